@@ -1,0 +1,106 @@
+package mail
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Reason says what a fact is about. The list is closed: docs/reasons.md has
+// a line for each, and a test holds the two together.
+type Reason string
+
+// What can happen to a message, in the order in which it usually does.
+const (
+	ReasonAccepted  Reason = "accepted"  // content and envelope are on stable storage
+	ReasonRefused   Reason = "refused"   // a command or a message was refused
+	ReasonRouted    Reason = "routed"    // a route was chosen for an attempt
+	ReasonAttempted Reason = "attempted" // a transaction with the next server has ended
+	ReasonDelivered Reason = "delivered" // the next server took it for this recipient
+	ReasonRelayed   Reason = "relayed"   // likewise, and it will tell no DSN
+	ReasonExpanded  Reason = "expanded"  // the recipient was replaced by a list's members
+	ReasonDeferred  Reason = "deferred"  // failed for now, with the time of the next attempt
+	ReasonBounced   Reason = "bounced"   // failed for good
+	ReasonExpired   Reason = "expired"   // still failing when its time was over
+	ReasonDead      Reason = "dead"      // failed with nobody to tell; kept as a dead letter
+	ReasonDiscarded Reason = "discarded" // dropped by policy
+	ReasonHeld      Reason = "held"      // waits for a person
+	ReasonReleased  Reason = "released"  // a hold ended
+	ReasonRetried   Reason = "retried"   // an operator asked for an attempt now
+	ReasonRerouted  Reason = "rerouted"  // an operator gave it another destination
+	ReasonRemoved   Reason = "removed"   // an operator took it out
+	ReasonDamaged   Reason = "damaged"   // stored bytes cannot be read; set aside
+)
+
+// What can happen to the server.
+const (
+	ReasonStarted  Reason = "started"  // the server is ready
+	ReasonStopped  Reason = "stopped"  // the server has ended in good order
+	ReasonMarked   Reason = "marked"   // a mark was set or lifted (a suspension)
+	ReasonOverflow Reason = "overflow" // facts were lost for want of room; Count says how many
+)
+
+// Reasons are all reasons, in the order of this file.
+var Reasons = []Reason{
+	ReasonAccepted, ReasonRefused, ReasonRouted, ReasonAttempted, ReasonDelivered, ReasonRelayed,
+	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
+	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonRemoved, ReasonDamaged,
+	ReasonStarted, ReasonStopped, ReasonMarked, ReasonOverflow,
+}
+
+// ReasonFor returns the reason of the fact that a recipient came to state s.
+// It returns "" for Queued, which is part of "accepted".
+func ReasonFor(s State) Reason {
+	if s == Queued {
+		return ""
+	}
+	return Reason(s)
+}
+
+// Fact is something that happened. The journal is the log of facts.
+//
+// Source and N name it for good: the source numbers its facts in the order
+// in which they became durable, and whoever records a fact leaves both empty.
+type Fact struct {
+	Source string    `json:"source"`
+	N      uint64    `json:"n"`
+	Time   time.Time `json:"time"`
+	Reason Reason    `json:"reason"`
+
+	// Message is the id of the queue entry; Session that of the SMTP session.
+	Message ID `json:"message,omitempty"`
+	Session ID `json:"session,omitempty"`
+	// About is the message a report speaks of, or the one a dead letter was.
+	About ID `json:"about,omitempty"`
+
+	// From is the sender as a path: "<joe@example.com>" or "<>".
+	From string `json:"from,omitempty"`
+	// To are the recipients the fact is about.
+	To []string `json:"to,omitempty"`
+	// Size is that of the stored content in octets.
+	Size int64 `json:"size,omitempty"`
+	// MessageID is the Message-ID field, with its brackets.
+	MessageID string  `json:"message_id,omitempty"`
+	Origin    *Origin `json:"origin,omitempty"`
+
+	// Attempt counts from 1. Next is when the next one is due.
+	Attempt int       `json:"attempt,omitempty"`
+	Next    time.Time `json:"next,omitzero"`
+	// Route is the route's name; Host and Address the server it led to.
+	Route   string         `json:"route,omitempty"`
+	Host    string         `json:"host,omitempty"`
+	Address netip.AddrPort `json:"address,omitzero"`
+	TLS     *TLS           `json:"tls,omitempty"`
+	// Command is what Reply answers.
+	Command string `json:"command,omitempty"`
+	Reply   *Reply `json:"reply,omitempty"`
+
+	// Hold is why a recipient is held.
+	Hold Hold `json:"hold,omitempty"`
+	// Actor is the person or program that asked for a change.
+	Actor string `json:"actor,omitempty"`
+	// Count is how many facts one overflow stands for.
+	Count uint64 `json:"count,omitempty"`
+	// Text is what no other field says: the private cause of a failure, a
+	// version, the value of a mark.
+	Text string `json:"text,omitempty"`
+}

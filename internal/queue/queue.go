@@ -1,0 +1,327 @@
+// Package queue is the contract of Postern's message store, the table of
+// recipient states, and the in-memory twin of the engines.
+//
+// A store keeps entries: a message's envelope, origin and content with the
+// recipients that are still to be served. It alone decides what is durable,
+// what is due, and who may settle it. It knows no SMTP, no route and no
+// policy. The engines are queue/embedded (the default) and, for tests,
+// Memory; all pass the suite in queue/queuetest.
+//
+// The life of an entry: a Draft takes its content; Accept makes it durable
+// with its recipients and facts, in one step; Due and Claim hand out its
+// deliveries under leases; Settle ends a lease with what became of each
+// recipient. When its last recipient is final the entry is gone, and its
+// content with the last entry that uses it.
+package queue
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Entry is one variant of one message, with the recipients that get it.
+type Entry struct {
+	ID mail.ID `json:"id"`
+	// Message is the message this entry is a variant or copy of; most often
+	// it is ID itself.
+	Message mail.ID `json:"message"`
+	// Body names the content. It is set by the store at Accept, from the
+	// draft; entries accepted without a draft name a body already stored.
+	Body     mail.ID       `json:"body"`
+	Size     int64         `json:"size"` // of the content, in octets; set with Body
+	Accepted time.Time     `json:"accepted"`
+	Envelope mail.Envelope `json:"envelope"`
+	Origin   mail.Origin   `json:"origin"`
+	// Class is the priority class.
+	Class      Class      `json:"class"`
+	Deliveries []Delivery `json:"deliveries"`
+}
+
+// Class is a priority class; higher goes first.
+type Class int8
+
+// Normal is the class of mail for which nothing else was said.
+const Normal Class = 0
+
+// Delivery is the recipients of one entry in one destination: scheduled and
+// settled on its own. Destinations are unique within an entry.
+type Delivery struct {
+	Destination mail.Destination `json:"destination"`
+	// Attempts counts the attempts registered so far.
+	Attempts int `json:"attempts"`
+	// Next is when the next attempt is due.
+	Next       time.Time   `json:"next"`
+	Recipients []Recipient `json:"recipients"`
+}
+
+// Recipient is one recipient of an entry, and its state.
+type Recipient struct {
+	mail.Recipient
+	State mail.State `json:"state"`
+	Hold  mail.Hold  `json:"hold,omitempty"` // when State is Held
+	// Last is the outcome of the last attempt; nil before the first.
+	Last *mail.Outcome `json:"last,omitempty"`
+}
+
+// Draft is content on its way in. It is written once, from one goroutine,
+// and then named in a Submission or discarded. Small drafts lie in memory,
+// large ones where the store keeps what is incoming.
+type Draft interface {
+	io.Writer
+	io.ReaderAt
+	// Size is the number of octets written so far.
+	Size() int64
+	// Discard frees what the draft holds. After an Accept or Settle that
+	// took the draft it does nothing.
+	Discard()
+}
+
+// Body is stored content, open for reading. Close it; an open body stays
+// readable although its entry is settled meanwhile.
+type Body interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Submission is an entry to be stored, with its content.
+type Submission struct {
+	Entry Entry
+	// Draft is the content; nil when Entry.Body names content already
+	// stored, or that of an earlier submission of the same group.
+	Draft Draft
+}
+
+// Group is all that one reply answers: stored whole or not at all.
+type Group struct {
+	Submissions []Submission
+	Facts       []mail.Fact
+	Marks       []Mark // checkpoints that go with it
+}
+
+// Agenda is what is due.
+type Agenda struct {
+	Destinations []Due
+	// Next is when the next delivery after these becomes due; zero when
+	// none is waiting.
+	Next time.Time
+}
+
+// Due is a destination that has deliveries due.
+type Due struct {
+	Destination mail.Destination
+	Class       Class // the highest among them
+	Count       int
+	Oldest      time.Time // the earliest Next among them
+}
+
+// Lease is the right to attempt one delivery until a time, and to settle it.
+// Leases are not stored: after a restart none is held.
+type Lease struct {
+	// Token fences: it is unique to this claim of this delivery.
+	Token uint64
+	// Entry is the entry with this one delivery in it, and of its recipients
+	// those that are queued or deferred.
+	Entry Entry
+	Until time.Time
+}
+
+// Delivery returns the delivery that the lease is for.
+func (l *Lease) Delivery() *Delivery { return &l.Entry.Deliveries[0] }
+
+// Attempt returns the number of the attempt that the lease is for, from 1.
+func (l *Lease) Attempt() int { return l.Entry.Deliveries[0].Attempts }
+
+// Settlement ends a lease: what became of each recipient.
+type Settlement struct {
+	Lease Lease
+	// Outcomes has one outcome for each recipient of the lease, in order.
+	Outcomes []mail.Outcome
+	// Next is the time of the next attempt, for recipients that are deferred.
+	Next time.Time
+	// New are entries that this outcome brings forth: a report, a dead
+	// letter. A submission without a draft may name the settled entry's body.
+	New   []Submission
+	Facts []mail.Fact
+}
+
+// Filter selects recipients. Every field that is set must match.
+type Filter struct {
+	IDs         []mail.ID        `json:"ids,omitempty"`
+	Destination mail.Destination `json:"destination,omitempty"`
+	Sender      string           `json:"sender,omitempty"`    // an address, compared without case
+	Recipient   string           `json:"recipient,omitempty"` // likewise
+	States      []mail.State     `json:"states,omitempty"`
+	Hold        mail.Hold        `json:"hold,omitempty"`
+	Before      time.Time        `json:"before,omitzero"` // accepted before
+}
+
+// ChangeKind is what an edit does to each recipient it selects.
+type ChangeKind string
+
+// The kinds of change. Each is refused for recipients whose state does not
+// allow it (see the state table); they are left as they are.
+const (
+	ChangeHold    ChangeKind = "hold"    // to Held, with Change.Hold
+	ChangeRelease ChangeKind = "release" // a held one to Queued, due now
+	ChangeRemove  ChangeKind = "remove"  // to Removed
+	ChangeRetry   ChangeKind = "retry"   // a queued or deferred one is due now
+	ChangeReroute ChangeKind = "reroute" // to the delivery of Change.Destination, due now
+)
+
+// Change is an operator's change.
+type Change struct {
+	Kind        ChangeKind       `json:"kind"`
+	Hold        mail.Hold        `json:"hold,omitempty"`
+	Destination mail.Destination `json:"destination,omitempty"`
+}
+
+// Edited is the result of an edit, counted in recipients.
+type Edited struct {
+	Changed int // changed now
+	Pending int // leased: changed when the lease ends, unless it is final by then
+}
+
+// Page is a stretch of a listing, in order of entry ids.
+type Page struct {
+	After mail.ID // start behind this id; "" for the beginning
+	Limit int     // at most this many entries; 0 means 1000
+}
+
+// Mark is a small durable note: a suspension, a reroute, a checkpoint.
+type Mark struct {
+	Kind  MarkKind  `json:"kind"`
+	Key   string    `json:"key"`
+	Value string    `json:"value"` // empty: the mark is lifted
+	At    time.Time `json:"at"`
+	Actor string    `json:"actor,omitempty"`
+}
+
+// MarkKind says what a mark is for.
+type MarkKind string
+
+// MarkSuspend suspends the destination that is its key: the destination is
+// left out of Due, Claim and the siblings a claim brings.
+const MarkSuspend MarkKind = "suspend"
+
+// The store, in the parts in which it is used.
+type (
+	// Store is the whole contract. All methods are safe for use by several
+	// goroutines. Slices and entries handed out are the caller's.
+	Store interface {
+		Accepter
+		Scheduler
+		Editor
+		Reader
+		Facts
+		Marks
+		// Close waits for commits under way, ends everything else with
+		// ErrClosed, and frees the store.
+		Close() error
+	}
+
+	// Accepter takes mail in.
+	Accepter interface {
+		// Create opens a draft.
+		Create(ctx context.Context) (Draft, error)
+		// Accept stores a group. When it returns nil, everything in it is on
+		// stable storage, and due deliveries may be claimed.
+		//
+		// Errors: ErrFull or any other error: nothing was stored, and the
+		// drafts remain the caller's. ErrUnknown: the commit itself failed,
+		// so that nobody knows; no reply may be sent and the process must
+		// end. Cancelling ctx has effect only before the commit began.
+		Accept(ctx context.Context, g Group) error
+	}
+
+	// Scheduler hands out what is due and takes back what became of it.
+	Scheduler interface {
+		// Due returns up to limit destinations with deliveries that are due
+		// at now and neither leased nor suspended: highest class first, then
+		// oldest.
+		Due(ctx context.Context, now time.Time, limit int) (Agenda, error)
+		// Claim leases up to n due deliveries of a destination until a time,
+		// oldest first, highest class first. For each it also leases the
+		// siblings: due deliveries of the same message and variant (entry)
+		// in other destinations that are not suspended or leased; these come
+		// directly behind it and do not count towards n. A delivery none of
+		// whose recipients is queued or deferred is never due.
+		//
+		// A claim registers the attempt (Attempts + 1); that needs no sync.
+		// A lease that is not renewed, released or settled by its time is
+		// lost: the delivery is due again, and the old token is fenced.
+		Claim(ctx context.Context, d mail.Destination, n int, now, until time.Time) ([]Lease, error)
+		// Renew prolongs leases. Errors: ErrFenced when one of them is lost
+		// (the others are prolonged): stop before the final dot.
+		Renew(ctx context.Context, leases []Lease, until time.Time) error
+		// Release gives leases back untouched, due at next, with no attempt
+		// counted. Lost leases are passed over.
+		Release(ctx context.Context, leases []Lease, next time.Time) error
+		// Settle ends leases with their outcomes, new entries and facts in
+		// one commit. Pending edits are applied to recipients that the
+		// outcome leaves in the queue. Repeating a settlement is a no-op.
+		//
+		// Errors: ErrFenced when a lease was lost: its settlement (new
+		// entries and facts too) is left out; all others are done.
+		// ErrUnknown as in Accept. Any other error: nothing was done.
+		Settle(ctx context.Context, s []Settlement) error
+		// Wake receives after something may have become due sooner than the
+		// last Agenda said. It is one channel, for one scheduler.
+		Wake() <-chan struct{}
+	}
+
+	// Editor changes what is queued by hand.
+	Editor interface {
+		// Edit applies a change to every recipient that the filter selects,
+		// in steps of at most 1,000 entries under one durable edit record,
+		// each step one commit with its facts. An edit that a crash cut
+		// short is finished when the store opens again. A recipient in a
+		// leased delivery is changed by the Settle or Release that ends the
+		// lease, or when the lease is lost; a final outcome wins.
+		Edit(ctx context.Context, f Filter, c Change, actor string) (Edited, error)
+	}
+
+	// Reader reads what is stored.
+	Reader interface {
+		// Get returns an entry with all deliveries that have recipients
+		// still stored. Errors: ErrNotFound.
+		Get(ctx context.Context, id mail.ID) (Entry, error)
+		// List returns the entries of which the filter selects at least one
+		// recipient, whole, in order of id.
+		List(ctx context.Context, f Filter, p Page) ([]Entry, error)
+		// Count counts the recipients that the filter selects, by state.
+		Count(ctx context.Context, f Filter) (map[mail.State]int, error)
+		// Leased returns the number of leases held now.
+		Leased() int
+		// Body opens content. Errors: ErrNotFound; ErrDamaged when its bytes
+		// fail their check, also from ReadAt.
+		Body(ctx context.Context, id mail.ID) (Body, error)
+	}
+
+	// Facts is the store's list of facts that are not yet in the journal.
+	Facts interface {
+		// NextFacts returns up to limit durable facts with N > after, in
+		// order of N. Numbers begin at 1 and are never reused.
+		NextFacts(ctx context.Context, after uint64, limit int) ([]mail.Fact, error)
+		// ForgetFacts drops the facts up to and including n: they are in the
+		// journal. Numbering goes on behind n even if it never gave n out.
+		ForgetFacts(ctx context.Context, n uint64) error
+		// FactsWake receives after facts became durable. It is one channel,
+		// for one reader.
+		FactsWake() <-chan struct{}
+	}
+
+	// Marks keeps marks.
+	Marks interface {
+		// PutMark sets a mark, or lifts it when its value is empty, together
+		// with its fact.
+		PutMark(ctx context.Context, m Mark, f mail.Fact) error
+		// Mark returns one mark. Errors: ErrNotFound.
+		Mark(ctx context.Context, kind MarkKind, key string) (Mark, error)
+		// ListMarks returns the marks of a kind in order of key.
+		ListMarks(ctx context.Context, kind MarkKind) ([]Mark, error)
+	}
+)
