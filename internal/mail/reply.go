@@ -63,6 +63,10 @@ func (r Reply) Status() string {
 	return fmt.Sprintf("%d.0.0", r.Code/100)
 }
 
+// NoReply is the code of the reply that is not sent: the connection is
+// dropped instead, because nobody knows whether a commit is durable.
+const NoReply = -1
+
 // Error is an error with two faces: a reply for the client, and a cause for
 // the log that the client never sees.
 type Error struct {

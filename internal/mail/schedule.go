@@ -23,7 +23,7 @@ type Schedule struct {
 	Until time.Duration
 }
 
-// DefaultSchedule is the schedule of DESIGN 7.
+// DefaultSchedule is used when nothing else was set.
 var DefaultSchedule = Schedule{
 	Waits: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute},
 	Every: time.Hour,
@@ -111,8 +111,8 @@ func parseWait(word string) (time.Duration, error) {
 		if !found {
 			continue
 		}
-		n, err := strconv.ParseInt(digits, 10, 32)
-		if err != nil || n <= 0 || time.Duration(n) > maxWait/u.unit {
+		n, err := strconv.ParseUint(digits, 10, 31) // unlike ParseInt it takes no sign
+		if err != nil || n == 0 || time.Duration(n) > maxWait/u.unit {
 			break
 		}
 		return time.Duration(n) * u.unit, nil

@@ -7,7 +7,7 @@ var (
 	// ErrFull says that there is no room; nothing was stored.
 	ErrFull = errors.New("the queue is full")
 	// ErrUnknown says that a commit failed and nobody knows whether it is
-	// durable. The process must end without another reply (DESIGN promise 1).
+	// durable. The process must end without another reply.
 	ErrUnknown = errors.New("a commit to the queue failed and its outcome is unknown")
 	// ErrFenced says that a lease was lost and may belong to somebody else.
 	ErrFenced = errors.New("the lease was lost")

@@ -28,8 +28,9 @@ type Entry struct {
 	// Message is the message this entry is a variant or copy of; most often
 	// it is ID itself.
 	Message mail.ID `json:"message"`
-	// Body names the content. It is set by the store at Accept, from the
-	// draft; entries accepted without a draft name a body already stored.
+	// Body names the content: it is the ID of the entry that brought it, and
+	// never used again. The store sets it for an entry with a draft; one
+	// without names a body already stored.
 	Body     mail.ID       `json:"body"`
 	Size     int64         `json:"size"` // of the content, in octets; set with Body
 	Accepted time.Time     `json:"accepted"`
@@ -38,6 +39,17 @@ type Entry struct {
 	// Class is the priority class.
 	Class      Class      `json:"class"`
 	Deliveries []Delivery `json:"deliveries"`
+}
+
+// Addresses lists the recipients' addresses, in the order of the deliveries.
+func (e *Entry) Addresses() []string {
+	var to []string
+	for i := range e.Deliveries {
+		for j := range e.Deliveries[i].Recipients {
+			to = append(to, e.Deliveries[i].Recipients[j].Address.String())
+		}
+	}
+	return to
 }
 
 // Class is a priority class; higher goes first.
@@ -64,6 +76,24 @@ type Recipient struct {
 	Hold  mail.Hold  `json:"hold,omitempty"` // when State is Held
 	// Last is the outcome of the last attempt; nil before the first.
 	Last *mail.Outcome `json:"last,omitempty"`
+}
+
+// Deliveries groups recipients by destination, in the order in which they
+// were named, each due at next.
+func Deliveries(recipients []Recipient, next time.Time) []Delivery {
+	var deliveries []Delivery
+	place := make(map[mail.Destination]int)
+	for _, r := range recipients {
+		destination := r.Address.Destination()
+		i, known := place[destination]
+		if !known {
+			i = len(deliveries)
+			place[destination] = i
+			deliveries = append(deliveries, Delivery{Destination: destination, Next: next})
+		}
+		deliveries[i].Recipients = append(deliveries[i].Recipients, r)
+	}
+	return deliveries
 }
 
 // Draft is content on its way in. It is written once, from one goroutine,
@@ -105,8 +135,9 @@ type Group struct {
 // Agenda is what is due.
 type Agenda struct {
 	Destinations []Due
-	// Next is when the next delivery after these becomes due; zero when
-	// none is waiting.
+	// Next is when the next delivery that is not yet due becomes due, or a
+	// lease is lost unless it is renewed; zero when nothing is waiting. When
+	// Destinations has as many as were asked for, more may be due already.
 	Next time.Time
 }
 
@@ -251,14 +282,15 @@ type (
 		// whose recipients is queued or deferred is never due.
 		//
 		// A claim registers the attempt (Attempts + 1); that needs no sync.
-		// A lease that is not renewed, released or settled by its time is
-		// lost: the delivery is due again, and the old token is fenced.
+		// A lease that is not renewed, released or settled before its time
+		// is lost: the delivery is due again, and the old token is fenced.
 		Claim(ctx context.Context, d mail.Destination, n int, now, until time.Time) ([]Lease, error)
 		// Renew prolongs leases. Errors: ErrFenced when one of them is lost
 		// (the others are prolonged): stop before the final dot.
 		Renew(ctx context.Context, leases []Lease, until time.Time) error
 		// Release gives leases back untouched, due at next, with no attempt
-		// counted. Lost leases are passed over.
+		// counted. That needs no sync, unless edits were pending. Lost
+		// leases are passed over.
 		Release(ctx context.Context, leases []Lease, next time.Time) error
 		// Settle ends leases with their outcomes, new entries and facts in
 		// one commit. Pending edits are applied to recipients that the
@@ -277,8 +309,9 @@ type (
 	Editor interface {
 		// Edit applies a change to every recipient that the filter selects,
 		// in steps of at most 1,000 entries under one durable edit record,
-		// each step one commit with its facts. An edit that a crash cut
-		// short is finished when the store opens again. A recipient in a
+		// each step one commit with its facts. An edit that a crash or Close
+		// cut short is finished when the store opens again; ctx has effect
+		// only before the first step. A recipient in a
 		// leased delivery is changed by the Settle or Release that ends the
 		// lease, or when the lease is lost; a final outcome wins.
 		Edit(ctx context.Context, f Filter, c Change, actor string) (Edited, error)

@@ -1,0 +1,293 @@
+package dsn
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postern/internal/mail"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const testContent = "Received: from client.example.org by mx.example.com; Mon, 5 Feb 2024 09:00:00 +0000\r\n" +
+	"From: Ann <ann@example.org>\r\n" +
+	"To: joe@example.net\r\n" +
+	"Message-ID: <1@example.org>\r\n" +
+	"Subject: hello\r\n" +
+	"\r\n" +
+	"Hello,\r\n" +
+	"--\r\n" +
+	"Ann\r\n"
+
+// testReport is a report about one recipient whom the next server refused.
+func testReport() *Report {
+	accepted := time.Date(2024, 2, 5, 9, 0, 0, 0, time.UTC)
+	return &Report{
+		ID: "0123456789reprt0", Host: "mx.example.com", Now: accepted.Add(time.Minute),
+		About:    "0123456789abcdef",
+		Envelope: mail.Envelope{From: mail.Address{Local: "ann", Domain: "example.org"}},
+		Origin:   mail.Origin{Hello: "client.example.org"},
+		Accepted: accepted,
+		Recipients: []Recipient{{
+			Recipient: mail.Recipient{Address: mail.Address{Local: "joe", Domain: "example.net"}},
+			Outcome: mail.Outcome{
+				State: mail.Bounced, Attempt: 1, At: accepted.Add(2 * time.Second),
+				Host: "mx.example.net", Address: netip.MustParseAddrPort("192.0.2.25:25"), Command: "RCPT",
+				Reply: mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "<joe@example.net>: no such user"}, Remote: true,
+			},
+		}},
+		Content: strings.NewReader(testContent), Size: int64(len(testContent)),
+	}
+}
+
+func (r *Report) setContent(s string) { r.Content, r.Size = strings.NewReader(s), int64(len(s)) }
+
+func compose(t *testing.T, r *Report) (string, mail.Envelope) {
+	t.Helper()
+	var b bytes.Buffer
+	envelope, err := r.Compose(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), envelope
+}
+
+// goldenReports are reports of every form, by the name of their golden file.
+func goldenReports() map[string]*Report {
+	several := testReport()
+	several.From = mail.Address{Local: "help desk", Domain: "example.com"}
+	several.Envelope.EnvelopeID = "QQ 314159"
+	several.Envelope.Return = mail.ReturnHeaders
+	several.Recipients[0].Original = "rfc822;joe+list@example.org"
+	several.Recipients[0].Outcome.Reply.Text = strings.Repeat("This is a long explanation of a rule.\n", 4) + "See https://rules.example.net/" + strings.Repeat("x", 80)
+	several.Recipients = append(several.Recipients, Recipient{
+		Recipient: mail.Recipient{Address: mail.Address{Local: "j b", Domain: "example.net"}},
+		Outcome: mail.Outcome{State: mail.Expired, Attempt: 12, At: several.Now, Command: "connect",
+			Reply: mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "no answer from mx.example.net"}},
+	})
+
+	utf8 := testReport()
+	utf8.Envelope = mail.Envelope{From: mail.Address{Local: "änne", Domain: "bücher.example"}, UTF8: true, Body: mail.Body8BitMIME}
+	utf8.Recipients[0].Address = mail.Address{Local: "jörg", Domain: "example.net"}
+	utf8.Recipients[0].Original = "utf-8;jörg@example.net"
+	utf8.Recipients[0].Outcome.Reply.Text = "unbekannt: jörg"
+	utf8.setContent("From: Änne <änne@bücher.example>\r\nSubject: x\r\n\r\nGrüße\r\n")
+
+	eightBit := testReport()
+	eightBit.Recipients[0].Outcome.Reply = mail.Reply{Code: 550, Text: "unbekannt: j\xc3\xb6rg"}
+	eightBit.setContent("Subject: x\r\n\r\nGr\xfc\xdfe\r\n")
+
+	return map[string]*Report{"refused": testReport(), "several": several, "utf8": utf8, "eightbit": eightBit}
+}
+
+func TestGolden(t *testing.T) {
+	for name, report := range goldenReports() {
+		t.Run(name, func(t *testing.T) {
+			got, _ := compose(t, report)
+			if lone := strings.ReplaceAll(got, "\r\n", ""); strings.ContainsAny(lone, "\r\n") {
+				t.Error("a CR or LF stands alone")
+			}
+			got = strings.ReplaceAll(got, "\r\n", "\n")
+			file := filepath.Join("testdata", name+".txt")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestEnvelope(t *testing.T) {
+	reports := goldenReports()
+	global := goldenReports()["utf8"]
+	global.Envelope.From = testReport().Envelope.From
+	reports["UTF-8 recipient only"] = global
+	for name, want := range map[string]mail.Envelope{
+		"refused":              {},
+		"several":              {},
+		"utf8":                 {Body: mail.Body8BitMIME, UTF8: true},
+		"eightbit":             {Body: mail.Body8BitMIME},
+		"UTF-8 recipient only": {Body: mail.Body8BitMIME},
+	} {
+		if _, got := compose(t, reports[name]); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+func TestReturned(t *testing.T) {
+	header, _, _ := strings.Cut(testContent, "\r\n\r\n")
+	header += "\r\n"
+	long := testContent + strings.Repeat("x\r\n", DefaultMaxReturn)
+	huge := testContent[:len(header)] + strings.Repeat("X: "+strings.Repeat("y", 70000)+"\r\n", 20) + "\r\nbody\r\n"
+	tests := []struct {
+		name      string
+		ret       mail.Return
+		content   string
+		max       int64
+		mediaType string
+		want      string
+	}{
+		{"not asked", "", testContent, 0, "message/rfc822", testContent},
+		{"full", mail.ReturnFull, testContent, 0, "message/rfc822", testContent},
+		{"header only", mail.ReturnHeaders, testContent, 0, "text/rfc822-headers", header},
+		{"full but large", mail.ReturnFull, long, 0, "text/rfc822-headers", header},
+		{"large but allowed", mail.ReturnFull, long, 1 << 20, "message/rfc822", long},
+		{"at the limit", "", testContent, int64(len(testContent)), "message/rfc822", testContent},
+		{"over the limit", "", testContent, int64(len(testContent)) - 1, "text/rfc822-headers", header},
+		{"no header", "", "just text\r\n", 0, "message/rfc822", "just text\r\n"},
+		{"empty", "", "", 0, "message/rfc822", ""},
+		{"no final CRLF", "", "A: b\r\n\r\nc", 0, "message/rfc822", "A: b\r\n\r\nc"},
+		{"header too large", mail.ReturnHeaders, huge, 0, "text/rfc822-headers",
+			huge[:len(header)+14*len("X: \r\n")+14*70000]},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := testReport()
+			r.Envelope.Return, r.MaxReturn = tt.ret, tt.max
+			r.setContent(tt.content)
+			text, _ := compose(t, r)
+			part := parse(t, text).parts[2]
+			if part.mediaType != tt.mediaType || part.body != tt.want {
+				t.Errorf("%s of %d octets, want %s of %d", part.mediaType, len(part.body), tt.mediaType, len(tt.want))
+			}
+		})
+	}
+}
+
+func TestReferences(t *testing.T) {
+	for id, want := range map[string]string{
+		"<1@example.org>":                    "<1@example.org>",
+		" <1@example.org>\r\n ":              "<1@example.org>",
+		"":                                   "",
+		"<>":                                 "",
+		"1@example.org":                      "",
+		"<1@example.org> <2@example.org>":    "",
+		"<1@\xc3\xa4>":                       "",
+		"<" + strings.Repeat("x", 500) + ">": "",
+	} {
+		r := testReport()
+		r.setContent("Message-ID:" + id + "\r\n\r\n")
+		text, _ := compose(t, r)
+		header := parse(t, text).header
+		if got := header.Get("In-Reply-To"); got != want || header.Get("References") != want {
+			t.Errorf("Message-ID %q: In-Reply-To %q, References %q", id, got, header.Get("References"))
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	for want, replies := range map[string][]mail.Reply{
+		"5.1.1":   {{Code: 550, Enhanced: "5.1.1"}},
+		"4.4.1":   {{Code: 451, Enhanced: "4.4.1"}},
+		"5.7.509": {{Code: 550, Enhanced: "5.7.509"}},
+		"5.0.0":   {{Code: 554}, {}, {Code: 250, Enhanced: "2.0.0"}, {Code: 550, Enhanced: "5.1"}, {Code: 550, Enhanced: "5.1.1\r\nX: y"}, {Code: 550, Enhanced: "5..1"}, {Code: 550, Enhanced: "5.1.1111"}},
+		"4.0.0":   {{Code: 421}, {Code: 421, Enhanced: "4.x.1"}},
+	} {
+		for _, reply := range replies {
+			if got := status(reply); got != want {
+				t.Errorf("%#v: %s, want %s", reply, got, want)
+			}
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for key, replies := range map[string][]mail.Reply{
+		"1.1":  {{Code: 550, Enhanced: "5.1.1"}, {Code: 450, Enhanced: "4.1.1"}},
+		"1.0":  {{Code: 550, Enhanced: "5.1.99"}},
+		"7.10": {{Code: 550, Enhanced: "5.7.10"}},
+		"550":  {{Code: 550}},
+		"0.0":  {{Code: 554}, {}, {Code: 550, Enhanced: "5.9.9"}},
+	} {
+		for _, reply := range replies {
+			if got, want := explain(mail.Outcome{State: mail.Bounced, Reply: reply}), meanings[key]; got != want {
+				t.Errorf("%#v: %q, want %q", reply, got, want)
+			}
+		}
+	}
+	for attempt, want := range map[int]string{0: "tried once,", 1: "tried once,", 7: "tried 7 times,"} {
+		if got := explain(mail.Outcome{State: mail.Expired, Attempt: attempt}); !strings.Contains(got, want) {
+			t.Errorf("expired at attempt %d: %q", attempt, got)
+		}
+	}
+}
+
+func TestLongReply(t *testing.T) {
+	r := testReport()
+	r.Recipients[0].Outcome.Reply.Text = strings.Repeat("word ", 1000) + strings.Repeat("x", 1<<20)
+	text, _ := compose(t, r)
+	if len(text) > 10<<10 || !strings.Contains(text, "[...]") {
+		t.Errorf("the report has %d octets; cut: %v", len(text), strings.Contains(text, "[...]"))
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for want, change := range map[error]func(*Report){
+		ErrNullSender:   func(r *Report) { r.Envelope.From = mail.Address{} },
+		ErrNoRecipients: func(r *Report) { r.Recipients = nil },
+		ErrState:        func(r *Report) { r.Recipients[0].Outcome.State = mail.Delivered },
+	} {
+		r := testReport()
+		change(r)
+		var b bytes.Buffer
+		if _, err := r.Compose(&b); !errors.Is(err, want) || b.Len() > 0 {
+			t.Errorf("error %v after %d octets, want %v", err, b.Len(), want)
+		}
+	}
+}
+
+// failingAt fails to read at an offset and beyond.
+type failingAt struct {
+	io.ReaderAt
+	offset int64
+	err    error
+}
+
+func (f failingAt) ReadAt(p []byte, offset int64) (int, error) {
+	if offset >= f.offset {
+		return 0, f.err
+	}
+	return f.ReaderAt.ReadAt(p[:min(int64(len(p)), f.offset-offset)], offset)
+}
+
+func TestErrors(t *testing.T) {
+	broken := errors.New("broken")
+	for _, offset := range []int64{0, 10, int64(len(testContent)) - 3} {
+		r := testReport()
+		r.Content = failingAt{r.Content, offset, broken}
+		if _, err := r.Compose(io.Discard); !errors.Is(err, broken) {
+			t.Errorf("content fails at %d: error %v", offset, err)
+		}
+	}
+	r := testReport()
+	r.Size++
+	if _, err := r.Compose(io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("content too short: error %v, want %v", err, io.ErrUnexpectedEOF)
+	}
+	if _, err := testReport().Compose(failingWriter{broken}); !errors.Is(err, broken) {
+		t.Errorf("the writer fails: error %v", err)
+	}
+}
+
+type failingWriter struct{ err error }
+
+func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }

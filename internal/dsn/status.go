@@ -1,0 +1,79 @@
+package dsn
+
+import (
+	"strings"
+
+	"postern/internal/mail"
+	"postern/internal/message"
+)
+
+// writeStatus writes the part for programs: the fields about the message,
+// then those about each recipient (RFC 3464 2.1, RFC 6533 3).
+func (c *composer) writeStatus() {
+	c.line("")
+	mediaType := "message/delivery-status"
+	if c.utf8 {
+		mediaType = "message/global-delivery-status"
+	}
+	c.part(mediaType, "Delivery report", c.utf8)
+	c.field("Reporting-MTA", "dns; "+c.Host)
+	if id := c.Envelope.EnvelopeID; id != "" {
+		// Without the xtext in which it came (RFC 3461 6.3 a).
+		c.field("Original-Envelope-Id", id)
+	}
+	if mail.CheckDomain(c.Origin.Hello) == nil {
+		c.field("Received-From-MTA", "dns; "+c.Origin.Hello)
+	}
+	c.field("Arrival-Date", message.FormatDate(c.Accepted))
+	for _, rcpt := range c.Recipients {
+		c.line("")
+		c.writeRecipientStatus(rcpt)
+	}
+}
+
+// writeRecipientStatus writes the fields of RFC 3464 2.3. Diagnostic-Code
+// is for what another server said; our own words are in the first part.
+func (c *composer) writeRecipientStatus(rcpt Recipient) {
+	o := rcpt.Outcome
+	if rcpt.Original != "" {
+		c.field("Original-Recipient", rcpt.Original)
+	}
+	c.field("Final-Recipient", addressType(rcpt.Address)+"; "+rcpt.Address.String())
+	c.field("Action", kinds[o.State].action)
+	c.field("Status", status(o.Reply))
+	if o.Remote {
+		if o.Host != "" {
+			c.field("Remote-MTA", "dns; "+o.Host)
+		}
+		if !o.Reply.IsZero() {
+			c.folded("Diagnostic-Code", "smtp; "+o.Reply.String())
+		}
+	}
+	if !o.At.IsZero() {
+		c.field("Last-Attempt-Date", message.FormatDate(o.At))
+	}
+}
+
+// addressType is "utf-8" for an address that is not US-ASCII (RFC 6533 3).
+func addressType(a mail.Address) string {
+	if a.IsASCII() {
+		return "rfc822"
+	}
+	return "utf-8"
+}
+
+// status returns the status code of a failure (RFC 3463 2). A reply without
+// a code that can stand for one counts as a failure of no known cause.
+func status(r mail.Reply) string {
+	s := r.Status()
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 || parts[0] != "4" && parts[0] != "5" {
+		return "5.0.0"
+	}
+	for _, part := range parts[1:] {
+		if part == "" || len(part) > 3 || strings.Trim(part, "0123456789") != "" {
+			return parts[0] + ".0.0"
+		}
+	}
+	return s
+}
