@@ -1,0 +1,91 @@
+# make help lists the targets.
+
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# The version is set below, so Go need not ask git, which refuses where the
+# tree belongs to another user.
+export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
+
+# Packages that are tested alone, and those that drive the program.
+UNIT  := ./cmd/... ./internal/...
+WHOLE := ./test/...
+
+# Only root can start Postfix, which the tests put beside Postern. root's own
+# build cache, so that none of its files end up among the user's.
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo "sudo -n -H env 'PATH=$$PATH' 'GOFLAGS=$(GOFLAGS)' 'GOMODCACHE=$$($(GO) env GOMODCACHE)'")
+REQUIRE := POSTERN_REQUIRE_PEERS=1
+
+# T is how long each fuzz target runs, COUNT how often the crash test kills.
+T     ?= 1m
+COUNT ?= 200
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: ## build bin/postern
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X postern/internal/cli.version=$(VERSION)' -o bin/postern ./cmd/postern
+
+.PHONY: run
+run: build ## build, and run it without configuration on loopback
+	bin/postern try
+
+.PHONY: demo
+demo: build ## send a few messages through it and tell the story of each
+	bin/postern demo
+
+.PHONY: test
+test: packages lint unit whole ## everything, with real peers: installs what is missing
+
+.PHONY: packages
+packages: ## install the Debian packages that the tests need
+	test/install
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l cmd internal test) && test -z "$$unformatted" || { echo "run gofmt -w on: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+.PHONY: unit
+unit: ## tests of single packages: need only Go
+	$(GO) test -timeout 10m $(UNIT)
+
+.PHONY: whole
+whole: ## tests of the whole program; a missing peer is a failure
+	$(AS_ROOT) env $(REQUIRE) $(GO) test -count=1 -p 1 -timeout 15m $(WHOLE)
+
+.PHONY: peers
+peers: ## of those, the tests with other mail programs
+	$(AS_ROOT) env $(REQUIRE) $(GO) test -count=1 -v -timeout 15m ./test/peers
+
+.PHONY: crash
+crash: ## kill it under load, COUNT=200 times
+	COUNT=$(COUNT) $(GO) test -count=1 -v -timeout 0 ./test/crash
+
+.PHONY: race
+race: ## tests of single packages under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(UNIT)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for T=1m
+	@for package in $$($(GO) list ./...); do \
+		list=$$($(GO) test -list '^Fuzz' $$package) || { echo "$$list"; exit 1; }; \
+		for target in $$(echo "$$list" | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(T) $$package || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: build packages ## compare it with Postfix on this machine; BENCH=-quick for a rough figure
+	$(AS_ROOT) $(GO) run ./test/bench $(BENCH)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

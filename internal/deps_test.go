@@ -1,0 +1,196 @@
+package internal_test
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// allowedImports says which package of internal/ may import which other. The
+// list goes from the words upwards, and a package imports only what stands
+// above it; "*" is everything above. A package may be listed before it
+// exists. To relax a line is a change of design: give its reason in the
+// commit.
+const allowedImports = `
+# words: no I/O
+mail:
+metrics:
+limit:
+
+# formats: bytes and values; no network, no disk
+smtp: mail
+pop3:
+codepage:
+message: mail
+dsn: mail message
+cms: mail message
+smime: mail message cms
+dkim: mail message
+config: mail
+
+# state: disk, database, resolver; no SMTP
+queue: mail
+queue/queuetest: mail queue
+seglog: mail
+queue/embedded: mail queue seglog metrics
+queue/postgres: mail queue metrics
+journal: mail
+history: mail journal
+directory: mail
+mailbox: mail message
+certs: mail
+dns: mail
+trace: mail
+
+# what tests share
+mailtest: mail smtp message certs
+
+# decisions
+policy: mail message smime dkim limit
+auth: mail directory limit
+tlspolicy: mail dns directory
+route: mail dns directory tlspolicy
+
+# movers
+smtpserver: mail smtp limit metrics trace
+smtpclient: mail smtp limit metrics trace
+pop3server: mail pop3 limit metrics trace
+scan: mail message metrics
+intake: mail smtp message policy queue directory auth limit metrics
+jobs: mail smtp codepage message intake metrics
+submit: mail smtp codepage message intake metrics
+proxy: mail smtp message policy auth smtpserver smtpclient metrics
+deliver: mail message queue route smtpclient mailbox dsn limit metrics
+sink: mail smtp smtpserver
+
+# edges
+admin: mail queue journal config
+console: admin
+events: mail journal
+zos: mail admin config
+ibmi: mail admin config
+doctor: mail route dns certs config directory
+daemon: *
+# trial puts a daemon before a sink, and sends to it as a client does.
+trial: mail certs config smtpserver smtpclient sink admin daemon
+# cli shows what admin hands out, which are values of queue.
+cli: mail queue config admin daemon doctor submit zos ibmi trial
+`
+
+// testOnly are the packages that only tests may import.
+var testOnly = []string{"mailtest", "queue/queuetest"}
+
+// imports is the list of allowedImports.
+type imports struct {
+	order   []string
+	allowed map[string][]string
+}
+
+func parseImports(t *testing.T) imports {
+	t.Helper()
+	list := imports{allowed: map[string][]string{}}
+	for line := range strings.Lines(allowedImports) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, rest, found := strings.Cut(line, ":")
+		if !found || slices.Contains(list.order, name) {
+			t.Fatalf("allowedImports: line %q has no colon, or its package is listed twice", line)
+		}
+		allowed := strings.Fields(rest)
+		if slices.Equal(allowed, []string{"*"}) {
+			allowed = slices.Clone(list.order)
+		}
+		for _, a := range allowed {
+			if !slices.Contains(list.order, a) {
+				t.Errorf("allowedImports: %s may import %s, which must stand above it", name, a)
+			}
+		}
+		list.order = append(list.order, name)
+		list.allowed[name] = allowed
+	}
+	return list
+}
+
+// inTest are the packages that the tests of a package may import: itself, all
+// that stands above it, and the packages for tests.
+func (l imports) inTest(name string) []string {
+	above := l.order[:slices.Index(l.order, name)+1]
+	return slices.Concat(above, testOnly)
+}
+
+func TestImports(t *testing.T) {
+	list := parseImports(t)
+	for _, f := range readTree(t).files {
+		name, isInternal := strings.CutPrefix(f.dir, "internal/")
+		if !isInternal {
+			continue
+		}
+		if _, listed := list.allowed[name]; !listed {
+			t.Errorf("%s: package %s is not listed in allowedImports (internal/deps_test.go): add its line at its layer", f.path, name)
+			continue
+		}
+		for _, imported := range f.internalImports(t) {
+			checkImport(t, list, f, name, imported)
+		}
+	}
+}
+
+func checkImport(t *testing.T, list imports, f sourceFile, name, imported string) {
+	t.Helper()
+	switch {
+	case f.isTest && slices.Contains(list.inTest(name), imported):
+	case f.isTest:
+		t.Errorf("%s: a test of %s may not import %s: it may import what stands above %s in allowedImports, and %s",
+			f.path, name, imported, name, strings.Join(testOnly, " and "))
+	case slices.Contains(testOnly, imported):
+		t.Errorf("%s: only tests may import %s", f.path, imported)
+	case !slices.Contains(list.allowed[name], imported):
+		t.Errorf("%s: %s may not import %s: declare a small interface in %s for what it needs, or move the code; allowedImports in internal/deps_test.go lists what it may import",
+			f.path, name, imported, name)
+	}
+}
+
+// internalImports returns the packages of internal/ that a file imports.
+func (f sourceFile) internalImports(t *testing.T) []string {
+	t.Helper()
+	var list []string
+	for _, spec := range f.syntax.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, ok := strings.CutPrefix(name, module+"/internal/"); ok {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+func TestCommandsImportOnlyCLI(t *testing.T) {
+	for _, f := range readTree(t).files {
+		if !strings.HasPrefix(f.dir, "cmd/") || f.isTest {
+			continue
+		}
+		for _, imported := range f.internalImports(t) {
+			if imported != "cli" {
+				t.Errorf("%s: a command may import only cli, not %s: put the code in cli", f.path, imported)
+			}
+		}
+	}
+}
+
+// What lies under test/ drives the program from outside.
+func TestProgramDoesNotImportItsTests(t *testing.T) {
+	for _, f := range readTree(t).files {
+		for _, spec := range f.syntax.Imports {
+			isTestTree := strings.HasPrefix(spec.Path.Value, `"`+path.Join(module, "test")+"/")
+			if isTestTree && !strings.HasPrefix(f.dir, "test/") {
+				t.Errorf("%s: only what lies under test/ may import %s", f.path, spec.Path.Value)
+			}
+		}
+	}
+}

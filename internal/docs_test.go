@@ -1,0 +1,161 @@
+package internal_test
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+var (
+	citation = regexp.MustCompile(`\bRFC (\d{3,5})\b`)
+	// rfcRow is a row of docs/rfc.md: number, title, status.
+	rfcRow = regexp.MustCompile(`(?m)^\| (\d{3,5}) \| [^|]+ \| ([a-z]+)`)
+)
+
+// rfcStatuses are the statuses of docs/rfc.md that the code stands for. A row
+// with another one, "no" or "later", needs no citation.
+var rfcStatuses = []string{"yes", "part"}
+
+func TestRFCsAreListed(t *testing.T) {
+	listed := map[string]string{}
+	for _, row := range rfcRow.FindAllStringSubmatch(readDoc(t, "rfc.md"), -1) {
+		if listed[row[1]] != "" {
+			t.Errorf("docs/rfc.md lists RFC %s twice", row[1])
+		}
+		listed[row[1]] = row[2]
+		if !slices.Contains(append(rfcStatuses, "no", "later"), row[2]) {
+			t.Errorf("docs/rfc.md: the status of RFC %s is %q: write yes, part, later or no", row[1], row[2])
+		}
+	}
+	cited := map[string]bool{}
+	tr := readTree(t)
+	for _, f := range tr.files {
+		for _, group := range f.syntax.Comments {
+			for _, match := range citation.FindAllStringSubmatch(group.Text(), -1) {
+				cited[match[1]] = true
+				if listed[match[1]] == "" {
+					t.Errorf("%s: RFC %s is cited but has no row in docs/rfc.md: add one with its status", tr.fset.Position(group.Pos()), match[1])
+				}
+			}
+		}
+	}
+	for _, number := range slices.Sorted(maps.Keys(listed)) {
+		if slices.Contains(rfcStatuses, listed[number]) && !cited[number] {
+			t.Errorf("docs/rfc.md says %q of RFC %s, but no comment cites it: cite it at the rule, or correct the status", listed[number], number)
+		}
+	}
+}
+
+func TestReasonsAreDocumented(t *testing.T) {
+	var sections []mail.Reason
+	for _, match := range regexp.MustCompile("(?m)^### `([a-z]+)`$").FindAllStringSubmatch(readDoc(t, "reasons.md"), -1) {
+		sections = append(sections, mail.Reason(match[1]))
+	}
+	if diff := cmp.Diff(mail.Reasons, sections); diff != "" {
+		t.Errorf("docs/reasons.md must have one section for each of mail.Reasons, in that order (- mail.Reasons, + the page):\n%s", diff)
+	}
+}
+
+// docs/states.md has a table: a row for each state that has successors, a
+// column for each that can be one, and "yes" or nothing where they meet.
+func TestStatesPageShowsTheTable(t *testing.T) {
+	rows := tableRows(readDoc(t, "states.md"), "from \\ to")
+	if rows == nil {
+		t.Fatal(`docs/states.md has no table whose first cell is "from \ to"`)
+	}
+	columns := rows[0][1:]
+	shown := map[string]bool{}
+	for _, row := range rows[1:] {
+		for i, cell := range row[1:] {
+			shown[row[0]+" → "+columns[i]] = cell == "yes"
+		}
+	}
+	actual := map[string]bool{}
+	for _, from := range append([]mail.State{""}, mail.States...) {
+		if from.Final() {
+			for _, to := range mail.States {
+				if queue.CanFollow(from, to) {
+					t.Errorf("%s may follow the final state %s", to, from)
+				}
+			}
+			continue
+		}
+		for _, to := range mail.States {
+			actual[stateName(from)+" → "+stateName(to)] = queue.CanFollow(from, to)
+		}
+	}
+	if diff := cmp.Diff(actual, shown); diff != "" {
+		t.Errorf("docs/states.md does not show the table of internal/queue/state.go (- code, + page):\n%s", diff)
+	}
+}
+
+func stateName(s mail.State) string {
+	if s == "" {
+		return "(new)"
+	}
+	return string(s)
+}
+
+// tableRows returns the cells of the Markdown table whose first cell is
+// corner, without the line under its head.
+func tableRows(page, corner string) [][]string {
+	var rows [][]string
+	for line := range strings.Lines(page) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.Trim(cells[i], " `")
+		}
+		inTable := strings.HasPrefix(line, "|") && (rows != nil || cells[0] == corner)
+		switch {
+		case !inTable && rows != nil:
+			return rows
+		case inTable && !strings.HasPrefix(line, "|-"):
+			rows = append(rows, cells)
+		}
+	}
+	return rows
+}
+
+func TestQuirksAreListed(t *testing.T) {
+	page := readDoc(t, "quirks.md")
+	for _, f := range readTree(t).files {
+		for _, group := range f.syntax.Comments {
+			if strings.Contains(group.Text(), "QUIRK:") && !strings.Contains(page, "`"+f.path+"`") {
+				t.Errorf("%s has a comment with QUIRK:, but docs/quirks.md has no row that names the file", f.path)
+			}
+		}
+	}
+}
+
+// linked finds the links of a page to files of this repository.
+var linked = regexp.MustCompile(`\]\(([^):#]+)(#[^)]*)?\)`)
+
+func TestLinksOfPagesLeadSomewhere(t *testing.T) {
+	for _, page := range pages(t) {
+		for _, match := range linked.FindAllStringSubmatch(page.text, -1) {
+			if !page.exists(match[1]) {
+				t.Errorf("%s links to %s, which does not exist", page.path, match[1])
+			}
+		}
+	}
+}
+
+// named finds the Go and Markdown files that a page names by their path.
+var named = regexp.MustCompile("`((?:internal|cmd|test|docs)/[A-Za-z0-9_./-]*)`")
+
+func TestFilesThatPagesNameExist(t *testing.T) {
+	for _, page := range pages(t) {
+		for _, match := range named.FindAllStringSubmatch(page.text, -1) {
+			if !exists(match[1]) {
+				t.Errorf("%s names %s, which does not exist", page.path, match[1])
+			}
+		}
+	}
+}
