@@ -1,0 +1,91 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// check finds what no setting shows by itself: settings that contradict each
+// other.
+func (d *decoder) check() {
+	d.checkPostmaster()
+	d.checkSocket()
+	d.checkListeners()
+}
+
+// checkPostmaster refuses an address at this host: its mail would come back
+// to postmaster, and there is no mailbox here.
+func (d *decoder) checkPostmaster() {
+	at, is := d.top.given["postmaster"]
+	if !is || d.config.Postmaster.IsNull() {
+		return
+	}
+	const hint = "write a mailbox on another server"
+	a, c := d.config.Postmaster, d.config
+	own := append([]string{c.Hostname, "localhost"}, c.OwnNames...)
+	same := func(name string) bool { return strings.EqualFold(name, a.Domain) }
+	ip, literal := a.LiteralIP()
+	if slices.ContainsFunc(own, same) || literal && (ip.IsLoopback() || slices.Contains(c.OwnAddresses, ip)) {
+		d.report(at.value, "postmaster", faultf(hint, "%q is at this host itself, which has no mailboxes", clip(a.String())))
+	}
+}
+
+// maxSocket is what the path of a Unix socket can be on Linux (unix(7):
+// sun_path of 108 octets, with its final NUL).
+const maxSocket = 107
+
+func (d *decoder) checkSocket() {
+	at, is := d.top.given["admin_socket"]
+	if !is {
+		at = d.top.given["data_dir"]
+	}
+	if path := d.config.Socket(); len(path) > maxSocket {
+		d.report(at.value, "admin_socket", faultf("set admin_socket to a shorter path, such as \"/run/postern/admin.sock\"",
+			"the path of the socket has %d octets; the system allows %d", len(path), maxSocket))
+	}
+}
+
+func (d *decoder) checkListeners() {
+	names, addresses := make(map[string]int), make(map[string]int)
+	for _, t := range d.tables["listener"] {
+		l := t.fields.listener
+		d.checkTLS(t)
+		if l.Name == "postern" {
+			d.report(t.given["name"].value, "listener.name", faultf("choose another", `"postern" names what the server itself sends`))
+		}
+		d.unique(t, "name", l.Name, names)
+		if l.Address.IsValid() && l.Address.Port() != 0 {
+			d.unique(t, "address", l.Address.String(), addresses)
+		}
+	}
+}
+
+// checkTLS wants both files of a pair, or none.
+func (d *decoder) checkTLS(t *table) {
+	_, certificate := t.given["tls_certificate"]
+	_, key := t.given["tls_key"]
+	const hint = "set both, or neither for a listener without TLS"
+	switch {
+	case certificate && !key:
+		d.report(t.given["tls_certificate"].key, "listener.tls_certificate", faultf(hint, "is set, but tls_key is not"))
+	case key && !certificate:
+		d.report(t.given["tls_key"].key, "listener.tls_key", faultf(hint, "is set, but tls_certificate is not"))
+	}
+}
+
+// unique reports a second listener with the same value of a setting. seen
+// has the offset of the first for each value.
+func (d *decoder) unique(t *table, setting, value string, seen map[string]int) {
+	at := t.at
+	if g, is := t.given[setting]; is {
+		at = g.value
+	}
+	first, twice := seen[value]
+	if !twice {
+		seen[value] = at
+		return
+	}
+	d.report(at, "listener."+setting, faultf(fmt.Sprintf("give each listener its own %s", setting),
+		"%q is also that of the listener in line %d", value, d.place(first).Line))
+}

@@ -1,0 +1,159 @@
+// Package config reads Postern's configuration: one TOML file that a person
+// owns and no program rewrites.
+//
+// Every setting is a row of the table in table.go and a field of Config. The
+// row gives its type, default, range and prose; from it come the decoder, the
+// defaults, docs/configuration.md, postern.example.toml and Describe. To add
+// a setting, add the row and the field.
+//
+// The package opens nothing that a setting names: whether a certificate can
+// be read or an address can be bound is found out by whoever uses it.
+//
+// A file that is wrong gives *Errors: all its problems at once, each with
+// file, line and column, in the order of the file. A Config is whole or it is
+// not there.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Config is a whole configuration. What each field means is in the table;
+// the comments here add what code must know.
+type Config struct {
+	Version      int
+	Hostname     string // in lower case, without a final dot
+	DataDir      string
+	AdminSocket  string // empty for the default; use Socket
+	Postmaster   mail.Address
+	OwnNames     []string
+	OwnAddresses []netip.Addr
+
+	Log       Log
+	Listeners []Listener // at least one, in the order of the file
+	Message   Message
+	Delivery  Delivery
+	Journal   Journal
+}
+
+// Log is the table [log].
+type Log struct {
+	Level  slog.Level
+	Format LogFormat
+}
+
+// LogFormat is the form of log lines.
+type LogFormat string
+
+// The forms of log lines.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// Listener is one table [[listener]].
+type Listener struct {
+	// Place is where the table begins in the file; the zero Place for a
+	// listener made in code.
+	Place mail.Place
+
+	Name                    string // unique
+	Address                 netip.AddrPort
+	Trust                   []netip.Prefix
+	TLSCertificate, TLSKey  string // both or neither
+	MaxConnections          int
+	MaxConnectionsPerClient int
+	MaxSize                 int64 // octets
+	MaxRecipients           int
+	MaxMessages             int
+	MaxErrors               int
+	CommandTimeout          time.Duration
+	DataTimeout             time.Duration
+	BareNewline             BareNewline
+}
+
+// BareNewline is what a listener does with a CR or LF that stands alone.
+type BareNewline string
+
+// The ways to treat a bare CR or LF.
+const (
+	BareNewlineAuto   BareNewline = "auto" // repair for trusted clients, refuse for others
+	BareNewlineRepair BareNewline = "repair"
+	BareNewlineRefuse BareNewline = "refuse"
+)
+
+// Message is the table [message].
+type Message struct {
+	AddDate      bool
+	AddMessageID bool
+	DropFields   []string
+	MaxHops      int
+}
+
+// Delivery is the table [delivery].
+type Delivery struct {
+	Smarthosts            []mail.HostPort // at least one
+	SmarthostTLS          TLSPolicy
+	Retry, RetryReports   mail.Schedule
+	MaxConnections        int
+	MaxConnectionsPerSite int
+	MaxRecipients         int
+	IdleTimeout           time.Duration
+	ConnectTimeout        time.Duration
+	GreetingTimeout       time.Duration
+	CommandTimeout        time.Duration
+	DataTimeout           time.Duration
+	BlockTimeout          time.Duration
+	FinalTimeout          time.Duration
+}
+
+// TLSPolicy is what TLS a connection to the next server must have.
+type TLSPolicy string
+
+// The policies, from the weakest to the strongest.
+const (
+	TLSNone          TLSPolicy = "none"
+	TLSOpportunistic TLSPolicy = "opportunistic"
+	TLSRequired      TLSPolicy = "required"
+	TLSVerify        TLSPolicy = "verify"
+)
+
+// Journal is the table [journal].
+type Journal struct {
+	MaxFile int64 // octets
+	Keep    int   // 0 for all
+}
+
+// Default returns a configuration with every default set. What has none is
+// empty: Hostname, DataDir, Postmaster, Listeners and Delivery.Smarthosts.
+func Default() *Config {
+	c := &Config{}
+	for i := range sections {
+		if s := &sections[i]; !s.repeated {
+			s.reset(fields{config: c})
+		}
+	}
+	return c
+}
+
+// DefaultListener returns a listener with every default set. Its Address has
+// none.
+func DefaultListener() Listener {
+	f := fields{listener: &Listener{}}
+	findSection("listener").reset(f)
+	return *f.listener
+}
+
+// Socket returns the path of the admin socket: AdminSocket, or admin.sock in
+// DataDir.
+func (c *Config) Socket() string {
+	if c.AdminSocket != "" {
+		return c.AdminSocket
+	}
+	return filepath.Join(c.DataDir, "admin.sock")
+}

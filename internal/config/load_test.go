@@ -1,0 +1,272 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"postern/internal/mail"
+)
+
+var (
+	ignorePlace   = cmpopts.IgnoreFields(Listener{}, "Place")
+	compareValues = cmp.Options{
+		cmpopts.EquateEmpty(),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	}
+)
+
+// minimal is the smallest file that loads.
+const minimal = `version = 1
+hostname = "Mail.Example.com."
+data_dir = "/var/lib/postern"
+postmaster = "postmaster@example.com"
+
+[[listener]]
+address = "127.0.0.1:2525"
+
+[delivery]
+smarthosts = ["relay.example.com"]
+`
+
+func TestDefaults(t *testing.T) {
+	waits := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
+	want := &Config{
+		Version:    1,
+		Hostname:   "mail.example.com",
+		DataDir:    "/var/lib/postern",
+		Postmaster: mail.Address{Local: "postmaster", Domain: "example.com"},
+		Log:        Log{Level: slog.LevelInfo, Format: LogText},
+		Listeners: []Listener{{
+			Place:                   mail.Place{File: "postern.toml", Line: 6, Column: 3},
+			Name:                    "smtp",
+			Address:                 netip.MustParseAddrPort("127.0.0.1:2525"),
+			Trust:                   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			MaxConnections:          1000,
+			MaxConnectionsPerClient: 200,
+			MaxSize:                 50 << 20,
+			MaxRecipients:           1000,
+			MaxMessages:             10000,
+			MaxErrors:               20,
+			CommandTimeout:          5 * time.Minute,
+			DataTimeout:             3 * time.Minute,
+			BareNewline:             BareNewlineAuto,
+		}},
+		Message: Message{
+			AddDate: true, AddMessageID: true, MaxHops: 100,
+			DropFields: []string{"Return-Path", "Bcc", "Resent-Bcc", "Content-Length"},
+		},
+		Delivery: Delivery{
+			Smarthosts:            []mail.HostPort{{Host: "relay.example.com", Port: 25}},
+			SmarthostTLS:          TLSOpportunistic,
+			Retry:                 mail.Schedule{Waits: waits, Every: time.Hour, Until: 5 * 24 * time.Hour},
+			RetryReports:          mail.Schedule{Waits: waits, Every: time.Hour, Until: 24 * time.Hour},
+			MaxConnections:        100,
+			MaxConnectionsPerSite: 20,
+			MaxRecipients:         100,
+			IdleTimeout:           5 * time.Second,
+			ConnectTimeout:        30 * time.Second,
+			GreetingTimeout:       5 * time.Minute,
+			CommandTimeout:        5 * time.Minute,
+			DataTimeout:           2 * time.Minute,
+			BlockTimeout:          3 * time.Minute,
+			FinalTimeout:          10 * time.Minute,
+		},
+		Journal: Journal{MaxFile: 64 << 20, Keep: 0},
+	}
+	if diff := cmp.Diff(want, load(t, minimal), compareValues); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// everything sets each setting to something that is not its default.
+const everything = `
+version = 0x1
+hostname = 'relay.example.net'
+data_dir = "data"
+postmaster = "root@example.org"
+admin_socket = "/run/x.sock"
+own_names = ["Example.NET", "example.de"]
+own_addresses = ["192.0.2.1", "2001:db8::1"]
+log = { level = "debug", format = "json" }
+message.add_date = false
+message.add_message_id = false
+message.drop_fields = []
+message.max_hops = 200
+
+[[listener]]
+name = "in"
+address = ":25"
+trust = ["10.0.0.0/8", "192.0.2.7", "::ffff:192.0.2.8"]
+tls_certificate = "tls/cert.pem"
+tls_key = "/etc/tls/key.pem"
+max_connections = 1_0
+max_connections_per_client = 5
+max_size = 65536
+max_recipients = 100
+max_messages = 7
+max_errors = 3
+command_timeout = "30s"
+data_timeout = "2m"
+bare_newline = "refuse"
+
+[[ listener ]]
+name = "local"
+address = "[::1]:0"
+
+[delivery]
+smarthosts = [
+  "relay1.example.com:587", # the first
+  "[2001:db8::25]",
+]
+smarthost_tls = "verify"
+retry = "1s, every 2s until 1m"
+retry_reports = "every 1h until 2h"
+max_connections = 50
+max_connections_per_site = 5
+max_recipients = 10
+idle_timeout = "1m"
+connect_timeout = "1s"
+greeting_timeout = "2s"
+command_timeout = "3s"
+data_timeout = "4s"
+block_timeout = "5s"
+final_timeout = "1h"
+
+[journal]
+max_file = "1GiB"
+keep = 30
+`
+
+func TestEverySetting(t *testing.T) {
+	got, defaults := load(t, everything), Default()
+	want := []any{
+		"data", filepath.Join("tls", "cert.pem"), "/etc/tls/key.pem", "/run/x.sock",
+		netip.MustParseAddrPort("[::]:25"), int64(65536), 30 * time.Second, TLSVerify, BareNewlineRefuse, slog.LevelDebug,
+		"10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25", "example.net example.de",
+		"1s, every 2s until 1m", int64(1 << 30),
+	}
+	l, d := got.Listeners[0], got.Delivery
+	have := []any{
+		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
+		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
+		words(l.Trust), words(d.Smarthosts), strings.Join(got.OwnNames, " "),
+		d.Retry.String(), got.Journal.MaxFile,
+	}
+	if diff := cmp.Diff(want, have, compareValues); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	second := DefaultListener()
+	second.Name, second.Address = "local", netip.MustParseAddrPort("[::1]:0")
+	if diff := cmp.Diff(second, got.Listeners[1], compareValues, ignorePlace); diff != "" {
+		t.Errorf("the second listener has settings of the first (-want +got):\n%s", diff)
+	}
+	first := DefaultListener()
+	for i := range settings {
+		s := &settings[i]
+		if s.key != "version" && s.value.show(fields{config: got, listener: &l}) == s.value.show(fields{config: defaults, listener: &first}) {
+			t.Errorf("%s has its default, the row sets another field", s.key)
+		}
+	}
+}
+
+func words[T interface{ String() string }](list []T) string {
+	var s []string
+	for _, v := range list {
+		s = append(s, v.String())
+	}
+	return strings.Join(s, " ")
+}
+
+// TestEveryFieldHasItsSetting counts: TestEverySetting shows that each row
+// sets a field of its own, so as many rows as fields leave none over.
+func TestEveryFieldHasItsSetting(t *testing.T) {
+	var rows int
+	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, Journal{}} {
+		rows += reflect.TypeOf(s).NumField()
+	}
+	const notSettings = 5 + 1 // Log, Listeners, Message, Delivery, Journal; Listener.Place
+	if rows-notSettings != len(settings) {
+		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
+	}
+}
+
+func TestDefaultsAreNotShared(t *testing.T) {
+	DefaultListener().Trust[0] = netip.MustParsePrefix("0.0.0.0/0")
+	Default().Message.DropFields[0] = "Subject"
+	if DefaultListener().Trust[0] != loopback[0] || Default().Message.DropFields[0] != "Return-Path" {
+		t.Error("a change to one configuration changed the defaults")
+	}
+}
+
+func TestSocket(t *testing.T) {
+	c := &Config{DataDir: "/data"}
+	if got := c.Socket(); got != "/data/admin.sock" {
+		t.Errorf("by default %s", got)
+	}
+	c.AdminSocket = "/run/s"
+	if got := c.Socket(); got != "/run/s" {
+		t.Errorf("set, %s", got)
+	}
+}
+
+func TestOtherForms(t *testing.T) {
+	for name, text := range map[string]string{
+		"inline listeners":     "version=1\nhostname='a.b'\ndata_dir='/d'\npostmaster='a@b.c'\nlistener=[{address='[::1]:1'},{name='x',address='[::1]:2'}]\ndelivery.smarthosts=['r']",
+		"CRLF and a BOM":       "\ufeff" + strings.ReplaceAll(minimal, "\n", "\r\n"),
+		"no final newline":     strings.TrimSpace(minimal),
+		"comments":             "# first\n" + minimal + "# last",
+		"quoted keys":          strings.Replace(minimal, "hostname", `"hostname"`, 1),
+		"escapes and newlines": strings.Replace(minimal, `["relay.example.com"]`, "[\n'relay.example.com',\"\\u0061.b\", # two\n]", 1),
+	} {
+		t.Run(name, func(t *testing.T) { load(t, text) })
+	}
+}
+
+func TestLoadFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.toml")
+	text := strings.Replace(minimal, "/var/lib/postern", "data", 1)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := LoadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "data"); c.DataDir != want {
+		t.Errorf("data_dir is %s, want %s", c.DataDir, want)
+	}
+	if err := os.WriteFile(file, []byte("version = 2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadFile(file); err == nil || !strings.Contains(err.Error(), file+":1:11: version: is 2") {
+		t.Errorf("error %v, want a place in %s", err, file)
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	if _, err := Load(fstest.MapFS{}, "none.toml"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := Load(fstest.MapFS{"d": {Mode: fs.ModeDir}}, "d"); err == nil {
+		t.Error("a directory was loaded")
+	}
+	large := fstest.MapFS{"l": {Data: []byte(strings.Repeat("#\n", maxFile))}}
+	if _, err := Load(large, "l"); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+		t.Errorf("a large file: %v", err)
+	}
+}

@@ -1,0 +1,157 @@
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+)
+
+// intro is the part of the reference that is not about a single setting.
+//
+//go:embed intro.md
+var intro string
+
+// Reference returns docs/configuration.md: the whole table as Markdown.
+func Reference() string {
+	defaults := defaultFields()
+	var b strings.Builder
+	b.WriteString(intro)
+	b.WriteString("\n## All settings\n\n| setting | type | default |\n|---|---|---|\n")
+	for i := range settings {
+		s := &settings[i]
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", link(s.key), s.value.kind, s.defaultText(defaults))
+	}
+	for i := range sections {
+		s := &sections[i]
+		if s.name == "" {
+			b.WriteString("\n## At the top\n\n")
+		} else {
+			fmt.Fprintf(&b, "\n## `%s`\n\n", s.header())
+		}
+		b.WriteString(s.text + "\n")
+		for _, row := range s.settings() {
+			row.writeReference(&b, defaults)
+		}
+	}
+	return b.String()
+}
+
+func (s *setting) writeReference(b *strings.Builder, defaults fields) {
+	fmt.Fprintf(b, "\n### `%s`\n\n*%s", s.key, s.value.kind)
+	if s.value.limits != "" {
+		fmt.Fprintf(b, ", %s", s.value.limits)
+	}
+	if s.required {
+		b.WriteString(" · required")
+	} else {
+		fmt.Fprintf(b, " · default: %s", s.defaultText(defaults))
+	}
+	fmt.Fprintf(b, " · takes effect at %s*\n\n%s\n", s.effect, s.text)
+	if len(s.value.options) > 0 {
+		b.WriteString("\n")
+		for _, o := range s.value.options {
+			fmt.Fprintf(b, "- `\"%s\"`: %s\n", o.word, o.text)
+		}
+	}
+	if len(s.see) > 0 {
+		links := make([]string, len(s.see))
+		for i, key := range s.see {
+			links[i] = link(key)
+		}
+		fmt.Fprintf(b, "\nSee also: %s\n", strings.Join(links, ", "))
+	}
+}
+
+// link returns a link to the heading of a setting.
+func link(key string) string {
+	return fmt.Sprintf("[`%s`](#%s)", key, strings.ReplaceAll(key, ".", ""))
+}
+
+// defaultText returns the default in Markdown.
+func (s *setting) defaultText(defaults fields) string {
+	switch {
+	case s.required:
+		return "required"
+	case s.byDefault != "":
+		return s.byDefault
+	}
+	return "`" + s.value.show(defaults) + "`"
+}
+
+// defaultFields returns structs in which every field is its default.
+func defaultFields() fields {
+	l := DefaultListener()
+	return fields{config: Default(), listener: &l}
+}
+
+// Describe returns what there is to know of a setting, or of a table and its
+// settings, as plain text. It fails for a name that is neither, and says
+// which one was perhaps meant.
+func Describe(key string) (string, error) {
+	if s := findSetting(key); s != nil {
+		return s.describe(defaultFields()), nil
+	}
+	if s := findSection(key); s != nil && key != "" {
+		return s.describe(), nil
+	}
+	names := sectionNames()
+	for i := range settings {
+		names = append(names, settings[i].key)
+	}
+	if near := nearest(key, names); near != "" {
+		return "", fmt.Errorf("there is no setting or table %q (%s)", clip(key), didYouMean(near))
+	}
+	return "", fmt.Errorf("there is no setting or table %q; the tables are %s", clip(key), strings.Join(sectionNames(), ", "))
+}
+
+func (s *setting) describe(defaults fields) string {
+	var b strings.Builder
+	row := func(label, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "  %-14s%s\n", label, text)
+		}
+	}
+	fmt.Fprintln(&b, s.key)
+	row("type", s.value.kind)
+	row("range", s.value.limits)
+	row("default", plain(s.defaultText(defaults)))
+	row("takes effect", "at "+string(s.effect))
+	row("see also", strings.Join(s.see, ", "))
+	b.WriteString("\n")
+	writeWrapped(&b, "  ", plain(s.text))
+	for _, o := range s.value.options {
+		fmt.Fprintf(&b, "\n  %q\n", o.word)
+		writeWrapped(&b, "    ", plain(o.text))
+	}
+	return b.String()
+}
+
+func (s *section) describe() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", s.header())
+	writeWrapped(&b, "  ", plain(s.text))
+	b.WriteString("\n")
+	for _, row := range s.settings() {
+		fmt.Fprintf(&b, "  %s\n", row.key)
+	}
+	return b.String()
+}
+
+// plain takes the Markdown out of prose: code is its only mark.
+func plain(s string) string { return strings.ReplaceAll(s, "`", "") }
+
+// width is how wide lines of prose are in plain text.
+const width = 78
+
+// writeWrapped writes text in lines of at most width, each after the indent.
+func writeWrapped(b *strings.Builder, indent, text string) {
+	line := indent
+	for _, word := range strings.Fields(text) {
+		if line != indent && len([]rune(line))+len([]rune(word)) > width {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += word + " "
+	}
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
+}

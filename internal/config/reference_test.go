@@ -1,0 +1,159 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the files that are generated from the table")
+
+// TestGeneratedFiles compares what is generated from the table with what is
+// in the repository: go test ./internal/config -update writes it.
+func TestGeneratedFiles(t *testing.T) {
+	for file, want := range map[string]string{
+		"../../docs/configuration.md": Reference(),
+		"../../postern.example.toml":  Example(),
+	} {
+		if *update {
+			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("%s is not what the table says; run go test ./internal/config -update (-want +got):\n%s", file, diff)
+		}
+	}
+}
+
+// TestExampleSaysTheDefaults loads the example as it is, and again with
+// every comment that is a setting made one.
+func TestExampleSaysTheDefaults(t *testing.T) {
+	asIs := load(t, Example())
+	var lines []string
+	for line := range strings.Lines(Example()) {
+		if s, found := strings.CutPrefix(line, "# "); found && beginsExpression([]byte(s)) {
+			name, _, _ := strings.Cut(s, " =")
+			if !slices.Contains([]string{"admin_socket", "tls_certificate", "tls_key"}, name) {
+				line = s
+			}
+		}
+		lines = append(lines, line)
+	}
+	if diff := cmp.Diff(asIs, load(t, strings.Join(lines, "")), compareValues, ignorePlace); diff != "" {
+		t.Errorf("a comment of the example is not the default (-default +comment):\n%s", diff)
+	}
+}
+
+// TestIntroNamesEveryType holds the table of types and the settings together.
+func TestIntroNamesEveryType(t *testing.T) {
+	_, rest, _ := strings.Cut(intro, "| type |")
+	for i := range settings {
+		kind := settings[i].value.kind
+		if strings.HasPrefix(kind, "list of ") {
+			kind = "list"
+		}
+		if !strings.Contains(rest, "\n| "+kind+" |") {
+			t.Errorf("%s is a %s, a type that the introduction does not explain", settings[i].key, kind)
+		}
+	}
+}
+
+func TestIntroExampleLoads(t *testing.T) {
+	_, rest, _ := strings.Cut(intro, "```toml\n")
+	file, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("no example in the introduction")
+	}
+	load(t, file)
+}
+
+// TestTable checks what the rows of the table must be.
+func TestTable(t *testing.T) {
+	seen := make(map[string]bool)
+	for i := range settings {
+		s := &settings[i]
+		table, _ := s.split()
+		switch {
+		case seen[s.key]:
+			t.Errorf("%s is in the table twice", s.key)
+		case findSection(table) == nil:
+			t.Errorf("%s is in a section that does not exist", s.key)
+		case s.text == "" || !strings.HasSuffix(s.text, "."):
+			t.Errorf("%s has no prose, or prose that does not end", s.key)
+		case s.effect != atReload && s.effect != atRestart:
+			t.Errorf("%s takes effect at %q", s.key, s.effect)
+		case s.required && s.byDefault != "":
+			t.Errorf("%s is required and has a default", s.key)
+		case (s.required || s.byDefault != "") && s.example == "":
+			t.Errorf("%s has no value for the example file", s.key)
+		}
+		seen[s.key] = true
+	}
+	for i := range settings {
+		for _, key := range settings[i].see {
+			if !seen[key] || key == settings[i].key {
+				t.Errorf("%s refers to %s", settings[i].key, key)
+			}
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	for key, want := range map[string]string{
+		"listener.max_size":       "default       \"50MiB\"",
+		"listener.bare_newline":   "  \"repair\"\n    make each of them a whole line end, CR LF\n",
+		"journal.keep":            "range         0 to 1000000",
+		"hostname":                "required",
+		"admin_socket":            "admin.sock in data_dir",
+		"delivery.smarthosts":     "see also      delivery.smarthost_tls, delivery.retry",
+		"delivery":                "delivery.smarthosts\n",
+		"listener":                "[[listener]]\n",
+		"message.add_message_id":  "takes effect  at reload",
+		"delivery.retry_reports":  `"1m 5m 15m 30m, every 1h until 1d"`,
+		"delivery.connect_timout": "",
+	} {
+		text, err := Describe(key)
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "did you mean delivery.connect_timeout?") {
+				t.Errorf("Describe(%q): %v", key, err)
+			}
+			continue
+		}
+		if err != nil || !strings.Contains(text, want) {
+			t.Errorf("Describe(%q) = %v\n%s\nwant %q in it", key, err, text, want)
+		}
+	}
+	if _, err := Describe("colour"); err == nil || !strings.Contains(err.Error(), "the tables are log, listener") {
+		t.Errorf("Describe of what is near nothing: %v", err)
+	}
+}
+
+func TestWrap(t *testing.T) {
+	var b strings.Builder
+	writeWrapped(&b, "# ", strings.Repeat("word ", 30))
+	for line := range strings.Lines(b.String()) {
+		if len(line) > width+1 || !strings.HasPrefix(line, "# word") {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
+// load reads a file that must be good.
+func load(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Load(fstest.MapFS{"postern.toml": {Data: []byte(text)}}, "postern.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

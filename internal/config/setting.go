@@ -1,0 +1,121 @@
+package config
+
+import (
+	"strings"
+
+	"postern/internal/mail"
+)
+
+// setting is one row of the table: all there is to know of one setting.
+type setting struct {
+	// key is "name", or "table.name" for a setting of a table.
+	key string
+	// value is its type, its range, its default and the field it sets.
+	value value
+	// effect is when a change of it takes effect.
+	effect effect
+	// required settings have no default.
+	required bool
+	// byDefault says what the default is, in words, when no value can.
+	byDefault string
+	// example is a value for the example file, as TOML. The row of a required
+	// setting has one.
+	example string
+	// text is the prose of the reference, in Markdown.
+	text string
+	// see names settings that belong with it.
+	see []string
+}
+
+// effect is when a changed setting takes effect.
+type effect string
+
+// The times at which a change takes effect.
+const (
+	atReload  effect = "reload"  // a running server can take it up
+	atRestart effect = "restart" // it needs a new process
+)
+
+// section is a table of the file, or the top of it.
+type section struct {
+	name     string // empty for the top
+	repeated bool   // written [[name]], any number of times
+	required bool   // at least one must be there
+	// open gives f the struct that the fields of one table are in, and close
+	// puts it in its place. Sections that are not repeated need neither.
+	open  func(f *fields)
+	close func(f fields)
+	text  string // the prose of the reference, in Markdown
+}
+
+// fields are the structs that a setting can be a field of.
+type fields struct {
+	config   *Config
+	listener *Listener  // in a [[listener]] table
+	place    mail.Place // where the table begins
+	dir      string     // from which relative paths are taken; may be empty
+}
+
+// header is how the table is begun in a file.
+func (s *section) header() string {
+	if s.repeated {
+		return "[[" + s.name + "]]"
+	}
+	return "[" + s.name + "]"
+}
+
+// settings returns the settings of the section, in the order of the table.
+func (s *section) settings() []*setting {
+	var list []*setting
+	for i := range settings {
+		if table, _ := settings[i].split(); table == s.name {
+			list = append(list, &settings[i])
+		}
+	}
+	return list
+}
+
+// setting returns the setting of that name, or nil.
+func (s *section) setting(name string) *setting {
+	for _, row := range s.settings() {
+		if _, n := row.split(); n == name {
+			return row
+		}
+	}
+	return nil
+}
+
+// reset sets every field of the section to its default.
+func (s *section) reset(f fields) {
+	for _, row := range s.settings() {
+		row.value.reset(f)
+	}
+}
+
+// split returns the name of the setting's table, empty for the top, and its
+// own name in it.
+func (s *setting) split() (table, name string) {
+	table, name, found := strings.Cut(s.key, ".")
+	if !found {
+		return "", table
+	}
+	return table, name
+}
+
+func findSection(name string) *section {
+	for i := range sections {
+		if sections[i].name == name {
+			return &sections[i]
+		}
+	}
+	return nil
+}
+
+func findSetting(key string) *setting {
+	for i := range settings {
+		if settings[i].key == key {
+			return &settings[i]
+		}
+	}
+	return nil
+}

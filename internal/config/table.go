@@ -1,0 +1,403 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"postern/internal/mail"
+)
+
+const (
+	day = 24 * time.Hour
+
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+)
+
+// loopback is who may relay when nothing else is said.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// reportSchedule is mail.DefaultSchedule cut off at a day: a report that
+// cannot be delivered by then interests nobody.
+var reportSchedule = mail.Schedule{
+	Waits: mail.DefaultSchedule.Waits,
+	Every: mail.DefaultSchedule.Every,
+	Until: day,
+}
+
+// sections are the tables of the file, in the order of the reference.
+var sections = []section{
+	{
+		text: "These stand at the top of the file, before the first table.",
+	},
+	{
+		name: "log",
+		text: "What the server writes about its work, one event a line, on standard error. What became of each message is in the journal, not here.",
+	},
+	{
+		name:     "listener",
+		repeated: true,
+		required: true,
+		open:     func(f *fields) { f.listener = &Listener{Place: f.place} },
+		close:    func(f fields) { f.config.Listeners = append(f.config.Listeners, *f.listener) },
+		text: "An address at which mail is taken by SMTP. Write one `[[listener]]` table for each; there must be at least one. " +
+			"Every limit is counted for each listener apart.",
+	},
+	{
+		name: "message",
+		text: "What is done to the header of a message when it is taken in. Nothing else in a message is ever changed.",
+	},
+	{
+		name: "delivery",
+		text: "How mail goes out.",
+	},
+	{
+		name: "journal",
+		text: "The record of what happened to every message: one fact a line, as JSON, in files below `data_dir`.",
+	},
+}
+
+// settings are all settings, in the order of the reference. A row's fields
+// are described at the type setting.
+var settings = []setting{
+	{
+		key:      "version",
+		value:    one(integer(1, 1), func(f fields) *int { return &f.config.Version }, 1),
+		effect:   atReload,
+		required: true,
+		example:  "1",
+		text:     "The version of this format. A later release that reads the file in another way will ask for another number, and never guess.",
+	},
+	{
+		key:      "hostname",
+		value:    one(hostname, func(f fields) *string { return &f.config.Hostname }, ""),
+		effect:   atReload,
+		required: true,
+		example:  `"mail.example.com"`,
+		text: "The full name of this host in DNS. The server greets its clients with it, presents itself with it to the next server, and writes it " +
+			"into the Received fields. Many servers refuse mail from a host whose name does not resolve to the address it comes from.",
+		see: []string{"own_names"},
+	},
+	{
+		key:      "data_dir",
+		value:    file(func(f fields) *string { return &f.config.DataDir }),
+		effect:   atRestart,
+		required: true,
+		example:  `"/var/lib/postern"`,
+		text: "The directory for the queue and the journal. It is made when it does not exist. It must be on a local disk that keeps its promises: " +
+			"mail is acknowledged when it has been synced to this directory, and not before. One server has it alone.",
+	},
+	{
+		key:      "postmaster",
+		value:    one(mailAddress, func(f fields) *mail.Address { return &f.config.Postmaster }, mail.Address{}),
+		effect:   atReload,
+		required: true,
+		example:  `"postmaster@example.com"`,
+		text: "Where mail for `postmaster` at this host goes; every mail server must have somebody who reads it (RFC 5321 4.5.1). " +
+			"It is a mailbox on another server: one at this host itself is refused.",
+		see: []string{"own_names", "own_addresses"},
+	},
+	{
+		key:       "admin_socket",
+		value:     file(func(f fields) *string { return &f.config.AdminSocket }),
+		effect:    atRestart,
+		byDefault: "`admin.sock` in `data_dir`",
+		example:   `"/run/postern/admin.sock"`,
+		text: "The Unix socket by which the other commands (`postern status`, `postern queue list` and so on) reach the server. " +
+			"Whoever may open it may do all that an operator can. Its path may have 107 octets.",
+	},
+	{
+		key:    "own_names",
+		value:  list(domain, func(f fields) *[]string { return &f.config.OwnNames }),
+		effect: atReload,
+		text: "Other domains that are this host, besides `hostname` and `localhost`. Mail for them is never sent on, because the next server would send it back: " +
+			"what is for `postmaster` goes to the address of that setting, and any other recipient is refused as unknown.",
+		see: []string{"postmaster", "own_addresses"},
+	},
+	{
+		key:    "own_addresses",
+		value:  list(ipAddress, func(f fields) *[]netip.Addr { return &f.config.OwnAddresses }),
+		effect: atReload,
+		text: "The addresses of this host as others see them, for mail to `user@[192.0.2.1]`. It is treated as mail for `own_names` is. " +
+			"Loopback addresses and the address a client connected to need not be named. Name those that lie on a router or load balancer before this host.",
+		see: []string{"postmaster", "own_names"},
+	},
+
+	{
+		key: "log.level",
+		value: one(oneOf(
+			choice[slog.Level]{"error", slog.LevelError, "only what needs attention"},
+			choice[slog.Level]{"warn", slog.LevelWarn, "also what may need attention, such as a message that was not taken"},
+			choice[slog.Level]{"info", slog.LevelInfo, "also every message taken in and every attempt to deliver one"},
+			choice[slog.Level]{"debug", slog.LevelDebug, "also what helps to find a fault in the server"},
+		), func(f fields) *slog.Level { return &f.config.Log.Level }, slog.LevelInfo),
+		effect: atReload,
+		text:   "How much is logged.",
+	},
+	{
+		key: "log.format",
+		value: one(oneOf(
+			choice[LogFormat]{"text", LogText, "key=value pairs, for people"},
+			choice[LogFormat]{"json", LogJSON, "one JSON object a line, for programs"},
+		), func(f fields) *LogFormat { return &f.config.Log.Format }, LogText),
+		effect: atReload,
+		text:   "The form of a line.",
+	},
+
+	{
+		key:    "listener.name",
+		value:  one(plainName, func(f fields) *string { return &f.listener.Name }, "smtp"),
+		effect: atReload,
+		text:   "What the listener is called in the log and in the journal. With more than one listener each needs a name of its own. The name `postern` is taken.",
+	},
+	{
+		key:      "listener.address",
+		value:    one(listenAddress, func(f fields) *netip.AddrPort { return &f.listener.Address }, netip.AddrPort{}),
+		effect:   atReload,
+		required: true,
+		example:  `"127.0.0.1:2525"`,
+		text: "The address and port to listen at. `\":25\"` is port 25 of every address of the host, by IPv4 and IPv6. Ports below 1024 need root or the capability " +
+			"CAP_NET_BIND_SERVICE. Port 0 takes one that is free, which the log names.",
+	},
+	{
+		key:    "listener.trust",
+		value:  list(network, func(f fields) *[]netip.Prefix { return &f.listener.Trust }, loopback...),
+		effect: atReload,
+		text: "The networks whose clients may send mail to anywhere. A client from elsewhere may write to this host's own `postmaster` and to nobody else. " +
+			"Name networks that are yours: with `\"0.0.0.0/0\"` the whole world sends its mail through this server, until no one takes mail from it any more.",
+		see: []string{"listener.bare_newline"},
+	},
+	{
+		key:       "listener.tls_certificate",
+		value:     file(func(f fields) *string { return &f.listener.TLSCertificate }),
+		effect:    atReload,
+		byDefault: "none",
+		example:   `"/etc/postern/tls/fullchain.pem"`,
+		text: "A PEM file with the certificate for `hostname`, followed by those of its issuers. With it the listener offers STARTTLS; without it, mail comes in " +
+			"in clear. TLS 1.2 is the oldest version accepted.",
+		see: []string{"listener.tls_key"},
+	},
+	{
+		key:       "listener.tls_key",
+		value:     file(func(f fields) *string { return &f.listener.TLSKey }),
+		effect:    atReload,
+		byDefault: "none",
+		example:   `"/etc/postern/tls/key.pem"`,
+		text:      "A PEM file with the private key of the certificate, without a passphrase. Only the server's user should be able to read it.",
+		see:       []string{"listener.tls_certificate"},
+	},
+	{
+		key:    "listener.max_connections",
+		value:  one(integer(1, 100_000), func(f fields) *int { return &f.listener.MaxConnections }, 1000),
+		effect: atReload,
+		text:   "How many clients may be connected at once. One more is answered with 421 and may come back later.",
+		see:    []string{"listener.max_connections_per_client"},
+	},
+	{
+		key:    "listener.max_connections_per_client",
+		value:  one(integer(1, 100_000), func(f fields) *int { return &f.listener.MaxConnectionsPerClient }, 200),
+		effect: atReload,
+		text: "How many of these connections one client address may have. It keeps one client that runs wild from shutting out the others, and leaves room for batch jobs that " +
+			"send from this host with many connections at once.",
+		see: []string{"listener.max_connections"},
+	},
+	{
+		key:    "listener.max_size",
+		value:  one(size(kib, 2*gib), func(f fields) *int64 { return &f.listener.MaxSize }, 50*mib),
+		effect: atReload,
+		text: "The size of the largest message taken. It is announced to clients (SIZE, RFC 1870); a larger message is refused with 552. " +
+			"Attachments grow by a third on their way: files of 35 MiB need 50 MiB here. RFC 5321 4.5.3.1.7 asks for at least 64 KiB.",
+	},
+	{
+		key:    "listener.max_recipients",
+		value:  one(integer(1, 50_000), func(f fields) *int { return &f.listener.MaxRecipients }, 1000),
+		effect: atReload,
+		text: "How many recipients one message may have. One more is answered with 452, upon which a client sends the message again for the rest. " +
+			"RFC 5321 4.5.3.1.8 asks for at least 100.",
+	},
+	{
+		key:    "listener.max_messages",
+		value:  one(integer(1, 1_000_000), func(f fields) *int { return &f.listener.MaxMessages }, 10_000),
+		effect: atReload,
+		text:   "How many messages one connection may bring. After that it is closed with 421, and the client connects again.",
+	},
+	{
+		key:    "listener.max_errors",
+		value:  one(integer(1, 1000), func(f fields) *int { return &f.listener.MaxErrors }, 20),
+		effect: atReload,
+		text:   "How many commands of one connection may be refused before it is closed with 421. It ends dictionary attacks and programs that do not listen.",
+	},
+	{
+		key:    "listener.command_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.listener.CommandTimeout }, 5*time.Minute),
+		effect: atReload,
+		text:   "How long a client may take for its next command before the connection is closed with 421. RFC 5321 4.5.3.2.7 asks for at least 5 minutes.",
+	},
+	{
+		key:    "listener.data_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.listener.DataTimeout }, 3*time.Minute),
+		effect: atReload,
+		text:   "How long a client may pause in the middle of a message before the connection is closed with 421. RFC 5321 4.5.3.2.5 expects blocks of data within 3 minutes.",
+	},
+	{
+		key: "listener.bare_newline",
+		value: one(oneOf(
+			choice[BareNewline]{"auto", BareNewlineAuto, "repair for clients in `trust`, refuse for all others"},
+			choice[BareNewline]{"repair", BareNewlineRepair, "make each of them a whole line end, CR LF"},
+			choice[BareNewline]{"refuse", BareNewlineRefuse, "refuse the message with 550 5.6.0"},
+		), func(f fields) *BareNewline { return &f.listener.BareNewline }, BareNewlineAuto),
+		effect: atReload,
+		text: "What becomes of a message with a CR or LF that stands alone (RFC 5321 2.3.8 forbids them). Passing one on is how one message is smuggled inside another, " +
+			"so that is never done. Simple programs and devices send them in good faith.",
+		see: []string{"listener.trust"},
+	},
+
+	{
+		key:    "message.add_date",
+		value:  one(boolean, func(f fields) *bool { return &f.config.Message.AddDate }, true),
+		effect: atReload,
+		text:   "Add a Date field to a message that has none. RFC 5322 3.6 requires one, and many servers count its absence as a sign of spam.",
+	},
+	{
+		key:    "message.add_message_id",
+		value:  one(boolean, func(f fields) *bool { return &f.config.Message.AddMessageID }, true),
+		effect: atReload,
+		text:   "Add a Message-ID field to a message that has none. Without one, replies cannot be sorted into threads and a message is hard to trace.",
+	},
+	{
+		key: "message.drop_fields",
+		value: list(fieldName, func(f fields) *[]string { return &f.config.Message.DropFields },
+			"Return-Path", "Bcc", "Resent-Bcc", "Content-Length"),
+		effect: atReload,
+		text: "Header fields that are taken out, in any case of letters. Bcc would show its recipients to all others; Return-Path is for the last server to write; " +
+			"Content-Length is wrong as soon as a field is added. `[]` takes out none.",
+	},
+	{
+		key:    "message.max_hops",
+		value:  one(integer(1, 1000), func(f fields) *int { return &f.config.Message.MaxHops }, 100),
+		effect: atReload,
+		text:   "How many Received fields a message may have. One that has more has been going round in a circle, and is refused with 554 5.4.6. RFC 5321 6.3 asks for at least 100.",
+	},
+
+	{
+		key:      "delivery.smarthosts",
+		value:    list(server, func(f fields) *[]mail.HostPort { return &f.config.Delivery.Smarthosts }),
+		effect:   atReload,
+		required: true,
+		example:  `["relay.example.com"]`,
+		text: "The servers that take all outgoing mail, in the order in which they are tried. Each is a name or an address, with a port unless it is 25; " +
+			"IPv6 addresses stand in brackets, `\"[2001:db8::1]:587\"`. A name is looked up for every attempt, and all its addresses are tried. " +
+			"When none of the servers can be reached, mail waits.",
+		see: []string{"delivery.smarthost_tls", "delivery.retry"},
+	},
+	{
+		key: "delivery.smarthost_tls",
+		value: one(oneOf(
+			choice[TLSPolicy]{"none", TLSNone, "in clear, even if the server offers TLS"},
+			choice[TLSPolicy]{"opportunistic", TLSOpportunistic, "with TLS if the server offers it and it works, else in clear"},
+			choice[TLSPolicy]{"required", TLSRequired, "with TLS or not at all; the certificate may be anyone's"},
+			choice[TLSPolicy]{"verify", TLSVerify, "with TLS, and a certificate for the configured name by an authority that the system trusts"},
+		), func(f fields) *TLSPolicy { return &f.config.Delivery.SmarthostTLS }, TLSOpportunistic),
+		effect: atReload,
+		text: "What TLS a connection to a smarthost must have. `opportunistic` and `required` keep out who only listens; only `verify` keeps out who can stand in between. " +
+			"Mail for which the demand is not met waits.",
+		see: []string{"delivery.smarthosts"},
+	},
+	{
+		key:    "delivery.retry",
+		value:  one(schedule, func(f fields) *mail.Schedule { return &f.config.Delivery.Retry }, mail.DefaultSchedule),
+		effect: atReload,
+		text: "When mail that failed for now is tried again: the waits after the first attempts, the wait that repeats after them, and the age at which the sender is " +
+			"told that it could not be delivered. RFC 5321 4.5.4.1 asks for retries for at least 4 or 5 days.",
+		see: []string{"delivery.retry_reports"},
+	},
+	{
+		key:    "delivery.retry_reports",
+		value:  one(schedule, func(f fields) *mail.Schedule { return &f.config.Delivery.RetryReports }, reportSchedule),
+		effect: atReload,
+		text:   "The same for mail from the null sender `<>`: reports of failed delivery, and other mail that nobody may answer.",
+		see:    []string{"delivery.retry"},
+	},
+	{
+		key:    "delivery.max_connections",
+		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnections }, 100),
+		effect: atReload,
+		text:   "How many attempts may run at once, each on a connection of its own.",
+		see:    []string{"delivery.max_connections_per_site"},
+	},
+	{
+		key:    "delivery.max_connections_per_site",
+		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnectionsPerSite }, 20),
+		effect: atReload,
+		text:   "How many of these connections go to one site, that is to one list of servers. More is not always faster: many servers slow down or refuse a client with too many.",
+		see:    []string{"delivery.max_connections"},
+	},
+	{
+		key:    "delivery.max_recipients",
+		value:  one(integer(1, 50_000), func(f fields) *int { return &f.config.Delivery.MaxRecipients }, 100),
+		effect: atReload,
+		text: "How many recipients of a message are sent in one transaction. A message with more takes several. Every server takes 100 (RFC 5321 4.5.3.1.8); " +
+			"one that takes fewer says so, and is heeded.",
+	},
+	{
+		key:    "delivery.idle_timeout",
+		value:  one(duration(time.Second, 5*time.Minute), func(f fields) *time.Duration { return &f.config.Delivery.IdleTimeout }, 5*time.Second),
+		effect: atReload,
+		text:   "How long a connection is kept for the next message when there is none.",
+	},
+	{
+		key:    "delivery.connect_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.ConnectTimeout }, 30*time.Second),
+		effect: atReload,
+		text:   "How long to wait for a connection to one address before the next is tried.",
+	},
+	{
+		key:    "delivery.greeting_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.GreetingTimeout }, 5*time.Minute),
+		effect: atReload,
+		text:   "How long to wait for the greeting of a server that has taken the connection (RFC 5321 4.5.3.2.1).",
+	},
+	{
+		key:    "delivery.command_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
+		effect: atReload,
+		text:   "How long to wait for the reply to EHLO, STARTTLS, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
+	},
+	{
+		key:    "delivery.data_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.DataTimeout }, 2*time.Minute),
+		effect: atReload,
+		text:   "How long to wait for the reply to DATA (RFC 5321 4.5.3.2.4).",
+	},
+	{
+		key:    "delivery.block_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.BlockTimeout }, 3*time.Minute),
+		effect: atReload,
+		text:   "How long a server may take to accept the next block of the message (RFC 5321 4.5.3.2.5).",
+	},
+	{
+		key:    "delivery.final_timeout",
+		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.FinalTimeout }, 10*time.Minute),
+		effect: atReload,
+		text: "How long to wait for the reply to the end of the message (RFC 5321 4.5.3.2.6). Giving up early is costly: the server may have taken the message, " +
+			"and would get it a second time.",
+	},
+
+	{
+		key:    "journal.max_file",
+		value:  one(size(mib, 16*gib), func(f fields) *int64 { return &f.config.Journal.MaxFile }, 64*mib),
+		effect: atRestart,
+		text:   "The size at which a file of the journal is closed and the next begun.",
+		see:    []string{"journal.keep"},
+	},
+	{
+		key:    "journal.keep",
+		value:  one(integer(0, 1_000_000), func(f fields) *int { return &f.config.Journal.Keep }, 0),
+		effect: atRestart,
+		text: "How many files are kept, the one being written included. When there are more, the oldest is deleted, and what it told of its messages is gone. " +
+			"0 keeps all, until the disk is full; then no more mail is taken.",
+		see: []string{"journal.max_file"},
+	},
+}

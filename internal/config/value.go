@@ -1,0 +1,120 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// value is how a setting gets from the file to its field, and back.
+type value struct {
+	kind    string // as the reference calls its type: "duration"
+	limits  string // its range in words; may be empty
+	options []option
+	// read sets the field from n. It reports each fault with its place.
+	read func(n node, f fields, report reportFunc)
+	// reset sets the field to its default; show writes the field as TOML.
+	reset func(f fields)
+	show  func(f fields) string
+}
+
+// option is one of the words that a setting can be.
+type option struct{ word, text string }
+
+// reportFunc takes a fault in a value, with the offset at which it is.
+type reportFunc func(at int, f *fault)
+
+// fault is what is wrong with a value, and what would be right.
+type fault struct{ message, hint string }
+
+func faultf(hint, format string, args ...any) *fault {
+	return &fault{message: fmt.Sprintf(format, args...), hint: hint}
+}
+
+// scalar is a type of value: how one is read from a node, and written as TOML.
+type scalar[T any] struct {
+	kind, kinds string // "duration", "durations"
+	limits      string
+	options     []option
+	read        func(n node) (T, *fault)
+	show        func(T) string
+}
+
+// one is a setting that has one value.
+func one[T any](s scalar[T], field func(fields) *T, byDefault T) value {
+	return value{
+		kind:    s.kind,
+		limits:  s.limits,
+		options: s.options,
+		read: func(n node, f fields, report reportFunc) {
+			v, wrong := s.read(n)
+			if wrong != nil {
+				report(n.at, wrong)
+				return
+			}
+			*field(f) = v
+		},
+		reset: func(f fields) { *field(f) = byDefault },
+		show:  func(f fields) string { return s.show(*field(f)) },
+	}
+}
+
+// list is a setting that has any number of values.
+func list[T any](s scalar[T], field func(fields) *[]T, byDefault ...T) value {
+	return value{
+		kind:   "list of " + s.kinds,
+		limits: s.limits,
+		read: func(n node, f fields, report reportFunc) {
+			if n.kind != nodeList {
+				report(n.at, faultf("write it in brackets, also when it is one: [...]", "is %s, not a list", n.describe()))
+				return
+			}
+			values := make([]T, 0, len(n.items))
+			for _, item := range n.items {
+				v, wrong := s.read(item)
+				if wrong != nil {
+					report(item.at, wrong)
+					continue
+				}
+				values = append(values, v)
+			}
+			*field(f) = values
+		},
+		reset: func(f fields) { *field(f) = slices.Clone(byDefault) },
+		show: func(f fields) string {
+			var items []string
+			for _, v := range *field(f) {
+				items = append(items, s.show(v))
+			}
+			return "[" + strings.Join(items, ", ") + "]"
+		},
+	}
+}
+
+// describe names the value as it stands in the file, for a message.
+func (n node) describe() string {
+	switch n.kind {
+	case nodeText:
+		return fmt.Sprintf("the text %q", clip(n.text))
+	case nodeInteger:
+		return "the integer " + clip(n.text)
+	case nodeFloat:
+		return "the number " + clip(n.text)
+	case nodeBoolean:
+		return "the boolean " + n.text
+	case nodeTime:
+		return "the time " + clip(n.text)
+	case nodeList:
+		return "a list"
+	}
+	return "a table"
+}
+
+// clip keeps a message readable whatever the file holds.
+func clip(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "..."
+	}
+	return s
+}

@@ -1,0 +1,38 @@
+// Package route chooses the way of a delivery: from its destination to the
+// hops that are tried for it, in order, each with its addresses.
+//
+// It opens no connection and knows nothing of what became of earlier
+// attempts. A route is chosen anew for every attempt, so that a change in
+// DNS or in the configuration reaches mail that already waits.
+//
+// When there is no way now, the error is a *mail.Error with the reply to
+// record, always a temporary one: that a name does not resolve today says
+// nothing of tomorrow.
+package route
+
+import "net/netip"
+
+// Route is the way of a delivery.
+type Route struct {
+	// Name is the transport that chose it: "smarthost".
+	Name string
+	// Site names the whole ordered list of hosts as it is configured,
+	// whatever it resolves to now: "smarthost:relay1.example:25,relay2.example:25".
+	// Routes with an equal site share limits and connections.
+	Site string
+	// Hops are tried in this order; there is at least one.
+	Hops []Hop
+}
+
+// Hop is one server of a route.
+type Hop struct {
+	// Host is the server's name, or its address, as configured; it is what a
+	// certificate is checked against.
+	Host string
+	Port uint16
+	// Addresses are where it is, in the order of use; at least one.
+	Addresses []netip.AddrPort
+	// TLS is the policy for connections to it: none, opportunistic, required
+	// or verify.
+	TLS string
+}
