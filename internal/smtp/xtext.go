@@ -1,0 +1,103 @@
+package smtp
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// errXtext says that a value is not encoded as RFC 3461 4 or RFC 6533 3
+// demand, or stands for characters that no address or identifier has.
+var errXtext = errors.New("malformed xtext")
+
+// decodeXtext returns what s stands for. The result is printable ASCII and
+// spaces; it fails with errXtext when s is malformed or stands for anything
+// else.
+func decodeXtext(s string) (string, error) {
+	if !strings.Contains(s, "+") {
+		for i := range len(s) {
+			if !isXchar(s[i]) {
+				return "", errXtext
+			}
+		}
+		return s, nil
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '+' && i+2 < len(s):
+			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err != nil {
+				return "", errXtext
+			}
+			c, i = byte(n), i+2
+		case !isXchar(c):
+			return "", errXtext
+		}
+		if c < ' ' || c > '~' {
+			return "", errXtext
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), nil
+}
+
+func isXchar(c byte) bool { return c > ' ' && c <= '~' && c != '+' && c != '=' }
+
+// decodeOriginal decodes the value of ORCPT: an address type, a semicolon and
+// the address in xtext (RFC 3461 4.2), or for the type "utf-8" in any of the
+// three forms of RFC 6533 3. It fails with errXtext.
+func decodeOriginal(s string) (string, error) {
+	addressType, encoded, found := strings.Cut(s, ";")
+	if !found || !isAtom(addressType) || encoded == "" {
+		return "", errXtext
+	}
+	decode := decodeXtext
+	if strings.EqualFold(addressType, "utf-8") {
+		decode = decodeUTF8Address
+	}
+	address, err := decode(encoded)
+	if err != nil {
+		return "", err
+	}
+	return addressType + ";" + address, nil
+}
+
+// decodeUTF8Address decodes utf-8-enc-addr (RFC 6533 3): characters stand for
+// themselves, or as \x{HEX}. As xtext does, the result has no controls.
+func decodeUTF8Address(s string) (string, error) {
+	var b strings.Builder
+	for s != "" {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case strings.HasPrefix(s, `\x{`):
+			hex, rest, found := strings.Cut(s[len(`\x{`):], "}")
+			n, err := strconv.ParseUint(hex, 16, 32)
+			if !found || err != nil || len(hex) > 6 {
+				return "", errXtext
+			}
+			r, s = rune(n), rest
+		case r == utf8.RuneError, r == '\\', r == '+', r == '=', r == ' ':
+			return "", errXtext
+		default:
+			s = s[size:]
+		}
+		if !utf8.ValidRune(r) || r < ' ' || r >= 0x7f && r < 0xa0 {
+			return "", errXtext
+		}
+		b.WriteRune(r)
+	}
+	return b.String(), nil
+}
+
+// isAtom reports whether s can be an address type (RFC 3461 4.2).
+func isAtom(s string) bool {
+	for i := range len(s) {
+		if b := s[i]; !isLetter(b) && !isDigit(b) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", b) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,56 @@
+package smtpserver
+
+import (
+	"net/netip"
+
+	"postern/internal/mail"
+)
+
+// enter registers a connection, and returns the reply that refuses it when
+// there are too many.
+func (s *Server) enter(c *conn, client netip.Addr) mail.Reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = true
+	key := clientKey(client)
+	switch {
+	case s.stopped:
+		return stoppingReply(s.options.Hostname)
+	case s.admitted >= s.options.MaxConnections:
+		return mail.NewReply(421, "4.3.2", "%s has too many connections, try again later", s.options.Hostname)
+	case s.perClient[key] >= s.options.MaxConnectionsPerClient:
+		return mail.NewReply(421, "4.7.0", "Too many connections from %s, try again later", client)
+	}
+	s.admitted++
+	s.perClient[key]++
+	return mail.Reply{}
+}
+
+func (s *Server) leave(c *conn, client netip.Addr, admitted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if !admitted {
+		return
+	}
+	s.admitted--
+	key := clientKey(client)
+	if s.perClient[key]--; s.perClient[key] == 0 {
+		delete(s.perClient, key)
+	}
+}
+
+// clientKey is what connections are counted by: an IPv4 address or an IPv6
+// /64, of which one host commonly has all addresses.
+func clientKey(client netip.Addr) netip.Prefix {
+	bits := client.BitLen()
+	if client.Is6() {
+		bits = 64
+	}
+	key, _ := client.Prefix(bits) // the zero Prefix where there is no address
+	return key
+}
+
+func stoppingReply(hostname string) mail.Reply {
+	return mail.NewReply(421, "4.3.2", "%s is shutting down, try again later", hostname)
+}

@@ -1,0 +1,233 @@
+package smtpserver
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// readBuffer is the size of a connection's input buffer: twice the longest
+// command line, and the largest part of what an idle connection costs.
+const readBuffer = 4096
+
+const (
+	// maxQueued is how many octets of replies wait before they are written
+	// although the client has sent more.
+	maxQueued = 8 << 10
+	// keepQueue is the largest reply buffer that is kept between writes.
+	keepQueue = 512
+	// maxLongLine is how many octets of a line that is too long are dropped
+	// before the client is.
+	maxLongLine = 64 << 10
+)
+
+var errStopping = errors.New("the server is shutting down")
+
+// conn is one connection. Replies queue in it; its Read, which only br calls
+// and only when it is empty, writes them before it waits. So replies leave
+// together when all commands at hand are done (RFC 2920 3.2).
+type conn struct {
+	nc      net.Conn // the socket
+	rw      net.Conn // what is read and written: nc, or TLS over it
+	br      *bufio.Reader
+	timeout time.Duration
+	cancel  context.CancelFunc // cuts the session off
+
+	queue    []byte // replies not yet written
+	broken   error  // the error of the first write that failed
+	deadline time.Time
+	pace     *pace // set while content is read
+
+	mu       sync.Mutex
+	idle     bool // waits for a command outside a transaction
+	stopping bool
+}
+
+func newConn(nc net.Conn, br *bufio.Reader, timeout time.Duration, cancel context.CancelFunc) *conn {
+	c := &conn{nc: nc, rw: nc, br: br, timeout: timeout, cancel: cancel}
+	br.Reset(c)
+	return c
+}
+
+// reply queues r.
+func (c *conn) reply(r mail.Reply) {
+	c.queue = smtp.AppendReply(c.queue, r)
+	if len(c.queue) > maxQueued {
+		_ = c.flush() // the next read returns its error
+	}
+}
+
+// flush writes the queued replies. A client that does not read them fails it
+// when the time-out is over; after that it fails for good.
+func (c *conn) flush() error {
+	if len(c.queue) == 0 || c.broken != nil {
+		return c.broken
+	}
+	c.nc.SetWriteDeadline(time.Now().Add(c.timeout))
+	_, c.broken = c.rw.Write(c.queue)
+	c.queue = c.queue[:0]
+	if cap(c.queue) > keepQueue {
+		c.queue = nil
+	}
+	return c.broken
+}
+
+// close writes what is queued and closes the connection, under TLS with the
+// alert that says so. It returns what failed in writing to the client.
+func (c *conn) close() error {
+	err := c.flush()
+	c.rw.Close()
+	return err
+}
+
+// Read implements io.Reader for br.
+func (c *conn) Read(p []byte) (int, error) {
+	if err := c.flush(); err != nil {
+		return 0, err
+	}
+	if c.pace == nil {
+		return c.read(p, c.deadline)
+	}
+	start := time.Now()
+	n, err := c.read(p, start.Add(c.pace.patience()))
+	c.pace.waited += time.Since(start)
+	c.pace.got += int64(n)
+	return n, err
+}
+
+func (c *conn) read(p []byte, deadline time.Time) (int, error) {
+	if !c.arm(deadline) {
+		return 0, errStopping
+	}
+	n, err := c.rw.Read(p)
+	if err != nil && !c.arm(deadline) {
+		return n, errStopping
+	}
+	return n, err
+}
+
+// arm sets the deadline of a read. It reports false when there must be none,
+// because the server stops and no transaction is open.
+func (c *conn) arm(deadline time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping && c.idle {
+		return false
+	}
+	c.nc.SetReadDeadline(deadline)
+	return true
+}
+
+// stop ends the wait for a command when the connection is idle, and every
+// one that begins later. It is called by the server's stopping goroutine.
+func (c *conn) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	if c.idle {
+		c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// setIdle reports false when an idle connection has to end.
+func (c *conn) setIdle(idle bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = idle
+	return !(idle && c.stopping)
+}
+
+// readLine returns the next command line without its CRLF, valid until the
+// next read. idle says that no transaction is open.
+//
+// A line that is too long, or that ends with a bare LF, is dropped and fails
+// with a *mail.Error; so does a line without end, with 421. Other errors are
+// errStopping and those of the connection.
+func (c *conn) readLine(idle bool) ([]byte, error) {
+	if !c.setIdle(idle) {
+		return nil, errStopping
+	}
+	defer c.setIdle(false)
+	c.deadline = time.Now().Add(c.timeout)
+	line, err := c.br.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		return nil, c.dropLine()
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(line) > smtp.MaxCommandLine:
+		return nil, errLineTooLong()
+	case len(line) < 2 || line[len(line)-2] != '\r':
+		return nil, mail.Refuse(500, "5.5.2", "Lines must end with CRLF")
+	}
+	return line[:len(line)-2], nil
+}
+
+// dropLine drops the rest of a line that does not fit into the buffer.
+func (c *conn) dropLine() error {
+	for dropped := readBuffer; dropped < maxLongLine; dropped += readBuffer {
+		if _, err := c.br.ReadSlice('\n'); err != bufio.ErrBufferFull {
+			if err != nil {
+				return err
+			}
+			return errLineTooLong()
+		}
+	}
+	return mail.Refuse(421, "4.7.0", "Endless line, closing connection")
+}
+
+func errLineTooLong() *mail.Error {
+	return mail.Refuse(500, "5.5.2", "Line too long: the limit is %d octets", smtp.MaxCommandLine)
+}
+
+// startTLS writes what is queued, which ends with the reply to STARTTLS, and
+// takes the handshake. Input must be empty. It fails with the error of the
+// handshake, after which the connection is of no use.
+func (c *conn) startTLS(ctx context.Context, config *tls.Config) (tls.ConnectionState, error) {
+	if err := c.flush(); err != nil {
+		return tls.ConnectionState{}, err
+	}
+	tc := tls.Server(c.nc, config)
+	c.nc.SetDeadline(time.Now().Add(min(handshakeTimeout, c.timeout)))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return tls.ConnectionState{}, err
+	}
+	c.rw = tc
+	return tc.ConnectionState(), nil
+}
+
+// gone reports whether the client has closed or reset the connection with no
+// input pending. It does not wait for the client.
+func (c *conn) gone() bool {
+	if c.br.Buffered() > 0 || !hungUp(c.nc) {
+		return false
+	}
+	// All the client ever sent has arrived, so this read cannot wait. Under
+	// TLS it tells pending commands from the alert that closes.
+	_, err := c.br.Peek(1)
+	return err != nil
+}
+
+// pace holds a client to a minimum rate while it sends content. Only the
+// time spent in waiting for it counts.
+type pace struct {
+	timeout time.Duration // the longest silence, and the grace
+	rate    int64         // octets a second
+	got     int64
+	waited  time.Duration
+}
+
+// patience is how long the next read may take.
+func (p *pace) patience() time.Duration {
+	const century = 100 * 365 * 24 * 60 * 60 // keeps the sum in range
+	earned := time.Duration(min(p.got/p.rate, century)) * time.Second
+	return min(p.timeout, p.timeout+earned-p.waited)
+}

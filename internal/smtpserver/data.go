@@ -1,0 +1,93 @@
+package smtpserver
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// drainSlack is how much more than MaxSize is dropped of a message that is
+// not wanted, before the client is.
+const drainSlack = 1 << 20
+
+// content is what the handler reads.
+type content struct {
+	*smtp.DataReader
+	conn *conn
+}
+
+// ClientGone implements smtp.Content.
+func (c content) ClientGone() bool { return c.conn.gone() }
+
+// data does DATA. If it is refused, the transaction stays open.
+func (s *session) data(ctx context.Context, c smtp.Command) mail.Reply {
+	if !isBlank(c.Args) {
+		return mail.NewReply(501, "5.5.4", "DATA has no arguments")
+	}
+	if s.tx.recipients == 0 { // RFC 2920 3.1: a client that pipelines cannot know
+		return mail.NewReply(554, "5.5.1", "No valid recipients")
+	}
+	r := or(s.handler.Data(ctx), 354, "", "End data with <CR><LF>.<CR><LF>")
+	if r.Success() { // the client would take its content for delivered
+		return mail.LocalError
+	}
+	if !r.Intermediate() {
+		return r
+	}
+	s.conn.reply(r)
+	s.takeContent(ctx)
+	return mail.Reply{}
+}
+
+// takeContent hands the message to the handler, brings the stream to the end
+// of data, and answers it.
+func (s *session) takeContent(ctx context.Context) {
+	data := smtp.NewDataReader(s.conn.br, s.options.Newlines(s.origin), s.options.MaxSize)
+	_ = s.conn.flush() // the next read returns its error
+	s.conn.pace = &pace{timeout: s.options.DataTimeout, rate: s.options.MinDataRate}
+	r := s.handler.Content(ctx, content{data, s.conn})
+	if r.Code != mail.NoReply {
+		data.Drain(s.options.MaxSize + drainSlack)
+		r = verdict(data, r)
+	}
+	s.conn.pace = nil
+	s.logBroken(data)
+	s.answer("end of data", r)
+	s.tx = nil
+	if r.Success() {
+		s.accepted++
+		s.errors, s.chatter = 0, 0
+	}
+}
+
+// verdict returns the reply to the end of data: the handler's, unless the
+// content is not what the handler took it for, or its end was never reached.
+func verdict(data *smtp.DataReader, r mail.Reply) mail.Reply {
+	switch {
+	case data.Broken() != nil:
+		return mail.ReplyOf(data.Broken())
+	case !data.Ended():
+		return mail.NewReply(421, "4.7.0", "Far more content than allowed, closing connection")
+	case r.Success() && data.Err() != nil:
+		return mail.ReplyOf(data.Err())
+	case !r.Success() && !r.Temporary() && !r.Permanent():
+		return mail.LocalError
+	}
+	return r
+}
+
+// logBroken tells the operator of content that did not come to its end.
+func (s *session) logBroken(data *smtp.DataReader) {
+	err := data.Broken()
+	if err == nil {
+		return
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && data.BareDot() {
+		s.log.Warn("client waits after LF . LF: it must end content with CRLF . CRLF", "client", s.origin.Client, "size", data.Size())
+		return
+	}
+	s.log.Info("content broken off", "client", s.origin.Client, "size", data.Size(), "error", err)
+}

@@ -1,0 +1,125 @@
+package smtpserver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/smtp"
+)
+
+// stream is a connection whose client has said all it ever will, and keeps
+// what it is told.
+type stream struct {
+	in  *bytes.Reader
+	out bytes.Buffer
+}
+
+func (s *stream) Read(p []byte) (int, error)       { return s.in.Read(p) }
+func (s *stream) Write(p []byte) (int, error)      { return s.out.Write(p) }
+func (s *stream) Close() error                     { return nil }
+func (s *stream) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (s *stream) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (s *stream) SetDeadline(time.Time) error      { return nil }
+func (s *stream) SetReadDeadline(time.Time) error  { return nil }
+func (s *stream) SetWriteDeadline(time.Time) error { return nil }
+
+// FuzzSession feeds whole sessions. Whatever comes: no panic, replies that a
+// client can read, and no message but what ends with CRLF "." CRLF.
+func FuzzSession(f *testing.F) {
+	const toData = "EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"
+	for _, d := range dialogues {
+		f.Add([]byte(clientLines(d.dialogue)), true)
+	}
+	for _, ending := range smuggling {
+		f.Add([]byte(toData+"x"+ending+"MAIL FROM:<e@f>\r\n\r\n.\r\nQUIT\r\n"), false)
+	}
+	f.Fuzz(func(t *testing.T, said []byte, repairs bool) {
+		var log logBuffer
+		h := &scripted{}
+		o := Options{Hostname: "mx.test", MaxSize: 1000, MaxErrors: 50, Logger: log.logger()}
+		if repairs {
+			o.Newlines = repair
+		}
+		nc := &stream{in: bytes.NewReader(said)}
+		New(o, h).serve(context.Background(), nc)
+
+		br := bufio.NewReader(&nc.out)
+		for replies := 0; ; replies++ {
+			_, err := smtp.ReadReply(br, 4096)
+			if err == io.EOF && replies > 0 {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%q: reply %d: %v", said, replies, err)
+			}
+		}
+		checkMessages(t, h, said)
+		if h.counted("End") != 1 || strings.Contains(log.String(), "panic") {
+			t.Fatalf("%q: calls %q, log:\n%s", said, h.calls, log.String())
+		}
+	})
+}
+
+// clientLines returns what the client says in a dialogue.
+func clientLines(dialogue string) string {
+	var b strings.Builder
+	for line := range strings.Lines(dialogue) {
+		if text, found := strings.CutPrefix(strings.Trim(line, "\t\n"), "C: "); found {
+			b.WriteString(text + "\r\n")
+		}
+	}
+	return b.String()
+}
+
+// checkMessages holds each accepted message against a naive look at what was
+// said: somewhere behind a DATA command it stands up to the first end of
+// data.
+func checkMessages(t *testing.T, h *scripted, said []byte) {
+	t.Helper()
+	if ends := bytes.Count(append([]byte("\r\n"), said...), []byte("\r\n.\r\n")); len(h.messages) > ends {
+		t.Fatalf("%q: %d messages from %d ends of data", said, len(h.messages), ends)
+	}
+	for _, m := range h.messages {
+		if strings.ContainsAny(strings.ReplaceAll(m, "\r\n", ""), "\r\n") {
+			t.Fatalf("%q: bare newline in %q", said, m)
+		}
+		if m != "" && !strings.HasSuffix(m, "\r\n") || !contentOf(said, m) {
+			t.Fatalf("%q: nobody said %q", said, m)
+		}
+	}
+}
+
+func contentOf(said []byte, message string) bool {
+	for rest := said; ; {
+		at := bytes.Index(bytes.ToUpper(rest), []byte("DATA"))
+		if at < 0 {
+			return false
+		}
+		line, after, _ := bytes.Cut(rest[at:], []byte("\r\n"))
+		rest = rest[at+4:]
+		if len(bytes.Trim(line[4:], " \t")) > 0 {
+			continue
+		}
+		content, _, found := bytes.Cut(append([]byte("\r\n"), after...), []byte("\r\n.\r\n"))
+		if found && naiveRepair(content) == message {
+			return true
+		}
+	}
+}
+
+// naiveRepair takes the dots off content that begins with a CRLF of its own,
+// and makes every newline CRLF.
+func naiveRepair(content []byte) string {
+	s := strings.ReplaceAll(string(content)+"\r\n", "\r\n.", "\r\n")
+	lines := strings.Split(strings.TrimPrefix(s, "\r\n"), "\r\n")
+	for i, line := range lines {
+		lines[i] = strings.NewReplacer("\r", "\r\n", "\n", "\r\n").Replace(line)
+	}
+	return strings.Join(lines, "\r\n")
+}

@@ -1,0 +1,58 @@
+package smtpserver
+
+import (
+	"context"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// Handler decides which clients are served, and by what.
+type Handler interface {
+	// Begin opens a session for a client that has connected. The zero reply
+	// stands for the engine's 220; a 4xx or 5xx reply refuses the client, and
+	// the session may be nil.
+	Begin(ctx context.Context, o mail.Origin) (Session, mail.Reply)
+}
+
+// HandlerFunc is a function as a Handler.
+type HandlerFunc func(ctx context.Context, o mail.Origin) (Session, mail.Reply)
+
+// Begin calls f.
+func (f HandlerFunc) Begin(ctx context.Context, o mail.Origin) (Session, mail.Reply) {
+	return f(ctx, o)
+}
+
+// Session answers the commands of one client. Its methods are called one at
+// a time, in the order of the commands, and only for commands whose syntax
+// and sequence are right.
+//
+// The zero reply leaves the answer to the engine: it accepts. Any other is
+// sent as it is. A reply with code 421 ends the connection after it was sent;
+// one with code mail.NoReply ends it at once, with nothing said. The context
+// ends when the server stops for good.
+type Session interface {
+	// Hello is EHLO or HELO, with Hello, Protocol and TLS of o set. A reply
+	// 250 supplies all of the answer, the extensions of EHLO included.
+	Hello(ctx context.Context, o mail.Origin) mail.Reply
+	// Mail begins a transaction if its reply is a success.
+	Mail(ctx context.Context, m smtp.Mail) mail.Reply
+	// Rcpt adds a recipient to it if its reply is a success.
+	Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply
+	// Data is asked before the content is; only 354 lets it come.
+	Data(ctx context.Context) mail.Reply
+	// Content takes the message and ends the transaction. Its reply answers
+	// the end of data and must not be zero. Content that was not read is
+	// dropped; a success then counts only if nothing was wrong with it. c is
+	// of no use after the call.
+	Content(ctx context.Context, c smtp.Content) mail.Reply
+	// Command is any other command: RSET, NOOP, VRFY, HELP, QUIT, STARTTLS
+	// and verbs the engine does not know.
+	Command(ctx context.Context, c smtp.Command) mail.Reply
+	// Reset says that the transaction was dropped, by RSET, EHLO, HELO or
+	// STARTTLS. It is not called for one that Content has ended, nor at the
+	// end of the connection.
+	Reset()
+	// End says that the connection is over. It is called exactly once.
+	End()
+}

@@ -1,0 +1,118 @@
+package smtpserver
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// Options are the settings of a Server. A zero field means the default that
+// stands with it; every limit is bounded, none can be switched off.
+type Options struct {
+	// Listener is the configured name that goes into each Origin.
+	Listener string
+	// Hostname is the name in the greeting (default "localhost").
+	Hostname string
+	// TLS offers STARTTLS when it is set. The server takes a copy, in which
+	// session tickets are off: they break some clients, and resumption saves
+	// little in sessions that last.
+	TLS *tls.Config
+
+	// MaxSize is the largest message in octets, as RFC 1870 counts them
+	// (default 50 MiB).
+	MaxSize int64
+	// MaxRecipients and MaxMessages are shown as RCPTMAX and MAILMAX of
+	// LIMITS (RFC 9422), and hold for all clients: accepted recipients in a
+	// transaction (default 1,000), MAIL commands in a session (default
+	// 10,000).
+	MaxRecipients int
+	MaxMessages   int
+	// MaxConnections is how many clients are served at a time (default
+	// 1,000); MaxConnectionsPerClient how many connections from one IPv4
+	// address or IPv6 /64 (default 200).
+	MaxConnections          int
+	MaxConnectionsPerClient int
+	// MaxErrors is how many refused commands end a session (default 20). An
+	// accepted message sets the count back to 0.
+	MaxErrors int
+
+	// Newlines says what becomes of bare newlines in this client's content
+	// (default NewlinesRefuse for all).
+	Newlines func(mail.Origin) smtp.Newlines
+
+	// CommandTimeout is how long a client may take for one command line, or
+	// to read a reply (default 5 minutes, RFC 5321 4.5.3.2.7).
+	CommandTimeout time.Duration
+	// DataTimeout is how long a client may be silent within content (default
+	// 3 minutes). MinDataRate is the least rate of content in octets a second
+	// (default 128), counted over the whole message after a grace of
+	// DataTimeout; time for which the handler does not read is not counted.
+	DataTimeout time.Duration
+	MinDataRate int64
+
+	IDs    *mail.IDs    // makes the session ids
+	Clock  mail.Clock   // the time of ids and facts
+	Logger *slog.Logger // default: no log
+	// Record takes a "refused" fact for each refused connection, command and
+	// message. It must not block.
+	Record func(mail.Fact)
+}
+
+const handshakeTimeout = time.Minute
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.Hostname, "localhost")
+	setDefault(&o.MaxSize, 50<<20)
+	setDefault(&o.MaxRecipients, 1000)
+	setDefault(&o.MaxMessages, 10000)
+	setDefault(&o.MaxConnections, 1000)
+	setDefault(&o.MaxConnectionsPerClient, 200)
+	setDefault(&o.MaxErrors, 20)
+	setDefault(&o.CommandTimeout, 5*time.Minute)
+	setDefault(&o.DataTimeout, 3*time.Minute)
+	setDefault(&o.MinDataRate, 128)
+	if o.Newlines == nil {
+		o.Newlines = func(mail.Origin) smtp.Newlines { return smtp.NewlinesRefuse }
+	}
+	if o.IDs == nil {
+		o.IDs = new(mail.IDs)
+	}
+	if o.Clock == nil {
+		o.Clock = mail.SystemClock{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Record == nil {
+		o.Record = func(mail.Fact) {}
+	}
+	o.TLS = withoutTickets(o.TLS)
+	return o
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// withoutTickets returns a copy of c, and of whatever c chooses for a client,
+// that issues no session tickets.
+func withoutTickets(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	c.SessionTicketsDisabled = true
+	if choose := c.GetConfigForClient; choose != nil {
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			return withoutTickets(chosen), err
+		}
+	}
+	return c
+}

@@ -1,0 +1,49 @@
+package smtpserver
+
+import (
+	"context"
+	"crypto/tls"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// starttls does STARTTLS (RFC 3207). What the client sent in clear behind it
+// might be an attacker's, so it ends the session; nothing of it is executed.
+// After the handshake all that the client said before is forgotten (RFC 3207
+// 4.2), its name included.
+func (s *session) starttls(ctx context.Context, c smtp.Command) mail.Reply {
+	if !isBlank(c.Args) {
+		return mail.NewReply(501, "5.5.4", "STARTTLS has no arguments")
+	}
+	if s.conn.br.Buffered() > 0 {
+		s.log.Warn("client sent more in clear behind STARTTLS", "client", s.origin.Client)
+		s.closing = true
+		return mail.NewReply(554, "5.5.1", "Nothing may follow STARTTLS before its reply")
+	}
+	r := or(s.handler.Command(ctx, c), 220, "2.0.0", "Ready to start TLS")
+	if r.Code != 220 {
+		return r
+	}
+	s.conn.reply(r)
+	state, err := s.conn.startTLS(ctx, s.options.TLS)
+	if err != nil {
+		s.log.Info("TLS handshake failed", "client", s.origin.Client, "error", err)
+		s.closing = true
+		return mail.Reply{Code: mail.NoReply}
+	}
+	s.dropTransaction()
+	s.greeted, s.ext = false, smtp.Extensions{}
+	s.origin.Hello, s.origin.Protocol = "", smtp.ProtocolSMTP
+	s.origin.TLS = describeTLS(state)
+	return mail.Reply{}
+}
+
+func describeTLS(state tls.ConnectionState) *mail.TLS {
+	return &mail.TLS{
+		Version:    tls.VersionName(state.Version),
+		Cipher:     tls.CipherSuiteName(state.CipherSuite),
+		ServerName: state.ServerName,
+		Verified:   len(state.VerifiedChains) > 0,
+	}
+}
