@@ -1,0 +1,27 @@
+package mailtest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
+	"testing"
+
+	"postern/internal/certs"
+)
+
+// ServerTLS returns a configuration for a server with a certificate of its
+// own for the names and the loopback addresses, and the pool with which a
+// client will find that certificate good.
+func ServerTLS(t testing.TB, names ...string) (*tls.Config, *x509.CertPool) {
+	t.Helper()
+	certificate, err := certs.SelfSigned(certs.Options{
+		Names:     names,
+		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(certificate.Leaf)
+	return &tls.Config{Certificates: []tls.Certificate{certificate}}, pool
+}

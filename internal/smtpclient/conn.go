@@ -1,0 +1,182 @@
+package smtpclient
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// Conn is a connection to one server, past its greeting. It is used by one
+// goroutine at a time.
+type Conn struct {
+	host    string
+	address netip.AddrPort
+	options Options
+
+	socket net.Conn // what was dialed
+	stream net.Conn // socket, or TLS on top of it
+	br     *bufio.Reader
+	bw     *bufio.Writer
+	// writeTimeout is for each write of bw to stream.
+	writeTimeout time.Duration
+
+	extensions smtp.Extensions
+	tls        *mail.TLS
+	sent       int  // transactions
+	over       bool // no further command can be sent
+	copyBuffer []byte
+}
+
+// Sizes of the buffers of a connection, in octets.
+const (
+	readBuffer  = 4 << 10
+	writeBuffer = 64 << 10
+	copyBuffer  = 32 << 10
+)
+
+func newConn(socket net.Conn, host string, address netip.AddrPort, o Options) *Conn {
+	c := &Conn{host: host, address: address, options: o, socket: socket}
+	c.setStream(socket)
+	return c
+}
+
+func (c *Conn) setStream(stream net.Conn) {
+	c.stream = stream
+	c.br = bufio.NewReaderSize(stream, readBuffer)
+	c.bw = bufio.NewWriterSize(deadlineWriter{c}, writeBuffer)
+}
+
+// deadlineWriter gives each write to the stream its own deadline.
+type deadlineWriter struct{ c *Conn }
+
+func (w deadlineWriter) Write(p []byte) (int, error) {
+	if err := w.c.stream.SetWriteDeadline(time.Now().Add(w.c.writeTimeout)); err != nil {
+		return 0, err
+	}
+	return w.c.stream.Write(p)
+}
+
+// TLS returns what was negotiated, nil when the connection is in clear.
+func (c *Conn) TLS() *mail.TLS { return c.tls }
+
+// Extensions returns what the server offers now, under TLS if that was
+// started.
+func (c *Conn) Extensions() smtp.Extensions { return c.extensions }
+
+// RecipientLimit returns how many recipients the server takes in one
+// transaction (RFC 9422 4.2, RCPTMAX); 0 means that it did not say. Send does
+// not split a transaction: the server refuses the rest with 452.
+func (c *Conn) RecipientLimit() int { return c.extensions.MaxRecipients }
+
+// Usable reports whether another transaction can be sent: the connection is
+// in step and not closed by the server as far as this end can see, and the
+// server's limit of transactions (RFC 9422 4.1, MAILMAX) is not reached.
+func (c *Conn) Usable() bool {
+	limit := c.extensions.MaxMessages
+	return !c.over && (limit == 0 || c.sent < limit) && c.quiet()
+}
+
+// quiet reports whether the server has sent nothing and not closed. Between
+// transactions it can only send what answers nothing: a farewell, or a reply
+// too many, which would be taken for that to the next command.
+func (c *Conn) quiet() bool {
+	return c.br.Buffered() == 0 && silent(c.socket)
+}
+
+// Close says QUIT if the connection is in step, waits for the reply no longer
+// than Timeouts.Quit, and closes.
+func (c *Conn) Close() error {
+	if c.over {
+		return nil
+	}
+	c.put("QUIT")
+	// Whatever the server says or fails to say, this is the end.
+	_, _ = c.ask(context.Background(), "QUIT", c.options.Timeouts.Quit)
+	c.over = true
+	return c.stream.Close()
+}
+
+// drop closes the connection as it is. What lies in the write buffer is lost,
+// so that an unfinished message stays unfinished.
+func (c *Conn) drop() {
+	c.over = true
+	_ = c.socket.Close()
+}
+
+// put appends a command to what the next ask sends. An error of the writer is
+// sticky and comes back there.
+func (c *Conn) put(line string) {
+	_, _ = c.bw.WriteString(line)
+	_, _ = c.bw.WriteString("\r\n")
+}
+
+// ask sends what was put and reads the reply to it.
+func (c *Conn) ask(ctx context.Context, command string, timeout time.Duration) (mail.Reply, *Error) {
+	if err := c.flush(ctx, command, timeout); err != nil {
+		return mail.Reply{}, err
+	}
+	return c.reply(ctx, command, timeout)
+}
+
+// flush sends what was put. Before a command is sent, the replies to all
+// those before it have been read: if the server has said more than that, any
+// reply to come could be taken for the reply to another command.
+func (c *Conn) flush(ctx context.Context, command string, timeout time.Duration) *Error {
+	if c.br.Buffered() > 0 {
+		return c.unexpectedBefore(command)
+	}
+	c.writeTimeout = timeout
+	if err := c.bw.Flush(); err != nil {
+		if _, last := c.lastWords(ctx, command); last != nil && last.Remote {
+			return last
+		}
+		return c.broken(ctx, command, err)
+	}
+	return nil
+}
+
+// lastWords reads the reply that may lie in the socket of a connection that
+// cannot be written to: it says why the server closed.
+func (c *Conn) lastWords(ctx context.Context, command string) (mail.Reply, *Error) {
+	const patience = 5 * time.Second
+	return c.reply(ctx, command, patience)
+}
+
+// reply reads one reply. It fails when there is none, and when it is 421: the
+// server is closing (RFC 5321 3.8).
+func (c *Conn) reply(ctx context.Context, command string, timeout time.Duration) (mail.Reply, *Error) {
+	if err := c.stream.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return mail.Reply{}, c.broken(ctx, command, err)
+	}
+	reply, err := smtp.ReadReply(c.br, c.options.MaxReply)
+	switch {
+	case errors.Is(err, smtp.ErrReplySyntax), errors.Is(err, smtp.ErrReplyTooLong):
+		return mail.Reply{}, c.local(command,
+			mail.NewReply(451, "4.5.0", "Malformed reply from %s to %s", c.host, command), err)
+	case err != nil:
+		return mail.Reply{}, c.broken(ctx, command, err)
+	case reply.Code == 421:
+		return mail.Reply{}, c.remote(command, reply)
+	}
+	return reply, nil
+}
+
+// guard runs f, and closes the socket under it when ctx ends. An error of f
+// ends the connection.
+func (c *Conn) guard(ctx context.Context, f func() *Error) *Error {
+	stop := context.AfterFunc(ctx, func() { _ = c.socket.Close() })
+	err := f()
+	if interrupted := !stop(); interrupted || err != nil {
+		c.drop()
+	}
+	if err != nil {
+		c.options.Logger.Debug("connection ended", "host", c.host, "address", c.address, "error", err)
+	}
+	return err
+}

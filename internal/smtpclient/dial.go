@@ -1,0 +1,169 @@
+package smtpclient
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// Dial connects to the server at address, which the route calls host, and
+// brings the connection to where Send can be called: past the greeting, EHLO
+// (or HELO, for a server that refuses EHLO) and what Options.TLS demands.
+//
+// When ctx ends, Dial does. It fails with an *Error, and then nothing is left
+// open.
+func Dial(ctx context.Context, host string, address netip.AddrPort, o Options) (*Conn, error) {
+	o = o.withDefaults()
+	socket, err := connect(ctx, address, o)
+	if err != nil {
+		what := "Could not connect to %s"
+		if ctx.Err() != nil {
+			what, err = "Connecting to %s was given up", context.Cause(ctx)
+		}
+		return nil, &Error{Host: host, Address: address, Command: "connect",
+			Reply: mail.NewReply(451, "4.4.1", what, host), Cause: err}
+	}
+	return start(ctx, newConn(socket, host, address, o))
+}
+
+func connect(ctx context.Context, address netip.AddrPort, o Options) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: o.Timeouts.Connect}
+	if o.LocalAddr.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(o.LocalAddr, 0))
+	}
+	return dialer.DialContext(ctx, "tcp", address.String())
+}
+
+// start takes a connection from the greeting on.
+func start(ctx context.Context, c *Conn) (*Conn, error) {
+	if err := c.guard(ctx, func() *Error { return c.greet(ctx) }); err != nil {
+		return nil, err
+	}
+	if c.over { // ctx ended at the last moment
+		return nil, c.broken(ctx, "EHLO", net.ErrClosed)
+	}
+	c.options.Logger.Debug("connected", "host", c.host, "address", c.address, "tls", c.tls != nil)
+	return c, nil
+}
+
+func (c *Conn) greet(ctx context.Context) *Error {
+	if !c.options.TLS.valid() {
+		return c.local("STARTTLS", mail.NewReply(451, "4.3.5", "Local configuration error"), errUnknownMode)
+	}
+	greeting, err := c.reply(ctx, "greeting", c.options.Timeouts.Greeting)
+	if err != nil {
+		return err
+	}
+	if err := c.want(greeting, "greeting"); err != nil {
+		return err
+	}
+	if err := c.hello(ctx); err != nil || c.options.TLS == TLSNone {
+		return err
+	}
+	return c.startTLS(ctx)
+}
+
+// want returns the failure that a reply is which is no success. A server that
+// refuses hears a QUIT, without wait for its answer.
+func (c *Conn) want(reply mail.Reply, command string) *Error {
+	switch {
+	case reply.Success():
+		return nil
+	case reply.Intermediate():
+		return c.unexpected(command, reply)
+	}
+	c.writeTimeout = c.options.Timeouts.Quit
+	c.put("QUIT")
+	_ = c.bw.Flush()
+	return c.remote(command, reply)
+}
+
+// hello says EHLO, and HELO to a server that refuses EHLO (RFC 5321 3.2).
+func (c *Conn) hello(ctx context.Context) *Error {
+	c.put("EHLO " + c.options.Hostname)
+	reply, err := c.ask(ctx, "EHLO", c.options.Timeouts.Hello)
+	if err != nil {
+		return err
+	}
+	if !reply.Permanent() {
+		c.extensions = smtp.ParseExtensions(reply.Text)
+		return c.want(reply, "EHLO")
+	}
+	c.extensions = smtp.Extensions{}
+	c.put("HELO " + c.options.Hostname)
+	reply, err = c.ask(ctx, "HELO", c.options.Timeouts.Hello)
+	if err != nil {
+		return err
+	}
+	return c.want(reply, "HELO")
+}
+
+// startTLS starts TLS if the server offers it (RFC 3207), and fails if it
+// does not although the mode demands TLS.
+func (c *Conn) startTLS(ctx context.Context) *Error {
+	demanded := c.options.TLS.demanded()
+	if !c.extensions.StartTLS {
+		if demanded {
+			return c.local("STARTTLS", mail.NewReply(451, "4.7.4", "TLS is required, but %s does not offer it", c.host), nil)
+		}
+		return nil
+	}
+	c.put("STARTTLS")
+	reply, err := c.ask(ctx, "STARTTLS", c.options.Timeouts.Hello)
+	switch {
+	case err != nil:
+		return err
+	case reply.Success():
+	case demanded:
+		return c.local("STARTTLS", mail.NewReply(451, "4.7.4", "TLS is required, but %s refused to start it", c.host),
+			unexpectedReply{reply})
+	case reply.Intermediate():
+		return c.unexpected("STARTTLS", reply)
+	default:
+		c.options.Logger.Info("server offers TLS but refused to start it, continuing in clear",
+			"host", c.host, "address", c.address, "reply", reply.String())
+		return nil
+	}
+	if c.br.Buffered() > 0 {
+		// What came in clear must not be taken for what comes under TLS.
+		return c.local("STARTTLS", mail.NewReply(451, "4.7.5", "TLS with %s failed", c.host), errInjection)
+	}
+	if err := c.handshake(ctx); err != nil {
+		return err
+	}
+	return c.hello(ctx)
+}
+
+func (c *Conn) handshake(ctx context.Context) *Error {
+	config := c.options.TLSConfig.Clone()
+	if config.ServerName == "" {
+		config.ServerName = strings.Trim(c.host, "[].")
+	}
+	config.InsecureSkipVerify = c.options.TLS != TLSVerify
+	config.Time = c.options.Clock.Now
+	if err := c.socket.SetDeadline(time.Now().Add(c.options.Timeouts.Handshake)); err != nil {
+		return c.broken(ctx, "STARTTLS", err)
+	}
+	client := tls.Client(c.socket, config)
+	if err := client.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			return c.broken(ctx, "STARTTLS", err)
+		}
+		return c.local("STARTTLS", mail.NewReply(451, "4.7.5", "TLS with %s failed", c.host), err)
+	}
+	state := client.ConnectionState()
+	c.tls = &mail.TLS{
+		Version:    tls.VersionName(state.Version),
+		Cipher:     tls.CipherSuiteName(state.CipherSuite),
+		ServerName: config.ServerName,
+		Verified:   c.options.TLS == TLSVerify,
+	}
+	c.setStream(client)
+	return nil
+}

@@ -1,0 +1,361 @@
+package smtpclient
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// Transaction is one message for one server.
+type Transaction struct {
+	Envelope   mail.Envelope
+	Recipients []mail.Recipient
+	// Size is the length of what Body yields, in octets; 0 means that it is
+	// not known. If Body yields another number, the message is not sent: it
+	// has been cut short on its way here.
+	Size int64
+	// Body is the content, read once and to its end.
+	Body io.Reader
+	// BeforeDot, if not nil, is called when all but the end of data has been
+	// written. If it fails, the message is not sent.
+	BeforeDot func() error
+}
+
+// pipelined is how many commands go out before their replies are read, for a
+// server with PIPELINING. It keeps both ends from waiting for each other with
+// full buffers (RFC 2920 3.1).
+const pipelined = 100
+
+// Send sends one message and returns one outcome for each recipient, in their
+// order; Attempt and At are left to the caller. States are delivered,
+// deferred and bounced. A connection that broke, or was in doubt, is closed;
+// afterwards Usable tells.
+//
+// What the server cannot take is bounced without being sent: SMTPUTF8 or
+// 8BITMIME content, or a message larger than its SIZE. When ctx ends, Send
+// does, and what is not settled by then is deferred.
+func (c *Conn) Send(ctx context.Context, t *Transaction) []mail.Outcome {
+	s := &sending{Conn: c, t: t, outcomes: make([]mail.Outcome, len(t.Recipients))}
+	if err := s.prepare(ctx); err != nil {
+		s.settleOpen(err)
+		return s.outcomes
+	}
+	if len(s.recipients) == 0 {
+		return s.outcomes
+	}
+	c.sent++
+	if err := c.guard(ctx, func() *Error { return s.run(ctx) }); err != nil {
+		s.settleOpen(err)
+	}
+	return s.outcomes
+}
+
+// sending is one call of Send.
+type sending struct {
+	*Conn
+	t        *Transaction
+	outcomes []mail.Outcome // a state of "" means that the recipient is open
+
+	// commands are MAIL, a RCPT for each of recipients, and DATA.
+	commands   []string
+	recipients []int // indices into outcomes
+
+	refused  bool // MAIL was
+	accepted int  // recipients
+	started  bool // DATA was answered by 354
+}
+
+// settleOpen gives all recipients that are open the outcome of err.
+func (s *sending) settleOpen(err *Error) {
+	for i := range s.outcomes {
+		if s.outcomes[i].State == "" {
+			s.outcomes[i] = err.Outcome()
+		}
+	}
+}
+
+// prepare builds the commands and settles what cannot be sent to this server.
+func (s *sending) prepare(ctx context.Context) *Error {
+	if ctx.Err() != nil {
+		return s.broken(ctx, "MAIL", nil)
+	}
+	if !s.Usable() {
+		return s.local("MAIL", mail.NewReply(451, "4.4.2", "Connection to %s lost", s.host), errNotUsable)
+	}
+	envelope := s.t.Envelope
+	envelope.UTF8 = envelope.UTF8 || !envelope.From.IsASCII()
+	if reply := s.unfit(envelope); !reply.IsZero() {
+		return s.local("MAIL", reply, nil)
+	}
+	s.commands = make([]string, 1, len(s.t.Recipients)+2)
+	s.recipients = make([]int, 0, len(s.t.Recipients))
+	for i, r := range s.t.Recipients {
+		command := smtp.FormatRcpt(r, s.extensions)
+		if reply := s.unfitRecipient(r, command); !reply.IsZero() {
+			s.outcomes[i] = s.local("RCPT", reply, nil).Outcome()
+			continue
+		}
+		envelope.UTF8 = envelope.UTF8 || !r.Address.IsASCII()
+		s.commands = append(s.commands, command)
+		s.recipients = append(s.recipients, i)
+	}
+	s.commands = append(s.commands, "DATA")
+	s.commands[0] = smtp.FormatMail(envelope, s.t.Size, s.extensions)
+	if !oneLine(s.commands[0]) {
+		return s.local("MAIL", mail.NewReply(553, "5.1.7", "Sender address malformed"), nil)
+	}
+	return nil
+}
+
+// unfit returns why the message as a whole cannot go to this server.
+func (s *sending) unfit(e mail.Envelope) mail.Reply {
+	switch {
+	case e.UTF8 && !s.extensions.SMTPUTF8: // RFC 6531 3.2
+		return mail.NewReply(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", s.host)
+	case e.Body == mail.Body8BitMIME && !s.extensions.EightBitMIME: // RFC 6152 3
+		return mail.NewReply(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", s.host)
+	case s.extensions.MaxSize > 0 && s.t.Size > s.extensions.MaxSize: // RFC 1870 6.1
+		return mail.NewReply(552, "5.3.4", "Message of %d octets exceeds the limit of %s, %d octets",
+			s.t.Size, s.host, s.extensions.MaxSize)
+	}
+	return mail.Reply{}
+}
+
+// unfitRecipient returns why a recipient cannot be named to this server.
+func (s *sending) unfitRecipient(r mail.Recipient, command string) mail.Reply {
+	switch {
+	case !r.Address.IsASCII() && !s.extensions.SMTPUTF8:
+		return mail.NewReply(550, "5.6.7", "%s does not take internationalized addresses (SMTPUTF8)", s.host)
+	case !oneLine(command):
+		return mail.NewReply(553, "5.1.3", "Recipient address malformed")
+	}
+	return mail.Reply{}
+}
+
+// oneLine reports whether a command has no control characters. Addresses that
+// were parsed have none; this is the last place to stop one that was not.
+func oneLine(command string) bool {
+	return !strings.ContainsFunc(command, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+func (s *sending) run(ctx context.Context) *Error {
+	if err := s.sendEnvelope(ctx); err != nil {
+		return err
+	}
+	switch {
+	case s.started && s.accepted > 0:
+		return s.sendContent(ctx)
+	case s.started:
+		// The server wants content although no recipient was accepted: an
+		// empty message ends the transaction (RFC 2920 3.1).
+		s.put(".")
+		if _, err := s.ask(ctx, "end of data", s.options.Timeouts.Reset); err != nil {
+			return err
+		}
+	case s.refused:
+		return nil
+	}
+	return s.reset(ctx)
+}
+
+// reset ends a transaction that failed. All recipients are settled.
+func (s *sending) reset(ctx context.Context) *Error {
+	s.put("RSET")
+	reply, err := s.ask(ctx, "RSET", s.options.Timeouts.Reset)
+	if err == nil && !reply.Success() {
+		err = s.unexpected("RSET", reply)
+	}
+	return err
+}
+
+// sendEnvelope sends MAIL, RCPT and DATA, as many at once as the server
+// allows, and takes the replies.
+func (s *sending) sendEnvelope(ctx context.Context) *Error {
+	window := 1
+	if s.extensions.Pipelining {
+		window = pipelined
+	}
+	for from := 0; from < len(s.commands) && !s.hopeless(from); from += window {
+		to := min(from+window, len(s.commands))
+		for _, command := range s.commands[from:to] {
+			s.put(command)
+		}
+		command, timeout := s.phase(from)
+		if err := s.flush(ctx, command, timeout); err != nil {
+			return err
+		}
+		for n := from; n < to; n++ {
+			command, timeout := s.phase(n)
+			reply, err := s.reply(ctx, command, timeout)
+			if err == nil {
+				err = s.take(n, reply)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hopeless reports whether nothing can come of command n.
+func (s *sending) hopeless(n int) bool {
+	return s.refused || n == len(s.commands)-1 && s.accepted == 0
+}
+
+// phase returns the name of command n and the time for its reply.
+func (s *sending) phase(n int) (command string, timeout time.Duration) {
+	switch n {
+	case 0:
+		return "MAIL", s.options.Timeouts.Mail
+	case len(s.commands) - 1:
+		return "DATA", s.options.Timeouts.DataStart
+	}
+	return "RCPT", s.options.Timeouts.Rcpt
+}
+
+// take takes the reply to command n.
+func (s *sending) take(n int, reply mail.Reply) *Error {
+	switch {
+	case n == 0:
+		return s.takeMail(reply)
+	case n == len(s.commands)-1:
+		return s.takeData(reply)
+	case s.refused: // and so were all RCPT commands that were sent with MAIL
+		return nil
+	}
+	return s.takeRcpt(s.recipients[n-1], reply)
+}
+
+func (s *sending) takeMail(reply mail.Reply) *Error {
+	switch {
+	case reply.Success():
+		return nil
+	case reply.Intermediate():
+		return s.unexpected("MAIL", reply)
+	}
+	s.refused = true
+	s.settleOpen(s.remote("MAIL", reply))
+	return nil
+}
+
+func (s *sending) takeRcpt(i int, reply mail.Reply) *Error {
+	switch {
+	case reply.Success():
+		s.accepted++
+		return nil
+	case reply.Intermediate():
+		return s.unexpected("RCPT", reply)
+	case reply.Code == 552:
+		// QUIRK: 552 here used to mean "too many recipients", and a client
+		// takes it for the 452 that it should be (RFC 5321 4.5.3.1.10).
+		reply.Code = 452
+		if rest, found := strings.CutPrefix(reply.Enhanced, "5"); found {
+			reply.Enhanced = "4" + rest
+		}
+	}
+	s.outcomes[i] = s.remote("RCPT", reply).Outcome()
+	return nil
+}
+
+func (s *sending) takeData(reply mail.Reply) *Error {
+	switch {
+	case reply.Code == 354:
+		s.started = true
+	case reply.Success(), reply.Intermediate():
+		return s.unexpected("DATA", reply)
+	default:
+		s.settleOpen(s.remote("DATA", reply))
+	}
+	return nil
+}
+
+// sendContent sends the content and the end of data, and settles the
+// recipients that were accepted.
+func (s *sending) sendContent(ctx context.Context) *Error {
+	if s.br.Buffered() > 0 {
+		return s.unexpectedBefore("end of data")
+	}
+	dot := smtp.NewDotWriter(s.bw)
+	if err := s.copyBody(ctx, dot); err != nil {
+		return err
+	}
+	// From here on the server may have the whole message.
+	err := dot.Close()
+	if err == nil {
+		err = s.bw.Flush()
+	}
+	if err != nil {
+		return unknownOutcome(s.cutOff(ctx, "end of data", err))
+	}
+	reply, failure := s.reply(ctx, "end of data", s.options.Timeouts.DataEnd)
+	switch {
+	case failure != nil:
+		return unknownOutcome(failure)
+	case reply.Intermediate():
+		return s.unexpected("end of data", reply)
+	}
+	outcome := s.remote("end of data", reply).Outcome()
+	if reply.Success() {
+		outcome.State = mail.Delivered
+	}
+	for _, i := range s.recipients {
+		if s.outcomes[i].State == "" {
+			s.outcomes[i] = outcome
+		}
+	}
+	return nil
+}
+
+// copyBody writes the content and makes sure that it may end here.
+func (s *sending) copyBody(ctx context.Context, dot *smtp.DotWriter) *Error {
+	s.writeTimeout = s.options.Timeouts.DataBlock
+	if _, ok := s.t.Body.(io.WriterTo); !ok && s.copyBuffer == nil {
+		s.copyBuffer = make([]byte, copyBuffer)
+	}
+	n, err := io.CopyBuffer(dot, s.t.Body, s.copyBuffer)
+	switch _, broken := s.bw.Write(nil); {
+	case broken != nil: // the writer's error is sticky
+		return s.cutOff(ctx, "DATA", broken)
+	case ctx.Err() != nil:
+		return s.broken(ctx, "DATA", nil)
+	case err != nil:
+		return s.local("DATA", mail.LocalError, fmt.Errorf("cannot read the content: %w", err))
+	case s.t.Size > 0 && n != s.t.Size:
+		return s.local("DATA", mail.LocalError, fmt.Errorf("%w: %d octets instead of %d", errTruncated, n, s.t.Size))
+	}
+	if s.t.BeforeDot == nil {
+		return nil
+	}
+	if err := s.t.BeforeDot(); err != nil {
+		return s.local("DATA", mail.LocalError, err)
+	}
+	return nil
+}
+
+// cutOff returns the failure that content could not be written: the refusal
+// that the server sent before it closed, if it did.
+func (s *sending) cutOff(ctx context.Context, command string, cause error) *Error {
+	reply, last := s.lastWords(ctx, "end of data")
+	switch {
+	case last != nil && last.Remote:
+		return last
+	case last == nil && (reply.Temporary() || reply.Permanent()):
+		return s.remote("end of data", reply)
+	}
+	return s.broken(ctx, command, cause)
+}
+
+// unknownOutcome marks the failure of a connection that broke when the server
+// may already have taken the message.
+func unknownOutcome(err *Error) *Error {
+	if !err.Remote {
+		err.Cause = fmt.Errorf("%w: %w", errUnknown, err.Cause)
+	}
+	return err
+}

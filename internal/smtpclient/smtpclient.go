@@ -1,0 +1,148 @@
+// Package smtpclient is the sending end of SMTP: it connects to one server
+// and gives it messages.
+//
+// Dial connects, greets and, as the TLSMode asks, starts TLS. Send hands over
+// one message and returns one mail.Outcome for each recipient, whatever
+// happens. A Conn that is still Usable takes another message.
+//
+// It knows no queue and no routes: which server, when, and what becomes of a
+// failure is for the caller to decide. It never alters content beyond
+// dot-stuffing; what a server cannot take as it is comes back as bounced.
+//
+// Each failure has two faces. Its reply is the server's own, or Postern's
+// words with a code of RFC 3463, fit for a report to the sender; its cause is
+// the private error, for the log. When a connection breaks, what the server
+// has not answered is deferred. That includes a message whose end of data was
+// sent but not answered: its outcome is unknown, and a second attempt may
+// make a duplicate, which is better than a loss.
+package smtpclient
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// TLSMode says what a connection demands of TLS. The empty mode is
+// TLSOpportunistic.
+type TLSMode string
+
+// The modes, from the least demand to the most.
+const (
+	// TLSNone never starts TLS.
+	TLSNone TLSMode = "none"
+	// TLSOpportunistic starts TLS if the server offers it, and does not
+	// check the certificate (RFC 7435). If the handshake fails, Dial does;
+	// the caller may then dial again with TLSNone.
+	TLSOpportunistic TLSMode = "opportunistic"
+	// TLSRequired sends nothing without TLS, and does not check the
+	// certificate.
+	TLSRequired TLSMode = "required"
+	// TLSVerify sends nothing without TLS and a certificate that is good
+	// for the host's name.
+	TLSVerify TLSMode = "verify"
+)
+
+func (m TLSMode) valid() bool {
+	switch m {
+	case TLSNone, TLSOpportunistic, TLSRequired, TLSVerify:
+		return true
+	}
+	return false
+}
+
+// demanded reports whether mail may only go under TLS.
+func (m TLSMode) demanded() bool { return m == TLSRequired || m == TLSVerify }
+
+// Options say how to connect. The zero value of each field is its default.
+type Options struct {
+	// Hostname is the argument of EHLO: a name or an address literal that is
+	// this host's (RFC 5321 4.1.1.1). The default is "localhost".
+	Hostname string
+	// TLS is what the connection demands of TLS.
+	TLS TLSMode
+	// TLSConfig has roots, client certificates and the like; nil means
+	// those of crypto/tls. Its ServerName, if empty, becomes the host's name.
+	// Whether the certificate is checked is for TLS alone to say.
+	TLSConfig *tls.Config
+	// Timeouts are the limits of time of each phase.
+	Timeouts Timeouts
+	// MaxReply is the size of the largest reply in octets, all its lines
+	// together. The default is 16 KiB.
+	MaxReply int
+	// LocalAddr is the address to connect from; the zero one means any.
+	LocalAddr netip.Addr
+	// Logger takes a line for each event on a connection; nil means none.
+	Logger *slog.Logger
+	// Clock is the time at which certificates must be valid; nil means the
+	// machine's.
+	Clock mail.Clock
+}
+
+// Timeouts are limits of time, one for each phase. The zero value of each
+// field is its default.
+type Timeouts struct {
+	Connect   time.Duration // for the connection; 30 s
+	Greeting  time.Duration // RFC 5321 4.5.3.2.1; 5 min
+	Hello     time.Duration // for the reply to EHLO, HELO or STARTTLS; 5 min
+	Handshake time.Duration // for the TLS handshake; 1 min
+	Mail      time.Duration // RFC 5321 4.5.3.2.2; 5 min
+	Rcpt      time.Duration // RFC 5321 4.5.3.2.3; 5 min
+	DataStart time.Duration // RFC 5321 4.5.3.2.4; 2 min
+	DataBlock time.Duration // for each write of content (RFC 5321 4.5.3.2.5); 3 min
+	DataEnd   time.Duration // RFC 5321 4.5.3.2.6; 10 min
+	Reset     time.Duration // for the reply to RSET after a failure; 20 s
+	Quit      time.Duration // for the reply to QUIT; 5 s
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Connect, 30 * time.Second},
+		{&t.Greeting, 5 * time.Minute},
+		{&t.Hello, 5 * time.Minute},
+		{&t.Handshake, time.Minute},
+		{&t.Mail, 5 * time.Minute},
+		{&t.Rcpt, 5 * time.Minute},
+		{&t.DataStart, 2 * time.Minute},
+		{&t.DataBlock, 3 * time.Minute},
+		{&t.DataEnd, 10 * time.Minute},
+		{&t.Reset, 20 * time.Second},
+		{&t.Quit, 5 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	return t
+}
+
+const defaultMaxReply = 16 << 10
+
+func (o Options) withDefaults() Options {
+	if o.Hostname == "" {
+		o.Hostname = "localhost"
+	}
+	if o.TLS == "" {
+		o.TLS = TLSOpportunistic
+	}
+	if o.TLSConfig == nil {
+		o.TLSConfig = &tls.Config{}
+	}
+	if o.MaxReply <= 0 {
+		o.MaxReply = defaultMaxReply
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = mail.SystemClock{}
+	}
+	o.Timeouts = o.Timeouts.withDefaults()
+	return o
+}
