@@ -90,9 +90,11 @@ type Fact struct {
 	Host    string         `json:"host,omitempty"`
 	Address netip.AddrPort `json:"address,omitzero"`
 	TLS     *TLS           `json:"tls,omitempty"`
-	// Command is what Reply answers.
+	// Command is what Reply answers. Remote says that Reply is the peer's;
+	// else it is Postern's own words for what happened.
 	Command string `json:"command,omitempty"`
 	Reply   *Reply `json:"reply,omitempty"`
+	Remote  bool   `json:"remote,omitempty"`
 
 	// Hold is why a recipient is held.
 	Hold Hold `json:"hold,omitempty"`

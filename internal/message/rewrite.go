@@ -14,6 +14,11 @@ const DefaultMaxReceived = 100
 
 // Rewrite is what acceptance makes of a message's header. Apart from it,
 // and from a CRLF after a last line that lacks one, content stays as it is.
+//
+// QUIRK: a message may begin with the line that a mailbox file puts before
+// it, because a program sent a piece of such a file. The line becomes the
+// field X-Mailbox-Line. Left alone it would end the header before its first
+// field, so that the whole of it, Bcc included, would show as text.
 type Rewrite struct {
 	// Received is the complete field to put on top; "" for none.
 	Received string
@@ -80,8 +85,15 @@ func (r Rewrite) Copy(dst io.Writer, src io.Reader) (Summary, error) {
 	c.br.Reset(src)
 	c.scanner, c.tail, c.size = scanner{}, [2]byte{}, 0
 
+	mailbox, err := takeMailboxLine(c.br)
+	if err != nil {
+		return Summary{}, err
+	}
 	if err := c.header.read(c.br, r.Limits.withDefaults()); err != nil {
 		return Summary{}, err
+	}
+	if mailbox != "" {
+		c.header.Prepend(newField(mailboxField, mailbox))
 	}
 	var s Summary
 	if err := r.apply(&c.header, &s); err != nil {

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -56,6 +57,16 @@ func TestRewrite(t *testing.T) {
 		{name: "8-bit header", in: "To: \xc3\xa4\r\n\r\n", change: plain, want: "To: \xc3\xa4\r\n\r\n",
 			summary: Summary{EightBit: true, HeaderUTF8: true, LongestLine: 6}},
 		{name: "8-bit field dropped", in: "Bcc: \xc3\xa4\r\n\r\n", change: plain, want: "\r\n"},
+		{name: "mailbox line", in: "From joe Mon Jan 1 10:00:00 2024\r\nBcc: a\r\nTo: y\r\n\r\nbody\r\n",
+			want:    testReceived + "X-Mailbox-Line: From joe Mon Jan 1 10:00:00 2024\r\nTo: y\r\n" + id + date + "\r\nbody\r\n",
+			summary: Summary{MessageID: own, LongestLine: 48}},
+		{name: "quoted mailbox line", in: ">From joe\nTo: y\r\n", change: plain,
+			want: "X-Mailbox-Line: >From joe\r\nTo: y\r\n", summary: Summary{LongestLine: 25}},
+		{name: "text that begins with From", in: "From now on:\r\nthis is text\r\n", change: plain,
+			want: "\r\nFrom now on:\r\nthis is text\r\n", summary: Summary{LongestLine: 12}},
+		{name: "From and nothing else", in: "From ", change: plain, want: "\r\nFrom \r\n", summary: Summary{LongestLine: 5}},
+		{name: "From and a line without end", in: "From " + strings.Repeat("x", 3000), change: plain,
+			want: "\r\nFrom " + strings.Repeat("x", 3000) + "\r\n", summary: Summary{LongestLine: 3005}},
 		{name: "hops at the limit", in: "Received: 1\r\nReceived: 2\r\nreceived: 3\r\n\r\n", change: plain,
 			want: "Received: 1\r\nReceived: 2\r\nreceived: 3\r\n\r\n", summary: Summary{Hops: 3, LongestLine: 11}},
 	}
@@ -127,7 +138,7 @@ func TestRewriteRefusals(t *testing.T) {
 
 func TestRewriteErrors(t *testing.T) {
 	gone := errors.New("gone")
-	for _, in := range []string{"A: b", "A: b\r\n\r\nbody"} {
+	for _, in := range []string{"Fro", "From joe", "A: b", "A: b\r\n\r\nbody"} {
 		src := io.MultiReader(strings.NewReader(in), iotest.ErrReader(gone))
 		if _, err := (Rewrite{}).Copy(io.Discard, src); err != gone {
 			t.Errorf("src fails after %q: error %v", in, err)
@@ -173,6 +184,7 @@ func TestHasEightBit(t *testing.T) {
 func FuzzRewrite(f *testing.F) {
 	for _, s := range []string{
 		"From: a\r\nBcc: b\r\n c\r\n\r\nbody\r\n", "", "\r\n", "x", "Date: d\r\n", "Bcc: x\r\n\r\n\xff", "A: b\r\nno colon\r\nBcc: body\r\n",
+		"From joe\r\nBcc: b\r\n\r\nbody", "From \r\n\r\n",
 	} {
 		f.Add([]byte(s))
 	}
@@ -186,7 +198,7 @@ func FuzzRewrite(f *testing.F) {
 			}
 			return
 		}
-		_, before := read(t, string(in))
+		_, before := read(t, withoutMailboxLine(t, string(in)))
 		h, after := read(t, once.String())
 		if after != before && after != before+"\n" && after != before+"\r\n" {
 			t.Errorf("body %q became %q", before, after)
@@ -215,6 +227,19 @@ func FuzzRewrite(f *testing.F) {
 			t.Errorf("second pass made %q of %q", twice.String(), once.String())
 		}
 	})
+}
+
+func withoutMailboxLine(t *testing.T, s string) string {
+	t.Helper()
+	br := bufio.NewReaderSize(strings.NewReader(s), copyBuffer)
+	if _, err := takeMailboxLine(br); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(br)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(rest)
 }
 
 func benchMessage(size int) []byte {

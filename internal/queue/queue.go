@@ -59,7 +59,8 @@ type Class int8
 const Normal Class = 0
 
 // Delivery is the recipients of one entry in one destination: scheduled and
-// settled on its own. Destinations are unique within an entry.
+// settled on its own. Destinations are unique within an entry; a store hands
+// deliveries out in order of destination.
 type Delivery struct {
 	Destination mail.Destination `json:"destination"`
 	// Attempts counts the attempts registered so far.
@@ -278,7 +279,8 @@ type (
 		// oldest first, highest class first. For each it also leases the
 		// siblings: due deliveries of the same message and variant (entry)
 		// in other destinations that are not suspended or leased; these come
-		// directly behind it and do not count towards n. A delivery none of
+		// directly behind it, in order of destination, and do not count
+		// towards n. A delivery none of
 		// whose recipients is queued or deferred is never due.
 		//
 		// A claim registers the attempt (Attempts + 1); that needs no sync.

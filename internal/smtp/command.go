@@ -1,6 +1,8 @@
 package smtp
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -32,14 +34,12 @@ func ParseCommand(line []byte) (Command, error) {
 	for n < len(line) && isLetter(line[n]) {
 		n++
 	}
-	if n > 0 && (n == len(line) || line[n] == ' ') {
+	if n > 0 && (n == len(line) || line[n] == ' ' || line[n] == '\t') {
 		c.Verb = upper(line[:n])
 	}
-	for i, b := range line {
-		// QUIRK: tabs and spaces at the end are harmless and common.
-		if isControl(b) && strings.Trim(string(line[i:]), " \t") != "" {
-			return c, mail.Refuse(500, "5.5.2", "Control character in the command")
-		}
+	// QUIRK: tabs and spaces at the end are harmless and common.
+	if slices.ContainsFunc(bytes.TrimRight(line, " \t"), isControl) {
+		return c, mail.Refuse(500, "5.5.2", "Control character in the command")
 	}
 	if !utf8.Valid(line) {
 		return c, mail.Refuse(500, "5.5.2", "The command is not valid UTF-8")

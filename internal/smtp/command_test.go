@@ -21,6 +21,8 @@ func TestParseCommand(t *testing.T) {
 		{"mail FROM:<joe@example.com>", Command{"MAIL", "FROM:<joe@example.com>"}, 0},
 		{"EHLO  two.spaces", Command{"EHLO", " two.spaces"}, 0},
 		{"RSET \t ", Command{"RSET", "\t "}, 0},
+		{"RSET\t", Command{"RSET", ""}, 0},
+		{"NOOP\ta", Command{"NOOP", ""}, 500},
 		{"VRFY jöran", Command{"VRFY", "jöran"}, 0},
 		{"", Command{}, 500},
 		{" NOOP", Command{}, 500},

@@ -187,7 +187,8 @@ const maxParams = 16
 func eachParam(params string, set func(param) *mail.Error) *mail.Error {
 	var seen [maxParams]string
 	count := 0
-	for word := range strings.FieldsSeq(params) {
+	// Only SP separates (RFC 5321 4.1.2): other spaces of Unicode are part of a value.
+	for word := range strings.FieldsFuncSeq(params, func(r rune) bool { return r == ' ' }) {
 		p, ok := parseParam(word)
 		if !ok || count == maxParams {
 			return mail.Refuse(501, "5.5.4", "Malformed parameter %s", word)

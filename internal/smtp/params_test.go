@@ -109,6 +109,7 @@ func TestParseRcpt(t *testing.T) {
 		{"TO:<Postmaster>", mail.Recipient{Address: mail.Address{Local: "Postmaster"}}},
 		{"TO:<joe@example.com> NOTIFY=success,Delay ORCPT=rfc822;a+2Bb@x", mail.Recipient{
 			Address: joe, Notify: mail.NotifySuccess | mail.NotifyDelay, Original: "rfc822;a+b@x"}},
+		{"TO:<joe@example.com> ORCPT=utf-8;j\u3000o@x", mail.Recipient{Address: joe, Original: "utf-8;j\u3000o@x"}},
 		{`TO:<joe@example.com> ORCPT=utf-8;j\x{F6}rg@x`, mail.Recipient{Address: joe, Original: "utf-8;jörg@x"}},
 	} {
 		got, err := ParseRcpt(c.args, allExtensions)

@@ -131,6 +131,14 @@ var dialogues = []struct {
 	C= "DATA \t\r\n"
 	S: 354 End data with <CR><LF>.<CR><LF>
 	`},
+	{name: "content behind BDAT", dialogue: ehlo + `
+	C: MAIL FROM:<joe@example.com>
+	S: 250 2.1.0 Ok
+	C: BDAT 27 LAST
+	C: RCPT TO:<ann@example.net>
+	S: 502 5.5.1 BDAT is not offered here
+	S.
+	`},
 	{name: "commands without mail", dialogue: `
 	S: 220 mx.test ESMTP Postern
 	C: NOOP anything

@@ -1,0 +1,12 @@
+// Command postern is a mail gateway for applications. See the README.
+package main
+
+import (
+	"os"
+
+	"postern/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr))
+}

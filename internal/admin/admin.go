@@ -1,0 +1,128 @@
+// Package admin is all that an operator can do to a running Postern: look at
+// its state, its queue and its journal, and stop it. It is JSON over HTTP on
+// a Unix socket that only its owner may open; Client is the other end.
+//
+// Errors are problem documents (RFC 9457); the client turns them back into a
+// *Problem.
+package admin
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// Status is the state of the server at a glance.
+type Status struct {
+	Version  string    `json:"version"`
+	Hostname string    `json:"hostname"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	DataDir  string    `json:"data_dir"`
+	// Listeners are the listeners, in the order of the configuration.
+	Listeners []Listener `json:"listeners"`
+	// Recipients counts those in the queue, by state.
+	Recipients map[mail.State]int `json:"recipients"`
+	// Active is how many deliveries are being attempted now.
+	Active int `json:"active"`
+}
+
+// Listener is one listener and its load.
+type Listener struct {
+	Name        string `json:"name"`
+	Address     string `json:"address"`
+	Connections int    `json:"connections"`
+}
+
+// JournalQuery selects facts.
+type JournalQuery struct {
+	// Message selects the facts of a message, and of reports about it.
+	Message mail.ID
+	// Last is how many of the last facts; 0 means all.
+	Last int
+	// Follow goes on with what happens from now.
+	Follow bool
+}
+
+// Problem is an error of the API (RFC 9457).
+type Problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Error returns the detail, or the title when there is none.
+func (p *Problem) Error() string {
+	if p.Detail != "" {
+		return p.Detail
+	}
+	return p.Title
+}
+
+// The names of the parameters that select entries and facts.
+const (
+	paramState       = "state"
+	paramSender      = "sender"
+	paramRecipient   = "recipient"
+	paramDestination = "destination"
+	paramAfter       = "after"
+	paramLimit       = "limit"
+	paramMessage     = "message"
+	paramLast        = "last"
+	paramFollow      = "follow"
+)
+
+// values writes a filter and page as parameters.
+func values(f queue.Filter, p queue.Page) url.Values {
+	v := url.Values{}
+	for _, s := range f.States {
+		v.Add(paramState, string(s))
+	}
+	set(v, paramSender, f.Sender)
+	set(v, paramRecipient, f.Recipient)
+	set(v, paramDestination, string(f.Destination))
+	set(v, paramAfter, string(p.After))
+	if p.Limit > 0 {
+		v.Set(paramLimit, strconv.Itoa(p.Limit))
+	}
+	return v
+}
+
+func set(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
+}
+
+// selection reads what values wrote. It fails with what was wrong.
+func selection(v url.Values) (queue.Filter, queue.Page, error) {
+	f := queue.Filter{
+		Sender:      v.Get(paramSender),
+		Recipient:   v.Get(paramRecipient),
+		Destination: mail.Destination(v.Get(paramDestination)),
+	}
+	for _, s := range v[paramState] {
+		if !mail.State(s).Stored() {
+			return f, queue.Page{}, fmt.Errorf("%q is not a state in the queue: these are queued, deferred and held", s)
+		}
+		f.States = append(f.States, mail.State(s))
+	}
+	limit, err := number(v, paramLimit)
+	return f, queue.Page{After: mail.ID(v.Get(paramAfter)), Limit: limit}, err
+}
+
+func number(v url.Values, name string) (int, error) {
+	s := v.Get(name)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s is %q: it must be a number of 0 or more", name, s)
+	}
+	return n, nil
+}

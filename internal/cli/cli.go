@@ -1,0 +1,142 @@
+// Package cli is the command line: a noun, a verb, and --json for programs.
+// It holds no decision about mail; it asks the running server and shows what
+// it says.
+//
+// A command that fails prints one line that says what was wrong, on standard
+// error, and ends with 1; a mistake in the command line itself ends with 2.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/admin"
+	"postern/internal/config"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// defaultConfig is where the configuration is looked for.
+const defaultConfig = "/etc/postern/postern.toml"
+
+// app is one run of the program.
+type app struct {
+	out, err io.Writer
+	config   string // --config
+	socket   string // --socket
+	json     bool   // --json
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+// Main runs the program with its arguments and returns its exit code.
+func Main(args []string, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(&app{out: out, err: errOut})
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(errOut, "postern:", err)
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "postern",
+		Short:         "A mail gateway for applications",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		// Without a command, cobra shows the help.
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+	})
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.config, "config", "c", defaultConfig, "configuration `file`")
+	flags.StringVar(&a.socket, "socket", "", "administrative `socket` of the server (default: the one in the configuration)")
+	flags.BoolVar(&a.json, "json", false, "print JSON, for programs")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		a.serveCommand(), a.checkCommand(), a.tryCommand(), a.demoCommand(),
+		a.statusCommand(), a.stopCommand(), a.queueCommand(), a.journalCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown argument %q", args[0])
+	if cmd.HasSubCommands() {
+		err = fmt.Errorf("unknown command %q", args[0])
+	}
+	return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+}
+
+func oneID(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s takes the id of one message; see '%[1]s --help'", cmd.CommandPath())}
+}
+
+// group returns a noun: a command that only has verbs below it.
+func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	noun := &cobra.Command{Use: use, Short: short, Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	noun.AddCommand(verbs...)
+	return noun
+}
+
+// load reads the configuration file.
+func (a *app) load() (*config.Config, error) { return config.LoadFile(a.config) }
+
+// client returns the way to the running server: by --socket, else by the
+// configuration.
+func (a *app) client() (*admin.Client, error) {
+	if a.socket != "" {
+		return admin.NewClient(a.socket), nil
+	}
+	c, err := a.load()
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell the server's socket (name it with --socket, or the configuration with --config): %w", err)
+	}
+	return admin.NewClient(c.Socket()), nil
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprintln(a.out, "postern", version, goVersion())
+			return nil
+		}}
+}
+
+func goVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.GoVersion
+	}
+	return ""
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"postern/internal/mail"
+)
+
+// printable makes a text safe for a terminal: what came from outside may hold
+// control characters and escape sequences.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+// printJSON prints a value on one line, with "<" as it is: addresses are
+// easier to search for that way.
+func (a *app) printJSON(value any) error {
+	encoder := json.NewEncoder(a.out)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
+// size writes a number of octets in the unit that suits it.
+func size(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+func age(t time.Time) string { return duration(time.Since(t)) }
+
+// duration writes a duration in its two largest units at most.
+func duration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= day:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d >= time.Second:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+	return fmt.Sprintf("%dms", max(d, 0)/time.Millisecond)
+}
+
+// speaker is who gave a reply: the peer, or Postern about the peer.
+type speaker struct {
+	host   string // the peer; "" when there was none
+	remote bool
+}
+
+// answer says who said what to which command.
+func answer(by speaker, command string, reply mail.Reply) string {
+	text := reply.String()
+	switch {
+	case by.remote:
+		text = by.host + " said " + text
+	case by.host != "":
+		text += ", " + by.host
+	}
+	if command != "" {
+		text += " (" + command + ")"
+	}
+	return text
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/admin"
+	"postern/internal/mail"
+)
+
+func (a *app) journalCommand() *cobra.Command {
+	return group("journal", "What happened, and why", a.journalTailCommand(), a.journalShowCommand())
+}
+
+func (a *app) journalTailCommand() *cobra.Command {
+	q := admin.JournalQuery{}
+	c := &cobra.Command{Use: "tail", Short: "Print the last facts", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := a.printFacts(cmd.Context(), q, true)
+			return err
+		}}
+	c.Flags().IntVarP(&q.Last, "lines", "n", 20, "`number` of facts")
+	c.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what happens from now, until interrupted")
+	return c
+}
+
+func (a *app) journalShowCommand() *cobra.Command {
+	return &cobra.Command{Use: "show ID", Short: "Tell the story of one message", Args: oneID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := a.printFacts(cmd.Context(), admin.JournalQuery{Message: mail.ID(args[0])}, false)
+			if err == nil && n == 0 {
+				err = fmt.Errorf("the journal knows no message %s", args[0])
+			}
+			return err
+		}}
+}
+
+// printFacts prints the facts that a query selects, and returns their number.
+// Lines of several messages begin with the id of theirs.
+func (a *app) printFacts(ctx context.Context, q admin.JournalQuery, ids bool) (int, error) {
+	client, err := a.client()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	err = client.Journal(ctx, q, func(f mail.Fact) error {
+		n++
+		if a.json {
+			return a.printJSON(f)
+		}
+		if ids {
+			fmt.Fprintf(a.out, "%-16s  ", f.Message)
+		}
+		tellFact(a.out, &f)
+		return nil
+	})
+	if q.Follow && errors.Is(err, context.Canceled) {
+		err = nil // interrupted, as it was meant to be
+	}
+	return n, err
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/admin"
+	"postern/internal/mail"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{Use: "status", Short: "Show the state of the server", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(status)
+			}
+			a.showStatus(&status)
+			return nil
+		}}
+}
+
+func (a *app) showStatus(s *admin.Status) {
+	fmt.Fprintf(a.out, "postern %s on %s, process %d, up %s\n", s.Version, s.Hostname, s.PID, age(s.Started))
+	fmt.Fprintf(a.out, "data in %s\n", s.DataDir)
+	for _, l := range s.Listeners {
+		fmt.Fprintf(a.out, "listener %s at %s: %d connections\n", l.Name, l.Address, l.Connections)
+	}
+	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
+		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
+}
+
+// stopWait is how long `stop` waits for the server to end; it is longer than
+// the server lets attempts go on.
+const stopWait = time.Minute
+
+func (a *app) stopCommand() *cobra.Command {
+	return &cobra.Command{Use: "stop", Short: "Stop the server in good order, and wait until it has ended", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := client.Stop(cmd.Context()); err != nil {
+				return err
+			}
+			return waitForEnd(cmd.Context(), client)
+		}}
+}
+
+func waitForEnd(ctx context.Context, client *admin.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := client.Status(ctx); errors.Is(err, admin.ErrNotRunning) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server has not ended after %s; its log says what it waits for", stopWait)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/trial"
+)
+
+func (a *app) tryCommand() *cobra.Command {
+	o := trial.Options{Version: version}
+	c := &cobra.Command{Use: "try", Short: "Run a server for a trial: no configuration, on loopback, with a receiver behind it", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Logger = slog.New(slog.NewTextHandler(a.err, nil))
+			o.Ready = a.printGuide
+			return trial.Run(cmd.Context(), o)
+		}}
+	flags := c.Flags()
+	flags.StringVar(&o.Listen, "listen", "127.0.0.1:2525", "`address` of the server")
+	flags.StringVar(&o.Sink, "sink", "127.0.0.1:2526", "`address` of the receiver")
+	flags.StringVar(&o.Dir, "dir", "", "`directory` for the data (default: a temporary one, removed at the end)")
+	return c
+}
+
+// printGuide says where everything is and what to type next.
+func (a *app) printGuide(p trial.Places) {
+	host, port, err := net.SplitHostPort(p.SMTP)
+	if err != nil {
+		host, port = p.SMTP, "25"
+	}
+	program := programName()
+	fmt.Fprintf(a.out, `
+Postern listens at %[1]s. All mail goes to a receiver that keeps it in
+  %[2]s
+and fails on request: bounce-550@, defer-451@, defer-421@, slow@ and drop@%[3]s.
+
+Send something from another terminal:
+  swaks --server %[1]s --from me@%[3]s --to ok@%[3]s
+  python3 -c 'import smtplib; smtplib.SMTP("%[4]s", %[5]s).sendmail("me@%[3]s", ["ok@%[3]s", "bounce-550@%[3]s"], "Subject: hello\r\n\r\nhello\r\n")'
+
+See what became of it:
+  %[6]s journal tail --follow --socket %[7]s
+  %[6]s journal show ID --socket %[7]s
+  %[6]s queue list --socket %[7]s
+  %[6]s status --socket %[7]s
+
+Control-C ends it.
+
+`, p.SMTP, p.Inbox, trial.Domain, host, port, program, p.Socket)
+}
+
+// programName is how the user called the program.
+func programName() string {
+	if len(os.Args) == 0 || os.Args[0] == "" {
+		return "postern"
+	}
+	return os.Args[0]
+}
+
+// runTrial runs a quiet trial for as long as use needs it.
+func (a *app) runTrial(ctx context.Context, log io.Writer, use func(context.Context, trial.Places) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	used := make(chan error, 1)
+	ended := make(chan struct{})
+	err := trial.Run(ctx, trial.Options{
+		Version: version,
+		Logger:  slog.New(slog.NewTextHandler(log, nil)),
+		Ready: func(p trial.Places) {
+			go func() {
+				defer close(ended)
+				used <- use(ctx, p)
+				cancel()
+			}()
+		},
+	})
+	if err != nil {
+		return err
+	}
+	<-ended
+	return <-used
+}

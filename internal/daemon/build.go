@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+
+	"postern/internal/admin"
+	"postern/internal/certs"
+	"postern/internal/config"
+	"postern/internal/deliver"
+	"postern/internal/dns"
+	"postern/internal/intake"
+	"postern/internal/mail"
+	"postern/internal/route"
+	"postern/internal/smtp"
+	"postern/internal/smtpclient"
+	"postern/internal/smtpserver"
+)
+
+// loadCertificates loads the certificate of every listener that has one.
+func (d *Daemon) loadCertificates() error {
+	d.tls = make([]*tls.Config, len(d.config.Listeners))
+	for i, l := range d.config.Listeners {
+		if l.TLSCertificate == "" {
+			continue
+		}
+		certificate, err := certs.Load(l.TLSCertificate, l.TLSKey, d.Clock.Now())
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		d.tls[i] = certs.ServerConfig(certificate)
+	}
+	return nil
+}
+
+// loadLocal finds out what the server takes for itself: what the
+// configuration says, and the addresses of the machine.
+func (d *Daemon) loadLocal() error {
+	d.local = &intake.Local{
+		Names:      append([]string{d.config.Hostname}, d.config.OwnNames...),
+		Addresses:  slices.Clone(d.config.OwnAddresses),
+		Postmaster: d.config.Postmaster,
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return fmt.Errorf("cannot tell this machine's addresses: %w", err)
+	}
+	for _, a := range addresses {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			d.local.Addresses = append(d.local.Addresses, prefix.Addr())
+		}
+	}
+	return nil
+}
+
+// bind binds all sockets before anything is served, so that a server that
+// cannot have one of them does nothing at all.
+func (d *Daemon) bind() error {
+	door := intake.New(intake.Options{
+		Hostname:     d.config.Hostname,
+		Store:        d.store,
+		IDs:          &d.ids,
+		Local:        d.local,
+		AddDate:      d.config.Message.AddDate,
+		AddMessageID: d.config.Message.AddMessageID,
+		DropFields:   d.config.Message.DropFields,
+		MaxHops:      d.config.Message.MaxHops,
+		Clock:        d.Clock,
+		Logger:       d.Logger,
+	})
+	for i := range d.config.Listeners {
+		c := &d.config.Listeners[i]
+		socket, err := net.Listen("tcp", c.Address.String())
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", c.Name, err)
+		}
+		d.listeners = append(d.listeners, &listener{
+			name:   c.Name,
+			socket: socket,
+			server: smtpserver.New(d.serverOptions(c, d.tls[i]), handler(door, c.Trust)),
+		})
+	}
+	socket, err := admin.Listen(d.config.Socket())
+	if err != nil {
+		return fmt.Errorf("administrative socket: %w", err)
+	}
+	d.socket = socket
+	d.admin = admin.NewServer(admin.Options{
+		Queue: d.store, Journal: d.journal, Status: d.status, Stop: d.stop, Logger: d.Logger,
+	})
+	return nil
+}
+
+// handler lets the door answer what an SMTP server is asked.
+func handler(door *intake.Intake, trust []netip.Prefix) smtpserver.Handler {
+	return smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
+		return door.Session(o, trust), mail.Reply{}
+	})
+}
+
+func (d *Daemon) serverOptions(c *config.Listener, t *tls.Config) smtpserver.Options {
+	return smtpserver.Options{
+		Listener:                c.Name,
+		Hostname:                d.config.Hostname,
+		TLS:                     t,
+		MaxSize:                 c.MaxSize,
+		MaxRecipients:           c.MaxRecipients,
+		MaxMessages:             c.MaxMessages,
+		MaxConnections:          c.MaxConnections,
+		MaxConnectionsPerClient: c.MaxConnectionsPerClient,
+		MaxErrors:               c.MaxErrors,
+		Newlines:                newlines(c),
+		CommandTimeout:          c.CommandTimeout,
+		DataTimeout:             c.DataTimeout,
+		IDs:                     &d.ids,
+		Clock:                   d.Clock,
+		Logger:                  d.Logger,
+		Record:                  d.journal.Record,
+	}
+}
+
+// newlines decides what becomes of a bare CR or LF: a client that is trusted
+// is helped, any other may be trying to smuggle a second message in.
+func newlines(c *config.Listener) func(mail.Origin) smtp.Newlines {
+	return func(o mail.Origin) smtp.Newlines {
+		switch {
+		case c.BareNewline == config.BareNewlineRepair,
+			c.BareNewline == config.BareNewlineAuto && intake.Trusts(c.Trust, o.Client.Addr()):
+			return smtp.NewlinesRepair
+		}
+		return smtp.NewlinesRefuse
+	}
+}
+
+func (d *Daemon) deliverOptions() deliver.Options {
+	c := &d.config.Delivery
+	return deliver.Options{
+		Hostname: d.config.Hostname,
+		Store:    d.store,
+		Router: route.NewSmarthosts(route.Options{
+			Hosts:    c.Smarthosts,
+			TLS:      string(c.SmarthostTLS),
+			Self:     d.own,
+			Resolver: dns.NewSystem(dns.Options{}),
+		}),
+		IDs:             &d.ids,
+		Client:          d.clientOptions(),
+		Retry:           c.Retry,
+		RetryReports:    c.RetryReports,
+		MaxTransactions: c.MaxConnections,
+		MaxPerSite:      c.MaxConnectionsPerSite,
+		MaxRecipients:   c.MaxRecipients,
+		IdleTimeout:     c.IdleTimeout,
+		Grace:           grace,
+		Clock:           d.Clock,
+		Logger:          d.Logger,
+		Failed:          d.fail,
+		// A report to an address of this host reaches the postmaster or nobody.
+		ReportTo: func(sender mail.Address) (mail.Address, bool) {
+			to, err := d.local.Resolve(sender, netip.Addr{})
+			return to, err == nil
+		},
+	}
+}
+
+func (d *Daemon) clientOptions() smtpclient.Options {
+	c := &d.config.Delivery
+	return smtpclient.Options{
+		Timeouts: smtpclient.Timeouts{
+			Connect:   c.ConnectTimeout,
+			Greeting:  c.GreetingTimeout,
+			Hello:     c.CommandTimeout,
+			Mail:      c.CommandTimeout,
+			Rcpt:      c.CommandTimeout,
+			DataStart: c.DataTimeout,
+			DataBlock: c.BlockTimeout,
+			DataEnd:   c.FinalTimeout,
+		},
+		Logger: d.Logger,
+		Clock:  d.Clock,
+	}
+}
+
+// own reports whether an address is one that the server itself listens at.
+func (d *Daemon) own(a netip.AddrPort) bool {
+	return slices.ContainsFunc(d.config.Listeners, func(l config.Listener) bool {
+		at := l.Address
+		return at.Port() == a.Port() && (at.Addr() == a.Addr() || at.Addr().IsUnspecified() && d.local.Has(a.Addr()))
+	})
+}
+
+// status is the state of the server, less what the queue knows.
+func (d *Daemon) status() admin.Status {
+	s := admin.Status{
+		Version:  d.Version,
+		Hostname: d.config.Hostname,
+		PID:      os.Getpid(),
+		Started:  d.started,
+		DataDir:  d.config.DataDir,
+	}
+	for _, l := range d.listeners {
+		s.Listeners = append(s.Listeners, admin.Listener{
+			Name: l.name, Address: l.socket.Addr().String(), Connections: l.server.Connections(),
+		})
+	}
+	return s
+}

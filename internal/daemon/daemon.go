@@ -1,0 +1,226 @@
+// Package daemon wires the parts into a server: it builds them from the
+// configuration, starts them in the order in which they need each other, and
+// stops them in the reverse.
+//
+// New builds and checks without touching disk or network, except to read the
+// files that the configuration names. Run fails when something cannot be
+// opened or bound, and when the store reports a commit whose outcome is
+// unknown: then the process must end at once, and does so without another
+// reply to anybody.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"postern/internal/admin"
+	"postern/internal/config"
+	"postern/internal/deliver"
+	"postern/internal/intake"
+	"postern/internal/journal"
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+	"postern/internal/smtpserver"
+)
+
+// grace is how long sessions and attempts may go on after the stop.
+const grace = 30 * time.Second
+
+// Options are what a Daemon needs beside its configuration.
+type Options struct {
+	Version string
+	Logger  *slog.Logger
+	Clock   mail.Clock
+	// Ready is told, once, when all listeners are bound and served.
+	Ready func(admin.Status)
+}
+
+// Daemon is a server that is built but not running.
+type Daemon struct {
+	Options
+	config  *config.Config
+	started time.Time
+	ids     mail.IDs
+	tls     []*tls.Config // of the listeners, in their order
+	local   *intake.Local
+
+	journal   *journal.Journal
+	store     *embedded.Store
+	listeners []*listener
+	deliverer *deliver.Deliverer
+	socket    net.Listener
+	admin     *admin.Server
+
+	stop     context.CancelFunc
+	failOnce sync.Once
+	failed   chan error
+	// The goroutines that Run started, in the order in which they end:
+	// sessions and attempts, the journal's copying, the administrative socket.
+	running, copying, serving sync.WaitGroup
+}
+
+// listener is one SMTP listener.
+type listener struct {
+	name   string
+	socket net.Listener
+	server *smtpserver.Server
+}
+
+// New builds a server from a configuration that was loaded without error. It
+// fails when what the configuration names cannot be used.
+func New(c *config.Config, o Options) (*Daemon, error) {
+	if o.Clock == nil {
+		o.Clock = mail.SystemClock{}
+	}
+	if o.Ready == nil {
+		o.Ready = func(admin.Status) {}
+	}
+	d := &Daemon{Options: o, config: c, failed: make(chan error, 1)}
+	if err := errors.Join(d.loadCertificates(), d.loadLocal()); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Run serves until ctx ends or Stop is asked for, then stops in good order.
+func (d *Daemon) Run(ctx context.Context) error {
+	ctx, d.stop = context.WithCancel(ctx)
+	defer d.stop()
+	d.started = d.Clock.Now()
+	if err := d.open(); err != nil {
+		return errors.Join(err, d.close())
+	}
+	deliverCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDelivery()
+	copyCtx, stopCopy := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCopy()
+	d.start(deliverCtx, copyCtx)
+
+	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
+	d.Logger.Info("started", "version", d.Version, "hostname", d.config.Hostname, "data_dir", d.config.DataDir)
+	d.Ready(d.status())
+
+	select {
+	case err := <-d.failed:
+		return fmt.Errorf("the store failed, and nobody knows what of the last commit is durable: %w", err)
+	case <-ctx.Done():
+	}
+	d.Logger.Info("stopping")
+	d.stopListeners()
+	stopDelivery()
+	d.journal.Record(mail.Fact{Reason: mail.ReasonStopped, Time: d.Clock.Now(), Text: d.Version})
+	d.running.Wait()
+	stopCopy()
+	d.copying.Wait()
+	return d.close()
+}
+
+// open opens what lies on the disk and binds the sockets.
+func (d *Daemon) open() error {
+	if err := os.MkdirAll(d.config.DataDir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	d.journal, err = journal.Open(filepath.Join(d.config.DataDir, "journal"), journal.Options{
+		MaxFile: d.config.Journal.MaxFile,
+		Keep:    d.config.Journal.Keep,
+		Clock:   d.Clock,
+		Logger:  d.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot open the journal: %w", err)
+	}
+	d.store, err = embedded.Open(filepath.Join(d.config.DataDir, "queue"), embedded.Options{
+		Clock:  d.Clock,
+		Logger: d.Logger,
+		Failed: d.fail,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot open the queue: %w", err)
+	}
+	if err := d.journal.Trim(context.Background(), queue.FactSource, d.store); err != nil {
+		return fmt.Errorf("cannot match the queue with the journal: %w", err)
+	}
+	if err := d.bind(); err != nil {
+		return err
+	}
+	d.deliverer = deliver.New(d.deliverOptions())
+	return nil
+}
+
+// fail ends the process's work at once: no more replies, no more attempts.
+func (d *Daemon) fail(err error) {
+	d.failOnce.Do(func() { d.failed <- err })
+}
+
+// start starts the goroutines that do the work.
+func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
+	d.copying.Go(func() {
+		if err := d.journal.Copy(copyCtx, d.store); err != nil {
+			d.Logger.Error("the journal takes no more facts from the queue", "error", err)
+			d.stop()
+		}
+	})
+	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
+	for _, l := range d.listeners {
+		d.running.Go(func() {
+			if err := l.server.Serve(deliverCtx, l.socket); err != nil {
+				d.Logger.Error("listener ended", "listener", l.name, "error", err)
+				d.stop()
+			}
+		})
+	}
+	d.serving.Go(func() {
+		if err := d.admin.Serve(d.socket); err != nil {
+			d.Logger.Error("administrative socket ended", "error", err)
+			d.stop()
+		}
+	})
+}
+
+// stopListeners lets sessions end; those in mid-message have the grace time.
+func (d *Daemon) stopListeners() {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	var stopping sync.WaitGroup
+	for _, l := range d.listeners {
+		stopping.Go(func() {
+			if err := l.server.Shutdown(ctx); err != nil {
+				d.Logger.Warn("sessions were cut off", "listener", l.name, "error", err)
+			}
+		})
+	}
+	stopping.Wait()
+}
+
+// close closes what open opened, also when it failed midway. The socket is
+// the last to go: whoever waits for the end of the server watches it.
+func (d *Daemon) close() error {
+	var errs []error
+	for _, l := range d.listeners {
+		l.socket.Close()
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	if d.journal != nil {
+		errs = append(errs, d.journal.Close())
+	}
+	if d.socket != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		errs = append(errs, d.admin.Shutdown(ctx))
+		d.socket.Close()
+	}
+	d.serving.Wait()
+	return errors.Join(errs...)
+}

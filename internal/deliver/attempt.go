@@ -1,0 +1,125 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"postern/internal/mail"
+	"postern/internal/route"
+	"postern/internal/smtpclient"
+)
+
+// maxAddresses bounds how many addresses one attempt tries.
+const maxAddresses = 10
+
+// sendPart sends the message to some of the transaction's recipients, over a
+// kept connection if there is one.
+func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Recipient, s sending) []mail.Outcome {
+	site, conn, err := d.sites.acquire(ctx, t.route.Site)
+	if err != nil {
+		return eachOf(part, connectOutcome(err))
+	}
+	defer func() { d.sites.release(site, conn) }()
+
+	wire := smtpclient.Transaction{
+		Envelope:   t.entry.Envelope,
+		Recipients: part,
+		Size:       s.body.Size(),
+		BeforeDot:  s.beforeDot,
+	}
+	if conn != nil {
+		wire.Body = s.reader()
+		outcomes := conn.Send(ctx, &wire)
+		if !hungUp(conn, outcomes) {
+			return outcomes
+		}
+		conn.Close()
+	}
+	conn, err = d.connect(ctx, t)
+	if err != nil {
+		return eachOf(part, connectOutcome(err))
+	}
+	wire.Body = s.reader()
+	return conn.Send(ctx, &wire)
+}
+
+// hungUp reports whether a kept connection had been closed by the peer while
+// it was idle. That is no failed attempt: nothing of the message was sent.
+func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
+	if conn.Usable() {
+		return false
+	}
+	for i := range outcomes {
+		o := &outcomes[i]
+		if o.State != mail.Deferred || o.Command != "MAIL" || o.Remote && o.Reply.Code != 421 {
+			return false
+		}
+	}
+	return true
+}
+
+// connect opens a connection to the first hop that takes one. A hop that
+// cannot be reached, or greets with a refusal, gives way to the next.
+func (d *Deliverer) connect(ctx context.Context, t *transaction) (*smtpclient.Conn, error) {
+	err := error(mail.Refuse(451, "4.4.4", "No address to connect to"))
+	tried := 0
+	for _, hop := range t.route.Hops {
+		for _, address := range hop.Addresses {
+			if tried++; tried > maxAddresses {
+				return nil, err
+			}
+			var conn *smtpclient.Conn
+			if conn, err = d.dial(ctx, hop, address); err == nil {
+				return conn, nil
+			}
+			d.Logger.Info("cannot use host", "message", t.entry.ID, "host", hop.Host, "address", address, "error", err)
+			if ctx.Err() != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, err
+}
+
+// dial connects to one address of a hop. TLS that is only opportunistic must
+// not stand between the mail and its recipient: when the handshake fails, the
+// mail goes in clear, over a connection on which nothing of TLS was said
+// (RFC 7435 3).
+func (d *Deliverer) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
+	options := d.Client
+	options.TLS = smtpclient.TLSMode(hop.TLS)
+	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
+	failure, ok := errors.AsType[*smtpclient.Error](err)
+	if !ok || !ofTLS(failure) || options.TLS != smtpclient.TLSOpportunistic {
+		return conn, err
+	}
+	options.TLS = smtpclient.TLSNone
+	return smtpclient.Dial(ctx, hop.Host, address, options)
+}
+
+// ofTLS reports whether a connection failed over TLS. A server's refusal of
+// the handshake reaches the client of TLS 1.3 only with what it reads next.
+func ofTLS(e *smtpclient.Error) bool {
+	return e.Command == "STARTTLS" || e.TLS != nil && !e.Remote
+}
+
+// connectOutcome is the outcome of all recipients of an attempt that found no
+// connection. It is never permanent: another host, or another day, may do.
+func connectOutcome(err error) mail.Outcome {
+	o := mail.Outcome{State: mail.Deferred, Command: "connect", Reply: mail.ReplyOf(err), Cause: err.Error()}
+	if e, ok := errors.AsType[*smtpclient.Error](err); ok {
+		o = e.Outcome()
+		o.State = mail.Deferred
+	}
+	return o
+}
+
+// eachOf gives every recipient of a part the same outcome.
+func eachOf(part []mail.Recipient, o mail.Outcome) []mail.Outcome {
+	outcomes := make([]mail.Outcome, len(part))
+	for i := range outcomes {
+		outcomes[i] = o
+	}
+	return outcomes
+}

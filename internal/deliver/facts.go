@@ -1,0 +1,117 @@
+package deliver
+
+import (
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// wireFacts are the facts about the transaction as a whole: the route it
+// took, and the server with which it ended.
+func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
+	base := mail.Fact{
+		Time:    now,
+		Message: t.entry.ID,
+		Attempt: t.leases[0].Attempt(),
+		Route:   t.route.Name,
+	}
+	var facts []mail.Fact
+	if t.route.Name != "" {
+		routed := base
+		routed.Reason = mail.ReasonRouted
+		routed.Text = t.route.Site
+		facts = append(facts, routed)
+	}
+	for i := range v.outcomes {
+		o := &v.outcomes[i]
+		if !o.Address.IsValid() || i > 0 && o.Address == v.outcomes[i-1].Address {
+			continue
+		}
+		attempted := base
+		attempted.Reason = mail.ReasonAttempted
+		attempted.Host, attempted.Address, attempted.TLS = o.Host, o.Address, o.TLS
+		facts = append(facts, attempted)
+	}
+	return facts
+}
+
+// factsOf are the facts about the recipients of lease l, whose outcomes
+// begin at first. Recipients for which the same was said share one.
+func factsOf(t *transaction, l int, v *verdict, first int) []mail.Fact {
+	var facts []mail.Fact
+	for i := range t.leases[l].Delivery().Recipients {
+		o := &v.outcomes[first+i]
+		to := t.recipients[first+i].Address.String()
+		if f := sameFact(facts, o); f != nil {
+			f.To = append(f.To, to)
+			continue
+		}
+		reply := o.Reply
+		f := mail.Fact{
+			Time:    o.At,
+			Reason:  mail.ReasonFor(o.State),
+			Message: t.entry.ID,
+			From:    t.entry.Envelope.From.Path(),
+			To:      []string{to},
+			Attempt: o.Attempt,
+			Host:    o.Host,
+			Address: o.Address,
+			Command: o.Command,
+			Reply:   &reply,
+			Remote:  o.Remote,
+			Text:    o.Cause,
+		}
+		if o.State == mail.Deferred {
+			f.Next = v.next[l]
+		}
+		facts = append(facts, f)
+	}
+	return facts
+}
+
+func sameFact(facts []mail.Fact, o *mail.Outcome) *mail.Fact {
+	for i := range facts {
+		f := &facts[i]
+		if f.Reason == mail.ReasonFor(o.State) && *f.Reply == o.Reply && f.Remote == o.Remote && f.Address == o.Address && f.Command == o.Command {
+			return f
+		}
+	}
+	return nil
+}
+
+// heldFact is the fact of a dead letter, about the message it was.
+func heldFact(e *queue.Entry, about mail.ID) mail.Fact {
+	return mail.Fact{
+		Time:    e.Accepted,
+		Reason:  mail.ReasonHeld,
+		Message: e.ID,
+		About:   about,
+		From:    e.Envelope.From.Path(),
+		To:      e.Addresses(),
+		Hold:    mail.HoldDeadLetter,
+	}
+}
+
+// reportFact is the fact that a report was accepted, about its message.
+func reportFact(s *queue.Submission, about mail.ID) mail.Fact {
+	return mail.Fact{
+		Time:    s.Entry.Accepted,
+		Reason:  mail.ReasonAccepted,
+		Message: s.Entry.ID,
+		About:   about,
+		From:    s.Entry.Envelope.From.Path(),
+		To:      s.Entry.Addresses(),
+		Size:    s.Draft.Size(),
+		Origin:  &s.Entry.Origin,
+	}
+}
+
+// logOutcomes logs what became of the recipients, once it is settled.
+func (d *Deliverer) logOutcomes(t *transaction, v *verdict) {
+	for i := range v.outcomes {
+		o := &v.outcomes[i]
+		d.Logger.Info(string(o.State), "message", t.entry.ID, "to", t.recipients[i].Address.Path(),
+			"attempt", o.Attempt, "host", o.Host, "address", o.Address, "command", o.Command, "reply", o.Reply.String(), "cause", o.Cause)
+	}
+}

@@ -1,0 +1,207 @@
+// Package intake is the one door by which mail comes in: whatever the way a
+// message arrived, it is checked, given its trace fields and stored here,
+// and nowhere else. Reports are the stated exception; they enter when an
+// attempt is settled.
+//
+// It speaks SMTP's words but not its protocol: a Session answers the commands
+// that an SMTP engine hands it. What cannot be taken is refused with a
+// mail.Error; an error of the store that nobody foresaw is temporary.
+package intake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/message"
+	"postern/internal/queue"
+	"postern/internal/smtp"
+)
+
+// Options are what an Intake needs. Hostname, Store and IDs are required.
+type Options struct {
+	// Hostname is the name in Received and Message-ID fields.
+	Hostname string
+	Store    queue.Accepter
+	IDs      *mail.IDs
+	Local    *Local
+	// AddDate and AddMessageID add the field when a message has none.
+	AddDate, AddMessageID bool
+	// DropFields names header fields that are taken out.
+	DropFields []string
+	// MaxHops is how many Received fields a message may have (RFC 5321 6.3).
+	MaxHops int
+
+	Clock  mail.Clock
+	Logger *slog.Logger
+}
+
+// Intake takes messages in.
+type Intake struct {
+	Options
+}
+
+// New returns an Intake.
+func New(o Options) *Intake {
+	if o.Clock == nil {
+		o.Clock = mail.SystemClock{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Intake{Options: o}
+}
+
+// Message is a message on its way in.
+type Message struct {
+	Origin     mail.Origin
+	Envelope   mail.Envelope
+	Recipients []mail.Recipient
+	// Content has CRLF line ends. An error of it ends the acceptance; a
+	// mail.Error is returned as it is.
+	Content io.Reader
+	// Gone is asked just before the commit: has the client left? A client
+	// that has left would send the message again.
+	Gone func() bool
+}
+
+// The refusals of a store that takes nothing.
+var (
+	errNoRoom   = mail.Refuse(452, "4.3.1", "Insufficient system storage, please try again later")
+	errStopping = mail.Refuse(421, "4.3.2", "System shutting down, please try again later")
+	errGone     = mail.Refuse(421, "4.4.2", "The client has left")
+)
+
+// Accept stores a message and returns its id. When it returns nil, the
+// message is on stable storage. Errors: a mail.Error for the client;
+// queue.ErrUnknown, when no reply may be sent at all.
+func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
+	draft, err := in.Store.Create(ctx)
+	if err != nil {
+		return "", storeError(err)
+	}
+	entry, messageID, err := in.write(draft, &m)
+	if err == nil && m.Gone() {
+		err = errGone
+	}
+	if err != nil {
+		draft.Discard()
+		return "", storeError(err)
+	}
+	size := draft.Size()
+	err = in.Store.Accept(ctx, queue.Group{
+		Submissions: []queue.Submission{{Entry: entry, Draft: draft}},
+		Facts:       []mail.Fact{acceptedFact(&entry, messageID, size)},
+	})
+	if err != nil {
+		if !errors.Is(err, queue.ErrUnknown) { // else the commit may have taken it
+			draft.Discard()
+		}
+		return "", storeError(err)
+	}
+	in.Logger.Info("accepted", "session", m.Origin.Session, "message", entry.ID,
+		"from", entry.Envelope.From.Path(), "recipients", len(m.Recipients), "size", size)
+	return entry.ID, nil
+}
+
+// write copies the content into the draft with its header completed, and
+// builds the entry to go with it.
+func (in *Intake) write(draft queue.Draft, m *Message) (queue.Entry, string, error) {
+	now := in.Clock.Now()
+	id := in.IDs.New(now)
+	rewrite := message.Rewrite{
+		Received:     in.received(m, id, now).String(),
+		AddDate:      in.AddDate,
+		AddMessageID: in.AddMessageID,
+		Drop:         in.DropFields,
+		MaxReceived:  in.MaxHops,
+		Host:         in.Hostname,
+		ID:           id,
+		Now:          now,
+	}
+	summary, err := rewrite.Copy(draft, m.Content)
+	if err != nil {
+		return queue.Entry{}, "", err
+	}
+	entry := queue.Entry{
+		ID:         id,
+		Message:    id,
+		Accepted:   now,
+		Envelope:   envelopeFor(m, summary),
+		Origin:     m.Origin,
+		Deliveries: queue.Deliveries(queued(m.Recipients), now),
+	}
+	return entry, summary.MessageID, nil
+}
+
+// received is the trace field. Whether a transaction used SMTPUTF8 is not
+// known to the session that it belongs to.
+func (in *Intake) received(m *Message, id mail.ID, now time.Time) message.Received {
+	origin := m.Origin
+	if m.Envelope.UTF8 {
+		origin.Protocol = smtp.UTF8Protocol(origin.Protocol)
+	}
+	return message.Received{Origin: origin, Host: in.Hostname, ID: id, Recipients: m.Recipients, Time: now}
+}
+
+// envelopeFor states what the content is, not what the client announced:
+// some declare 8BITMIME or SMTPUTF8 for every message, and a next server
+// without it would have to refuse what it could well take.
+func envelopeFor(m *Message, s message.Summary) mail.Envelope {
+	e := m.Envelope
+	e.Body = mail.Body7Bit
+	if s.EightBit {
+		e.Body = mail.Body8BitMIME
+	}
+	notASCII := func(r mail.Recipient) bool { return !r.Address.IsASCII() }
+	e.UTF8 = e.UTF8 && (s.HeaderUTF8 || !e.From.IsASCII() || slices.ContainsFunc(m.Recipients, notASCII))
+	return e
+}
+
+// queued returns the recipients as they are stored at first. One that was
+// named twice in the same way is kept once.
+func queued(recipients []mail.Recipient) []queue.Recipient {
+	list := make([]queue.Recipient, 0, len(recipients))
+	seen := make(map[mail.Recipient]struct{}, len(recipients))
+	for _, r := range recipients {
+		if _, twice := seen[r]; twice {
+			continue
+		}
+		seen[r] = struct{}{}
+		list = append(list, queue.Recipient{Recipient: r, State: mail.Queued})
+	}
+	return list
+}
+
+func acceptedFact(e *queue.Entry, messageID string, size int64) mail.Fact {
+	return mail.Fact{
+		Time:      e.Accepted,
+		Reason:    mail.ReasonAccepted,
+		Message:   e.ID,
+		Session:   e.Origin.Session,
+		From:      e.Envelope.From.Path(),
+		To:        e.Addresses(),
+		Size:      size,
+		MessageID: messageID,
+		Origin:    &e.Origin,
+	}
+}
+
+// storeError gives an error its reply, unless it has one. An error without is
+// one of the store, most often: a draft can find the disk full too.
+func storeError(err error) error {
+	_, replied := errors.AsType[*mail.Error](err)
+	switch {
+	case replied, errors.Is(err, queue.ErrUnknown):
+		return err
+	case errors.Is(err, queue.ErrFull):
+		return errNoRoom.Because(err)
+	case errors.Is(err, queue.ErrClosed):
+		return errStopping.Because(err)
+	}
+	return &mail.Error{Reply: mail.LocalError, Cause: err}
+}

@@ -1,0 +1,71 @@
+package intake
+
+import (
+	"net/netip"
+	"testing"
+
+	"postern/internal/mail"
+)
+
+func TestLocal(t *testing.T) {
+	local := &Local{
+		Names:      []string{"gate.example.com", "mail.example.com"},
+		Addresses:  []netip.Addr{netip.MustParseAddr("203.0.113.5")},
+		Postmaster: mail.Address{Local: "admin", Domain: "example.com"},
+	}
+	connected := netip.MustParseAddr("::ffff:198.51.100.7")
+	for _, c := range []struct{ address, want string }{
+		{"joe@example.com", "joe@example.com"},
+		{"joe@sub.gate.example.com", "joe@sub.gate.example.com"},
+		{"postmaster@example.com", "postmaster@example.com"},
+		{"joe@[192.0.2.1]", "joe@[192.0.2.1]"},
+		{"joe@gate.example.com", ""},
+		{"joe@GATE.example.com", ""},
+		{"joe@mail.example.com", ""},
+		{"joe@localhost", ""},
+		{"joe@[203.0.113.5]", ""},
+		{"joe@[127.0.0.1]", ""},
+		{"joe@[127.1.2.3]", ""},
+		{"joe@[0.0.0.0]", ""},
+		{"joe@[IPv6:::1]", ""},
+		{"joe@[IPv6:::ffff:203.0.113.5]", ""},
+		{"joe@[198.51.100.7]", ""},
+		{"postmaster", "admin@example.com"},
+		{"PostMaster", "admin@example.com"},
+		{"postmaster@gate.example.com", "admin@example.com"},
+		{"postmaster@[198.51.100.7]", "admin@example.com"},
+	} {
+		address, err := mail.ParseAddress(c.address)
+		if err != nil {
+			t.Fatalf("%s: %v", c.address, err)
+		}
+		got, err := local.Resolve(address, connected)
+		if err != nil && mail.ReplyOf(err).Enhanced != "5.1.1" {
+			t.Errorf("%s: refused with %v", c.address, mail.ReplyOf(err))
+		}
+		if got.String() != c.want {
+			t.Errorf("%s goes to %q, want %q", c.address, got, c.want)
+		}
+	}
+}
+
+func TestTrusts(t *testing.T) {
+	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	for _, c := range []struct {
+		client string
+		want   bool
+	}{
+		{"10.1.2.3", true},
+		{"::ffff:10.1.2.3", true},
+		{"11.1.2.3", false},
+		{"2001:db8::1", true},
+		{"2001:db9::1", false},
+	} {
+		if got := Trusts(networks, netip.MustParseAddr(c.client)); got != c.want {
+			t.Errorf("Trusts(%s) = %v, want %v", c.client, got, c.want)
+		}
+	}
+	if Trusts(nil, netip.MustParseAddr("127.0.0.1")) {
+		t.Error("a listener without networks trusts somebody")
+	}
+}

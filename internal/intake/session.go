@@ -1,0 +1,113 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/smtp"
+)
+
+// Session answers the commands of one SMTP session. It satisfies the session
+// interface of the SMTP engine. A zero reply leaves the answer to the engine.
+type Session struct {
+	in     *Intake
+	trust  []netip.Prefix
+	origin mail.Origin
+
+	envelope   mail.Envelope
+	recipients []mail.Recipient
+}
+
+// Session opens a session for a client of a listener that trusts the given
+// networks: clients in them may send to any address.
+func (in *Intake) Session(o mail.Origin, trust []netip.Prefix) *Session {
+	return &Session{in: in, trust: trust, origin: o}
+}
+
+// Trusts reports whether an address is in one of the networks.
+func Trusts(networks []netip.Prefix, client netip.Addr) bool {
+	client = client.Unmap()
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(client) })
+}
+
+// Hello notes what EHLO or HELO said, and what TLS is like by now.
+func (s *Session) Hello(_ context.Context, o mail.Origin) mail.Reply {
+	s.origin = o
+	return mail.Reply{}
+}
+
+// Mail begins a transaction.
+func (s *Session) Mail(_ context.Context, m smtp.Mail) mail.Reply {
+	s.envelope = m.Envelope
+	s.recipients = s.recipients[:0]
+	return mail.Reply{}
+}
+
+// Rcpt decides about one recipient: whether it is local, and whether this
+// client may send to it.
+func (s *Session) Rcpt(_ context.Context, r smtp.Rcpt) mail.Reply {
+	recipient, err := s.recipient(r.Recipient)
+	if err != nil {
+		return mail.ReplyOf(err)
+	}
+	s.recipients = append(s.recipients, recipient)
+	return mail.Reply{}
+}
+
+// recipient returns the recipient to store, or why there is none. Whoever is
+// allowed to talk to us may write to the postmaster; all else needs trust.
+func (s *Session) recipient(r mail.Recipient) (mail.Recipient, error) {
+	given := r.Address
+	resolved, err := s.in.Local.Resolve(given, s.origin.Local.Addr())
+	if err != nil {
+		return r, err
+	}
+	redirected := resolved != given
+	if !redirected && !Trusts(s.trust, s.origin.Client.Addr()) {
+		return r, mail.Refuse(550, "5.7.1", "Relaying denied: %s may not send to this domain from here", s.origin.Client.Addr())
+	}
+	if redirected && r.Original == "" {
+		r.Original = "rfc822;" + given.String()
+	}
+	r.Address = resolved
+	return r, nil
+}
+
+// Data lets the client go on.
+func (s *Session) Data(context.Context) mail.Reply { return mail.Reply{} }
+
+// Content stores the message and says so only when it is durable.
+func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
+	id, err := s.in.Accept(ctx, Message{
+		Origin:     s.origin,
+		Envelope:   s.envelope,
+		Recipients: s.recipients,
+		Content:    c,
+		Gone:       c.ClientGone,
+	})
+	s.Reset()
+	switch {
+	case errors.Is(err, queue.ErrUnknown):
+		return mail.Reply{Code: mail.NoReply}
+	case err != nil:
+		s.in.Logger.Warn("message not accepted", "session", s.origin.Session, "error", err)
+		return mail.ReplyOf(err)
+	}
+	return mail.NewReply(250, "2.0.0", "Ok: accepted as %s", id)
+}
+
+// Command leaves every other command to the engine.
+func (s *Session) Command(context.Context, smtp.Command) mail.Reply { return mail.Reply{} }
+
+// Reset drops the transaction.
+func (s *Session) Reset() {
+	s.envelope = mail.Envelope{}
+	s.recipients = nil
+}
+
+// End ends the session; there is nothing to free.
+func (s *Session) End() {}

@@ -1,0 +1,218 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/smtp"
+)
+
+var (
+	inside  = netip.MustParseAddrPort("10.1.2.3:4025")
+	outside = netip.MustParseAddrPort("203.0.113.77:4025")
+	here    = netip.MustParseAddrPort("198.51.100.7:25")
+	trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+)
+
+func (d *door) session(client netip.AddrPort) *Session {
+	return d.Session(mail.Origin{Listener: "test", Client: client, Local: here}, trusted)
+}
+
+// TestRcpt: who may write to whom, and where it goes.
+func TestRcpt(t *testing.T) {
+	const (
+		accepted = ""
+		relaying = "550 5.7.1"
+		unknown  = "550 5.1.1"
+	)
+	for _, c := range []struct {
+		rcpt              string
+		trusted, stranger string // the replies
+		address, original string // of what is stored
+	}{
+		{"joe@elsewhere.example", accepted, relaying, "joe@elsewhere.example", ""},
+		{"joe@sub.gate.example", accepted, relaying, "joe@sub.gate.example", ""},
+		{"postmaster@elsewhere.example", accepted, relaying, "postmaster@elsewhere.example", ""},
+		{"admin@example.com", accepted, relaying, "admin@example.com", ""},
+		{"joe@[192.0.2.1]", accepted, relaying, "joe@[192.0.2.1]", ""},
+		{"joe%elsewhere.example@gate.example", unknown, unknown, "", ""},
+		{"joe@gate.example", unknown, unknown, "", ""},
+		{"joe@GATE.Example", unknown, unknown, "", ""},
+		{"joe@localhost", unknown, unknown, "", ""},
+		{"joe@[198.51.100.7]", unknown, unknown, "", ""},
+		{"joe@[127.0.0.1]", unknown, unknown, "", ""},
+		{"joe@[IPv6:::1]", unknown, unknown, "", ""},
+		{"joe@[IPv6:::ffff:198.51.100.7]", unknown, unknown, "", ""},
+		{"postmaster", accepted, accepted, "admin@example.com", "rfc822;postmaster"},
+		{"PostMaster@gate.example", accepted, accepted, "admin@example.com", "rfc822;PostMaster@gate.example"},
+		{"postmaster@[198.51.100.7]", accepted, accepted, "admin@example.com", "rfc822;postmaster@[198.51.100.7]"},
+		{"postmaster@localhost", accepted, accepted, "admin@example.com", "rfc822;postmaster@localhost"},
+	} {
+		for _, client := range []netip.AddrPort{inside, outside} {
+			want := c.trusted
+			if client == outside {
+				want = c.stranger
+			}
+			s := newDoor(t, Options{}).session(client)
+			s.Mail(t.Context(), smtp.Mail{})
+			reply := s.Rcpt(t.Context(), rcpt(t, c.rcpt))
+			if !strings.HasPrefix(reply.String(), want) || reply.IsZero() != (want == accepted) {
+				t.Errorf("%s from %s: %s, want %q", c.rcpt, client, reply, want)
+			}
+			var stored []mail.Recipient
+			if want == accepted {
+				stored = []mail.Recipient{{Address: address(t, c.address), Original: c.original}}
+			}
+			if diff := cmp.Diff(stored, s.recipients); diff != "" {
+				t.Errorf("%s from %s: %s", c.rcpt, client, diff)
+			}
+		}
+	}
+}
+
+func rcpt(t *testing.T, to string) smtp.Rcpt {
+	t.Helper()
+	return smtp.Rcpt{Recipient: mail.Recipient{Address: address(t, to)}}
+}
+
+// TestOriginalRecipient: what the client said of it stays, also when the
+// recipient is redirected.
+func TestOriginalRecipient(t *testing.T) {
+	s := newDoor(t, Options{}).session(inside)
+	s.Mail(t.Context(), smtp.Mail{})
+	for _, r := range []mail.Recipient{
+		{Address: address(t, "postmaster"), Original: "rfc822;chief@old.example", Notify: mail.NotifyNever},
+		{Address: address(t, "joe@elsewhere.example"), Original: "rfc822;joe@old.example"},
+	} {
+		if reply := s.Rcpt(t.Context(), smtp.Rcpt{Recipient: r}); !reply.IsZero() {
+			t.Fatal(reply)
+		}
+	}
+	want := []mail.Recipient{
+		{Address: address(t, "admin@example.com"), Original: "rfc822;chief@old.example", Notify: mail.NotifyNever},
+		{Address: address(t, "joe@elsewhere.example"), Original: "rfc822;joe@old.example"},
+	}
+	if diff := cmp.Diff(want, s.recipients); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestTransactions: what one transaction said is no part of the next, however
+// the one ended.
+func TestTransactions(t *testing.T) {
+	ended := map[string]func(*Session){
+		"accepted": func(s *Session) {
+			if r := s.Content(t.Context(), content("x\r\n")); r.Code != 250 {
+				t.Error(r)
+			}
+		},
+		"refused": func(s *Session) {
+			if r := s.Content(t.Context(), broken(mail.Refuse(550, "5.6.0", "Bad"))); r.Code != 550 {
+				t.Error(r)
+			}
+		},
+		"reset": func(s *Session) { s.Reset() },
+	}
+	for name, end := range ended {
+		d := newDoor(t, Options{})
+		s := d.session(inside)
+		s.Mail(t.Context(), smtp.Mail{Envelope: mail.Envelope{From: address(t, "first@x.example"), EnvelopeID: "first", Return: mail.ReturnFull}})
+		s.Rcpt(t.Context(), rcpt(t, "first@elsewhere.example"))
+		end(s)
+		if len(s.recipients) > 0 || s.envelope != (mail.Envelope{}) {
+			t.Errorf("%s: of the transaction %+v and %v are left", name, s.envelope, s.recipients)
+		}
+		before := len(d.entries())
+
+		s.Mail(t.Context(), smtp.Mail{})
+		s.Rcpt(t.Context(), rcpt(t, "void@elsewhere.example"))
+		s.Mail(t.Context(), smtp.Mail{Envelope: mail.Envelope{From: address(t, "second@x.example")}})
+		s.Rcpt(t.Context(), rcpt(t, "second@elsewhere.example"))
+		if r := s.Content(t.Context(), content("x\r\n")); r.Code != 250 || r.Enhanced != "2.0.0" {
+			t.Fatalf("%s: %s", name, r)
+		}
+		e := d.entries()[before]
+		if got := e.Addresses(); len(got) != 1 || got[0] != "second@elsewhere.example" {
+			t.Errorf("%s: the second message is for %s", name, got)
+		}
+		if diff := cmp.Diff(mail.Envelope{From: address(t, "second@x.example"), Body: mail.Body7Bit}, e.Envelope); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// TestHello: what EHLO said is what counts, under TLS what was said there.
+func TestHello(t *testing.T) {
+	d := newDoor(t, Options{})
+	s := d.session(inside)
+	for _, o := range []mail.Origin{
+		{Listener: "test", Client: inside, Hello: "one.example", Protocol: "ESMTP"},
+		{Listener: "test", Client: inside, Hello: "two.example", Protocol: "ESMTPS", TLS: &mail.TLS{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256"}},
+	} {
+		if r := s.Hello(t.Context(), o); !r.IsZero() {
+			t.Errorf("EHLO: %s", r)
+		}
+	}
+	s.Mail(t.Context(), smtp.Mail{})
+	s.Rcpt(t.Context(), rcpt(t, "joe@elsewhere.example"))
+	if r := s.Data(t.Context()); !r.IsZero() {
+		t.Errorf("DATA: %s", r)
+	}
+	s.Content(t.Context(), content("x\r\n"))
+	if o := d.entries()[0].Origin; o.Hello != "two.example" || o.TLS == nil {
+		t.Errorf("origin %+v", o)
+	}
+	if r := s.Command(t.Context(), smtp.Command{Verb: "VRFY", Args: "joe"}); !r.IsZero() {
+		t.Errorf("VRFY: %s", r)
+	}
+	s.End()
+}
+
+// TestStoreErrors: the client is told what it can do about them, and nothing
+// of the inside.
+func TestStoreErrors(t *testing.T) {
+	const inner = "pebble: /var/lib/postern/000123.sst: input/output error"
+	text := errors.New(inner)
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"full", queue.ErrFull, "452 4.3.1"},
+		{"full with a cause", errors.Join(text, queue.ErrFull), "452 4.3.1"},
+		{"closed", queue.ErrClosed, "421 4.3.2"},
+		{"cancelled", context.Canceled, "451 4.3.0"},
+		{"anything", text, "451 4.3.0"},
+		{"invalid", queue.ErrInvalid, "451 4.3.0"},
+	} {
+		for _, at := range []string{"create", "write", "accept"} {
+			d := newDoor(t, Options{})
+			d.store.fail[at] = c.err
+			r := d.send(content("x\r\n"))
+			if !strings.HasPrefix(r.String(), c.want) || strings.Contains(r.Text, "pebble") || strings.Contains(r.Text, c.err.Error()) {
+				t.Errorf("%s at %s: %q, want %q", c.name, at, r, c.want)
+			}
+			d.wantNothing()
+		}
+	}
+}
+
+// TestUnknownCommit: when nobody knows whether the message is stored there is
+// no reply, and the draft, which the commit may have taken, is left alone.
+func TestUnknownCommit(t *testing.T) {
+	d := newDoor(t, Options{})
+	d.store.fail["accept"] = errors.Join(queue.ErrUnknown, errors.New("fsync: input/output error"))
+	if r := d.send(content("x\r\n")); r != (mail.Reply{Code: mail.NoReply}) {
+		t.Errorf("%+v", r)
+	}
+	if n := len(d.store.drafts); n != 1 || d.store.drafts[0].discarded {
+		t.Errorf("%d drafts, or it was discarded", n)
+	}
+}

@@ -1,0 +1,334 @@
+package embedded
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// change is what one caller wants committed. The caller encodes it; the
+// committer only joins it with others.
+type change struct {
+	batch  *pebble.Batch
+	facts  [][]byte // encoded, in order; they are numbered at the commit
+	enter  []entering
+	leave  []leaving
+	forget uint64 // the last fact to be forgotten
+	lazy   bool   // it needs no sync
+	drafts []*draft
+	err    error    // the first of building it
+	done   []func() // run once it is durable, before its caller goes on
+
+	result chan error
+}
+
+// entering is an entry that is stored.
+type entering struct {
+	entry mail.ID
+	body  mail.ID
+	// brings says that the body comes with it, in so many chunks.
+	brings bool
+	chunks int
+}
+
+// leaving is an entry whose last recipient is final.
+type leaving struct{ entry, body mail.ID }
+
+func (s *Store) newChange() *change {
+	return &change{batch: s.db.NewBatch(), result: make(chan error, 1)}
+}
+
+func (c *change) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// set stores a value as JSON. What cannot be encoded is the caller's fault: a
+// time behind the year 9999.
+func (c *change) set(key []byte, value any) {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		c.fail(fmt.Errorf("%w: %w", queue.ErrInvalid, err))
+		return
+	}
+	c.setBytes(key, encoded)
+}
+
+func (c *change) setBytes(key, value []byte) {
+	if err := c.batch.Set(key, value, nil); err != nil {
+		c.fail(err)
+	}
+}
+
+func (c *change) remove(key []byte) {
+	if err := c.batch.Delete(key, nil); err != nil {
+		c.fail(err)
+	}
+}
+
+// record adds facts.
+func (c *change) record(facts []mail.Fact) {
+	for _, f := range facts {
+		encoded, err := json.Marshal(f)
+		if err != nil {
+			c.fail(fmt.Errorf("%w: fact about message %q: %w", queue.ErrInvalid, f.Message, err))
+			return
+		}
+		c.facts = append(c.facts, encoded)
+	}
+}
+
+// after has f run once the change is durable.
+func (c *change) after(f func()) { c.done = append(c.done, f) }
+
+func (c *change) empty() bool {
+	return c.batch.Empty() && len(c.facts) == 0 && c.forget == 0
+}
+
+// commit makes a change durable and takes its drafts. Until it is handed to
+// the committer ctx may end it.
+func (s *Store) commit(ctx context.Context, c *change) error {
+	err := c.err
+	switch {
+	case err != nil:
+	case c.empty():
+		c.finish()
+	default:
+		err = s.submit(ctx, c)
+	}
+	if err != nil {
+		return err // the batch is not closed: a committer that hangs may still read it
+	}
+	for _, d := range c.drafts {
+		d.release()
+	}
+	return c.batch.Close()
+}
+
+func (s *Store) submit(ctx context.Context, c *change) error {
+	select {
+	case s.changes <- c:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.failure.done:
+		return s.failure.get()
+	}
+	select {
+	case err := <-c.result:
+		return err
+	case <-s.failure.done: // the committer may hang in Pebble
+		return s.failure.get()
+	}
+}
+
+func (c *change) finish() {
+	for _, f := range c.done {
+		f()
+	}
+}
+
+// maxGroup bounds, in octets, how much is committed together.
+const maxGroup = 8 << 20
+
+// commitAll is the committer. It ends when the store is closed.
+func (s *Store) commitAll() {
+	for first := range s.changes {
+		s.commitGroup(s.gather(first))
+	}
+}
+
+// gather takes what waits.
+func (s *Store) gather(first *change) []*change {
+	group, size := []*change{first}, first.batch.Len()
+	for size < maxGroup {
+		select {
+		case c, open := <-s.changes:
+			if !open {
+				return group
+			}
+			group = append(group, c)
+			size += c.batch.Len()
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (s *Store) commitGroup(group []*change) {
+	s.committing <- struct{}{}
+	defer func() { <-s.committing }()
+	joined := joining{store: s, batch: s.db.NewBatch(), entered: make(map[mail.ID]bool), last: s.facts.last}
+	for _, c := range group {
+		joined.add(c)
+	}
+	err := joined.write()
+	for _, c := range joined.changes {
+		if err == nil {
+			c.finish()
+		}
+		c.result <- err
+	}
+}
+
+// joining is a group on its way into one batch.
+type joining struct {
+	store   *Store
+	batch   *pebble.Batch
+	changes []*change // that are in it
+	entered map[mail.ID]bool
+	last    uint64 // number of the last fact
+	sync    bool
+	facts   bool
+}
+
+// add joins a change, or answers it when what is stored by now forbids it.
+func (j *joining) add(c *change) {
+	if err := j.admit(c); err != nil {
+		c.result <- err
+		return
+	}
+	// Errors of a batch are errors of the program or of memory: none of the
+	// group may be committed then.
+	if err := errors.Join(j.batch.Apply(c.batch, nil), j.account(c), j.number(c), j.forget(c)); err != nil {
+		_ = j.store.failure.happen(err)
+	}
+	j.changes = append(j.changes, c)
+	j.sync = j.sync || !c.lazy
+}
+
+// admit checks a change against what is committed before it.
+func (j *joining) admit(c *change) error {
+	brought := make(map[mail.ID]bool)
+	for _, e := range c.enter {
+		if j.entered[e.entry] || j.store.index.Has(e.entry) || e.brings && j.store.ledger[e.body] != nil {
+			return fmt.Errorf("%w: entry %q is already stored", queue.ErrInvalid, e.entry)
+		}
+		if e.brings {
+			brought[e.body] = true
+		} else if !brought[e.body] && j.store.ledger[e.body] == nil {
+			return fmt.Errorf("entry %q: body %q: %w", e.entry, e.body, queue.ErrNotFound)
+		}
+	}
+	return nil
+}
+
+// account keeps count of the uses of bodies, and removes those without any.
+func (j *joining) account(c *change) error {
+	for _, e := range c.enter {
+		j.entered[e.entry] = true
+		j.store.ledger.use(e.body, e.chunks)
+	}
+	for _, l := range c.leave {
+		chunks, last := j.store.ledger.leave(l.body)
+		if !last {
+			continue
+		}
+		if err := removeBody(j.batch, l.body, chunks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *joining) number(c *change) error {
+	for _, f := range c.facts {
+		j.last++
+		if err := j.batch.Set(factKey(j.last), f, nil); err != nil {
+			return err
+		}
+	}
+	j.facts = j.facts || len(c.facts) > 0
+	return nil
+}
+
+// forget deletes facts one by one: they are few, and ranges that were deleted
+// slow every later read.
+func (j *joining) forget(c *change) error {
+	facts := &j.store.facts
+	if c.forget <= facts.forgotten {
+		return nil
+	}
+	for n := facts.forgotten + 1; n <= min(c.forget, j.last); n++ {
+		if err := j.batch.Delete(factKey(n), nil); err != nil {
+			return err
+		}
+	}
+	facts.forgotten, j.last = c.forget, max(j.last, c.forget)
+	return j.batch.Set([]byte{forgottenPrefix}, encodeNumber(c.forget), nil)
+}
+
+// write commits the batch.
+func (j *joining) write() error {
+	options := pebble.NoSync
+	if j.sync {
+		options = pebble.Sync
+	}
+	if err := j.store.write(j.batch, options); err != nil {
+		return err
+	}
+	j.store.facts.durable(j.last, j.facts)
+	return j.batch.Close()
+}
+
+// write applies a batch. It fails only with ErrUnknown, and then for good.
+func (s *Store) write(b *pebble.Batch, options *pebble.WriteOptions) error {
+	if err := s.failure.get(); err != nil {
+		return err
+	}
+	if err := s.db.Apply(b, options); err != nil {
+		return s.failure.happen(err)
+	}
+	return s.failure.get() // Pebble tells of a failed commit by Fatalf alone
+}
+
+// ledger counts the uses of each body. It belongs to the committer.
+type ledger map[mail.ID]*bodyUse
+
+type bodyUse struct {
+	uses   int
+	chunks int // unknownChunks when its place is damaged
+}
+
+const unknownChunks = -1
+
+func (l ledger) use(body mail.ID, chunks int) {
+	u := l[body]
+	if u == nil {
+		u = &bodyUse{chunks: chunks}
+		l[body] = u
+	}
+	u.uses++
+}
+
+// leave takes one use away, and the body with the last.
+func (l ledger) leave(body mail.ID) (chunks int, last bool) {
+	u := l[body]
+	if u == nil {
+		return 0, false
+	}
+	if u.uses--; u.uses > 0 {
+		return 0, false
+	}
+	delete(l, body)
+	return u.chunks, true
+}
+
+func removeBody(b *pebble.Batch, body mail.ID, chunks int) error {
+	err := b.Delete(key(placePrefix, body), nil)
+	if chunks == unknownChunks {
+		prefix := partKey(chunkPrefix, body, "")
+		return errors.Join(err, b.DeleteRange(prefix, after(prefix), nil))
+	}
+	for i := range chunks {
+		err = errors.Join(err, b.Delete(chunkKey(body, i), nil))
+	}
+	return err
+}

@@ -1,0 +1,152 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// factState numbers facts. last and forgotten belong to the committer.
+type factState struct {
+	last      uint64 // the last number that was given out, or skipped
+	forgotten uint64 // all facts up to here are gone
+	readable  atomic.Uint64
+	wake      queue.Signal
+}
+
+// durable says that the facts up to last are durable.
+func (f *factState) durable(last uint64, more bool) {
+	f.last = last
+	f.readable.Store(last)
+	if more {
+		f.wake.Raise()
+	}
+}
+
+// NextFacts returns facts behind a number.
+func (s *Store) NextFacts(ctx context.Context, behind uint64, limit int) ([]mail.Fact, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave()
+	last := s.facts.readable.Load()
+	if limit <= 0 || behind >= last {
+		return nil, nil
+	}
+	var facts []mail.Fact
+	for p, err := range scan(s.db, factKey(behind+1), append(factKey(last), 0)) {
+		if err != nil {
+			return nil, err
+		}
+		f, err := decodeFact(p.key, p.value)
+		if err != nil {
+			return nil, err
+		}
+		facts = append(facts, f)
+		if len(facts) == limit {
+			break
+		}
+	}
+	return facts, nil
+}
+
+// ForgetFacts drops facts up to a number. It needs no sync: should a crash
+// bring them back, they are in the journal, and a later number is durable
+// only together with what is forgotten here.
+func (s *Store) ForgetFacts(ctx context.Context, n uint64) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	c := s.newChange()
+	c.forget, c.lazy = n, true
+	return s.commit(ctx, c)
+}
+
+// FactsWake receives after facts became durable.
+func (s *Store) FactsWake() <-chan struct{} { return s.facts.wake }
+
+// PutMark sets or lifts a mark.
+func (s *Store) PutMark(ctx context.Context, m queue.Mark, f mail.Fact) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	if err := errors.Join(m.Check(), queue.CheckFact(&f)); err != nil {
+		return err
+	}
+	c := s.newChange()
+	s.putMark(c, m)
+	c.record([]mail.Fact{f})
+	return s.commit(ctx, c)
+}
+
+func (s *Store) putMark(c *change, m queue.Mark) {
+	if k := markKey(m.Kind, m.Key); m.Value == "" {
+		c.remove(k)
+	} else {
+		c.set(k, m)
+	}
+	c.after(func() { s.suspend(m) })
+}
+
+// suspend tells the index of a mark that suspends.
+func (s *Store) suspend(m queue.Mark) {
+	if m.Kind == queue.MarkSuspend {
+		s.index.Suspend(mail.Destination(m.Key), m.Value != "")
+	}
+}
+
+// Mark returns one mark.
+func (s *Store) Mark(ctx context.Context, kind queue.MarkKind, name string) (queue.Mark, error) {
+	if err := s.enter(ctx); err != nil {
+		return queue.Mark{}, err
+	}
+	defer s.gate.leave()
+	view, err := s.view()
+	if err != nil {
+		return queue.Mark{}, err
+	}
+	defer view.Close()
+	k := markKey(kind, name)
+	value, err := s.read(view, k)
+	if err != nil {
+		return queue.Mark{}, fmt.Errorf("mark %q of kind %q: %w", name, kind, err)
+	}
+	return decode[queue.Mark](k, value)
+}
+
+// ListMarks returns the marks of a kind.
+func (s *Store) ListMarks(ctx context.Context, kind queue.MarkKind) ([]queue.Mark, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave()
+	view, err := s.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	return readMarks(view, markKey(kind, ""))
+}
+
+func readMarks(r pebble.Reader, prefix []byte) ([]queue.Mark, error) {
+	var marks []queue.Mark
+	for p, err := range scanPrefix(r, prefix...) {
+		if err != nil {
+			return nil, err
+		}
+		m, err := decode[queue.Mark](p.key, p.value)
+		if err != nil {
+			return nil, err
+		}
+		marks = append(marks, m)
+	}
+	return marks, nil
+}

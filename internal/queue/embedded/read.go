@@ -1,0 +1,263 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// read returns a copy of the value of a key. Errors: ErrNotFound; ErrDamaged
+// when Pebble finds that its bytes fail their check.
+func (s *Store) read(r pebble.Reader, key []byte) ([]byte, error) {
+	value, closer, err := r.Get(key)
+	if err != nil {
+		return nil, readError(err)
+	}
+	defer closer.Close()
+	return bytes.Clone(value), nil
+}
+
+// readError gives Pebble's errors the names of the contract.
+func readError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pebble.ErrNotFound):
+		return queue.ErrNotFound
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("%w: %w", queue.ErrDamaged, err)
+	}
+	return err
+}
+
+// pair is a key and its value, good until the next is read.
+type pair struct{ key, value []byte }
+
+// scan goes over the keys from lower up to, not including, upper.
+func scan(r pebble.Reader, lower, upper []byte) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+		if err != nil {
+			yield(pair{}, readError(err))
+			return
+		}
+		defer it.Close()
+		for it.First(); it.Valid(); it.Next() {
+			value, err := it.ValueAndErr()
+			if err != nil {
+				yield(pair{key: it.Key()}, readError(err))
+				return
+			}
+			if !yield(pair{it.Key(), value}, nil) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(pair{}, readError(err))
+		}
+	}
+}
+
+// scanPrefix goes over the keys that begin with prefix.
+func scanPrefix(r pebble.Reader, prefix ...byte) iter.Seq2[pair, error] {
+	return scan(r, prefix, after(prefix))
+}
+
+// view returns what is durable. Close it. Errors: ErrUnknown.
+func (s *Store) view() (*pebble.Snapshot, error) {
+	select {
+	case s.committing <- struct{}{}:
+		defer func() { <-s.committing }()
+		return s.db.NewSnapshot(), nil
+	case <-s.failure.done: // the committer may hang in Pebble
+		return nil, s.failure.get()
+	}
+}
+
+func (s *Store) readHeader(r pebble.Reader, id mail.ID) (queue.Entry, error) {
+	k := key(headerPrefix, id)
+	value, closer, err := r.Get(k)
+	if err != nil {
+		return queue.Entry{}, fmt.Errorf("entry %q: %w", id, readError(err))
+	}
+	defer closer.Close()
+	return decodeHeader(k, value)
+}
+
+func (s *Store) readDelivery(r pebble.Reader, id mail.ID, d mail.Destination) (queue.Delivery, error) {
+	k := partKey(deliveryPrefix, id, string(d))
+	value, closer, err := r.Get(k)
+	if err != nil {
+		return queue.Delivery{}, fmt.Errorf("entry %q: delivery to %q: %w", id, d, readError(err))
+	}
+	defer closer.Close()
+	return decodeDelivery(k, value)
+}
+
+// readDeliveries fills in the deliveries of e.
+func (s *Store) readDeliveries(r pebble.Reader, e *queue.Entry) error {
+	for p, err := range scanPrefix(r, partKey(deliveryPrefix, e.ID, "")...) {
+		if err != nil {
+			return err
+		}
+		d, err := decodeDelivery(p.key, p.value)
+		if err != nil {
+			return err
+		}
+		e.Deliveries = append(e.Deliveries, d)
+	}
+	s.index.Attempts(e)
+	return nil
+}
+
+func (s *Store) readEntry(r pebble.Reader, id mail.ID) (queue.Entry, error) {
+	e, err := s.readHeader(r, id)
+	if err == nil {
+		err = s.readDeliveries(r, &e)
+	}
+	return e, err
+}
+
+// Get returns an entry.
+func (s *Store) Get(ctx context.Context, id mail.ID) (queue.Entry, error) {
+	if err := s.enter(ctx); err != nil {
+		return queue.Entry{}, err
+	}
+	defer s.gate.leave()
+	view, err := s.view()
+	if err != nil {
+		return queue.Entry{}, err
+	}
+	defer view.Close()
+	return s.readEntry(view, id)
+}
+
+// List returns a page of the entries that a filter selects. Entries that are
+// damaged are logged and passed over.
+func (s *Store) List(ctx context.Context, f queue.Filter, p queue.Page) ([]queue.Entry, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave()
+	selector, err := f.Selector()
+	if err != nil {
+		return nil, err
+	}
+	limit, err := p.Size()
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	var entries []queue.Entry
+	for e, err := range s.entries(view, selector, p.After) {
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		if selector.Entry(&e) {
+			entries = append(entries, e)
+		}
+		if len(entries) == limit {
+			break
+		}
+	}
+	return entries, nil
+}
+
+// Count counts what a filter selects.
+func (s *Store) Count(ctx context.Context, f queue.Filter) (map[mail.State]int, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave()
+	selector, err := f.Selector()
+	if err != nil {
+		return nil, err
+	}
+	if selector.All() {
+		return s.index.Total(), nil
+	}
+	view, err := s.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	counts := make(map[mail.State]int)
+	for e, err := range s.entries(view, selector, "") {
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		selector.Count(&e, counts)
+	}
+	return counts, nil
+}
+
+// entries goes over the entries behind an id whose header the selector takes.
+func (s *Store) entries(r pebble.Reader, selector *queue.Selector, behind mail.ID) iter.Seq2[queue.Entry, error] {
+	return func(yield func(queue.Entry, error) bool) {
+		for e, err := range s.headers(r, selector, behind) {
+			if err == nil && selector.Header(&e) {
+				err = s.readDeliveries(r, &e)
+			} else if err == nil {
+				continue
+			}
+			if errors.Is(err, queue.ErrDamaged) {
+				s.options.Logger.Error("queue: entry is damaged", "message", e.ID, "error", err)
+				continue
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// headers goes over the headers behind an id, those that the selector names
+// when it names any.
+func (s *Store) headers(r pebble.Reader, selector *queue.Selector, behind mail.ID) iter.Seq2[queue.Entry, error] {
+	if ids := selector.IDs(); len(ids) > 0 {
+		return s.headersOf(r, ids, behind)
+	}
+	return func(yield func(queue.Entry, error) bool) {
+		lower := append(key(headerPrefix, behind), 0)
+		for p, err := range scan(r, lower, after([]byte{headerPrefix})) {
+			var e queue.Entry
+			if err == nil {
+				if e, err = decodeHeader(p.key, p.value); err != nil {
+					e.ID = mail.ID(p.key[1:])
+				}
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) headersOf(r pebble.Reader, ids []mail.ID, behind mail.ID) iter.Seq2[queue.Entry, error] {
+	return func(yield func(queue.Entry, error) bool) {
+		for _, id := range ids {
+			if id <= behind {
+				continue
+			}
+			e, err := s.readHeader(r, id)
+			if errors.Is(err, queue.ErrNotFound) {
+				continue
+			}
+			e.ID = id
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}

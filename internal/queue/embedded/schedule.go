@@ -1,0 +1,138 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// Due returns what is due.
+func (s *Store) Due(ctx context.Context, now time.Time, limit int) (queue.Agenda, error) {
+	if err := s.enter(ctx); err != nil {
+		return queue.Agenda{}, err
+	}
+	defer s.gate.leave()
+	if err := s.applyLost(now); err != nil {
+		return queue.Agenda{}, err
+	}
+	return s.index.Due(now, limit), nil
+}
+
+// Claim leases what is due. An entry that cannot be read is set aside.
+func (s *Store) Claim(ctx context.Context, d mail.Destination, n int, now, until time.Time) ([]queue.Lease, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave()
+	if err := queue.CheckLease(now, until); err != nil {
+		return nil, err
+	}
+	if err := s.applyLost(now); err != nil {
+		return nil, err
+	}
+	claimed := s.index.Claim(d, n, now, until)
+	if err := s.register(claimed); err != nil {
+		return nil, err
+	}
+	var leases []queue.Lease
+	var header queue.Entry
+	for _, c := range claimed {
+		l, err := s.lease(c, &header)
+		switch {
+		case errors.Is(err, queue.ErrNotFound):
+			// The lease ran out meanwhile, and somebody else was quicker.
+		case errors.Is(err, queue.ErrDamaged):
+			if err := s.setAside(c.ID, err); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, err
+		default:
+			leases = append(leases, l)
+		}
+	}
+	return leases, nil
+}
+
+// register writes down attempts after the first, for the time after a crash.
+// The first is registered by the entry itself: that it is there.
+func (s *Store) register(claimed []queue.Claimed) error {
+	b := s.db.NewBatch()
+	for _, c := range claimed {
+		if c.Attempt > 1 {
+			if err := b.Set(partKey(attemptsPrefix, c.ID, string(c.Destination)), encodeNumber(uint64(c.Attempt)), nil); err != nil {
+				return err
+			}
+		}
+	}
+	if !b.Empty() {
+		if err := s.write(b, pebble.NoSync); err != nil {
+			return err
+		}
+	}
+	return b.Close()
+}
+
+// lease reads what a lease shows. header is the entry that was read last:
+// the leases of one entry follow each other.
+func (s *Store) lease(c queue.Claimed, header *queue.Entry) (queue.Lease, error) {
+	if header.ID != c.ID {
+		read, err := s.readHeader(s.db, c.ID)
+		if err != nil {
+			return queue.Lease{}, err
+		}
+		*header = read
+	}
+	d, err := s.readDelivery(s.db, c.ID, c.Destination)
+	if err != nil {
+		return queue.Lease{}, err
+	}
+	d.Attempts = c.Attempt
+	d.ForAttempt(c.Recipients)
+	e := header.Clone()
+	e.Deliveries = []queue.Delivery{d}
+	return queue.Lease{Token: c.Token, Entry: e, Until: c.Until}, nil
+}
+
+// Renew prolongs leases.
+func (s *Store) Renew(ctx context.Context, leases []queue.Lease, until time.Time) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	now := s.options.Clock.Now()
+	if err := queue.CheckLease(now, until); err != nil {
+		return err
+	}
+	return s.index.Renew(leases, now, until)
+}
+
+// Release gives leases back.
+func (s *Store) Release(ctx context.Context, leases []queue.Lease, next time.Time) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	released := make([]queue.Settlement, len(leases))
+	for i := range leases {
+		released[i].Lease = leases[i]
+	}
+	locked := s.index.Lock(entriesOf(released))
+	defer s.index.Unlock(locked)
+	b := queue.BeginSettlements(s.index, released, s.options.Clock.Now())
+	c := s.newChange()
+	c.lazy = true
+	for _, ended := range b.ByEntry {
+		s.end(c, ending{ended, b.Now, false}, func(r *queue.Revision, e queue.Ending) error { return r.Release(e.Claimed, next) })
+	}
+	if err := s.commit(ctx, c); err != nil {
+		s.index.Abort(b.Leases())
+		return err
+	}
+	return nil
+}

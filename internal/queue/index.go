@@ -1,0 +1,327 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Index is what an engine keeps in memory of its entries: when each delivery
+// is due, and who holds it. It has ids, times and counts, never content. An
+// engine changes it only when the change is durable, and serves Due, Claim,
+// Renew and the fencing of Settle and Release from it.
+//
+// Due and Claim cost about as much as they return, however much is queued.
+// An Index is safe for use by several goroutines.
+type Index struct {
+	mu       sync.Mutex
+	unlocked sync.Cond // some entry is no longer locked
+	wake     Signal
+
+	entries  map[mail.ID]*indexed
+	lines    map[mail.Destination]*line
+	due      heap[*line] // that have due deliveries and are not suspended
+	upcoming heap[*line] // that have waiting ones and are not suspended
+	total    tally
+
+	suspended map[mail.Destination]bool
+	// now is the time up to which waiting deliveries have been promoted.
+	now time.Time
+	// promised is the Next of the last Agenda; zero promises nothing.
+	promised time.Time
+
+	leases    map[uint64]*lease
+	ends      heap[*lease] // all leases but those that are being ended
+	lastToken uint64
+	settled   recentTokens
+	// lost are entries with edits that waited for a lease which was lost.
+	lost map[mail.ID]bool
+}
+
+// NewIndex returns an empty index.
+func NewIndex() *Index {
+	x := &Index{
+		wake:      NewSignal(),
+		entries:   make(map[mail.ID]*indexed),
+		lines:     make(map[mail.Destination]*line),
+		due:       heap[*line]{before: dueBefore, moved: func(l *line, i int) { l.inDue = i }},
+		upcoming:  heap[*line]{before: upcomingBefore, moved: func(l *line, i int) { l.inUpcoming = i }},
+		suspended: make(map[mail.Destination]bool),
+		leases:    make(map[uint64]*lease),
+		ends:      leaseHeap(),
+		// Tokens of an earlier life must not fit leases of this one.
+		lastToken: rand.Uint64(),
+		lost:      make(map[mail.ID]bool),
+	}
+	x.unlocked.L = &x.mu
+	return x
+}
+
+// Wake is the channel of Scheduler.Wake.
+func (x *Index) Wake() <-chan struct{} { return x.wake }
+
+// Add takes in a new entry.
+func (x *Index) Add(e *Entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := &indexed{id: e.ID, body: e.Body, class: e.Class}
+	x.entries[e.ID] = item
+	for i := range e.Deliveries {
+		x.put(item, &e.Deliveries[i])
+	}
+}
+
+// MarkPending says that edits wait for a delivery's lease to end. Without a
+// lease the entry is among the lost.
+func (x *Index) MarkPending(id mail.ID, d mail.Destination) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if item := x.entries[id]; item != nil {
+		if s := item.slot(d); s != nil {
+			s.pending = true
+			x.place(s)
+		}
+	}
+}
+
+// Apply takes over a change that is durable. The leases in ended are over;
+// settled says that they were settled and not released.
+func (x *Index) Apply(r Revised, ended []Claimed, settled bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := x.entries[r.ID]
+	for _, c := range ended {
+		held := x.leases[c.Token]
+		delete(x.leases, c.Token)
+		held.slot.lease = nil
+		if settled {
+			x.settled.add(c.Token)
+		}
+	}
+	for _, d := range r.Applied {
+		item.slot(d).pending = false
+	}
+	for i := range r.Changed {
+		x.put(item, &r.Changed[i])
+	}
+	for _, d := range r.Gone {
+		x.drop(item.slot(d))
+	}
+}
+
+// Drop forgets a locked entry, its leases with it: it cannot be read.
+func (x *Index) Drop(id mail.ID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if item := x.entries[id]; item != nil {
+		for _, s := range slices.Clone(item.slots) {
+			x.drop(s)
+		}
+	}
+}
+
+// put stores what the index needs to know of a delivery.
+func (x *Index) put(item *indexed, d *Delivery) {
+	i, found := item.find(d.Destination)
+	if !found {
+		s := &slot{entry: item, line: x.line(d.Destination), position: absent}
+		s.line.slots++
+		item.slots = slices.Insert(item.slots, i, s)
+	}
+	s := item.slots[i]
+	x.takeOut(s)
+	x.total.add(s.tally, -1)
+	s.next, s.attempts, s.tally = d.Next, d.Attempts, d.tally()
+	x.total.add(s.tally, 1)
+	x.place(s)
+}
+
+// drop takes a delivery out, and its entry with the last one.
+func (x *Index) drop(s *slot) {
+	x.takeOut(s)
+	x.total.add(s.tally, -1)
+	if s.lease != nil {
+		x.forget(s.lease)
+	}
+	if s.line.slots--; s.line.slots == 0 {
+		delete(x.lines, s.line.destination)
+	}
+	item := s.entry
+	item.slots = slices.DeleteFunc(item.slots, func(other *slot) bool { return other == s })
+	if len(item.slots) == 0 {
+		delete(x.entries, item.id)
+		delete(x.lost, item.id)
+		x.unlocked.Broadcast() // whoever waits for it finds it gone
+	}
+}
+
+func (x *Index) line(d mail.Destination) *line {
+	l := x.lines[d]
+	if l == nil {
+		l = newLine(d)
+		l.suspended = x.suspended[d]
+		x.lines[d] = l
+	}
+	return l
+}
+
+// takeOut makes a delivery one that cannot be claimed.
+func (x *Index) takeOut(s *slot) {
+	if s.heap != nil {
+		s.heap.remove(s.position)
+		s.heap = nil
+		x.fix(s.line)
+	}
+}
+
+// place puts a delivery where it belongs.
+func (x *Index) place(s *slot) {
+	x.takeOut(s)
+	switch {
+	case s.lease != nil || s.entry.withdrawn:
+	case s.pending:
+		x.lost[s.entry.id] = true
+		x.wake.Raise()
+	case s.tally.waiting() > 0:
+		s.line.enter(s, x.now)
+		x.fix(s.line)
+		x.announce(s.next)
+	}
+}
+
+// announce wakes the scheduler when it does not know that something is due
+// at next.
+func (x *Index) announce(next time.Time) {
+	if x.promised.IsZero() || !next.After(x.promised) {
+		x.wake.Raise()
+	}
+}
+
+// fix brings a line to its place among the others after it has changed.
+func (x *Index) fix(l *line) {
+	x.due.set(l, l.inDue, !l.suspended && l.first() != nil)
+	x.upcoming.set(l, l.inUpcoming, !l.suspended && l.waiting.len() > 0)
+}
+
+// Suspend takes a destination out of Due and Claim, or puts it back.
+func (x *Index) Suspend(d mail.Destination, suspended bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if suspended {
+		x.suspended[d] = true
+	} else {
+		delete(x.suspended, d)
+	}
+	if l := x.lines[d]; l != nil {
+		l.suspended = suspended
+		x.fix(l)
+		x.wake.Raise()
+	}
+}
+
+// Due is Scheduler.Due.
+func (x *Index) Due(now time.Time, limit int) Agenda {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.advance(now)
+	var agenda Agenda
+	var shown []*line
+	for len(shown) < limit && x.due.len() > 0 {
+		l := x.due.remove(0)
+		shown = append(shown, l)
+		agenda.Destinations = append(agenda.Destinations, l.agenda())
+	}
+	for _, l := range shown {
+		x.due.push(l)
+	}
+	if x.upcoming.len() > 0 {
+		agenda.Next = x.upcoming.top().waiting.top().next
+	}
+	if x.ends.len() > 0 {
+		if end := x.ends.top().until; agenda.Next.IsZero() || end.Before(agenda.Next) {
+			agenda.Next = end
+		}
+	}
+	x.promised = agenda.Next
+	return agenda
+}
+
+// advance brings the index to a time: leases are lost, deliveries become due.
+func (x *Index) advance(now time.Time) {
+	x.expire(now)
+	if now.Before(x.now) {
+		for _, l := range x.lines {
+			l.demote(now)
+			x.fix(l)
+		}
+	}
+	x.now = now
+	for x.upcoming.len() > 0 {
+		l := x.upcoming.top()
+		if l.waiting.top().next.After(now) {
+			return
+		}
+		l.promote(now)
+		x.fix(l)
+	}
+}
+
+// Has reports whether there is an entry.
+func (x *Index) Has(id mail.ID) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.entries[id] != nil
+}
+
+// Destinations returns where an entry's deliveries go; nil when there is no
+// such entry.
+func (x *Index) Destinations(id mail.ID) []mail.Destination {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := x.entries[id]
+	if item == nil {
+		return nil
+	}
+	all := make([]mail.Destination, len(item.slots))
+	for i, s := range item.slots {
+		all[i] = s.line.destination
+	}
+	return all
+}
+
+// Body returns the name of an entry's content. Errors: ErrNotFound.
+func (x *Index) Body(id mail.ID) (mail.ID, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := x.entries[id]
+	if item == nil {
+		return "", ErrNotFound
+	}
+	return item.body, nil
+}
+
+// Attempts sets the attempts that e's deliveries have registered; what is
+// stored may be behind.
+func (x *Index) Attempts(e *Entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := x.entries[e.ID]
+	if item == nil {
+		return
+	}
+	for i := range e.Deliveries {
+		if s := item.slot(e.Deliveries[i].Destination); s != nil {
+			e.Deliveries[i].Attempts = s.attempts
+		}
+	}
+}
+
+// Total counts all recipients by state.
+func (x *Index) Total() map[mail.State]int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.total.byState()
+}

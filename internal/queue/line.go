@@ -1,0 +1,164 @@
+package queue
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// slot is one delivery in the index.
+type slot struct {
+	entry    *indexed
+	line     *line
+	next     time.Time
+	attempts int
+	tally    tally
+	pending  bool // edits wait for the end of its lease, or of one that was lost
+	lease    *lease
+	heap     *heap[*slot] // that it stands in; nil when it cannot be claimed
+	position int
+}
+
+// indexed is one entry in the index.
+type indexed struct {
+	id    mail.ID
+	body  mail.ID
+	class Class
+	slots []*slot // in order of destination
+	// locked: somebody's change is on its way to the disk. withdrawn: and
+	// until then none of its deliveries may be claimed.
+	locked, withdrawn bool
+}
+
+// find looks for a destination among the slots, which are in order of it.
+func (e *indexed) find(d mail.Destination) (i int, found bool) {
+	return slices.BinarySearchFunc(e.slots, d, func(s *slot, d mail.Destination) int {
+		return strings.Compare(string(s.line.destination), string(d))
+	})
+}
+
+func (e *indexed) slot(d mail.Destination) *slot {
+	if i, found := e.find(d); found {
+		return e.slots[i]
+	}
+	return nil
+}
+
+// line is the deliveries of one destination: those that wait for their time,
+// and those that are due, by class.
+type line struct {
+	destination mail.Destination
+	suspended   bool
+	slots       int // all of them, leased and held ones too
+	waiting     heap[*slot]
+	ready       []rank // highest class first; a rank stays when it is empty
+	// positions in the index's heaps of lines
+	inDue, inUpcoming int
+}
+
+// rank is the due deliveries of one class.
+type rank struct {
+	class Class
+	slots *heap[*slot]
+}
+
+func newLine(d mail.Destination) *line {
+	return &line{destination: d, waiting: slotHeap(), inDue: absent, inUpcoming: absent}
+}
+
+func slotHeap() heap[*slot] {
+	return heap[*slot]{
+		before: func(a, b *slot) bool {
+			if !a.next.Equal(b.next) {
+				return a.next.Before(b.next)
+			}
+			return a.entry.id < b.entry.id
+		},
+		moved: func(s *slot, i int) { s.position = i },
+	}
+}
+
+// rank returns the heap for a class, made when there was none.
+func (l *line) rank(c Class) *heap[*slot] {
+	i, found := slices.BinarySearchFunc(l.ready, c, func(r rank, c Class) int { return int(c) - int(r.class) })
+	if !found {
+		h := slotHeap()
+		l.ready = slices.Insert(l.ready, i, rank{c, &h})
+	}
+	return l.ready[i].slots
+}
+
+// enter puts a slot where it belongs when the time is now.
+func (l *line) enter(s *slot, now time.Time) {
+	s.heap = &l.waiting
+	if !s.next.After(now) {
+		s.heap = l.rank(s.entry.class)
+	}
+	s.heap.push(s)
+}
+
+// promote moves what has become due by now to its rank.
+func (l *line) promote(now time.Time) {
+	for l.waiting.len() > 0 && !l.waiting.top().next.After(now) {
+		l.enter(l.waiting.remove(0), now)
+	}
+}
+
+// demote undoes promote for a clock that stepped back to now.
+func (l *line) demote(now time.Time) {
+	for _, r := range l.ready {
+		for _, s := range slices.Clone(r.slots.items) {
+			if s.next.After(now) {
+				r.slots.remove(s.position)
+				l.enter(s, now)
+			}
+		}
+	}
+}
+
+// first returns the due delivery to be claimed first, or nil.
+func (l *line) first() *slot {
+	for _, r := range l.ready {
+		if r.slots.len() > 0 {
+			return r.slots.top()
+		}
+	}
+	return nil
+}
+
+// agenda sums up what is due; Count is 0 when nothing is.
+func (l *line) agenda() Due {
+	due := Due{Destination: l.destination}
+	for _, r := range l.ready {
+		if r.slots.len() == 0 {
+			continue
+		}
+		oldest := r.slots.top().next
+		if due.Count == 0 {
+			due.Class, due.Oldest = r.class, oldest
+		} else if oldest.Before(due.Oldest) {
+			due.Oldest = oldest
+		}
+		due.Count += r.slots.len()
+	}
+	return due
+}
+
+// dueBefore orders destinations: highest class first, then oldest.
+func dueBefore(a, b *line) bool {
+	x, y := a.agenda(), b.agenda()
+	switch {
+	case x.Class != y.Class:
+		return x.Class > y.Class
+	case !x.Oldest.Equal(y.Oldest):
+		return x.Oldest.Before(y.Oldest)
+	}
+	return x.Destination < y.Destination
+}
+
+// upcomingBefore orders destinations by their next waiting delivery.
+func upcomingBefore(a, b *line) bool {
+	return a.waiting.top().next.Before(b.waiting.top().next)
+}

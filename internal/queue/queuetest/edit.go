@@ -1,0 +1,307 @@
+package queuetest
+
+import (
+	"fmt"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+var editTests = []test{
+	{"edit: every change in every state", editTable},
+	{"edit: records its facts", editFacts},
+	{"edit: reroute joins a delivery that is there", editJoin},
+	{"edit: reroute joins a leased delivery, not its attempt", editJoinLeased},
+	{"edit of a leased delivery waits for settle, and final wins", editLeased},
+	{"edit of a leased delivery waits for release", editReleased},
+	{"edit of a leased delivery waits until the lease is lost", editLost},
+	{"edit of a leased delivery survives reopening", editReopen},
+	{"edit: one after the other on a leased delivery", editSequence},
+	{"edit: a pending reroute", editPendingReroute},
+	{"edit: selects by filter", editFilter},
+	{"edit of more than one step", editMany},
+	{"edit refuses what breaks the contract", editInvalid},
+}
+
+// stateAfter is what a change makes of a recipient in a stored state; "" is
+// no change, "gone" is that it has left the queue.
+var stateAfter = map[queue.ChangeKind]map[mail.State]mail.State{
+	queue.ChangeHold:    {mail.Queued: mail.Held, mail.Deferred: mail.Held, mail.Held: ""},
+	queue.ChangeRelease: {mail.Queued: "", mail.Deferred: "", mail.Held: mail.Queued},
+	queue.ChangeRemove:  {mail.Queued: "gone", mail.Deferred: "gone", mail.Held: "gone"},
+	queue.ChangeRetry:   {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: ""},
+	queue.ChangeReroute: {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: mail.Held},
+}
+
+func change(k queue.ChangeKind) queue.Change {
+	c := queue.Change{Kind: k}
+	switch k {
+	case queue.ChangeHold:
+		c.Hold = mail.HoldOperator
+	case queue.ChangeReroute:
+		c.Destination = "other.example"
+	}
+	return c
+}
+
+// inState stores an entry to a@one.example whose recipient is in a state,
+// and not due for an hour.
+func (w *world) inState(s mail.State) mail.ID {
+	w.Helper()
+	e := w.entry("a@one.example")
+	switch s {
+	case mail.Held:
+		e = held(e, mail.HoldPolicy)
+	case mail.Queued:
+		e.Deliveries[0].Next = w.in(time.Hour)
+	}
+	w.accept(e)
+	if s == mail.Deferred {
+		w.settle(w.claimOne("one.example"), mail.Deferred)
+	}
+	return e.ID
+}
+
+func editTable(w *world) {
+	for kind, states := range stateAfter {
+		for before, after := range states {
+			id := w.inState(before)
+			done := w.edit(queue.Filter{IDs: []mail.ID{id}}, change(kind))
+			w.Logf("%s of a %s recipient", kind, before)
+			w.checkEdited(id, kind, before, after, done)
+			w.edit(queue.Filter{IDs: []mail.ID{id}}, queue.Change{Kind: queue.ChangeRemove})
+		}
+	}
+}
+
+func (w *world) checkEdited(id mail.ID, kind queue.ChangeKind, before, after mail.State, done queue.Edited) {
+	w.Helper()
+	changed, destination := 1, mail.Destination("one.example")
+	switch after {
+	case "gone":
+		w.same("result", done, queue.Edited{Changed: 1})
+		w.gone(id)
+		return
+	case "":
+		changed, after = 0, before
+	}
+	if kind == queue.ChangeReroute {
+		destination = "other.example"
+	}
+	w.same("result", done, queue.Edited{Changed: changed})
+	w.reopen()
+	e := w.get(id)
+	if len(e.Deliveries) != 1 || e.Deliveries[0].Destination != destination {
+		w.Fatalf("deliveries are %+v, want one to %s", e.Deliveries, destination)
+	}
+	r := e.Deliveries[0].Recipients[0]
+	w.same("state", r.State, after)
+	w.same("is held for a reason", r.Hold != "", after == mail.Held)
+	isDue := changed == 1 && after != mail.Held
+	w.same("is due", len(w.due().Destinations) == 1, isDue)
+}
+
+func editFacts(w *world) {
+	e := w.entry("a@one.example", "b@one.example", "c@two.example")
+	w.accept(e)
+	w.edit(queue.Filter{Recipient: "B@ONE.example"}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator})
+	w.edit(queue.Filter{Destination: "one.example"}, queue.Change{Kind: queue.ChangeRemove})
+	w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeReroute, Destination: "other.example"})
+	base := mail.Fact{Source: queue.FactSource, Time: w.now(), Message: e.ID, From: "<sender@source.example>", Actor: "operator"}
+	hold, remove, reroute := base, base, base
+	hold.N, hold.Reason, hold.To, hold.Hold = 1, mail.ReasonHeld, []string{"<b@one.example>"}, mail.HoldOperator
+	remove.N, remove.Reason, remove.To = 2, mail.ReasonRemoved, []string{"<a@one.example>", "<b@one.example>"}
+	reroute.N, reroute.Reason, reroute.To, reroute.Text = 3, mail.ReasonRerouted, []string{"<c@two.example>"}, "to other.example"
+	w.same("facts", w.facts(), []mail.Fact{hold, remove, reroute})
+}
+
+func editJoin(w *world) {
+	e := w.entry("a@one.example", "b@two.example")
+	e.Deliveries[1].Next = w.in(time.Hour)
+	w.accept(e)
+	done := w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeReroute, Destination: "two.example"})
+	w.same("result", done, queue.Edited{Changed: 1})
+	l := w.claimOne("two.example")
+	w.same("recipients", len(l.Delivery().Recipients), 2)
+	w.settle(l, mail.Delivered)
+	w.gone(e.ID)
+}
+
+func editJoinLeased(w *world) {
+	e := w.entry("a@one.example", "b@two.example")
+	e.Deliveries[0].Next = w.in(time.Hour)
+	w.accept(e)
+	l := w.claimOne("two.example")
+	w.edit(queue.Filter{Destination: "one.example"}, queue.Change{Kind: queue.ChangeReroute, Destination: "two.example"})
+	w.same("due", w.dueNames(), []mail.Destination(nil))
+	w.settle(l, mail.Deferred)
+	w.same("states", w.states(e.ID), map[string]mail.State{"a@one.example": mail.Queued, "b@two.example": mail.Deferred})
+	w.settle(w.claimOne("two.example"), mail.Delivered) // due at once, for the one that joined
+	w.gone(e.ID)
+}
+
+func editLeased(w *world) {
+	e := w.entry("a@one.example", "b@one.example", "c@one.example")
+	w.accept(e)
+	l := w.claimOne("one.example")
+	done := w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator})
+	w.same("result", done, queue.Edited{Pending: 3})
+	w.same("states", w.states(e.ID), map[string]mail.State{"a@one.example": mail.Queued, "b@one.example": mail.Queued, "c@one.example": mail.Queued})
+	w.same("facts", w.facts(), []mail.Fact(nil))
+	w.settle(l, mail.Delivered, mail.Deferred, mail.Bounced)
+	check := func() {
+		w.Helper()
+		w.same("states", w.states(e.ID), map[string]mail.State{"b@one.example": mail.Held})
+		facts := w.facts()
+		if len(facts) != 1 || facts[0].Reason != mail.ReasonHeld || len(facts[0].To) != 1 {
+			w.Fatalf("facts are %+v, want one of the hold", facts)
+		}
+	}
+	check()
+	w.reopen()
+	check()
+	w.clock.Advance(2 * time.Hour)
+	w.same("agenda", w.due(), queue.Agenda{})
+}
+
+func editReleased(w *world) {
+	e := w.entry("a@one.example", "b@one.example")
+	w.accept(e)
+	l := w.claimOne("one.example")
+	w.edit(queue.Filter{Recipient: "a@one.example"}, queue.Change{Kind: queue.ChangeRemove})
+	w.ok(w.Store.Release(w.ctx, []queue.Lease{l}, w.now()))
+	w.same("states", w.states(e.ID), map[string]mail.State{"b@one.example": mail.Queued})
+	w.reopen()
+	w.same("states after reopening", w.states(e.ID), map[string]mail.State{"b@one.example": mail.Queued})
+	w.settle(w.claimOne("one.example"), mail.Delivered)
+	w.gone(e.ID)
+}
+
+func editLost(w *world) {
+	e := w.entry("a@one.example", "b@two.example")
+	w.accept(e)
+	leases := w.claim("one.example", 1)
+	w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator})
+	w.ok(w.Store.Renew(w.ctx, leases[1:], w.in(2*leaseTime)))
+	w.clock.Advance(leaseTime)
+	w.same("due", w.dueNames(), []mail.Destination(nil))
+	w.same("states", w.states(e.ID), map[string]mail.State{"a@one.example": mail.Held, "b@two.example": mail.Queued})
+	w.fails(w.Store.Settle(w.ctx, []queue.Settlement{w.settlement(leases[0], mail.Delivered)}), queue.ErrFenced)
+	w.clock.Advance(leaseTime)
+	w.same("claimed", len(w.claim("two.example", 1)), 0)
+	w.same("states", w.states(e.ID), map[string]mail.State{"a@one.example": mail.Held, "b@two.example": mail.Held})
+	w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeRelease})
+	w.same("due", len(w.dueNames()), 2)
+}
+
+func editReopen(w *world) {
+	e := w.entry("a@one.example")
+	w.accept(e)
+	w.claimOne("one.example")
+	w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeReroute, Destination: "other.example"})
+	w.reopen()
+	w.same("due", w.dueNames(), []mail.Destination{"other.example"})
+	w.reopen()
+	w.same("facts", len(w.facts()), 1)
+	w.settle(w.claimOne("other.example"), mail.Delivered)
+	w.gone(e.ID)
+}
+
+func editSequence(w *world) {
+	e := w.entry("a@one.example")
+	w.accept(e)
+	l := w.claimOne("one.example")
+	hold := queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}
+	w.same("hold", w.edit(queue.Filter{}, hold), queue.Edited{Pending: 1})
+	w.same("hold again", w.edit(queue.Filter{}, hold), queue.Edited{})
+	w.same("release", w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeRelease}), queue.Edited{Pending: 1})
+	w.settle(l, mail.Deferred)
+	w.same("states", w.states(e.ID), map[string]mail.State{"a@one.example": mail.Queued})
+	w.same("due", w.dueNames(), []mail.Destination{"one.example"})
+	l = w.claimOne("one.example")
+	w.same("remove", w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeRemove}), queue.Edited{Pending: 1})
+	w.same("release of what will be gone", w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeRelease}), queue.Edited{})
+	w.settle(l, mail.Deferred)
+	w.gone(e.ID)
+}
+
+func editPendingReroute(w *world) {
+	e := w.entry("a@one.example", "b@two.example", "c@zulu.example")
+	w.accept(e)
+	leases := w.claim("one.example", 1)
+	w.edit(queue.Filter{Destination: "one.example"}, queue.Change{Kind: queue.ChangeReroute, Destination: "two.example"})
+	w.edit(queue.Filter{Destination: "zulu.example"}, queue.Change{Kind: queue.ChangeReroute, Destination: "other.example"})
+	w.ok(w.Store.Settle(w.ctx, []queue.Settlement{
+		w.settlement(leases[0], mail.Deferred), w.settlement(leases[1], mail.Delivered), w.settlement(leases[2], mail.Deferred),
+	}))
+	w.same("states", w.states(e.ID), map[string]mail.State{"a@one.example": mail.Deferred, "c@zulu.example": mail.Deferred})
+	w.reopen()
+	again := w.claim("two.example", 1)
+	w.same("claimed", len(again), 2)
+	w.settle(again[0], mail.Delivered)
+	w.settle(again[1], mail.Delivered)
+	w.gone(e.ID)
+}
+
+func editFilter(w *world) {
+	one, two := w.entry("a@one.example", "b@two.example"), w.entry("a@one.example")
+	two.Envelope.From = w.address("other@source.example")
+	w.accept(one, two)
+	done := w.edit(queue.Filter{Sender: "other@source.example"}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator})
+	w.same("by sender", done, queue.Edited{Changed: 1})
+	done = w.edit(queue.Filter{States: []mail.State{mail.Queued}, Destination: "one.example"}, queue.Change{Kind: queue.ChangeRemove})
+	w.same("by state and destination", done, queue.Edited{Changed: 1})
+	w.same("first entry", w.states(one.ID), map[string]mail.State{"b@two.example": mail.Queued})
+	w.same("second entry", w.states(two.ID), map[string]mail.State{"a@one.example": mail.Held})
+}
+
+// acceptMany stores n entries with two recipients each.
+func (w *world) acceptMany(n int) {
+	w.Helper()
+	for n > 0 {
+		var g queue.Group
+		first := w.entry("a@one.example", "b@two.example")
+		g.Submissions = []queue.Submission{{Entry: first, Draft: w.draft([]byte("x"))}}
+		for len(g.Submissions) < min(n, 500) {
+			e := w.entry("a@one.example", "b@two.example")
+			e.Body = first.ID
+			g.Submissions = append(g.Submissions, queue.Submission{Entry: e})
+		}
+		n -= len(g.Submissions)
+		w.ok(w.Store.Accept(w.ctx, g))
+	}
+}
+
+func editMany(w *world) {
+	const n = 2*queue.EditStep + 7
+	w.acceptMany(n)
+	done := w.edit(queue.Filter{Destination: "one.example"}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator})
+	w.same("result", done, queue.Edited{Changed: n})
+	w.same("due", w.dueNames(), []mail.Destination{"two.example"})
+	done = w.edit(queue.Filter{}, queue.Change{Kind: queue.ChangeRemove})
+	w.same("result", done, queue.Edited{Changed: 2 * n})
+	w.reopen()
+	list, err := w.Store.List(w.ctx, queue.Filter{}, queue.Page{})
+	w.ok(err)
+	w.same("entries left", len(list), 0)
+	w.same("facts", len(w.facts()), 3*n)
+}
+
+func editInvalid(w *world) {
+	w.accept(w.entry("a@one.example"))
+	for i, c := range []queue.Change{
+		{}, {Kind: "forget"}, {Kind: queue.ChangeHold}, {Kind: queue.ChangeReroute},
+		{Kind: queue.ChangeRemove, Hold: mail.HoldOperator}, {Kind: queue.ChangeRetry, Destination: "x"},
+	} {
+		w.Logf("change %d", i)
+		_, err := w.Store.Edit(w.ctx, queue.Filter{}, c, "operator")
+		w.fails(err, queue.ErrInvalid)
+	}
+	for i, f := range []queue.Filter{{Sender: "nobody"}, {Recipient: "a@"}, {States: []mail.State{"lost"}}} {
+		w.Log(fmt.Sprint("filter ", i))
+		_, err := w.Store.Edit(w.ctx, f, queue.Change{Kind: queue.ChangeRemove}, "operator")
+		w.fails(err, queue.ErrInvalid)
+	}
+	w.same("due", w.dueNames(), []mail.Destination{"one.example"})
+}

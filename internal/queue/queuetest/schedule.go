@@ -1,0 +1,313 @@
+package queuetest
+
+import (
+	"fmt"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+var dueTests = []test{
+	{"due: highest class first, then oldest", dueOrder},
+	{"due: limit, and when the next is due", dueLimit},
+	{"due: held mail is not", dueHeld},
+	{"due: a clock that steps back", dueBack},
+	{"due: suspended destinations are left out", dueSuspended},
+	{"wake: after accept, retry and a lifted suspension", wakes},
+}
+
+var claimTests = []test{
+	{"claim: order and number", claimOrder},
+	{"claim: what a lease shows", claimShows},
+	{"claim: brings siblings", claimSiblings},
+	{"claim: leaves other siblings", claimOtherSiblings},
+	{"claim: a lease that ends before it begins", claimInvalid},
+	{"renew prolongs, and tells of lost leases", renew},
+	{"a lost lease is due again and counts its attempt", leaseLost},
+	{"release counts no attempt", release},
+	{"no lease survives reopening", leaseReopen},
+}
+
+func dueOrder(w *world) {
+	at := func(to string, class queue.Class, ago time.Duration) queue.Entry {
+		e := w.entry(to)
+		e.Class, e.Deliveries[0].Next = class, w.in(-ago)
+		return e
+	}
+	w.accept(at("a@new.example", 0, time.Second), at("a@old.example", 0, time.Hour), at("a@high.example", 5, time.Second),
+		at("a@low.example", -1, 2*time.Hour), at("a@both.example", 0, time.Minute), at("a@both.example", 5, time.Minute),
+		at("a@both.example", 0, 3*time.Hour), at("a@future.example", 9, -time.Hour))
+	w.same("agenda", w.due(), queue.Agenda{
+		Destinations: []queue.Due{
+			{Destination: "both.example", Class: 5, Count: 3, Oldest: w.in(-3 * time.Hour)},
+			{Destination: "high.example", Class: 5, Count: 1, Oldest: w.in(-time.Second)},
+			{Destination: "old.example", Class: 0, Count: 1, Oldest: w.in(-time.Hour)},
+			{Destination: "new.example", Class: 0, Count: 1, Oldest: w.in(-time.Second)},
+			{Destination: "low.example", Class: -1, Count: 1, Oldest: w.in(-2 * time.Hour)},
+		},
+		Next: w.in(time.Hour),
+	})
+	w.clock.Advance(time.Hour)
+	w.same("first due after an hour", w.due().Destinations[0].Destination, mail.Destination("future.example"))
+}
+
+func dueLimit(w *world) {
+	w.same("agenda of an empty store", w.due(), queue.Agenda{})
+	for i := range 5 {
+		e := w.entry(fmt.Sprintf("a@d%d.example", i))
+		e.Deliveries[0].Next = w.in(time.Duration(i) * time.Minute)
+		w.accept(e)
+	}
+	w.clock.Advance(2 * time.Minute)
+	agenda, err := w.Store.Due(w.ctx, w.now(), 2)
+	w.ok(err)
+	if len(agenda.Destinations) != 2 || agenda.Destinations[0].Destination != "d0.example" {
+		w.Fatalf("destinations are %v, want d0 and d1", agenda.Destinations)
+	}
+	w.same("next", agenda.Next, w.in(time.Minute))
+	w.claim("d0.example", 1)
+	w.same("next, when a lease ends before", w.due().Next, w.in(leaseTime))
+}
+
+func dueHeld(w *world) {
+	w.accept(held(w.entry("a@held.example"), mail.HoldPolicy), w.entry("b@free.example"))
+	w.same("due", w.dueNames(), []mail.Destination{"free.example"})
+	if leases := w.claim("held.example", 10); len(leases) != 0 {
+		w.Fatalf("claimed %d held deliveries", len(leases))
+	}
+}
+
+func dueBack(w *world) {
+	late := w.entry("a@one.example")
+	late.Deliveries[0].Next = w.in(time.Hour)
+	w.accept(w.entry("b@two.example"), late)
+	agenda, err := w.Store.Due(w.ctx, w.in(2*time.Hour), 10)
+	w.ok(err)
+	if len(agenda.Destinations) != 2 {
+		w.Fatalf("due in two hours: %v", agenda)
+	}
+	w.same("due now", w.dueNames(), []mail.Destination{"two.example"})
+	w.same("next", w.due().Next, w.in(time.Hour))
+}
+
+func (w *world) suspend(d mail.Destination, value string) {
+	w.Helper()
+	m := queue.Mark{Kind: queue.MarkSuspend, Key: string(d), Value: value, At: w.now(), Actor: "operator"}
+	w.ok(w.Store.PutMark(w.ctx, m, w.fact(mail.ReasonMarked, "")))
+}
+
+func dueSuspended(w *world) {
+	later := w.entry("a@one.example")
+	later.Deliveries[0].Next = w.in(time.Hour)
+	w.accept(w.entry("a@one.example"), later, w.entry("b@two.example"))
+	w.suspend("one.example", "maintenance")
+	check := func() {
+		w.Helper()
+		agenda := w.due()
+		if len(agenda.Destinations) != 1 || agenda.Destinations[0].Destination != "two.example" || !agenda.Next.IsZero() {
+			w.Fatalf("agenda with one.example suspended: %+v", agenda)
+		}
+		if leases := w.claim("one.example", 1); len(leases) != 0 {
+			w.Fatal("claimed from a suspended destination")
+		}
+	}
+	check()
+	w.reopen()
+	check()
+	w.accept(w.entry("c@one.example"))
+	check()
+	w.suspend("one.example", "")
+	w.same("due", w.due().Destinations[0].Count, 2)
+	w.reopen()
+	w.same("due after reopening", w.due().Destinations[0].Count, 2)
+}
+
+// woken reports whether the scheduler was woken, and takes that back.
+func (w *world) woken() bool {
+	select {
+	case <-w.Store.Wake():
+		return true
+	default:
+		return false
+	}
+}
+
+func wakes(w *world) {
+	wakened := func(what string) {
+		w.Helper()
+		if !w.woken() {
+			w.Fatalf("not woken by %s", what)
+		}
+		w.due()
+	}
+	w.due()
+	w.woken()
+	e := w.entry("a@one.example")
+	e.Deliveries[0].Next = w.in(time.Hour)
+	w.accept(e)
+	wakened("accept")
+	sooner := w.entry("b@two.example")
+	sooner.Deliveries[0].Next = w.in(30 * time.Minute)
+	w.accept(sooner)
+	wakened("something due sooner")
+	w.edit(queue.Filter{IDs: []mail.ID{e.ID}}, queue.Change{Kind: queue.ChangeRetry})
+	wakened("retry")
+	l := w.claimOne("one.example")
+	w.due()
+	w.ok(w.Store.Release(w.ctx, []queue.Lease{l}, w.now()))
+	wakened("release")
+	w.suspend("one.example", "x")
+	w.due()
+	w.woken()
+	w.suspend("one.example", "")
+	wakened("a lifted suspension")
+}
+
+func claimOrder(w *world) {
+	var want []mail.ID
+	for i, c := range []struct {
+		class queue.Class
+		ago   time.Duration
+	}{{2, time.Second}, {0, time.Hour}, {0, time.Minute}, {0, time.Second}} {
+		e := w.entry("a@one.example")
+		e.Class, e.Deliveries[0].Next = c.class, w.in(-c.ago)
+		w.accept(e)
+		if i < 3 {
+			want = append(want, e.ID)
+		}
+	}
+	w.same("claimed", leaseIDs(w.claim("one.example", 3)), want)
+	w.same("leased", w.Store.Leased(), 3)
+	w.same("left", w.due().Destinations[0].Count, 1)
+	w.same("claimed of the rest", len(w.claim("one.example", 10)), 1)
+	w.same("claimed of nothing", len(w.claim("one.example", 10)), 0)
+	w.same("claimed at an unknown destination", len(w.claim("no.example", 10)), 0)
+}
+
+func claimShows(w *world) {
+	e := fullEntry(w)
+	e.Deliveries[0].Attempts = 4
+	w.accept(e)
+	l := w.claim("one.example", 1)[0]
+	want := w.get(e.ID)
+	want.Deliveries = []queue.Delivery{want.Deliveries[1]}
+	want.Deliveries[0].Recipients = want.Deliveries[0].Recipients[:1] // the other is held
+	want.Deliveries[0].Attempts = 5
+	w.same("entry of the lease", l.Entry, want)
+	w.same("end of the lease", l.Until, w.in(leaseTime))
+	w.same("attempt", l.Attempt(), 5)
+	w.same("attempts registered", w.get(e.ID).Deliveries[1].Attempts, 5)
+}
+
+func claimSiblings(w *world) {
+	many := w.entry("a@one.example", "b@two.example", "c@zulu.example")
+	single := w.entry("d@one.example")
+	w.accept(many, single)
+	leases := w.claim("one.example", 1)
+	var got []mail.Destination
+	tokens := make(map[uint64]bool)
+	for i := range leases {
+		got = append(got, leases[i].Delivery().Destination)
+		tokens[leases[i].Token] = true
+	}
+	w.same("claimed", got, []mail.Destination{"one.example", "two.example", "zulu.example"})
+	w.same("tokens", len(tokens), 3)
+	w.same("due", w.due().Destinations[0].Count, 1)
+	w.settle(leases[1], mail.Delivered)
+	w.same("left", w.states(many.ID), map[string]mail.State{"a@one.example": mail.Queued, "c@zulu.example": mail.Queued})
+}
+
+func claimOtherSiblings(w *world) {
+	e := w.entry("a@one.example", "b@later.example", "c@held.example", "d@suspended.example", "e@leased.example")
+	e.Deliveries[1].Next = w.in(time.Minute)
+	e.Deliveries[2].Recipients[0].State, e.Deliveries[2].Recipients[0].Hold = mail.Held, mail.HoldPolicy
+	e.Deliveries[4].Next = w.in(-time.Minute)
+	e.Deliveries[0].Next = w.in(time.Second)
+	w.suspend("suspended.example", "x")
+	w.accept(e)
+	w.same("claimed first", len(w.claim("leased.example", 1)), 1)
+	w.clock.Advance(time.Second)
+	leases := w.claim("one.example", 1)
+	if len(leases) != 1 || leases[0].Delivery().Destination != "one.example" {
+		w.Fatalf("claimed %d deliveries, want that to one.example alone", len(leases))
+	}
+}
+
+func claimInvalid(w *world) {
+	w.accept(w.entry("a@one.example"))
+	_, err := w.Store.Claim(w.ctx, "one.example", 1, w.now(), w.now())
+	w.fails(err, queue.ErrInvalid)
+	l := w.claimOne("one.example")
+	w.fails(w.Store.Renew(w.ctx, []queue.Lease{l}, w.now()), queue.ErrInvalid)
+	w.settle(l, mail.Delivered)
+}
+
+func renew(w *world) {
+	w.accept(w.entry("a@one.example"), w.entry("b@two.example"))
+	one, two := w.claimOne("one.example"), w.claimOne("two.example")
+	w.clock.Advance(leaseTime - 1)
+	w.ok(w.Store.Renew(w.ctx, []queue.Lease{one}, w.in(leaseTime)))
+	w.clock.Advance(1)
+	w.same("leased", w.Store.Leased(), 1)
+	w.same("due", w.dueNames(), []mail.Destination{"two.example"})
+	w.fails(w.Store.Renew(w.ctx, []queue.Lease{two, one}, w.in(2*leaseTime)), queue.ErrFenced)
+	w.clock.Advance(leaseTime) // one was prolonged all the same
+	w.settle(one, mail.Delivered)
+}
+
+func leaseLost(w *world) {
+	e := w.entry("a@one.example")
+	w.accept(e)
+	old := w.claimOne("one.example")
+	w.clock.Advance(leaseTime)
+	again := w.claimOne("one.example")
+	if again.Token == old.Token {
+		w.Fatal("two leases have one token")
+	}
+	w.same("attempt", again.Attempt(), 2)
+	w.fails(w.Store.Settle(w.ctx, []queue.Settlement{w.settlement(old, mail.Delivered)}), queue.ErrFenced)
+	w.ok(w.Store.Release(w.ctx, []queue.Lease{old}, w.now())) // passed over
+	w.same("due", w.dueNames(), []mail.Destination(nil))
+	w.settle(again, mail.Deferred)
+	w.same("attempts", w.get(e.ID).Deliveries[0].Attempts, 2)
+	w.reopen()
+	w.same("attempts after reopening", w.get(e.ID).Deliveries[0].Attempts, 2)
+}
+
+func release(w *world) {
+	e := w.entry("a@one.example", "b@two.example")
+	w.accept(e)
+	leases := w.claim("one.example", 1)
+	w.ok(w.Store.Release(w.ctx, leases[1:], w.in(time.Hour)))
+	w.settle(leases[0], mail.Deferred)
+	for range 2 { // an attempt later than the first is taken back too
+		w.clock.Advance(time.Hour)
+		l := w.claim("two.example", 1)
+		w.same("claimed", len(l), 2)
+		w.same("attempt", l[0].Attempt(), 1)
+		w.same("attempt of the sibling", l[1].Attempt(), 2)
+		w.ok(w.Store.Release(w.ctx, l, w.in(time.Hour)))
+	}
+	check := func() {
+		w.Helper()
+		stored := w.get(e.ID)
+		w.same("attempts", stored.Deliveries[0].Attempts, 1)
+		w.same("attempts", stored.Deliveries[1].Attempts, 0)
+		w.same("next", w.due(), queue.Agenda{Next: w.in(time.Hour)})
+	}
+	check()
+	w.reopen()
+	check()
+}
+
+func leaseReopen(w *world) {
+	w.accept(w.entry("a@one.example"))
+	old := w.claimOne("one.example")
+	w.reopen()
+	w.same("leased", w.Store.Leased(), 0)
+	w.fails(w.Store.Settle(w.ctx, []queue.Settlement{w.settlement(old, mail.Delivered)}), queue.ErrFenced)
+	again := w.claimOne("one.example")
+	w.fails(w.Store.Settle(w.ctx, []queue.Settlement{w.settlement(old, mail.Delivered)}), queue.ErrFenced)
+	w.settle(again, mail.Delivered)
+}

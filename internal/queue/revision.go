@@ -1,0 +1,233 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Revision works out, in memory, what changes make of one entry. The engine
+// gives it the entry with the deliveries that may change, calls Settle,
+// Release, Pending and Edit, and commits what Result returns.
+type Revision struct {
+	entry   *Entry
+	now     time.Time
+	touched map[mail.Destination]bool
+	// loaded are the destinations that the entry had at the beginning.
+	loaded  []mail.Destination
+	applied []mail.Destination
+	facts   []mail.Fact
+}
+
+// Revised is what a change made of one entry.
+type Revised struct {
+	ID      mail.ID
+	Changed []Delivery         // to be stored in place of what was there
+	Gone    []mail.Destination // deliveries whose last recipient is final
+	Applied []mail.Destination // deliveries whose pending edits are done
+	Facts   []mail.Fact        // of the edits; those of outcomes are the caller's
+}
+
+// Revise begins a change of e at a time. It takes e over.
+func Revise(e *Entry, now time.Time) *Revision {
+	r := &Revision{entry: e, now: now, touched: make(map[mail.Destination]bool)}
+	for i := range e.Deliveries {
+		r.loaded = append(r.loaded, e.Deliveries[i].Destination)
+	}
+	return r
+}
+
+// Settle applies the outcomes of a lease, and next to what is deferred. It
+// fails with ErrInvalid when they do not fit the lease, with ErrDamaged when
+// what is stored does not.
+func (r *Revision) Settle(c Claimed, outcomes []mail.Outcome, next time.Time) error {
+	if len(outcomes) != c.Recipients {
+		return fmt.Errorf("%w: entry %q: %d outcomes for a lease on %d recipients", ErrInvalid, r.entry.ID, len(outcomes), c.Recipients)
+	}
+	d, err := r.delivery(c.Destination)
+	if err != nil {
+		return err
+	}
+	applied, deferred, later := 0, false, false
+	for i := range d.Recipients {
+		rcpt := &d.Recipients[i]
+		if !rcpt.waiting() {
+			continue
+		}
+		if applied == len(outcomes) {
+			later = true // came by a reroute while the lease was held
+			break
+		}
+		o := outcomes[applied]
+		if !CanFollow(rcpt.State, o.State) {
+			return fmt.Errorf("%w: entry %q: state %q cannot follow %q", ErrInvalid, r.entry.ID, o.State, rcpt.State)
+		}
+		rcpt.State, rcpt.Last = o.State, clonePointer(&o)
+		deferred = deferred || o.State == mail.Deferred
+		applied++
+	}
+	if applied != len(outcomes) {
+		return fmt.Errorf("%w: entry %q, delivery to %q: a lease on %d recipients of %d", ErrDamaged, r.entry.ID, c.Destination, c.Recipients, applied)
+	}
+	d.Attempts = c.Attempt
+	if deferred && (!later || next.Before(d.Next)) {
+		d.Next = next
+	}
+	return nil
+}
+
+// Release takes the attempt of a lease back and makes its delivery due at next.
+func (r *Revision) Release(c Claimed, next time.Time) error {
+	d, err := r.delivery(c.Destination)
+	if err != nil {
+		return err
+	}
+	d.Attempts, d.Next = c.Attempt-1, next
+	return nil
+}
+
+// delivery returns a delivery that is about to change.
+func (r *Revision) delivery(at mail.Destination) (*Delivery, error) {
+	i := r.entry.find(at)
+	if i < 0 {
+		return nil, fmt.Errorf("%w: entry %q has no delivery to %q", ErrDamaged, r.entry.ID, at)
+	}
+	r.touched[at] = true
+	return &r.entry.Deliveries[i], nil
+}
+
+// Pending applies edits that waited for the end of a lease, in their order.
+func (r *Revision) Pending(at mail.Destination, edits []PendingEdit) error {
+	if _, err := r.delivery(at); err != nil {
+		return err
+	}
+	for _, p := range edits {
+		r.edit(at, p.Recipients, p.Change, p.Actor)
+	}
+	r.applied = append(r.applied, at)
+	return nil
+}
+
+// edit applies a change to the recipients of one delivery that are numbered
+// in picks and whose state allows it, and returns how many those are.
+func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string) int {
+	i := r.entry.find(at)
+	var to []string
+	var moved []Recipient
+	for _, pick := range picks {
+		d := &r.entry.Deliveries[i]
+		if pick < 0 || pick >= len(d.Recipients) || !c.allowed(at, d.Recipients[pick].State) {
+			continue
+		}
+		rcpt := &d.Recipients[pick]
+		to = append(to, rcpt.Address.Path())
+		switch c.Kind {
+		case ChangeHold:
+			rcpt.State, rcpt.Hold = mail.Held, c.Hold
+		case ChangeRelease:
+			rcpt.State, rcpt.Hold = mail.Queued, ""
+		case ChangeRemove:
+			rcpt.State = mail.Removed
+		case ChangeReroute:
+			moved = append(moved, *rcpt)
+			rcpt.State = "" // no longer here; Result drops it
+		}
+	}
+	if len(to) == 0 {
+		return 0
+	}
+	r.touched[at] = true
+	switch c.Kind {
+	case ChangeRelease, ChangeRetry:
+		r.hasten(i)
+	case ChangeReroute:
+		r.receive(c.Destination, moved)
+	}
+	r.facts = append(r.facts, r.fact(c, actor, to))
+	return len(to)
+}
+
+// hasten makes a delivery due now, unless it is already.
+func (r *Revision) hasten(i int) {
+	if d := &r.entry.Deliveries[i]; d.Next.After(r.now) {
+		d.Next = r.now
+	}
+}
+
+// receive adds recipients to the delivery of another destination.
+func (r *Revision) receive(at mail.Destination, moved []Recipient) {
+	r.touched[at] = true
+	i := r.entry.find(at)
+	if i < 0 {
+		r.entry.Deliveries = append(r.entry.Deliveries, Delivery{Destination: at, Next: r.now, Recipients: moved})
+		return
+	}
+	d := &r.entry.Deliveries[i]
+	d.Recipients = append(d.Recipients, moved...)
+	r.hasten(i)
+}
+
+// allowed reports whether the state table lets the change be applied to a
+// recipient in state s whose destination is at.
+func (c Change) allowed(at mail.Destination, s mail.State) bool {
+	if !s.Stored() {
+		return false
+	}
+	switch c.Kind {
+	case ChangeHold:
+		return CanFollow(s, mail.Held)
+	case ChangeRelease:
+		return CanFollow(s, mail.Queued)
+	case ChangeRemove:
+		return CanFollow(s, mail.Removed)
+	case ChangeRetry:
+		return s != mail.Held
+	case ChangeReroute:
+		return at != c.Destination
+	}
+	return false
+}
+
+var changeReasons = map[ChangeKind]mail.Reason{
+	ChangeHold:    mail.ReasonHeld,
+	ChangeRelease: mail.ReasonReleased,
+	ChangeRemove:  mail.ReasonRemoved,
+	ChangeRetry:   mail.ReasonRetried,
+	ChangeReroute: mail.ReasonRerouted,
+}
+
+func (r *Revision) fact(c Change, actor string, to []string) mail.Fact {
+	f := mail.Fact{
+		Time:    r.now,
+		Reason:  changeReasons[c.Kind],
+		Message: r.entry.ID,
+		From:    r.entry.Envelope.From.Path(),
+		To:      to,
+		Hold:    c.Hold,
+		Actor:   actor,
+	}
+	if c.Kind == ChangeReroute {
+		f.Text = "to " + string(c.Destination)
+	}
+	return f
+}
+
+// Result drops what is final, and returns what is to be committed.
+func (r *Revision) Result() Revised {
+	result := Revised{ID: r.entry.ID, Applied: r.applied, Facts: r.facts}
+	for i := range r.entry.Deliveries {
+		d := &r.entry.Deliveries[i]
+		if !r.touched[d.Destination] {
+			continue
+		}
+		d.Recipients = slices.DeleteFunc(d.Recipients, func(x Recipient) bool { return !x.State.Stored() })
+		if len(d.Recipients) > 0 {
+			result.Changed = append(result.Changed, *d)
+		} else if slices.Contains(r.loaded, d.Destination) {
+			result.Gone = append(result.Gone, d.Destination)
+		}
+	}
+	return result
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// clockTick is the unit of times in /proc, 1/100 s on Linux (proc(5)).
+const clockTick = 10 * time.Millisecond
+
+// process is what /proc says of a process.
+type process struct {
+	parent int
+	// cpu is its own time and that of the children it has waited for.
+	cpu time.Duration
+}
+
+// parseStat reads /proc/PID/stat (proc(5)). The second field is a name in
+// parentheses that may contain anything.
+func parseStat(stat string) (process, error) {
+	end := strings.LastIndexByte(stat, ')')
+	fields := strings.Fields(stat[end+1:])
+	if end < 0 || len(fields) < 15 {
+		return process{}, fmt.Errorf("%q is not the line of a process", stat)
+	}
+	var numbers [15]int
+	for _, i := range []int{1, 11, 12, 13, 14} { // ppid, utime, stime, cutime, cstime
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			return process{}, err
+		}
+		numbers[i] = n
+	}
+	ticks := numbers[11] + numbers[12] + numbers[13] + numbers[14]
+	return process{parent: numbers[1], cpu: time.Duration(ticks) * clockTick}, nil
+}
+
+// tree returns the process and all its descendants that live now.
+func tree(root int) (map[int]process, error) {
+	names, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	all := map[int]process{}
+	for _, name := range names {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			return nil, err
+		}
+		if all[pid], err = parseStat(string(stat)); err != nil {
+			return nil, err
+		}
+	}
+	family := map[int]process{}
+	for pid, p := range all {
+		for up := pid; up != 0; up = all[up].parent {
+			if up == root {
+				family[pid] = p
+			}
+		}
+	}
+	if len(family) == 0 {
+		return nil, fmt.Errorf("there is no process %d", root)
+	}
+	return family, nil
+}
+
+// treeCPU returns the CPU time of a process and its descendants, those that
+// have ended included.
+func treeCPU(root int) (time.Duration, error) {
+	family, err := tree(root)
+	var sum time.Duration
+	for _, p := range family {
+		sum += p.cpu
+	}
+	return sum, err
+}
+
+// treePSS returns the memory of a process and its descendants in octets, what
+// they share with others counted in proportion.
+func treePSS(root int) (int64, error) {
+	family, err := tree(root)
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for pid := range family {
+		rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := bytes.Cut(rollup, []byte("\nPss:"))
+		if fields := bytes.Fields(rest); len(fields) > 0 {
+			kilobytes, err := strconv.ParseInt(string(fields[0]), 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += kilobytes << 10
+		}
+	}
+	return sum, nil
+}
+
+// sampler looks at the memory of a process tree again and again.
+type sampler struct {
+	end  chan struct{}
+	peak chan int64
+}
+
+// sampleEvery is the pause between two looks.
+const sampleEvery = 50 * time.Millisecond
+
+func sampleMemory(root int) *sampler {
+	s := &sampler{end: make(chan struct{}), peak: make(chan int64)}
+	go func() {
+		var peak int64
+		ticker := time.NewTicker(sampleEvery)
+		defer ticker.Stop()
+		for {
+			if now, err := treePSS(root); err == nil {
+				peak = max(peak, now)
+			}
+			select {
+			case <-ticker.C:
+			case <-s.end:
+				s.peak <- peak
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// stop returns the peak.
+func (s *sampler) stop() int64 {
+	close(s.end)
+	return <-s.peak
+}
+
+// loadAverage returns the load of the last minute.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
+}
+
+// machine describes the machine in a few words.
+func machine() string {
+	version, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%d CPUs, Linux %s", runtime.NumCPU(), strings.TrimSpace(string(version)))
+}

@@ -1,0 +1,234 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"postern/test/harness"
+)
+
+// Kinds of recipient: what the sink answers. The kind is the first part of
+// the local part, the message's id the rest.
+const (
+	good   = "good"
+	slow   = "slow"   // 451 to the first RCPT
+	reject = "reject" // 550 to RCPT, always
+)
+
+// maxBacklog is how many acknowledged copies may be on their way before the
+// source waits for Postern.
+const maxBacklog = 1000
+
+// load makes the messages, and keeps what became of each: on the way in as
+// the source saw it, on the way out as the sink did.
+type load struct {
+	random *rand.Rand // of the killer alone
+	text   []byte     // from which bodies are cut
+
+	mu       sync.Mutex
+	stopped  bool
+	made     int
+	acked    int
+	life     int // how often Postern was killed so far
+	outcomes map[string]harness.Outcome
+	messages map[string]*harness.Message // less their content
+	// arrived has for each message and recipient the lives in which a copy
+	// came, reports the same for the reports on a message.
+	arrived map[string][]int
+	reports map[string][]int
+	seen    map[string]bool // what has failed once already
+	backlog int             // acknowledged copies less those that came
+	faults  []string
+}
+
+func newLoad(random *rand.Rand) *load {
+	text := harness.Text(3 << 20)
+	for i := 0; i < len(text); i += 80 { // a mark on every line, and dots on some
+		copy(text[i:], fmt.Sprintf("%08x", i))
+		if i%1600 == 0 {
+			text[i] = '.'
+		}
+	}
+	return &load{
+		random: random, text: text,
+		outcomes: map[string]harness.Outcome{}, messages: map[string]*harness.Message{},
+		arrived: map[string][]int{}, reports: map[string][]int{}, seen: map[string]bool{},
+	}
+}
+
+// message makes the message of a number; the same number makes the same.
+// Every 16th has a recipient that is refused, every 8th one that is deferred,
+// and every 10th is cut off before its end is sent, some by one octet.
+func (l *load) message(n int) *harness.Message {
+	id := fmt.Sprintf("m%d", n)
+	second := good
+	switch {
+	case n%16 == 0:
+		second = reject
+	case n%8 == 3:
+		second = slow
+	}
+	size := 80 * (1 + n%100)
+	switch {
+	case n%97 == 0:
+		size = 2 << 20
+	case n%31 == 0:
+		size = 200 << 10
+	}
+	short := 0
+	if n%10 == 7 {
+		short = 1 + n%size*(n/10%2)
+	}
+	offset := n * 80 % (len(l.text) - size)
+	from := "sender-" + id + "@source.example"
+	return &harness.Message{
+		ID: id, From: from, To: []string{good + "-" + id + "@a.example", second + "-" + id + "@b.example"}, Short: short,
+		Content: append(harness.Header(id, from, "all"), l.text[offset:offset+size]...),
+	}
+}
+
+// next makes the next message for the source, nil when the load has ended.
+func (l *load) next(ctx context.Context) *harness.Message {
+	var m *harness.Message
+	err := harness.Until(ctx, "Postern has few messages", func() (bool, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.stopped {
+			return true, nil
+		}
+		if l.backlog > maxBacklog {
+			return false, nil
+		}
+		m = l.message(l.made)
+		l.made++
+		known := *m
+		known.Content = nil
+		l.messages[m.ID] = &known
+		return true, nil
+	})
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+func (l *load) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+}
+
+// done notes what the source saw.
+func (l *load) done(m *harness.Message, outcome harness.Outcome, _ error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outcomes[m.ID] = outcome
+	if outcome == harness.Accepted {
+		l.acked++
+		l.backlog += len(m.To)
+	}
+}
+
+func (l *load) acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acked
+}
+
+// nextLife notes that Postern was killed.
+func (l *load) nextLife() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.life++
+}
+
+// firstTime reports whether key was not seen before. l.mu is held.
+func (l *load) firstTime(key string) bool {
+	first := !l.seen[key]
+	l.seen[key] = true
+	return first
+}
+
+// rcpt answers a recipient for the sink.
+func (l *load) rcpt(_, to string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kind, _, _ := strings.Cut(to, "-")
+	switch {
+	case kind == slow && l.firstTime(to):
+		return "451 4.2.0 try again"
+	case kind == reject:
+		return "550 5.1.1 no such user"
+	}
+	return ""
+}
+
+// take answers a message for the sink, and notes it. Every 20th message is
+// deferred as a whole the first time.
+func (l *load) take(a *harness.Arrival) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a.From == "" {
+		for _, to := range a.To {
+			_, id, _ := strings.Cut(strings.TrimSuffix(to, "@source.example"), "-")
+			l.reports[id] = append(l.reports[id], l.life)
+			if len(l.reports[id]) == 1 {
+				l.backlog--
+			}
+		}
+		return ""
+	}
+	id := harness.IDOf(a.Content)
+	if !l.asSent(id, a) {
+		return ""
+	}
+	if strings.HasSuffix(id, "9") && l.firstTime(id) {
+		return "451 4.3.0 try again"
+	}
+	for _, to := range a.To {
+		key := id + " " + to
+		l.arrived[key] = append(l.arrived[key], l.life)
+		if len(l.arrived[key]) == 1 {
+			l.backlog--
+		}
+	}
+	return ""
+}
+
+// asSent checks that a message was sent, and like this.
+func (l *load) asSent(id string, a *harness.Arrival) bool {
+	var n int
+	if _, err := fmt.Sscanf(id, "m%d", &n); err != nil || l.messages[id] == nil {
+		l.faults = append(l.faults, fmt.Sprintf("never sent: from <%s> to %v: %.500q", a.From, a.To, a.Content))
+		return false
+	}
+	m := l.message(n)
+	if _, rest := harness.CutReceived(a.Content); !bytes.Equal(rest, m.Content) {
+		l.faults = append(l.faults, fmt.Sprintf("%s was changed: %s", id, harness.Difference(rest, m.Content)))
+	}
+	if a.From != m.From {
+		l.faults = append(l.faults, fmt.Sprintf("%s came from <%s>", id, a.From))
+	}
+	return true
+}
+
+// report prints what was done, so that a run that did little is seen.
+func (l *load) report(t *testing.T) {
+	t.Helper()
+	count := map[harness.Outcome]int{}
+	for _, outcome := range l.outcomes {
+		count[outcome]++
+	}
+	duplicates := 0
+	for _, lives := range l.arrived {
+		duplicates += len(lives) - 1
+	}
+	t.Logf("%d kills; of %d messages %d acknowledged, %d refused, %d unknown, %d torn; %d copies delivered, %d twice",
+		l.life, l.made, count[harness.Accepted], count[harness.Refused], count[harness.Unknown], count[harness.Torn],
+		len(l.arrived), duplicates)
+}

@@ -1,0 +1,196 @@
+package harness
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Arrival is one message as a client handed it over.
+type Arrival struct {
+	From string   // as given, without brackets
+	To   []string // those that were accepted, likewise
+	// Content is header and body, doubled dots undone. It is valid until
+	// Take returns.
+	Content []byte
+}
+
+// Sink takes mail for anybody on a loopback port. It keeps to the letter of
+// RFC 5321: a line ends with CRLF, and content with CRLF.CRLF, nothing else.
+type Sink struct {
+	// Rcpt answers a recipient, Take a message; "" accepts. Either may be
+	// nil. They are called by all connections at once.
+	Rcpt func(from, to string) string
+	Take func(*Arrival) string
+
+	listener net.Listener
+	running  sync.WaitGroup
+	open     atomic.Int64
+}
+
+// Listen starts the sink.
+func (s *Sink) Listen() error {
+	l, err := net.Listen("tcp4", Loopback(0))
+	if err != nil {
+		return err
+	}
+	s.listener = l
+	s.running.Go(s.accept)
+	return nil
+}
+
+// Addr is where the sink listens, as host:port.
+func (s *Sink) Addr() string { return s.listener.Addr().String() }
+
+// Close stops listening and waits until the clients have gone.
+func (s *Sink) Close() error {
+	err := s.listener.Close()
+	s.running.Wait()
+	return err
+}
+
+// Settle waits until everything that clients which are gone had sent has
+// been taken, and no connection is open.
+func (s *Sink) Settle(ctx context.Context) error {
+	// Connections are accepted in order: when this one was, so were those
+	// that a dead client had left waiting.
+	c, err := Dial(ctx, s.Addr())
+	if err != nil {
+		return err
+	}
+	if err := c.Close(); err != nil {
+		return err
+	}
+	return Until(ctx, "no client is connected to the sink", func() (bool, error) { return s.open.Load() == 0, nil })
+}
+
+func (s *Sink) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return // closed
+		}
+		s.open.Add(1)
+		s.running.Go(func() {
+			defer s.open.Add(-1)
+			defer conn.Close()
+			c := &sinkConn{sink: s, br: bufio.NewReaderSize(conn, 32<<10), bw: bufio.NewWriter(conn)}
+			c.serve()
+		})
+	}
+}
+
+// sinkConn is one connection to the sink.
+type sinkConn struct {
+	sink    *Sink
+	br      *bufio.Reader
+	bw      *bufio.Writer
+	arrival Arrival
+}
+
+// serve answers commands until the client goes. Replies wait until the
+// client waits for them (RFC 2920).
+func (c *sinkConn) serve() {
+	c.reply("220 sink.example ready")
+	for {
+		if c.br.Buffered() == 0 && c.bw.Flush() != nil {
+			return
+		}
+		line, err := c.br.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		command := strings.TrimRight(string(line), "\r\n")
+		verb, _, _ := strings.Cut(command, " ")
+		switch strings.ToUpper(verb) {
+		case "EHLO":
+			c.reply("250-sink.example\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250 SMTPUTF8")
+		case "MAIL":
+			c.arrival = Arrival{From: path(command), To: c.arrival.To[:0], Content: c.arrival.Content[:0]}
+			c.reply("250 ok")
+		case "RCPT":
+			c.rcpt(path(command))
+		case "DATA":
+			if !c.data() {
+				return
+			}
+		case "RSET", "NOOP", "HELO":
+			c.arrival.To = c.arrival.To[:0]
+			c.reply("250 ok")
+		case "QUIT":
+			c.reply("221 bye")
+			c.bw.Flush()
+			return
+		default:
+			c.reply("500 no such command")
+		}
+	}
+}
+
+// reply queues a reply. An error of the connection shows at the next flush.
+func (c *sinkConn) reply(text string) {
+	c.bw.WriteString(text)
+	c.bw.WriteString("\r\n")
+}
+
+func (c *sinkConn) rcpt(to string) {
+	if c.sink.Rcpt != nil {
+		if reply := c.sink.Rcpt(c.arrival.From, to); reply != "" {
+			c.reply(reply)
+			return
+		}
+	}
+	c.arrival.To = append(c.arrival.To, to)
+	c.reply("250 ok")
+}
+
+// data takes the content. It reports whether the connection is still there.
+func (c *sinkConn) data() bool {
+	if len(c.arrival.To) == 0 {
+		c.reply("554 no recipient")
+		return true
+	}
+	c.reply("354 go on")
+	if c.bw.Flush() != nil || !c.content() {
+		return false
+	}
+	reply := ""
+	if c.sink.Take != nil {
+		reply = c.sink.Take(&c.arrival)
+	}
+	if reply == "" {
+		reply = "250 taken"
+	}
+	c.reply(reply)
+	return true
+}
+
+// content reads up to the end-of-data mark. It reports whether that came.
+func (c *sinkConn) content() bool {
+	content := c.arrival.Content[:0]
+	for lineStart := true; ; lineStart = bytes.HasSuffix(content, []byte("\r\n")) {
+		line, err := c.br.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return false
+		}
+		if lineStart && line[0] == '.' {
+			if string(line) == ".\r\n" {
+				c.arrival.Content = content
+				return true
+			}
+			line = line[1:]
+		}
+		content = append(content, line...)
+	}
+}
+
+// path returns what stands between the brackets of a MAIL or RCPT command.
+func path(command string) string {
+	_, rest, _ := strings.Cut(command, "<")
+	end := strings.LastIndexByte(rest, '>')
+	return rest[:max(end, 0)]
+}

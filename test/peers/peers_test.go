@@ -1,0 +1,138 @@
+// Package peers tests Postern between mail programs that others wrote: the
+// real binary, the real programs, on loopback. It is no library.
+//
+// A peer that is not installed skips its tests, except where CI=true or
+// POSTERN_REQUIRE_PEERS=1 is set: there it fails them.
+package peers
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"postern/test/harness"
+)
+
+// limit bounds each test here: a mail that does not come would otherwise be
+// waited for until the whole suite ends.
+const limit = 3 * time.Minute
+
+// bounded returns the context of a test.
+func bounded(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// lack ends a test for which something is not installed.
+func lack(t *testing.T, why error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" || os.Getenv("POSTERN_REQUIRE_PEERS") == "1" {
+		t.Fatalf("peers are required here: %v", why)
+	}
+	t.Skip(why)
+}
+
+// program returns the path of a peer's program.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		lack(t, err)
+	}
+	return path
+}
+
+// directory makes a directory in which any user may look a file up by name,
+// as Postfix's daemons must; t.TempDir is closed to them.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "postern-peers-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("logs and queues are left in %s", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// start starts a relay for the length of the test.
+func start[R harness.Relay](ctx context.Context, t *testing.T, r R, err error) R {
+	t.Helper()
+	if errors.Is(err, harness.ErrNoPostfix) {
+		lack(t, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// transparent makes Postfix pass content on as it came.
+const transparent = `
+message_size_limit = 60000000
+smtp_line_length_limit = 0
+disable_mime_output_conversion = yes
+local_header_rewrite_clients =
+smtputf8_enable = yes
+smtp_destination_recipient_limit = 1000
+smtpd_client_connection_count_limit = 0
+minimal_backoff_time = 1s
+maximal_backoff_time = 5s
+queue_run_delay = 1s
+`
+
+// startPostfix starts a Postfix that passes everything to next.
+func startPostfix(ctx context.Context, t *testing.T, name, next string) *harness.Postfix {
+	t.Helper()
+	p, err := harness.NewPostfix(harness.PostfixOptions{
+		Dir:      filepath.Join(directory(t), name),
+		Hostname: name + ".test.example",
+		NextHop:  next,
+		Settings: transparent,
+	})
+	return start(ctx, t, p, err)
+}
+
+// startPostern starts a Postern that passes everything to next.
+func startPostern(ctx context.Context, t *testing.T, next string) *harness.Postern {
+	t.Helper()
+	dir := directory(t)
+	binary, err := harness.BuildPostern(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next})
+	return start(ctx, t, p, err)
+}
+
+// startSink starts the sink at the end of the line.
+func startSink(t *testing.T, take func(*harness.Arrival) string) *harness.Sink {
+	t.Helper()
+	sink := &harness.Sink{Take: take}
+	if err := sink.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sink.Close() })
+	return sink
+}

@@ -1,0 +1,227 @@
+// Package script runs the scenarios in testdata: each a text that starts the
+// real program, talks to it as a client would, and looks at what it says.
+//
+// Beside the commands of testscript there are:
+//
+//	free NAME...             sets each variable to a free address on loopback
+//	await ADDRESS            waits until a server greets there
+//	chat FILE                holds a conversation at $SMTP: "C: text" is sent,
+//	                         "S: pattern" must match the server's next line,
+//	                         "-- TLS" begins TLS, "-- end" wants the connection
+//	                         to be closed by the server
+//	eventually PATTERN ARGS  runs postern with the arguments until its output
+//	                         matches
+//
+// A chat in which the server says "accepted as ID" sets $ID.
+package script
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"postern/internal/cli"
+)
+
+// patience bounds every wait.
+const patience = 20 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"postern": func() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"free":       free,
+			"await":      await,
+			"chat":       chat,
+			"eventually": eventually,
+		},
+	})
+}
+
+// free finds ports that nobody listens at.
+func free(ts *testscript.TestScript, _ bool, names []string) {
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		ts.Setenv(name, l.Addr().String())
+		ts.Check(l.Close())
+	}
+}
+
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: await ADDRESS")
+	}
+	until := time.Now().Add(patience)
+	for {
+		err := greeted(args[0])
+		if err == nil {
+			return
+		}
+		if time.Now().After(until) {
+			ts.Fatalf("no server at %s: %v", args[0], err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func greeted(address string) error {
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.HasPrefix(line, "220") {
+		err = fmt.Errorf("it said %q", line)
+	}
+	return err
+}
+
+// eventually runs a command again and again: what it waits for happens in
+// another process.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually PATTERN ARGUMENT...")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	until := time.Now().Add(patience)
+	for {
+		command := exec.Command(program(ts), args[1:]...)
+		command.Dir = ts.MkAbs(".")
+		out, _ := command.CombinedOutput() // a failure may be what passes
+		if pattern.Match(out) {
+			ts.Logf("%s", out)
+			return
+		}
+		if time.Now().After(until) {
+			ts.Fatalf("no match for %q in:\n%s", args[0], out)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// program returns the path of the program, which testscript put on PATH.
+func program(ts *testscript.TestScript) string {
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
+		if path := dir + "/postern"; exists(path) {
+			return path
+		}
+	}
+	ts.Fatalf("no postern on PATH")
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// chat holds a conversation.
+func chat(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: chat FILE")
+	}
+	conn, err := net.DialTimeout("tcp", ts.Getenv("SMTP"), patience)
+	ts.Check(err)
+	t := &talk{ts: ts, name: args[0], conn: conn, in: bufio.NewReader(conn)}
+	defer func() { t.conn.Close() }()
+	for i, line := range strings.Split(strings.TrimSpace(ts.ReadFile(args[0])), "\n") {
+		conn.SetDeadline(time.Now().Add(patience))
+		t.line = i + 1
+		t.step(strings.TrimSuffix(line, "\r"))
+	}
+}
+
+// talk is a conversation under way.
+type talk struct {
+	ts   *testscript.TestScript
+	name string
+	line int
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func (t *talk) fatalf(format string, args ...any) {
+	t.ts.Fatalf("%s:%d: %s", t.name, t.line, fmt.Sprintf(format, args...))
+}
+
+func (t *talk) step(line string) {
+	what, text, _ := strings.Cut(line, " ")
+	switch {
+	case line == "" || strings.HasPrefix(line, "#"):
+	case what == "C:":
+		t.send(text)
+	case what == "S:":
+		t.expect(text)
+	case line == "-- TLS":
+		t.startTLS()
+	case line == "-- end":
+		if rest, err := io.ReadAll(t.in); len(rest) > 0 || err != nil {
+			t.fatalf("the server went on: %q, %v", rest, err)
+		}
+	default:
+		t.fatalf("a line begins with \"C: \" or \"S: \", or is \"-- TLS\" or \"-- end\"")
+	}
+}
+
+// escapes lets a conversation hold octets that a text file cannot.
+var escapes = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\0`, "\x00", `\\`, `\`)
+
+// send sends a line; one that ends in \c is sent without its CRLF.
+func (t *talk) send(text string) {
+	text, open := strings.CutSuffix(text, `\c`)
+	text = escapes.Replace(text)
+	if !open {
+		text += "\r\n"
+	}
+	if _, err := io.WriteString(t.conn, text); err != nil {
+		t.fatalf("cannot send: %v", err)
+	}
+}
+
+var accepted = regexp.MustCompile(`accepted as (\w+)`)
+
+func (t *talk) expect(pattern string) {
+	line, err := t.in.ReadString('\n')
+	if err != nil {
+		t.fatalf("wanted %q, got %q and %v", pattern, line, err)
+	}
+	line, ended := strings.CutSuffix(line, "\r\n")
+	if !ended {
+		t.fatalf("the line %q does not end in CRLF", line)
+	}
+	if matched, err := regexp.MatchString("^(?:"+pattern+")$", line); err != nil || !matched {
+		t.fatalf("wanted %q, got %q (%v)", pattern, line, err)
+	}
+	if m := accepted.FindStringSubmatch(line); m != nil {
+		t.ts.Setenv("ID", m[1])
+	}
+}
+
+func (t *talk) startTLS() {
+	secure := tls.Client(t.conn, &tls.Config{InsecureSkipVerify: true}) // a throw-away certificate
+	if err := secure.Handshake(); err != nil {
+		t.fatalf("TLS: %v", errors.Unwrap(err))
+	}
+	t.conn, t.in = secure, bufio.NewReader(secure)
+}
