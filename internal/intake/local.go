@@ -31,7 +31,7 @@ func (l *Local) Is(a mail.Address, connected netip.Addr) bool {
 		return !a.IsNull()
 	}
 	if ip, ok := a.LiteralIP(); ok {
-		return l.Has(ip) || ip.Unmap() == connected.Unmap()
+		return l.Has(ip) || ip.Unmap() == connected.Unmap().WithZone("")
 	}
 	same := func(name string) bool { return strings.EqualFold(name, a.Domain) }
 	return same("localhost") || slices.ContainsFunc(l.Names, same)

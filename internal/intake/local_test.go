@@ -49,8 +49,15 @@ func TestLocal(t *testing.T) {
 	}
 }
 
+func TestLocalIgnoresZones(t *testing.T) {
+	connected := netip.MustParseAddr("fe80::5%eth0")
+	if a := (mail.Address{Local: "joe", Domain: "[IPv6:fe80::5]"}); !new(Local).Is(a, connected) {
+		t.Error("the link-local address that a client connected to is not local")
+	}
+}
+
 func TestTrusts(t *testing.T) {
-	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("fe80::/10")}
 	for _, c := range []struct {
 		client string
 		want   bool
@@ -60,6 +67,7 @@ func TestTrusts(t *testing.T) {
 		{"11.1.2.3", false},
 		{"2001:db8::1", true},
 		{"2001:db9::1", false},
+		{"fe80::1%eth0", true},
 	} {
 		if got := Trusts(networks, netip.MustParseAddr(c.client)); got != c.want {
 			t.Errorf("Trusts(%s) = %v, want %v", c.client, got, c.want)

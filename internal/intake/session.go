@@ -30,7 +30,7 @@ func (in *Intake) Session(o mail.Origin, trust []netip.Prefix) *Session {
 
 // Trusts reports whether an address is in one of the networks.
 func Trusts(networks []netip.Prefix, client netip.Addr) bool {
-	client = client.Unmap()
+	client = client.Unmap().WithZone("") // a network has no zone, a link-local client has
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 

@@ -110,6 +110,7 @@ func TestParseRcpt(t *testing.T) {
 		{"TO:<joe@example.com> NOTIFY=success,Delay ORCPT=rfc822;a+2Bb@x", mail.Recipient{
 			Address: joe, Notify: mail.NotifySuccess | mail.NotifyDelay, Original: "rfc822;a+b@x"}},
 		{"TO:<joe@example.com> ORCPT=utf-8;j\u3000o@x", mail.Recipient{Address: joe, Original: "utf-8;j\u3000o@x"}},
+		{"TO:<joe@example.com> ORCPT=rfc822;j+C3+B6rg@x", mail.Recipient{Address: joe, Original: "utf-8;jörg@x"}},
 		{`TO:<joe@example.com> ORCPT=utf-8;j\x{F6}rg@x`, mail.Recipient{Address: joe, Original: "utf-8;jörg@x"}},
 	} {
 		got, err := ParseRcpt(c.args, allExtensions)
@@ -131,6 +132,7 @@ func TestParseRcpt(t *testing.T) {
 		{"TO:<joe@example.com> NOTIFY=NEVER,DELAY", "555 5.5.4"},
 		{"TO:<joe@example.com> ORCPT=joe@x", "501 5.5.4"},
 		{"TO:<joe@example.com> ORCPT=rfc822;", "501 5.5.4"},
+		{"TO:<joe@example.com> ORCPT=rfc822;j+C3rg@x", "501 5.5.4"},
 		{"TO:<joe@example.com> ORCPT=rfc822;" + strings.Repeat("a", 500), "501 5.5.4"},
 	} {
 		_, err := ParseRcpt(c.args, withoutUTF8)

@@ -15,14 +15,15 @@ var errXtext = errors.New("malformed xtext")
 // spaces; it fails with errXtext when s is malformed or stands for anything
 // else.
 func decodeXtext(s string) (string, error) {
-	if !strings.Contains(s, "+") {
-		for i := range len(s) {
-			if !isXchar(s[i]) {
-				return "", errXtext
-			}
-		}
-		return s, nil
+	decoded, err := decodeXtextOctets(s)
+	if err != nil || !isASCII(decoded) {
+		return "", errXtext
 	}
+	return decoded, nil
+}
+
+// decodeXtextOctets is decodeXtext for a result of any octets but controls.
+func decodeXtextOctets(s string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -36,7 +37,7 @@ func decodeXtext(s string) (string, error) {
 		case !isXchar(c):
 			return "", errXtext
 		}
-		if c < ' ' || c > '~' {
+		if c < ' ' || c == 0x7f {
 			return "", errXtext
 		}
 		b.WriteByte(c)
@@ -44,23 +45,36 @@ func decodeXtext(s string) (string, error) {
 	return b.String(), nil
 }
 
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+}
+
 func isXchar(c byte) bool { return c > ' ' && c <= '~' && c != '+' && c != '=' }
+
+// utf8Type is the address type of RFC 6533 3.
+const utf8Type = "utf-8"
 
 // decodeOriginal decodes the value of ORCPT: an address type, a semicolon and
 // the address in xtext (RFC 3461 4.2), or for the type "utf-8" in any of the
 // three forms of RFC 6533 3. It fails with errXtext.
+//
+// QUIRK: Postfix sends a UTF-8 address as "rfc822", its octets in xtext. It
+// is taken for what it is, "utf-8".
 func decodeOriginal(s string) (string, error) {
 	addressType, encoded, found := strings.Cut(s, ";")
 	if !found || !isAtom(addressType) || encoded == "" {
 		return "", errXtext
 	}
-	decode := decodeXtext
-	if strings.EqualFold(addressType, "utf-8") {
-		decode = decodeUTF8Address
+	if strings.EqualFold(addressType, utf8Type) {
+		address, err := decodeUTF8Address(encoded)
+		return addressType + ";" + address, err
 	}
-	address, err := decode(encoded)
-	if err != nil {
-		return "", err
+	address, err := decodeXtextOctets(encoded)
+	switch {
+	case err != nil || !utf8.ValidString(address):
+		return "", errXtext
+	case !isASCII(address):
+		addressType = utf8Type
 	}
 	return addressType + ";" + address, nil
 }

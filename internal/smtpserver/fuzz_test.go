@@ -39,6 +39,7 @@ func FuzzSession(f *testing.F) {
 	for _, ending := range smuggling {
 		f.Add([]byte(toData+"x"+ending+"MAIL FROM:<e@f>\r\n\r\n.\r\nQUIT\r\n"), false)
 	}
+	f.Add([]byte("EHLO c\r\nMAIL FROM:<>\r\n0\xfd\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n"), true) // no UTF-8
 	f.Fuzz(func(t *testing.T, said []byte, repairs bool) {
 		var log logBuffer
 		h := &scripted{}
@@ -97,7 +98,7 @@ func checkMessages(t *testing.T, h *scripted, said []byte) {
 
 func contentOf(said []byte, message string) bool {
 	for rest := said; ; {
-		at := bytes.Index(bytes.ToUpper(rest), []byte("DATA"))
+		at := indexData(rest)
 		if at < 0 {
 			return false
 		}
@@ -111,6 +112,17 @@ func contentOf(said []byte, message string) bool {
 			return true
 		}
 	}
+}
+
+// indexData returns the place of the first DATA in any case, or -1. The case
+// functions of package bytes would change the length of what is no UTF-8.
+func indexData(p []byte) int {
+	for i := range p {
+		if len(p) >= i+4 && strings.EqualFold(string(p[i:i+4]), "DATA") {
+			return i
+		}
+	}
+	return -1
 }
 
 // naiveRepair takes the dots off content that begins with a CRLF of its own,

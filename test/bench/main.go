@@ -76,8 +76,11 @@ func bench(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	fmt.Printf("%s, load %s before and %s after, %d pairs in %v\n\n",
-		machine(), loadBefore, loadAverage(), s.pairs, time.Since(began).Round(time.Second))
+	fmt.Printf("%s, load %s before and %s after, %d pairs in %v", machine(), loadBefore, loadAverage(), s.pairs, time.Since(began).Round(time.Second))
+	if s.shrink > 1 {
+		fmt.Printf(", 1/%d of the messages", s.shrink)
+	}
+	fmt.Print("\n\n")
 	b.report(os.Stdout)
 	if !s.fsync {
 		return nil

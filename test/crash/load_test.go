@@ -24,6 +24,9 @@ const (
 // source waits for Postern.
 const maxBacklog = 1000
 
+// lineLength is that of each line in a body, with its end.
+const lineLength = 80
+
 // load makes the messages, and keeps what became of each: on the way in as
 // the source saw it, on the way out as the sink did.
 type load struct {
@@ -47,10 +50,10 @@ type load struct {
 }
 
 func newLoad(random *rand.Rand) *load {
-	text := harness.Text(3 << 20)
-	for i := 0; i < len(text); i += 80 { // a mark on every line, and dots on some
+	text := harness.Text(50_000 * lineLength)
+	for i := 0; i < len(text); i += lineLength { // a mark on every line, and dots on some
 		copy(text[i:], fmt.Sprintf("%08x", i))
-		if i%1600 == 0 {
+		if i%(20*lineLength) == 0 {
 			text[i] = '.'
 		}
 	}
@@ -73,18 +76,19 @@ func (l *load) message(n int) *harness.Message {
 	case n%8 == 3:
 		second = slow
 	}
-	size := 80 * (1 + n%100)
+	lines := 1 + n%100
 	switch {
 	case n%97 == 0:
-		size = 2 << 20
+		lines = 25_000 // 2 MB, which a store may keep in another way
 	case n%31 == 0:
-		size = 200 << 10
+		lines = 2500
 	}
+	size := lines * lineLength
 	short := 0
 	if n%10 == 7 {
 		short = 1 + n%size*(n/10%2)
 	}
-	offset := n * 80 % (len(l.text) - size)
+	offset := n * lineLength % (len(l.text) - size)
 	from := "sender-" + id + "@source.example"
 	return &harness.Message{
 		ID: id, From: from, To: []string{good + "-" + id + "@a.example", second + "-" + id + "@b.example"}, Short: short,
@@ -225,10 +229,10 @@ func (l *load) report(t *testing.T) {
 		count[outcome]++
 	}
 	duplicates := 0
-	for _, lives := range l.arrived {
-		duplicates += len(lives) - 1
+	for _, n := range l.duplicates() {
+		duplicates += n
 	}
-	t.Logf("%d kills; of %d messages %d acknowledged, %d refused, %d unknown, %d torn; %d copies delivered, %d twice",
+	t.Logf("%d kills; of %d messages %d acknowledged, %d refused, %d unknown, %d torn; %d copies delivered, %d came again after a kill",
 		l.life, l.made, count[harness.Accepted], count[harness.Refused], count[harness.Unknown], count[harness.Torn],
 		len(l.arrived), duplicates)
 }

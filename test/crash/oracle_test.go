@@ -93,6 +93,21 @@ func stories(facts []mail.Fact) map[mail.ID]*story {
 	return all
 }
 
+// maxInFlight is how many copies may be on their way out at once, and so come
+// again after a kill: two recipients for each of delivery.max_connections.
+const maxInFlight = 2 * 100
+
+// duplicates counts, by life, the copies that had come in an earlier life.
+func (l *load) duplicates() map[int]int {
+	count := map[int]int{}
+	for _, lives := range l.arrived {
+		for _, life := range lives[1:] {
+			count[life]++
+		}
+	}
+	return count
+}
+
 // check compares what the source saw, what the sink saw, and what the
 // journal says.
 func check(t *testing.T, l *load, facts []mail.Fact) {
@@ -122,6 +137,11 @@ func check(t *testing.T, l *load, facts []mail.Fact) {
 	}
 	if acknowledged < 10*l.life {
 		t.Errorf("only %d messages were acknowledged in %d lives: that was no load", acknowledged, l.life)
+	}
+	for life, n := range l.duplicates() {
+		if n > maxInFlight {
+			t.Errorf("%d copies came again after kill %d, which are more than can have been in flight", n, life)
+		}
 	}
 	for i, fault := range faults {
 		if i == 20 {

@@ -176,16 +176,16 @@ func randomText(random *rand.Rand, n int) string {
 type arrivals struct {
 	mu     sync.Mutex
 	sent   map[string]*harness.Message
-	due    map[string]int // copies still to come, by id and recipient
+	due    map[string]bool // copies still to come, by id and recipient
 	faults []error
 }
 
 func expect(messages []*harness.Message) *arrivals {
-	a := &arrivals{sent: map[string]*harness.Message{}, due: map[string]int{}}
+	a := &arrivals{sent: map[string]*harness.Message{}, due: map[string]bool{}}
 	for _, m := range messages {
 		a.sent[m.ID] = m
 		for _, to := range m.To {
-			a.due[m.ID+" "+to]++
+			a.due[m.ID+" "+to] = true
 		}
 	}
 	return a
@@ -212,34 +212,25 @@ func (a *arrivals) take(arrival *harness.Arrival) string {
 	}
 	for _, to := range arrival.To {
 		key := id + " " + to
-		if a.due[key]--; a.due[key] < 0 {
+		if !a.due[key] {
 			a.faults = append(a.faults, fmt.Errorf("%s: not due, or not any more", key))
-		} else if a.due[key] == 0 {
-			delete(a.due, key)
 		}
+		delete(a.due, key)
 	}
 	return ""
 }
 
-// wait waits until every copy has come. A copy that is not due any more does
-// not keep it waiting.
+// wait waits until every copy has come, or one that is wrong.
 func (a *arrivals) wait(ctx context.Context) error {
 	err := harness.Until(ctx, "every message has arrived", func() (bool, error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		for _, n := range a.due {
-			if n > 0 {
-				return false, nil
-			}
-		}
-		return true, nil
+		return len(a.due) == 0 || len(a.faults) > 0, nil
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for key, n := range a.due {
-		if n > 0 {
-			err = errors.Join(err, fmt.Errorf("%s is missing", key))
-		}
+	for key := range a.due {
+		err = errors.Join(err, fmt.Errorf("%s is missing", key))
 	}
 	return err
 }

@@ -1,0 +1,261 @@
+package embedded_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+)
+
+var noon = time.Date(2024, 5, 17, 12, 0, 0, 0, time.UTC)
+
+// entryTo makes an entry with one queued recipient that is due at noon.
+func entryTo(id mail.ID, domain string) queue.Entry {
+	r := queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "joe", Domain: domain}}, State: mail.Queued}
+	return queue.Entry{
+		ID: id, Message: id, Accepted: noon,
+		Envelope:   mail.Envelope{From: mail.Address{Local: "ann", Domain: "source.example"}},
+		Deliveries: queue.Deliveries([]queue.Recipient{r}, noon),
+	}
+}
+
+// contentOf is the content of an entry, of a size that its id decides: most
+// are small, some have several chunks.
+func contentOf(id mail.ID) []byte {
+	size := 100 + int(id[15])*20
+	if id[15]%8 == 0 {
+		size = 600_000
+	}
+	return bytes.Repeat([]byte(id), size/len(id)+1)
+}
+
+// submit accepts an entry with contentOf its id, and a fact.
+func submit(ctx context.Context, s queue.Store, e queue.Entry) error {
+	d, err := s.Create(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.Discard()
+	if _, err := d.Write(contentOf(e.ID)); err != nil {
+		return err
+	}
+	return s.Accept(ctx, queue.Group{
+		Submissions: []queue.Submission{{Entry: e, Draft: d}},
+		Facts:       []mail.Fact{{Time: noon, Reason: mail.ReasonAccepted, Message: e.ID}},
+	})
+}
+
+// settleAs ends a lease in one state for all its recipients, with a fact.
+func settleAs(ctx context.Context, s queue.Store, l queue.Lease, state mail.State) error {
+	settlement := queue.Settlement{Lease: l, Next: noon, Facts: []mail.Fact{{Time: noon, Reason: mail.ReasonFor(state), Message: l.Entry.ID}}}
+	for range l.Delivery().Recipients {
+		settlement.Outcomes = append(settlement.Outcomes, mail.Outcome{State: state, Attempt: l.Attempt(), At: noon})
+	}
+	return s.Settle(ctx, []queue.Settlement{settlement})
+}
+
+func readBody(s queue.Store, id mail.ID) ([]byte, error) {
+	b, err := s.Body(context.Background(), id)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	return io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
+}
+
+// TestPowerCut cuts the power at random moments under load, and after each
+// goes on with what the disk has kept.
+func TestPowerCut(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 12))
+	disk := newDisk()
+	known := &acknowledged{stored: make(map[mail.ID]bool), settled: make(map[mail.ID]bool)}
+	for cut := range 25 {
+		t.Logf("cut %d", cut)
+		store := open(t, "queue", embedded.Options{FS: disk, Clock: mail.NewManualClock(noon)})
+		known.check(t, store)
+		disk = known.load(t, store, disk, random)
+	}
+	if len(known.settled) < 50 || len(known.stored) < 50 {
+		t.Errorf("%d entries were stored and %d settled: too few to say anything", len(known.stored), len(known.settled))
+	}
+}
+
+// acknowledged is what the store has promised.
+type acknowledged struct {
+	mu      sync.Mutex
+	ids     mail.IDs
+	stored  map[mail.ID]bool // false: its settlement is under way
+	settled map[mail.ID]bool
+}
+
+// load works on the store until the power is cut, and returns what is left
+// of the disk.
+func (a *acknowledged) load(t *testing.T, s *embedded.Store, d *disk, random *rand.Rand) *disk {
+	ctx, cancel := context.WithCancel(t.Context())
+	var workers sync.WaitGroup
+	acks := make(chan struct{})
+	for i := range 6 {
+		workers.Go(func() { a.accept(ctx, t, s, fmt.Sprintf("d%d.example", i%2), acks) })
+	}
+	for i := range 2 {
+		workers.Go(func() { a.deliver(ctx, t, s, mail.Destination(fmt.Sprintf("d%d.example", i)), acks) })
+	}
+	for range 5 + random.IntN(60) {
+		<-acks
+	}
+	a.mu.Lock()
+	left := d.cut(random, random.IntN(101))
+	stored, settled := maps.Clone(a.stored), maps.Clone(a.settled)
+	a.mu.Unlock()
+
+	cancel()
+	workers.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.stored, a.settled = stored, settled // what came after the cut is no promise
+	return left
+}
+
+// acknowledge tells of an acknowledgement.
+func (a *acknowledged) acknowledge(ctx context.Context, acks chan struct{}, note func()) {
+	a.mu.Lock()
+	note()
+	a.mu.Unlock()
+	select {
+	case acks <- struct{}{}:
+	case <-ctx.Done():
+	}
+}
+
+func (a *acknowledged) accept(ctx context.Context, t *testing.T, s queue.Store, domain string, acks chan struct{}) {
+	for ctx.Err() == nil {
+		id := a.ids.New(time.Now())
+		switch err := submit(ctx, s, entryTo(id, domain)); {
+		case err == nil:
+			a.acknowledge(ctx, acks, func() { a.stored[id] = true })
+		case !errors.Is(err, context.Canceled):
+			t.Errorf("accept: %v", err)
+			return
+		}
+	}
+}
+
+func (a *acknowledged) deliver(ctx context.Context, t *testing.T, s queue.Store, d mail.Destination, acks chan struct{}) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		leases, err := s.Claim(ctx, d, 2, noon, noon.Add(time.Hour))
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("claim: %v", err)
+			return
+		}
+		for _, l := range leases {
+			state := mail.Delivered
+			if attempt%3 == 0 {
+				state = mail.Deferred
+			}
+			id := l.Entry.ID
+			a.mu.Lock()
+			if state.Final() && a.stored[id] {
+				a.stored[id] = false
+			}
+			a.mu.Unlock()
+			err := settleAs(ctx, s, l, state)
+			switch {
+			case err == nil && state.Final():
+				a.acknowledge(ctx, acks, func() { delete(a.stored, id); a.settled[id] = true })
+			case err != nil && !errors.Is(err, context.Canceled):
+				t.Errorf("settle: %v", err)
+				return
+			}
+		}
+	}
+}
+
+// check compares what is stored with what was promised.
+func (a *acknowledged) check(t *testing.T, s *embedded.Store) {
+	t.Helper()
+	entries, err := s.List(t.Context(), queue.Filter{}, queue.Page{Limit: queue.MaxPage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := a.facts(t, s)
+	found := make(map[mail.ID]bool)
+	for _, e := range entries {
+		found[e.ID] = true
+		if content, err := readBody(s, e.Body); err != nil || !bytes.Equal(content, contentOf(e.ID)) {
+			t.Errorf("entry %s is stored, but of its content %d octets of %d: %v", e.ID, len(content), len(contentOf(e.ID)), err)
+		}
+		if !accepted[e.ID] {
+			t.Errorf("entry %s is stored without its fact", e.ID)
+		}
+		if a.settled[e.ID] {
+			t.Errorf("entry %s is stored, though it was settled", e.ID)
+		}
+	}
+	for id, untouched := range a.stored {
+		if untouched && !found[id] {
+			t.Errorf("entry %s was acknowledged and is lost", id)
+		}
+		if !accepted[id] {
+			t.Errorf("entry %s was acknowledged and its fact is lost", id)
+		}
+	}
+	for id := range found { // the cut may have kept more than was promised
+		a.stored[id] = true
+	}
+}
+
+// facts returns the entries with a fact of their acceptance.
+func (a *acknowledged) facts(t *testing.T, s *embedded.Store) map[mail.ID]bool {
+	t.Helper()
+	facts, err := s.NextFacts(t.Context(), 0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(map[mail.ID]bool)
+	for i, f := range facts {
+		if f.N != uint64(i)+1 {
+			t.Fatalf("fact %d has number %d", i+1, f.N)
+		}
+		if f.Reason == mail.ReasonAccepted {
+			accepted[f.Message] = true
+		}
+	}
+	return accepted
+}
+
+// TestFailureIsTold: a failed commit is told once, in the log and to whoever
+// can end the process, and Close does not hang.
+func TestFailureIsTold(t *testing.T) {
+	disk := newDisk()
+	var log bytes.Buffer
+	told := make(chan error, 10)
+	s := open(t, "queue", embedded.Options{FS: disk, Logger: textLogger(&log), Failed: func(err error) { told <- err }})
+	var ids mail.IDs
+	disk.failSync(1)
+	for range 3 {
+		if err := submit(t.Context(), s, entryTo(ids.New(noon), "one.example")); !errors.Is(err, queue.ErrUnknown) {
+			t.Errorf("accept: %v, want ErrUnknown", err)
+		}
+	}
+	if err := s.Close(); !errors.Is(err, queue.ErrUnknown) {
+		t.Errorf("close: %v, want ErrUnknown", err)
+	}
+	if err := <-told; !errors.Is(err, queue.ErrUnknown) || !errors.Is(err, errDisk) || len(told) != 0 {
+		t.Errorf("told: %v, and %d more", err, len(told))
+	}
+	if n := strings.Count(log.String(), "the queue has failed"); n != 1 {
+		t.Errorf("the log tells it %d times:\n%s", n, log.String())
+	}
+}

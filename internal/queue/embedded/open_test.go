@@ -1,0 +1,362 @@
+package embedded_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+)
+
+func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// tamper changes the database of a closed store.
+func tamper(t *testing.T, files vfs.FS, change func(db *pebble.DB)) {
+	t.Helper()
+	db, err := pebble.Open("queue/db", &pebble.Options{FS: files, FormatMajorVersion: pebble.FormatValueSeparation, Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(db)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)           {}
+func (quiet) Errorf(string, ...any)          {}
+func (quiet) Fatalf(format string, _ ...any) { panic(format) }
+
+// keys lists all keys of a closed store, its version left out.
+func keys(t *testing.T, files vfs.FS) []string {
+	t.Helper()
+	var all []string
+	tamper(t, files, func(db *pebble.DB) {
+		it, err := db.NewIter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for it.First(); it.Valid(); it.Next() {
+			if k := string(it.Key()); k != "v" {
+				all = append(all, k)
+			}
+		}
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return all
+}
+
+func closeStore(t *testing.T, s *embedded.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDirectoryInUse(t *testing.T) {
+	for name, files := range map[string]vfs.FS{"memory": newDisk(), "disk": nil} {
+		dir := t.TempDir() + "/queue"
+		s := open(t, dir, embedded.Options{FS: files})
+		_, err := embedded.Open(dir, embedded.Options{FS: files})
+		if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: second open: %v, want an error that says that %s is in use", name, err, dir)
+		}
+		closeStore(t, s)
+		open(t, dir, embedded.Options{FS: files})
+	}
+}
+
+func TestNewerFormat(t *testing.T) {
+	files := newDisk()
+	closeStore(t, open(t, "queue", embedded.Options{FS: files}))
+	tamper(t, files, func(db *pebble.DB) { must(t, db.Set([]byte("v"), []byte("2"), pebble.Sync)) })
+	_, err := embedded.Open("queue", embedded.Options{FS: files})
+	if err == nil || !strings.Contains(err.Error(), "format 2") || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("open: %v, want an error about format 2 and a newer version", err)
+	}
+}
+
+func TestNotAQueue(t *testing.T) {
+	files := newDisk()
+	closeStore(t, open(t, "queue", embedded.Options{FS: files}))
+	tamper(t, files, func(db *pebble.DB) {
+		must(t, db.Delete([]byte("v"), pebble.Sync))
+		must(t, db.Set([]byte("other"), []byte("x"), pebble.Sync))
+	})
+	if _, err := embedded.Open("queue", embedded.Options{FS: files}); !errors.Is(err, queue.ErrDamaged) {
+		t.Errorf("open: %v, want ErrDamaged", err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ids whose contentOf is small, and large.
+const (
+	smallID = mail.ID("0000000000000001")
+	otherID = mail.ID("0000000000000003")
+	largeID = mail.ID("0000000000000000")
+)
+
+func TestDamagedChunk(t *testing.T) {
+	files := newDisk()
+	s := open(t, "queue", embedded.Options{FS: files})
+	for _, id := range []mail.ID{smallID, otherID, largeID} {
+		must(t, submit(t.Context(), s, entryTo(id, "one.example")))
+	}
+	closeStore(t, s)
+	tamper(t, files, func(db *pebble.DB) {
+		flip(t, db, "c"+string(smallID)+"\x00\x00\x00\x00\x00")
+		flip(t, db, "c"+string(largeID)+"\x00\x00\x00\x00\x01")
+	})
+	s = open(t, "queue", embedded.Options{FS: files})
+	if _, err := s.Body(t.Context(), smallID); !errors.Is(err, queue.ErrDamaged) {
+		t.Errorf("body of one chunk: %v, want ErrDamaged", err)
+	}
+	if content, err := readBody(s, otherID); err != nil || !bytes.Equal(content, contentOf(otherID)) {
+		t.Errorf("the other body: %d octets, %v", len(content), err)
+	}
+	content, err := readBody(s, largeID)
+	if !errors.Is(err, queue.ErrDamaged) || !bytes.Equal(content, contentOf(largeID)[:256<<10]) {
+		t.Errorf("large body: %d octets, %v; want the first chunk and ErrDamaged", len(content), err)
+	}
+}
+
+// flip changes the last octet of a value.
+func flip(t *testing.T, db *pebble.DB, key string) {
+	t.Helper()
+	value, closer, err := db.Get([]byte(key))
+	must(t, err)
+	changed := bytes.Clone(value)
+	must(t, closer.Close())
+	changed[len(changed)-1] ^= 1
+	must(t, db.Set([]byte(key), changed, pebble.Sync))
+}
+
+// TestDamagedEntry: what cannot be read is set aside, once, with a fact; its
+// body stays, and all else goes on.
+func TestDamagedEntry(t *testing.T) {
+	files := newDisk()
+	clock := mail.NewManualClock(noon)
+	s := open(t, "queue", embedded.Options{FS: files, Clock: clock})
+	for _, id := range []mail.ID{smallID, otherID, largeID} {
+		must(t, submit(t.Context(), s, entryTo(id, "one.example")))
+	}
+	must(t, s.ForgetFacts(t.Context(), 3))
+	closeStore(t, s)
+	tamper(t, files, func(db *pebble.DB) {
+		must(t, db.Set([]byte("e"+string(smallID)), []byte(`{"id":`), pebble.Sync))
+		must(t, db.Delete([]byte("e"+string(largeID)), pebble.Sync))
+	})
+	for range 2 {
+		s = open(t, "queue", embedded.Options{FS: files, Clock: clock})
+		entries, err := s.List(t.Context(), queue.Filter{}, queue.Page{})
+		if err != nil || len(entries) != 1 || entries[0].ID != otherID {
+			t.Errorf("entries are %v, %v; want the one that is not damaged", entries, err)
+		}
+		facts, err := s.NextFacts(t.Context(), 0, 10)
+		must(t, err)
+		var about []mail.ID
+		for _, f := range facts {
+			if f.Reason == mail.ReasonDamaged && f.Text != "" {
+				about = append(about, f.Message)
+			}
+		}
+		slices.Sort(about)
+		if !slices.Equal(about, []mail.ID{largeID, smallID}) {
+			t.Errorf("facts of damage are about %v", about)
+		}
+		if content, err := readBody(s, smallID); err != nil || !bytes.Equal(content, contentOf(smallID)) {
+			t.Errorf("body of the damaged entry: %d octets, %v", len(content), err)
+		}
+		closeStore(t, s)
+	}
+	if all := strings.Join(keys(t, files), " "); !strings.Contains(all, "xe"+string(smallID)) || !strings.Contains(all, "xd"+string(largeID)) {
+		t.Errorf("what was set aside is not among the keys: %q", all)
+	}
+}
+
+// TestDamagedWhileOpen: an entry that turns out damaged when it is claimed,
+// or edited, does not stop the others.
+func TestDamagedWhileOpen(t *testing.T) {
+	for _, byEdit := range []bool{false, true} {
+		files := newDisk()
+		s := open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
+		must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+		must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
+		embedded.Overwrite(t, s, "d"+string(smallID)+"\x00one.example", "{}")
+		if byEdit {
+			f := queue.Filter{IDs: []mail.ID{smallID, otherID}}
+			done, err := s.Edit(t.Context(), f, queue.Change{Kind: queue.ChangeRetry}, "operator")
+			if err != nil || done.Changed != 1 {
+				t.Errorf("edit: %v, %v", done, err)
+			}
+		}
+		leases, err := s.Claim(t.Context(), "one.example", 10, noon, noon.Add(time.Hour))
+		if err != nil || len(leases) != 1 || leases[0].Entry.ID != otherID {
+			t.Errorf("claimed %v, %v; want the entry that is not damaged", leases, err)
+		}
+		_, err = s.Get(t.Context(), smallID)
+		if want := map[bool]error{false: queue.ErrNotFound, true: queue.ErrDamaged}[byEdit]; byEdit != errors.Is(err, queue.ErrDamaged) || !errors.Is(err, want) {
+			t.Errorf("get: %v, want %v", err, want)
+		}
+	}
+}
+
+// TestNothingIsLeft: when all mail has gone, so has all that was stored for it.
+func TestNothingIsLeft(t *testing.T) {
+	files := newDisk()
+	clock := mail.NewManualClock(noon)
+	s := open(t, "queue", embedded.Options{FS: files, Clock: clock})
+	ctx := t.Context()
+	for _, id := range []mail.ID{smallID, otherID, largeID} {
+		must(t, submit(ctx, s, entryTo(id, "one.example")))
+	}
+	for attempt := range 4 { // later attempts are registered, lost, released, deferred
+		leases, err := s.Claim(ctx, "one.example", 10, clock.Now(), clock.Now().Add(time.Minute))
+		must(t, err)
+		_, err = s.Edit(ctx, queue.Filter{}, queue.Change{Kind: queue.ChangeRetry}, "operator")
+		must(t, err)
+		switch attempt {
+		case 0, 1:
+			clock.Advance(time.Minute)
+		case 2:
+			must(t, s.Release(ctx, leases, clock.Now()))
+		case 3:
+			must(t, settleAs(ctx, s, leases[0], mail.Delivered))
+			must(t, settleAs(ctx, s, leases[1], mail.Deferred))
+			must(t, settleAs(ctx, s, leases[2], mail.Deferred))
+		}
+	}
+	_, err := s.Edit(ctx, queue.Filter{}, queue.Change{Kind: queue.ChangeReroute, Destination: "two.example"}, "operator")
+	must(t, err)
+	_, err = s.Edit(ctx, queue.Filter{}, queue.Change{Kind: queue.ChangeRemove}, "operator")
+	must(t, err)
+	must(t, s.ForgetFacts(ctx, 1000))
+	closeStore(t, s)
+	if all := keys(t, files); !slices.Equal(all, []string{"g"}) {
+		t.Errorf("keys left: %q, want none but the last forgotten fact", all)
+	}
+}
+
+// TestUnreferencedBody: a large body is written ahead of its commit. When
+// that never comes, it goes: at once when the caller lives, else at opening.
+func TestUnreferencedBody(t *testing.T) {
+	files := newDisk()
+	s := open(t, "queue", embedded.Options{FS: files})
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	d, err := s.Create(t.Context())
+	must(t, err)
+	_, err = d.Write(contentOf(largeID))
+	must(t, err)
+	refused := queue.Group{Submissions: []queue.Submission{{Entry: entryTo(largeID, "one.example"), Draft: d}, {Entry: entryTo(otherID, "one.example")}}}
+	refused.Submissions[1].Entry.Body = "0000000000000005" // is not there
+	if err := s.Accept(t.Context(), refused); !errors.Is(err, queue.ErrNotFound) {
+		t.Fatalf("accept: %v, want ErrNotFound", err)
+	}
+	closeStore(t, s)
+	if all := strings.Join(keys(t, files), " "); strings.Contains(all, string(largeID)) {
+		t.Errorf("keys of a body that was refused: %q", all)
+	}
+
+	s = open(t, "queue", embedded.Options{FS: files, Failed: func(error) {}})
+	files.failSync(1)
+	if err := submit(t.Context(), s, entryTo(largeID, "one.example")); !errors.Is(err, queue.ErrUnknown) {
+		t.Fatalf("accept: %v, want ErrUnknown", err)
+	}
+	after := diskOn(files.memory.CrashClone(vfs.CrashCloneCfg{}))
+	closeStore(t, open(t, "queue", embedded.Options{FS: after}))
+	for _, k := range keys(t, after) {
+		if strings.Contains(k, string(largeID)) {
+			t.Errorf("key of a body whose commit failed: %q", k)
+		}
+	}
+}
+
+func TestIncomingIsCleared(t *testing.T) {
+	files := newDisk()
+	s := open(t, "queue", embedded.Options{FS: files})
+	d, err := s.Create(t.Context())
+	must(t, err)
+	_, err = d.Write(contentOf(largeID))
+	must(t, err)
+	if names, _ := files.List("queue/incoming"); len(names) != 1 {
+		t.Fatalf("files of a large draft: %q", names)
+	}
+	closeStore(t, s) // with the draft left behind
+	s = open(t, "queue", embedded.Options{FS: files})
+	if names, _ := files.List("queue/incoming"); len(names) != 0 {
+		t.Errorf("files after opening: %q", names)
+	}
+	must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
+	if names, _ := files.List("queue/incoming"); len(names) != 0 {
+		t.Errorf("files after a draft was taken: %q", names)
+	}
+}
+
+// TestFullDisk: told before anything is stored, and nothing is lost by it.
+func TestFullDisk(t *testing.T) {
+	files := newDisk()
+	s := open(t, "queue", embedded.Options{FS: files, Reserve: 1000, Clock: mail.NewManualClock(noon)})
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 999, TotalBytes: 10000})
+	if err := submit(t.Context(), s, entryTo(otherID, "one.example")); !errors.Is(err, queue.ErrFull) {
+		t.Errorf("accept: %v, want ErrFull", err)
+	}
+	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Hour))
+	must(t, err)
+	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered)) // what makes room goes on
+	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1000, TotalBytes: 10000})
+	must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
+}
+
+func TestFullDiskForDraft(t *testing.T) {
+	full := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWrite && strings.Contains(op.Path, "incoming") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	s := open(t, "queue", embedded.Options{FS: errorfs.Wrap(vfs.NewMem(), full)})
+	d, err := s.Create(t.Context())
+	must(t, err)
+	if _, err := d.Write(contentOf(largeID)); !errors.Is(err, queue.ErrFull) {
+		t.Errorf("write: %v, want ErrFull", err)
+	}
+	d.Discard()
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+}
+
+// TestBodyOpenAtClose: reading goes on until the store is closed, not longer.
+func TestBodyOpenAtClose(t *testing.T) {
+	s := open(t, "queue", embedded.Options{FS: newDisk()})
+	must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
+	b, err := s.Body(context.Background(), largeID)
+	must(t, err)
+	closeStore(t, s)
+	if _, err := b.ReadAt(make([]byte, 10), 300_000); !errors.Is(err, queue.ErrClosed) {
+		t.Errorf("read: %v, want ErrClosed", err)
+	}
+	must(t, b.Close())
+}
