@@ -19,7 +19,9 @@ const MaxCommandLine = 2048
 type Command struct {
 	// Verb is the first word in upper case; "" when the line is no command.
 	Verb string
-	// Args is the text after the verb and one space, otherwise as given.
+	// Args is the text after the verb and one space, otherwise as given:
+	// UTF-8 without control characters, but for EHLO and HELO, whose name may
+	// be any octets until ParseHello has read it.
 	Args string
 }
 
@@ -27,7 +29,8 @@ type Command struct {
 //
 // It fails with a *mail.Error of code 500: when the line does not begin with
 // a word of letters, or holds a control character or octets that are no
-// UTF-8. The verb is returned with the error where there is one.
+// UTF-8 elsewhere than in the name of EHLO and HELO. The verb is returned with
+// the error where there is one.
 func ParseCommand(line []byte) (Command, error) {
 	var c Command
 	n := 0
@@ -36,6 +39,10 @@ func ParseCommand(line []byte) (Command, error) {
 	}
 	if n > 0 && (n == len(line) || line[n] == ' ' || line[n] == '\t') {
 		c.Verb = upper(line[:n])
+	}
+	if c.Verb == "EHLO" || c.Verb == "HELO" {
+		c.Args = string(line[min(n+1, len(line)):])
+		return c, nil
 	}
 	// QUIRK: tabs and spaces at the end are harmless and common.
 	if slices.ContainsFunc(bytes.TrimRight(line, " \t"), isControl) {
@@ -65,36 +72,52 @@ func upper(word []byte) string {
 	return strings.ToUpper(string(word))
 }
 
-// maxHello is the length of the longest name in EHLO and HELO, in octets:
-// that of a domain.
+// maxHello is how much of the name in EHLO and HELO is kept, in octets: the
+// length of the longest domain.
 const maxHello = mail.MaxDomain
 
 // Hello is an EHLO or HELO command.
 type Hello struct {
-	Verb   string // "EHLO" or "HELO"
-	Domain string // the client's name for itself, unverified
+	Verb string // "EHLO" or "HELO"
+	// Domain is the client's name for itself, unverified, and no domain in
+	// every case: 1 to 255 octets of visible ASCII without parentheses,
+	// quotes, angle brackets, backslash and semicolon.
+	Domain string
 }
 
-// ParseHello reads an EHLO or HELO command. A name that is no domain is
-// accepted (RFC 5321 4.1.4 forbids to refuse mail for what a client calls
-// itself), as long as it can stand in a Received field: one word of visible
-// ASCII without parentheses, quotes, angle brackets, backslash or semicolon.
+// ParseHello reads an EHLO or HELO command. All that stands behind the verb is
+// the name. Where it holds what cannot stand in a Received field or a log, "?"
+// stands instead; it is cut where it is too long.
 //
-// It fails with 501 5.5.4.
+// QUIRK: a name that is no domain is taken. Devices and desktops send their
+// display names, and a name proves nothing, so that nothing is gained by
+// refusing their mail; RFC 5321 4.1.4 forbids that even for a wrong domain.
+//
+// It fails with 501 5.5.4 when there is no name.
 func ParseHello(c Command) (Hello, *mail.Error) {
-	domain := strings.Trim(c.Args, " \t")
-	switch {
-	case domain == "":
+	name := strings.Trim(c.Args, " \t")
+	if name == "" {
 		return Hello{}, mail.Refuse(501, "5.5.4", "Syntax: %s domain", c.Verb)
-	case len(domain) > maxHello:
-		return Hello{}, mail.Refuse(501, "5.5.4", "The domain is longer than %d octets", maxHello)
 	}
-	for i := range len(domain) {
-		if b := domain[i]; b <= ' ' || b > '~' || strings.IndexByte(`()<>"\;`, b) >= 0 {
-			return Hello{}, mail.Refuse(501, "5.5.4", "Not a domain or address literal")
+	return Hello{Verb: c.Verb, Domain: maskHello(name[:min(len(name), maxHello)])}, nil
+}
+
+// maskHello puts "?" for each octet that Hello does not allow in a name.
+func maskHello(name string) string {
+	var masked []byte
+	for i := range len(name) {
+		if b := name[i]; b > ' ' && b <= '~' && strings.IndexByte(`()<>"\;`, b) < 0 {
+			continue
 		}
+		if masked == nil {
+			masked = []byte(name)
+		}
+		masked[i] = '?'
 	}
-	return Hello{Verb: c.Verb, Domain: domain}, nil
+	if masked == nil {
+		return name
+	}
+	return string(masked)
 }
 
 func isLetter(b byte) bool { return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' }

@@ -20,6 +20,10 @@ func TestParseCommand(t *testing.T) {
 		{"xYzzy a  b ", Command{"XYZZY", "a  b "}, 0},
 		{"mail FROM:<joe@example.com>", Command{"MAIL", "FROM:<joe@example.com>"}, 0},
 		{"EHLO  two.spaces", Command{"EHLO", " two.spaces"}, 0},
+		{"ehlo", Command{"EHLO", ""}, 0},
+		{"ehlo\tJ\xf6rg\x00 ", Command{"EHLO", "J\xf6rg\x00 "}, 0},
+		{"helo \x7f", Command{"HELO", "\x7f"}, 0},
+		{"ehlo\x00a", Command{}, 500},
 		{"RSET \t ", Command{"RSET", "\t "}, 0},
 		{"RSET\t", Command{"RSET", ""}, 0},
 		{"NOOP\ta", Command{"NOOP", ""}, 500},
@@ -53,14 +57,15 @@ func TestParseHello(t *testing.T) {
 		{"[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"},
 		{"My_PC.", "My_PC."},
 		{strings.Repeat("a", 255), strings.Repeat("a", 255)},
-		{strings.Repeat("a", 256), ""},
+		{strings.Repeat("a", 256), strings.Repeat("a", 255)},
 		{"", ""},
-		{"  ", ""},
-		{"two words", ""},
-		{"a(comment)", ""},
-		{"a\\b", ""},
-		{"a;b", ""},
-		{"jöran.example", ""},
+		{" \t ", ""},
+		{"two words", "two?words"},
+		{"a(comment)", "a?comment?"},
+		{`<a\b;"c">`, "?a?b??c??"},
+		{"jöran.example", "j??ran.example"},
+		{"j\xf6ran\x00\x7f\r", "j?ran???"},
+		{"a\nb", "a?b"},
 	} {
 		for _, verb := range []string{"EHLO", "HELO"} {
 			got, err := ParseHello(Command{verb, c.args})
@@ -88,7 +93,7 @@ func TestUTF8Protocol(t *testing.T) {
 }
 
 func FuzzCommand(f *testing.F) {
-	for _, seed := range []string{"", "NOOP", "ehlo [192.0.2.1]", "MAIL FROM:<>", "X\x00", "HELO \t", "VRFY \xc3\xb6"} {
+	for _, seed := range []string{"", "NOOP", "ehlo [192.0.2.1]", "MAIL FROM:<>", "X\x00", "HELO \t", "HELO two\x00\xff words", "VRFY \xc3\xb6"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -99,18 +104,25 @@ func FuzzCommand(f *testing.F) {
 			}
 			return
 		}
-		if c.Verb == "" || c.Verb != strings.ToUpper(c.Verb) || !utf8.ValidString(c.Args) {
+		isHello := c.Verb == "EHLO" || c.Verb == "HELO"
+		if c.Verb == "" || c.Verb != strings.ToUpper(c.Verb) || !isHello && !utf8.ValidString(c.Args) {
 			t.Fatalf("%q: command %+v", line, c)
 		}
-		if strings.ContainsFunc(strings.TrimRight(c.Args, " \t"), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		if !isHello && strings.ContainsFunc(strings.TrimRight(c.Args, " \t"), func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			t.Fatalf("%q: control character in %q", line, c.Args)
 		}
 		again, err := ParseCommand([]byte(c.Verb + " " + c.Args))
 		if err != nil || again != c {
 			t.Fatalf("%q: %+v read again is %+v, %v", line, c, again, err)
 		}
-		if h, err := ParseHello(c); err == nil && strings.ContainsAny(h.Domain, " \t\r\n()<>\"\\;") {
+		h, refusal := ParseHello(c)
+		if isBlank := strings.Trim(c.Args, " \t") == ""; isBlank != (refusal != nil) {
+			t.Fatalf("%q: hello %+v, %v", line, h, refusal)
+		}
+		if len(h.Domain) > maxHello || strings.ContainsFunc(h.Domain, breaksReceived) {
 			t.Fatalf("%q: name %q would break a Received field", line, h.Domain)
 		}
 	})
 }
+
+func breaksReceived(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`()<>"\;`, r) }

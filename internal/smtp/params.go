@@ -77,7 +77,7 @@ func ParseRcpt(args string, ext Extensions) (Rcpt, *mail.Error) {
 }
 
 // cutPath splits "FROM:<path> params" and returns the path without its
-// brackets.
+// brackets, if it has any.
 func cutPath(args, keyword, syntax string) (path, params string, err *mail.Error) {
 	args = strings.Trim(args, " \t")
 	if len(args) < len(keyword) || !strings.EqualFold(args[:len(keyword)], keyword) {
@@ -86,7 +86,7 @@ func cutPath(args, keyword, syntax string) (path, params string, err *mail.Error
 	// QUIRK: RFC 5321 3.3 has no space after the colon, many clients do.
 	rest := strings.TrimLeft(args[len(keyword):], " ")
 	if !strings.HasPrefix(rest, "<") {
-		return "", "", mail.Refuse(501, "5.5.4", "Syntax: %s", syntax)
+		return cutBarePath(rest, syntax)
 	}
 	end := closingBracket(rest)
 	if end < 0 {
@@ -95,6 +95,19 @@ func cutPath(args, keyword, syntax string) (path, params string, err *mail.Error
 	path, params = rest[1:end], rest[end+1:]
 	if params != "" && params[0] != ' ' {
 		return "", "", mail.Refuse(501, "5.5.4", "No space after the address")
+	}
+	return path, params, nil
+}
+
+// cutBarePath splits "path params" where the path has no brackets.
+//
+// QUIRK: RFC 5321 4.1.2 demands the brackets, but scripts and devices leave
+// them out, and servers have always understood them. A path that has no "@",
+// or that a space would cut in two, could be anything and is refused.
+func cutBarePath(s, syntax string) (path, params string, err *mail.Error) {
+	path, params, _ = strings.Cut(s, " ")
+	if !strings.Contains(path, "@") {
+		return "", "", mail.Refuse(501, "5.5.4", "Syntax: %s", syntax)
 	}
 	return path, params, nil
 }

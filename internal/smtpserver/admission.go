@@ -26,18 +26,32 @@ func (s *Server) enter(c *conn, client netip.Addr) mail.Reply {
 	return mail.Reply{}
 }
 
-func (s *Server) leave(c *conn, client netip.Addr, admitted bool) {
+// release gives the place of an admitted client to others. It comes before
+// the end of the connection does, so that a client that has seen the one is
+// not refused for it.
+func (s *Server) release(client netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if !admitted {
-		return
-	}
 	s.admitted--
 	key := clientKey(client)
 	if s.perClient[key]--; s.perClient[key] == 0 {
 		delete(s.perClient, key)
 	}
+}
+
+// mayLinger reports whether a connection that is over may wait for its client
+// to close it. Such connections hold no place, so a flood of clients must not
+// heap them up.
+func (s *Server) mayLinger() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns) <= 2*s.options.MaxConnections
+}
+
+func (s *Server) leave(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 }
 
 // clientKey is what connections are counted by: an IPv4 address or an IPv6

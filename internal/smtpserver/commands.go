@@ -106,8 +106,11 @@ func (s *session) vrfy(ctx context.Context, c smtp.Command) mail.Reply {
 }
 
 func (s *session) help(ctx context.Context, c smtp.Command) mail.Reply {
-	return or(s.handler.Command(ctx, c), 214, "2.0.0",
-		"Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS\nSee RFC 5321")
+	commands := "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"
+	if s.offer().StartTLS {
+		commands += " STARTTLS"
+	}
+	return or(s.handler.Command(ctx, c), 214, "2.0.0", "Commands: "+commands+"\nSee RFC 5321")
 }
 
 // bdat refuses BDAT, which is not offered. A client that sends it all the

@@ -45,9 +45,10 @@ type conn struct {
 	deadline time.Time
 	pace     *pace // set while content is read
 
-	mu       sync.Mutex
-	idle     bool // waits for a command outside a transaction
-	stopping bool
+	mu        sync.Mutex
+	idle      bool // waits for a command outside a transaction
+	lingering bool // is over, and waits for the client to close
+	stopping  bool
 }
 
 func newConn(nc net.Conn, br *bufio.Reader, timeout time.Duration, cancel context.CancelFunc) *conn {
@@ -79,13 +80,8 @@ func (c *conn) flush() error {
 	return c.broken
 }
 
-// close writes what is queued and closes the connection, under TLS with the
-// alert that says so. It returns what failed in writing to the client.
-func (c *conn) close() error {
-	err := c.flush()
-	c.rw.Close()
-	return err
-}
+// close closes the connection, under TLS with the alert that says so.
+func (c *conn) close() { c.rw.Close() }
 
 // Read implements io.Reader for br.
 func (c *conn) Read(p []byte) (int, error) {
@@ -126,13 +122,17 @@ func (c *conn) arm(deadline time.Time) bool {
 }
 
 // stop ends the wait for a command when the connection is idle, and every
-// one that begins later. It is called by the server's stopping goroutine.
+// one that begins later; it shortens the wait for a client to close. It is
+// called by the server's stopping goroutine.
 func (c *conn) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopping = true
-	if c.idle {
+	switch {
+	case c.idle:
 		c.nc.SetReadDeadline(time.Unix(1, 0))
+	case c.lingering:
+		c.nc.SetReadDeadline(time.Now().Add(lingerStopping))
 	}
 }
 

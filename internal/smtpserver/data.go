@@ -55,6 +55,7 @@ func (s *session) takeContent(ctx context.Context) {
 	}
 	s.conn.pace = nil
 	s.logBroken(data)
+	s.closing = s.closing || !data.Ended() // what follows is content still
 	s.answer("end of data", r)
 	s.tx = nil
 	if r.Success() {
@@ -65,12 +66,14 @@ func (s *session) takeContent(ctx context.Context) {
 
 // verdict returns the reply to the end of data: the handler's, unless the
 // content is not what the handler took it for, or its end was never reached.
+// Content without end in sight is too large for good: after a temporary reply
+// the client would send it all again, for days.
 func verdict(data *smtp.DataReader, r mail.Reply) mail.Reply {
 	switch {
 	case data.Broken() != nil:
 		return mail.ReplyOf(data.Broken())
 	case !data.Ended():
-		return mail.NewReply(421, "4.7.0", "Far more content than allowed, closing connection")
+		return mail.NewReply(552, "5.3.4", "The message is far larger than allowed, closing connection")
 	case r.Success() && data.Err() != nil:
 		return mail.ReplyOf(data.Err())
 	case !r.Success() && !r.Temporary() && !r.Permanent():

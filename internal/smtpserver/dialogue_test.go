@@ -122,14 +122,37 @@ var dialogues = []struct {
 	S: 503 5.5.1 Send MAIL first
 	C: MAIL FROM:<joe@example.com>
 	S: 250 2.1.0 Ok
-	C: EHLO (bad)
-	S: 501 5.5.4 Not a domain or address literal
+	C= "EHLO \t\r\n"
+	S: 501 5.5.4 Syntax: EHLO domain
 	C: RCPT TO:<joe@example.com>
 	S: 250 2.1.5 Ok
 	C: DATA now
 	S: 501 5.5.4 DATA has no arguments
 	C= "DATA \t\r\n"
 	S: 354 End data with <CR><LF>.<CR><LF>
+	`},
+	{name: "a name that is no domain", dialogue: `
+	S: 220 mx.test ESMTP Postern
+	C= "HELO J\xf6rg's <PC>\x00\r\n"
+	S: 250 mx.test
+	C= "EHLO (a)\tb\r\n"
+	S: 250-mx.test greets ?a??b
+	S: 250-PIPELINING
+	S: 250-SIZE 1000
+	S: 250-8BITMIME
+	S: 250-SMTPUTF8
+	S: 250-DSN
+	S: 250-ENHANCEDSTATUSCODES
+	S: 250-LIMITS RCPTMAX=2 MAILMAX=3
+	S: 250 HELP
+	`},
+	{name: "addresses without brackets", dialogue: ehlo + `
+	C: MAIL FROM: joe@example.com SIZE=10
+	S: 250 2.1.0 Ok
+	C: RCPT TO:ann@example.net NOTIFY=NEVER
+	S: 250 2.1.5 Ok
+	C: RCPT TO:ann
+	S: 501 5.5.4 Syntax: RCPT TO:<address> [parameters]
 	`},
 	{name: "content behind BDAT", dialogue: ehlo + `
 	C: MAIL FROM:<joe@example.com>
@@ -144,7 +167,7 @@ var dialogues = []struct {
 	C: NOOP anything
 	S: 250 2.0.0 Ok
 	C: HELP
-	S: 214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS
+	S: 214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT
 	S: 214 2.0.0 See RFC 5321
 	C: VRFY
 	S: 501 5.5.4 Syntax: VRFY address

@@ -3,12 +3,10 @@ package smtpserver
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -236,11 +234,12 @@ func (c *client) expect(want ...string) {
 	}
 }
 
-// expectEnd expects that the server closes the connection.
+// expectEnd expects that the server closes the connection, in good order: a
+// reset is an error.
 func (c *client) expectEnd() {
 	c.t.Helper()
 	rest, err := io.ReadAll(c.br)
-	if len(rest) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+	if len(rest) > 0 || err != nil {
 		c.t.Fatalf("server says %q, %v; want the end", rest, err)
 	}
 }

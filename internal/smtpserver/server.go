@@ -192,8 +192,15 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		Protocol: smtp.ProtocolSMTP,
 	}
 	refusal := s.enter(c, origin.Client.Addr())
-	defer s.leave(c, origin.Client.Addr(), refusal.IsZero())
+	defer s.leave(c)
 	newSession(s, c, origin).run(ctx, refusal)
+	if refusal.IsZero() {
+		s.release(origin.Client.Addr())
+	}
+	if s.mayLinger() {
+		c.linger()
+	}
+	c.close()
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

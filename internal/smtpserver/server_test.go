@@ -141,7 +141,7 @@ func TestEnterWhileStopping(t *testing.T) {
 	if r := s.enter(c, loopback); r.String() != stopping {
 		t.Errorf("enter: %v", r)
 	}
-	s.leave(c, loopback, false)
+	s.leave(c)
 	if len(s.conns) != 0 || s.admitted != 0 || len(s.perClient) != 0 {
 		t.Errorf("left behind: %d conns, %d admitted, %v", len(s.conns), s.admitted, s.perClient)
 	}

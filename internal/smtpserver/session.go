@@ -44,12 +44,12 @@ func newSession(s *Server, c *conn, o mail.Origin) *session {
 	}
 }
 
-// run leads the session from greeting to end. refusal, if not zero, is what
-// the client gets instead of one.
+// run leads the session from greeting to end, which is when the last reply was
+// written. refusal, if not zero, is what the client gets instead of a greeting.
 func (s *session) run(ctx context.Context, refusal mail.Reply) {
 	s.log.Debug("session begins", "listener", s.origin.Listener, "client", s.origin.Client)
 	defer func() {
-		err := s.conn.close()
+		err := s.conn.flush()
 		s.log.Debug("session ended", "messages", s.accepted, "mails", s.mails, "error", err)
 	}()
 	defer s.survive()
@@ -137,7 +137,7 @@ func (s *session) execute(ctx context.Context, line []byte) {
 
 // answer queues the reply to a command; the zero reply stands for one that
 // was answered already. A refusal is counted and recorded here, and here
-// only; the one too many becomes a 421.
+// only; the one too many becomes a 421, unless it ends the session anyway.
 func (s *session) answer(command string, r mail.Reply) {
 	switch {
 	case r.IsZero():
@@ -150,7 +150,7 @@ func (s *session) answer(command string, r mail.Reply) {
 	}
 	if r.Code >= 400 {
 		cause := ""
-		if s.errors++; s.errors >= s.options.MaxErrors && r.Code != 421 {
+		if s.errors++; s.errors >= s.options.MaxErrors && r.Code != 421 && !s.closing {
 			cause = r.String()
 			r = s.tooManyErrors()
 		}

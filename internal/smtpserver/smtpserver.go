@@ -12,8 +12,9 @@
 // gives its own. The package knows no queue, no policy and no route.
 //
 // How it fails: a client that breaks a rule gets the reply for it, and after
-// too many of those, or when it cannot be kept in step, 421 and the end of
-// the connection. A panic in a handler ends its session alone.
+// too many of those 421 and the end of the connection; one that cannot be kept
+// in step is hung up on after its reply. The connection is closed so that the
+// last reply arrives. A panic in a handler ends its session alone.
 //
 // Deliberate choices: commands that end with a bare LF are refused; a client
 // that speaks before the greeting is served (its commands are pipelined, no

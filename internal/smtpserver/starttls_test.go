@@ -63,6 +63,18 @@ func (c *client) handshake(config *tls.Config) *client {
 	return newClient(c.t, tc)
 }
 
+// TestHelpNamesStartTLS where it is on offer, and only there.
+func TestHelpNamesStartTLS(t *testing.T) {
+	const commands = "214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"
+	const rest = "214 2.0.0 See RFC 5321"
+	c := start(t, Options{TLS: testTLS(t)}, &scripted{}).dial().open()
+	c.send("HELP\r\n")
+	c.expect(commands+" STARTTLS", rest)
+	c = c.startTLS()
+	c.send("HELP\r\n")
+	c.expect(commands, rest)
+}
+
 func TestStartTLS(t *testing.T) {
 	h := &scripted{}
 	s := start(t, Options{TLS: testTLS(t)}, h)
