@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -146,16 +145,6 @@ func (m *Memory) commit(facts ...mail.Fact) error {
 	return nil
 }
 
-// Create opens a draft.
-func (m *Memory) Create(ctx context.Context) (Draft, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.usable(ctx); err != nil {
-		return nil, err
-	}
-	return &memoryDraft{store: m}, nil
-}
-
 // Accept stores a group.
 func (m *Memory) Accept(ctx context.Context, g Group) error {
 	m.mu.Lock()
@@ -292,11 +281,13 @@ func (m *Memory) Release(ctx context.Context, leases []Lease, next time.Time) er
 			continue
 		}
 		revision := m.revise(c.ID, now)
-		if err := errors.Join(revision.Release(c, next), m.pendingOf(revision, c)); err != nil {
-			return err
-		}
+		err := errors.Join(revision.Release(c, next), m.pendingOf(revision, c))
 		result := revision.Result()
-		if err := m.commit(result.Facts...); err != nil {
+		if err == nil {
+			err = m.commit(result.Facts...)
+		}
+		if err != nil {
+			m.index.Abort([]Claimed{c})
 			return err
 		}
 		m.apply(result, []Claimed{c}, false)
@@ -405,161 +396,9 @@ func (m *Memory) Wake() <-chan struct{} { return m.index.Wake() }
 // Leased returns the number of leases held now.
 func (m *Memory) Leased() int { return m.index.Leased(m.options.Clock.Now()) }
 
-// NextFacts returns facts behind a number.
-func (m *Memory) NextFacts(ctx context.Context, after uint64, limit int) ([]mail.Fact, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.usable(ctx); err != nil {
-		return nil, err
-	}
-	i, _ := slices.BinarySearchFunc(m.state.facts, after, func(f mail.Fact, after uint64) int {
-		if f.N <= after {
-			return -1
-		}
-		return 1
-	})
-	facts := m.state.facts[i:]
-	return slices.Clone(facts[:min(len(facts), max(limit, 0))]), nil
-}
-
-// ForgetFacts drops facts up to a number.
-func (m *Memory) ForgetFacts(ctx context.Context, n uint64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.usable(ctx); err != nil {
-		return err
-	}
-	if err := m.commit(); err != nil {
-		return err
-	}
-	m.state.facts = slices.DeleteFunc(m.state.facts, func(f mail.Fact) bool { return f.N <= n })
-	m.state.lastFact = max(m.state.lastFact, n)
-	return nil
-}
-
-// FactsWake receives after facts became durable.
-func (m *Memory) FactsWake() <-chan struct{} { return m.factsWake }
-
-// PutMark sets or lifts a mark.
-func (m *Memory) PutMark(ctx context.Context, mark Mark, f mail.Fact) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.usable(ctx); err != nil {
-		return err
-	}
-	if err := errors.Join(mark.Check(), CheckFact(&f)); err != nil {
-		return err
-	}
-	if err := m.commit(f); err != nil {
-		return err
-	}
-	m.mark(mark)
-	return nil
-}
-
-func (m *Memory) mark(mark Mark) {
-	name := markName{mark.Kind, mark.Key}
-	if mark.Value == "" {
-		delete(m.state.marks, name)
-	} else {
-		m.state.marks[name] = mark
-	}
-	m.suspend(mark)
-}
-
-// suspend tells the index of a mark that suspends.
-func (m *Memory) suspend(mark Mark) {
-	if mark.Kind == MarkSuspend {
-		m.index.Suspend(mail.Destination(mark.Key), mark.Value != "")
-	}
-}
-
-// Mark returns one mark.
-func (m *Memory) Mark(ctx context.Context, kind MarkKind, key string) (Mark, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.usable(ctx); err != nil {
-		return Mark{}, err
-	}
-	mark, found := m.state.marks[markName{kind, key}]
-	if !found {
-		return Mark{}, fmt.Errorf("mark %q of kind %q: %w", key, kind, ErrNotFound)
-	}
-	return mark, nil
-}
-
-// ListMarks returns the marks of a kind.
-func (m *Memory) ListMarks(ctx context.Context, kind MarkKind) ([]Mark, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.usable(ctx); err != nil {
-		return nil, err
-	}
-	var marks []Mark
-	for name, mark := range m.state.marks {
-		if name.kind == kind {
-			marks = append(marks, mark)
-		}
-	}
-	slices.SortFunc(marks, func(a, b Mark) int { return strings.Compare(a.Key, b.Key) })
-	return marks, nil
-}
-
 func byDestination(a, b Delivery) int {
 	return strings.Compare(string(a.Destination), string(b.Destination))
 }
 
 // sortedIDs returns the ids of all entries, in order.
 func (m *Memory) sortedIDs() []mail.ID { return slices.Sorted(maps.Keys(m.state.entries)) }
-
-// memoryDraft is content on its way into a Memory.
-type memoryDraft struct {
-	store   *Memory
-	content []byte
-	over    bool
-}
-
-// errDraftOver is what a draft says after it was taken or discarded.
-var errDraftOver = fmt.Errorf("%w: the draft was taken or discarded", ErrInvalid)
-
-func (d *memoryDraft) Write(p []byte) (int, error) {
-	if d.over {
-		return 0, errDraftOver
-	}
-	d.content = append(d.content, p...)
-	return len(p), nil
-}
-
-func (d *memoryDraft) ReadAt(p []byte, off int64) (int, error) {
-	if d.over {
-		return 0, errDraftOver
-	}
-	return readAt(d.content, p, off)
-}
-
-func (d *memoryDraft) Size() int64 { return int64(len(d.content)) }
-
-func (d *memoryDraft) Discard() { d.over = true }
-
-// memoryBody is content open for reading. Its bytes never change.
-type memoryBody []byte
-
-func (b memoryBody) ReadAt(p []byte, off int64) (int, error) { return readAt(b, p, off) }
-
-func (b memoryBody) Size() int64 { return int64(len(b)) }
-
-func (b memoryBody) Close() error { return nil }
-
-func readAt(content, p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("%w: offset %d", ErrInvalid, off)
-	}
-	if off >= int64(len(content)) {
-		return 0, io.EOF
-	}
-	n := copy(p, content[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}

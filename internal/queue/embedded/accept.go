@@ -169,22 +169,15 @@ func (st *staging) stream(ctx context.Context, body mail.ID, d *draft, p place) 
 	note := key(streamPrefix, body)
 	st.streams = append(st.streams, body)
 	for number := range p.chunks() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		b := st.store.db.NewBatch()
+		c := st.store.newChange()
+		c.lazy = true
 		if number == 0 {
-			if err := b.Set(note, nil, nil); err != nil {
-				return err
-			}
+			c.setBytes(note, nil)
 		}
-		if err := putChunk(b, body, number, d, p); err != nil {
+		if err := putChunk(c.batch, body, number, d, p); err != nil {
 			return err
 		}
-		if err := st.store.write(b, pebble.NoSync); err != nil {
-			return err
-		}
-		if err := b.Close(); err != nil {
+		if err := st.store.commit(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -200,10 +193,11 @@ func (st *staging) undo() {
 	if len(st.streams) == 0 || st.store.failure.get() != nil {
 		return
 	}
-	b := st.store.db.NewBatch()
-	err := removeStreams(b, st.streams)
+	c := st.store.newChange()
+	c.lazy = true
+	err := removeStreams(c.batch, st.streams)
 	if err == nil {
-		err = st.store.write(b, pebble.NoSync)
+		err = st.store.commit(context.Background(), c)
 	}
 	if err != nil { // they go when the store opens again
 		st.store.options.Logger.Warn("queue: cannot remove a body that was not accepted", "error", err)

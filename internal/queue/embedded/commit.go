@@ -112,18 +112,27 @@ func (s *Store) commit(ctx context.Context, c *change) error {
 	return c.batch.Close()
 }
 
+// submit hands a change to the committer and waits for what comes of it.
 func (s *Store) submit(ctx context.Context, c *change) error {
-	select {
-	case s.changes <- c:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.failure.done:
-		return s.failure.get()
+	if err := s.enqueue(ctx, c); err != nil {
+		return err
 	}
 	select {
 	case err := <-c.result:
 		return err
 	case <-s.failure.done: // the committer may hang in Pebble
+		return s.failure.get()
+	}
+}
+
+// enqueue hands a change to the committer.
+func (s *Store) enqueue(ctx context.Context, c *change) error {
+	select {
+	case s.changes <- c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.failure.done:
 		return s.failure.get()
 	}
 }
@@ -201,7 +210,7 @@ func (j *joining) add(c *change) {
 		_ = j.store.failure.happen(err)
 	}
 	j.changes = append(j.changes, c)
-	j.sync = j.sync || !c.lazy
+	j.sync = j.sync || !c.lazy || len(c.facts) > 0 // facts are shown, and must not come undone
 }
 
 // admit checks a change against what is committed before it.
@@ -278,7 +287,9 @@ func (j *joining) write() error {
 	return j.batch.Close()
 }
 
-// write applies a batch. It fails only with ErrUnknown, and then for good.
+// write applies a batch. It fails only with ErrUnknown, and then for good; or
+// it does not return (see guard), which is why only the committer calls it
+// once the store is open.
 func (s *Store) write(b *pebble.Batch, options *pebble.WriteOptions) error {
 	if err := s.failure.get(); err != nil {
 		return err

@@ -8,10 +8,14 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -144,7 +148,11 @@ func (a *acknowledged) accept(ctx context.Context, t *testing.T, s queue.Store, 
 		id := a.ids.New(time.Now())
 		switch err := submit(ctx, s, entryTo(id, domain)); {
 		case err == nil:
-			a.acknowledge(ctx, acks, func() { a.stored[id] = true })
+			a.acknowledge(ctx, acks, func() {
+				if _, touched := a.stored[id]; !touched && !a.settled[id] {
+					a.stored[id] = true
+				}
+			})
 		case !errors.Is(err, context.Canceled):
 			t.Errorf("accept: %v", err)
 			return
@@ -166,7 +174,7 @@ func (a *acknowledged) deliver(ctx context.Context, t *testing.T, s queue.Store,
 			}
 			id := l.Entry.ID
 			a.mu.Lock()
-			if state.Final() && a.stored[id] {
+			if state.Final() {
 				a.stored[id] = false
 			}
 			a.mu.Unlock()
@@ -235,6 +243,47 @@ func (a *acknowledged) facts(t *testing.T, s *embedded.Store) map[mail.ID]bool {
 	return accepted
 }
 
+// TestShownFactsStay: the facts of an edit that a release applied are
+// durable before they are shown, though the release itself needs no sync.
+func TestShownFactsStay(t *testing.T) {
+	disk := newDisk()
+	s := open(t, "queue", embedded.Options{FS: disk, Clock: mail.NewManualClock(noon)})
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Hour))
+	must(t, err)
+	_, err = s.Edit(t.Context(), queue.Filter{}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}, "operator")
+	must(t, err)
+	must(t, s.Release(t.Context(), leases, noon))
+	shown, err := s.NextFacts(t.Context(), 0, 10)
+	must(t, err)
+	after := open(t, "queue", embedded.Options{FS: disk.cut(nil, 0), Clock: mail.NewManualClock(noon.Add(time.Hour))})
+	kept, err := after.NextFacts(t.Context(), 0, 10)
+	must(t, err)
+	if diff := cmp.Diff(shown, kept, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" || len(shown) != 2 {
+		t.Errorf("%d facts were shown; after a power cut they differ (-shown +kept):\n%s", len(shown), diff)
+	}
+}
+
+// TestLaterAttemptsAreRegistered: whoever comes after this process knows how
+// often mail was attempted, also when no attempt was settled.
+func TestLaterAttemptsAreRegistered(t *testing.T) {
+	disk := newDisk()
+	clock := mail.NewManualClock(noon)
+	s := open(t, "queue", embedded.Options{FS: disk, Clock: clock})
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	for range 3 {
+		_, err := s.Claim(t.Context(), "one.example", 1, clock.Now(), clock.Now().Add(time.Minute))
+		must(t, err)
+		clock.Advance(time.Minute)
+	}
+	must(t, s.Close())
+	s = open(t, "queue", embedded.Options{FS: disk, Clock: clock})
+	leases, err := s.Claim(t.Context(), "one.example", 1, clock.Now(), clock.Now().Add(time.Minute))
+	if err != nil || len(leases) != 1 || leases[0].Attempt() != 4 {
+		t.Errorf("claimed %+v, %v; want attempt 4", leases, err)
+	}
+}
+
 // TestFailureIsTold: a failed commit is told once, in the log and to whoever
 // can end the process, and Close does not hang.
 func TestFailureIsTold(t *testing.T) {
@@ -257,5 +306,16 @@ func TestFailureIsTold(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "the queue has failed"); n != 1 {
 		t.Errorf("the log tells it %d times:\n%s", n, log.String())
+	}
+}
+
+// TestCloseFails: an error of the last sync is returned; nothing hangs.
+func TestCloseFails(t *testing.T) {
+	disk := newDisk()
+	s := open(t, "queue", embedded.Options{FS: disk})
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	disk.failSync(1)
+	if err := s.Close(); !errors.Is(err, errDisk) {
+		t.Errorf("close: %v, want the error of the disk", err)
 	}
 }

@@ -70,6 +70,7 @@ type Store struct {
 	dir     string
 	lock    io.Closer
 	db      *pebble.DB
+	guard   *guard
 	failure *failure
 	gate    *gate
 	index   *queue.Index
@@ -134,14 +135,14 @@ func (s *Store) open() (err error) {
 	if s.lock, err = lockDirectory(s.options.FS, s.path(lockName)); err != nil {
 		return err
 	}
-	g := &guard{FS: s.options.FS, failure: s.failure}
-	if s.db, err = openPebble(s.path(databaseName), g, s.options.Logger); err != nil {
+	s.guard = &guard{FS: s.options.FS, failure: s.failure}
+	if s.db, err = openPebble(s.path(databaseName), s.guard, s.options.Logger); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
 	if err := s.prepare(); err != nil {
 		return errors.Join(err, s.db.Close(), s.lock.Close())
 	}
-	g.armed.Store(true)
+	s.guard.armed.Store(true)
 	s.committer.Go(s.commitAll)
 	if err := s.finish(); err != nil {
 		return errors.Join(err, s.Close())
@@ -209,6 +210,7 @@ func (s *Store) Close() error {
 	close(s.changes)
 	s.committer.Wait()
 	s.closeBodies()
+	s.guard.armed.Store(false)
 	return errors.Join(s.db.Close(), s.lock.Close())
 }
 
@@ -263,8 +265,10 @@ func openPebble(path string, g *guard, logger *slog.Logger) (*pebble.DB, error) 
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		CacheSize:          64 << 20,
 		MemTableSize:       32 << 20,
-		Logger:             pebbleLogger{logger, g.failure},
-		EventListener:      listener(logger),
+		// Room for a burst while one is being flushed, before writes must wait.
+		MemTableStopWritesThreshold: 4,
+		Logger:                      pebbleLogger{logger, g.failure},
+		EventListener:               listener(logger),
 	}
 	options.WithFSDefaults()
 	db, err := pebble.Open(path, options)

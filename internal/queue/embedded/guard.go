@@ -17,7 +17,7 @@ import (
 type guard struct {
 	vfs.FS
 	failure *failure
-	armed   atomic.Bool // not while the store opens: then errors are returned
+	armed   atomic.Bool // not while the store opens or closes: then errors are returned
 }
 
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -33,16 +33,22 @@ func (g *guard) ReuseForWrite(oldName, newName string, c vfs.DiskWriteCategory) 
 // OpenDir is guarded too: the name of a new log must be durable.
 func (g *guard) OpenDir(name string) (vfs.File, error) {
 	f, err := g.FS.OpenDir(name)
-	g.check(err)
-	return &guarded{f, g}, err
+	return g.guarded(f, err)
 }
 
 func (g *guard) file(name string, f vfs.File, err error) (vfs.File, error) {
 	if !strings.HasSuffix(name, ".log") {
 		return f, err
 	}
-	g.check(err)
-	return &guarded{f, g}, err
+	return g.guarded(f, err)
+}
+
+func (g *guard) guarded(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		g.check(err)
+		return nil, err
+	}
+	return &guarded{f, g}, nil
 }
 
 // check does not return when there is an error.

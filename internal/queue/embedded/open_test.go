@@ -217,10 +217,33 @@ func TestDamagedWhileOpen(t *testing.T) {
 		if err != nil || len(leases) != 1 || leases[0].Entry.ID != otherID {
 			t.Errorf("claimed %v, %v; want the entry that is not damaged", leases, err)
 		}
-		_, err = s.Get(t.Context(), smallID)
-		if want := map[bool]error{false: queue.ErrNotFound, true: queue.ErrDamaged}[byEdit]; byEdit != errors.Is(err, queue.ErrDamaged) || !errors.Is(err, want) {
-			t.Errorf("get: %v, want %v", err, want)
+		if _, err = s.Get(t.Context(), smallID); !errors.Is(err, queue.ErrNotFound) {
+			t.Errorf("get: %v, want ErrNotFound: it is set aside", err)
 		}
+	}
+}
+
+// TestDamagedPendingEdit: it is found when the lease ends, and keeps the
+// delivery from being taken for settled.
+func TestDamagedPendingEdit(t *testing.T) {
+	clock := mail.NewManualClock(noon)
+	s := open(t, "queue", embedded.Options{FS: newDisk(), Clock: clock})
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	must(t, submit(t.Context(), s, entryTo(otherID, "two.example")))
+	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Minute))
+	must(t, err)
+	_, err = s.Edit(t.Context(), queue.Filter{}, queue.Change{Kind: queue.ChangeRemove}, "operator")
+	must(t, err)
+	embedded.Overwrite(t, s, "q"+string(smallID)+"\x00one.example", "{")
+	if err := settleAs(t.Context(), s, leases[0], mail.Deferred); !errors.Is(err, queue.ErrDamaged) || s.Leased() != 1 {
+		t.Errorf("settle: %v, and %d leases; want ErrDamaged and nothing done", err, s.Leased())
+	}
+	clock.Advance(time.Minute)
+	if _, err := s.Due(t.Context(), clock.Now(), 1); err != nil {
+		t.Errorf("due: %v", err)
+	}
+	if _, err := s.Get(t.Context(), smallID); !errors.Is(err, queue.ErrNotFound) {
+		t.Errorf("get: %v, want ErrNotFound: it is set aside", err)
 	}
 }
 

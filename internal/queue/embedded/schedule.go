@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
@@ -36,7 +34,7 @@ func (s *Store) Claim(ctx context.Context, d mail.Destination, n int, now, until
 		return nil, err
 	}
 	claimed := s.index.Claim(d, n, now, until)
-	if err := s.register(claimed); err != nil {
+	if err := s.register(ctx, claimed); err != nil {
 		return nil, err
 	}
 	var leases []queue.Lease
@@ -60,22 +58,20 @@ func (s *Store) Claim(ctx context.Context, d mail.Destination, n int, now, until
 }
 
 // register writes down attempts after the first, for the time after a crash.
-// The first is registered by the entry itself: that it is there.
-func (s *Store) register(claimed []queue.Claimed) error {
-	b := s.db.NewBatch()
-	for _, c := range claimed {
-		if c.Attempt > 1 {
-			if err := b.Set(partKey(attemptsPrefix, c.ID, string(c.Destination)), encodeNumber(uint64(c.Attempt)), nil); err != nil {
-				return err
-			}
+// The first is registered by the entry itself: that it is there. Nobody waits
+// for it; a settlement stands behind it in the committer's line.
+func (s *Store) register(ctx context.Context, claimed []queue.Claimed) error {
+	c := s.newChange()
+	c.lazy = true
+	for _, l := range claimed {
+		if l.Attempt > 1 {
+			c.setBytes(partKey(attemptsPrefix, l.ID, string(l.Destination)), encodeNumber(uint64(l.Attempt)))
 		}
 	}
-	if !b.Empty() {
-		if err := s.write(b, pebble.NoSync); err != nil {
-			return err
-		}
+	if c.err != nil || c.empty() {
+		return c.err
 	}
-	return b.Close()
+	return s.enqueue(ctx, c)
 }
 
 // lease reads what a lease shows. header is the entry that was read last:

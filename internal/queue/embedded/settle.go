@@ -74,7 +74,6 @@ func (s *Store) end(c *change, e ending, apply func(*queue.Revision, queue.Endin
 		if !l.Claimed.Pending {
 			continue
 		}
-		c.lazy = false // edits are durable
 		if err := r.Pending(l.Claimed.Destination, pending[l.Claimed.Destination]); err != nil {
 			c.fail(err)
 			return

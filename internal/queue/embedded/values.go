@@ -27,7 +27,13 @@ const chunkSize = 256 << 10
 const maxChunkSize = 16 << 20
 
 // chunks is the number of chunks of the body.
-func (p place) chunks() int { return int((p.Size + p.Chunk - 1) / p.Chunk) }
+func (p place) chunks() int {
+	n := p.Size / p.Chunk
+	if p.Size%p.Chunk > 0 {
+		n++
+	}
+	return int(n)
+}
 
 // sizeOf is the size of one chunk.
 func (p place) sizeOf(number int) int64 { return min(p.Chunk, p.Size-int64(number)*p.Chunk) }
@@ -131,7 +137,7 @@ func sealChunk(value []byte, body mail.ID, number int) {
 
 // openChunk checks a chunk of size octets and returns its content.
 func openChunk(value []byte, body mail.ID, number int, size int64) ([]byte, error) {
-	if int64(len(value)) != checksumSize+size {
+	if len(value) < checksumSize || int64(len(value)) != checksumSize+size {
 		return nil, fmt.Errorf("%w: chunk %d of body %s has %d octets, want %d", queue.ErrDamaged, number, body, len(value), checksumSize+size)
 	}
 	content := value[checksumSize:]

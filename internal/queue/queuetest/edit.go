@@ -1,7 +1,6 @@
 package queuetest
 
 import (
-	"fmt"
 	"time"
 
 	"postern/internal/mail"
@@ -299,7 +298,7 @@ func editInvalid(w *world) {
 		w.fails(err, queue.ErrInvalid)
 	}
 	for i, f := range []queue.Filter{{Sender: "nobody"}, {Recipient: "a@"}, {States: []mail.State{"lost"}}} {
-		w.Log(fmt.Sprint("filter ", i))
+		w.Logf("filter %d", i)
 		_, err := w.Store.Edit(w.ctx, f, queue.Change{Kind: queue.ChangeRemove}, "operator")
 		w.fails(err, queue.ErrInvalid)
 	}

@@ -69,7 +69,7 @@ func listFilters(w *world) {
 		{queue.Filter{Before: w.now()}, []mail.ID{early.ID}, map[mail.State]int{mail.Deferred: 1, mail.Queued: 1}},
 		{queue.Filter{Recipient: "a@one.example", States: []mail.State{mail.Queued}}, nil, nil}, // both at one recipient
 	} {
-		w.Log(fmt.Sprintf("filter %d: %+v", i, c.filter))
+		w.Logf("filter %d: %+v", i, c.filter)
 		entries, err := w.Store.List(w.ctx, c.filter, queue.Page{})
 		w.ok(err)
 		w.same("entries", entryIDs(entries), c.want)
@@ -203,6 +203,7 @@ func factForget(w *world) {
 	w.record(1)
 	w.same("numbers", w.nextFacts(0, 10), []uint64{6})
 	w.ok(w.Store.ForgetFacts(w.ctx, 6))
+	w.ok(w.Store.ForgetFacts(w.ctx, 1))
 	w.reopen()
 	w.record(1)
 	w.same("numbers after reopening", w.nextFacts(0, 10), []uint64{7})

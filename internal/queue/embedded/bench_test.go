@@ -1,0 +1,117 @@
+package embedded_test
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+)
+
+// accepting accepts b.N messages of a size, from a number of goroutines, on
+// a real directory.
+func accepting(b *testing.B, size, writers int) {
+	s := open(b, filepath.Join(b.TempDir(), "queue"), embedded.Options{})
+	content := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
+	var ids mail.IDs
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	b.ResetTimer()
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			for i := w; i < b.N; i += writers {
+				if err := acceptOne(b, s, ids.New(noon), content); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+func acceptOne(b *testing.B, s *embedded.Store, id mail.ID, content []byte) error {
+	d, err := s.Create(b.Context())
+	if err != nil {
+		return err
+	}
+	if _, err := d.Write(content); err != nil {
+		return err
+	}
+	e := entryTo(id, "one.example")
+	return s.Accept(b.Context(), queue.Group{
+		Submissions: []queue.Submission{{Entry: e, Draft: d}},
+		Facts:       []mail.Fact{{Time: noon, Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}}},
+	})
+}
+
+func BenchmarkAccept(b *testing.B) {
+	for _, size := range []int{4 << 10, 64 << 10} {
+		for _, writers := range []int{1, 20} {
+			b.Run(fmt.Sprintf("%dKiB/writers=%d", size>>10, writers), func(b *testing.B) { accepting(b, size, writers) })
+		}
+	}
+}
+
+// BenchmarkDeliver claims and settles what is queued; copying the facts is
+// part of it, as it is in life.
+func BenchmarkDeliver(b *testing.B) {
+	for _, workers := range []int{1, 20} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			s := open(b, filepath.Join(b.TempDir(), "queue"), embedded.Options{})
+			var ids mail.IDs
+			var filling sync.WaitGroup
+			for w := range 20 {
+				filling.Go(func() {
+					for i := w; i < b.N; i += 20 {
+						if err := acceptOne(b, s, ids.New(noon), make([]byte, 4096)); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			filling.Wait()
+			b.ReportAllocs()
+			b.ResetTimer()
+			var group sync.WaitGroup
+			for range workers {
+				group.Go(func() { deliverAll(b, s) })
+			}
+			group.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+		})
+	}
+}
+
+func deliverAll(b *testing.B, s *embedded.Store) {
+	for {
+		now := time.Now()
+		leases, err := s.Claim(b.Context(), "one.example", 1, now, now.Add(time.Hour))
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		if len(leases) == 0 {
+			return
+		}
+		body, err := s.Body(b.Context(), leases[0].Entry.Body)
+		if err == nil {
+			err = body.Close()
+		}
+		if err == nil {
+			err = settleAs(b.Context(), s, leases[0], mail.Delivered)
+		}
+		if err != nil {
+			b.Error(err)
+			return
+		}
+	}
+}
