@@ -17,11 +17,11 @@ const maxFile = 1 << 20
 // It fails with *Errors when the file is wrong, and with an error of package
 // fs, wrapped, when it cannot be read.
 func Load(fsys fs.FS, name string) (*Config, error) {
-	data, err := readFile(fsys, name)
+	f, err := fsys.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return decode(source{file: name, data: data})
+	return read(f, source{file: name})
 }
 
 // LoadFile reads the configuration from a file of the machine. Relative paths
@@ -32,25 +32,23 @@ func LoadFile(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	data, err := readFile(os.DirFS(dir), filepath.Base(path))
-	if err != nil {
-		return nil, err
-	}
-	return decode(source{file: path, dir: dir, data: data})
-}
-
-func readFile(fsys fs.FS, name string) ([]byte, error) {
-	f, err := fsys.Open(name)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
+	return read(f, source{file: path, dir: dir})
+}
+
+// read reads and closes f, which is what from names.
+func read(f fs.File, from source) (*Config, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("configuration: %s is larger than %s", name, formatSize(maxFile))
+		return nil, fmt.Errorf("configuration: %s is larger than %s", from.file, formatSize(maxFile))
 	}
-	return data, nil
+	from.data = data
+	return decode(from)
 }

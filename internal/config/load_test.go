@@ -256,6 +256,10 @@ func TestLoadFile(t *testing.T) {
 	if _, err := LoadFile(file); err == nil || !strings.Contains(err.Error(), file+":1:11: version: is 2") {
 		t.Errorf("error %v, want a place in %s", err, file)
 	}
+	absent := filepath.Join(dir, "absent", "x.toml")
+	if _, err := LoadFile(absent); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), absent) {
+		t.Errorf("error %v, want one that names %s", err, absent)
+	}
 }
 
 func TestUnreadable(t *testing.T) {

@@ -69,13 +69,12 @@ func (d *Deliverer) connect(ctx context.Context, t *transaction) (*smtpclient.Co
 			if tried++; tried > maxAddresses {
 				return nil, err
 			}
-			var conn *smtpclient.Conn
-			if conn, err = d.dial(ctx, hop, address); err == nil {
-				return conn, nil
+			if tried > 1 { // else the outcome tells it
+				d.Logger.Info("host cannot be used, trying the next", "message", t.entry.ID, "error", err)
 			}
-			d.Logger.Info("cannot use host", "message", t.entry.ID, "host", hop.Host, "address", address, "error", err)
-			if ctx.Err() != nil {
-				return nil, err
+			var conn *smtpclient.Conn
+			if conn, err = d.dial(ctx, hop, address); err == nil || ctx.Err() != nil {
+				return conn, err
 			}
 		}
 	}

@@ -8,12 +8,13 @@ import (
 )
 
 // deadLetter is the entry that keeps a message for the recipients that failed
-// with nobody to tell. It shares the content of the message, and is held
-// until a person decides.
-func (d *Deliverer) deadLetter(t *transaction, dead []int, now time.Time) queue.Entry {
-	held := make([]queue.Recipient, len(dead))
-	for i, place := range dead {
-		held[i] = queue.Recipient{Recipient: t.recipients[place], State: mail.Held, Hold: mail.HoldDeadLetter}
+// with nobody to tell. It shares the content of the message, names what became
+// of the last attempt, and is held until a person decides.
+func (d *Deliverer) deadLetter(t *transaction, v *verdict, now time.Time) queue.Entry {
+	held := make([]queue.Recipient, len(v.dead))
+	for i, place := range v.dead {
+		why := v.outcomes[place]
+		held[i] = queue.Recipient{Recipient: t.recipients[place], State: mail.Held, Hold: mail.HoldDeadLetter, Last: &why}
 	}
 	entry := *t.entry
 	entry.ID = d.IDs.New(now)

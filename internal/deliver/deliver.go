@@ -138,13 +138,14 @@ func (d *Deliverer) Run(ctx context.Context) {
 }
 
 // fail reports an error of the store. A commit whose outcome is unknown ends
-// the process; anything else leaves the leases to lapse, so that the mail is
-// attempted again.
+// the process, which says why once, not for each message under way; anything
+// else leaves the leases to lapse, so that the mail is attempted again.
 func (d *Deliverer) fail(what string, t *transaction, err error) {
-	d.Logger.Error(what, "message", t.entry.ID, "error", err)
 	if errors.Is(err, queue.ErrUnknown) {
 		d.end(err)
+		return
 	}
+	d.Logger.Error(what, "message", t.entry.ID, "error", err)
 }
 
 // end tells, once, that the process must end.

@@ -19,6 +19,7 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 	var facts []mail.Fact
 	if t.route.Name != "" {
 		routed := base
+		routed.Time = t.routed
 		routed.Reason = mail.ReasonRouted
 		routed.Text = t.route.Site
 		facts = append(facts, routed)

@@ -143,7 +143,7 @@ func (a *aftermath) discard() {
 func (d *Deliverer) aftermath(ctx context.Context, t *transaction, v *verdict, now time.Time) (aftermath, error) {
 	var a aftermath
 	if len(v.dead) > 0 {
-		entry := d.deadLetter(t, v.dead, now)
+		entry := d.deadLetter(t, v, now)
 		a.entries = append(a.entries, queue.Submission{Entry: entry})
 		a.facts = append(a.facts, heldFact(&entry, t.entry.ID))
 	}

@@ -3,6 +3,7 @@ package deliver
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/queue"
+	"postern/internal/route"
 )
 
 // TestJudge: what becomes of each outcome, by sender, NOTIFY and age.
@@ -277,6 +279,9 @@ func TestNobodyToTell(t *testing.T) {
 		if letter.Message != id || letter.Body != id || !letter.Envelope.From.IsNull() != (from != "") {
 			t.Errorf("the dead letter: %+v", letter)
 		}
+		if last := letter.Deliveries[0].Recipients[0].Last; last == nil || last.State != mail.Dead || last.Reply.Code != 550 {
+			t.Errorf("the dead letter does not say what happened: %+v", last)
+		}
 		if got := h.body(letter.Body); got != content {
 			t.Errorf("content %q", got)
 		}
@@ -395,4 +400,18 @@ func TestSitesApart(t *testing.T) {
 		}
 	}
 	h.wantOnly()
+}
+
+// TestWireFactsTimes: a story tells when the attempt began and when it ended.
+func TestWireFactsTimes(t *testing.T) {
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	ended := began.Add(time.Minute)
+	leases := []queue.Lease{{Entry: queue.Entry{ID: "x", Deliveries: []queue.Delivery{{Attempts: 1}}}}}
+	tr := &transaction{entry: &leases[0].Entry, leases: leases, route: route.Route{Name: "smarthost"}, routed: began}
+	outcome := mail.Outcome{Address: netip.MustParseAddrPort("192.0.2.1:25")}
+	facts := wireFacts(tr, &verdict{outcomes: []mail.Outcome{outcome}}, ended)
+	if len(facts) != 2 || facts[0].Reason != mail.ReasonRouted || !facts[0].Time.Equal(began) ||
+		facts[1].Reason != mail.ReasonAttempted || !facts[1].Time.Equal(ended) {
+		t.Errorf("facts: %+v", facts)
+	}
 }

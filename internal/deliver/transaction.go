@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -16,6 +17,8 @@ type transaction struct {
 	entry  *queue.Entry // what the leases share; its Deliveries are the first lease's
 	leases []queue.Lease
 	route  route.Route
+	// routed is when the route was chosen.
+	routed time.Time
 	// recipients are those of all leases, in order.
 	recipients []mail.Recipient
 }
@@ -87,7 +90,7 @@ func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) (*transacti
 		return nil, elsewhere, failed
 	}
 	t := newTransaction(together)
-	t.route = way
+	t.route, t.routed = way, d.Clock.Now()
 	return t, elsewhere, failed
 }
 
