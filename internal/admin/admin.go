@@ -3,7 +3,7 @@
 // a Unix socket that only its owner may open; Client is the other end.
 //
 // Errors are problem documents (RFC 9457); the client turns them back into a
-// *Problem.
+// *Problem. docs/admin.md describes the paths for other clients.
 package admin
 
 import (
@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
@@ -29,6 +30,9 @@ type Status struct {
 	Recipients map[mail.State]int `json:"recipients"`
 	// Active is how many deliveries are being attempted now.
 	Active int `json:"active"`
+	// JournalError says why the journal cannot be written at present; empty
+	// while it can. Facts wait in the queue meanwhile.
+	JournalError string `json:"journal_error,omitempty"`
 }
 
 // Listener is one listener and its load.
@@ -42,7 +46,8 @@ type Listener struct {
 type JournalQuery struct {
 	// Message selects the facts of a message, and of reports about it.
 	Message mail.ID
-	// Last is how many of the last facts; 0 means all.
+	// Last is how many of the last facts; 0 means all, and less than 0 none,
+	// for one who wants only what follows. At most MaxLast.
 	Last int
 	// Follow goes on with what happens from now.
 	Follow bool
@@ -111,18 +116,29 @@ func selection(v url.Values) (queue.Filter, queue.Page, error) {
 		}
 		f.States = append(f.States, mail.State(s))
 	}
-	limit, err := number(v, paramLimit)
-	return f, queue.Page{After: mail.ID(v.Get(paramAfter)), Limit: limit}, err
+	page := queue.Page{After: mail.ID(v.Get(paramAfter))}
+	var err error
+	if v.Has(paramLimit) {
+		page.Limit, err = number(v, paramLimit, span{1, MaxPage})
+	}
+	return f, page, err
 }
 
-func number(v url.Values, name string) (int, error) {
+// What the server holds in memory for one answer is bounded: MaxPage is the
+// most entries that a listing returns, MaxLast the most facts to look back for.
+const (
+	MaxPage = 1000
+	MaxLast = journal.MaxLast
+)
+
+// span is a stretch of numbers, its ends included.
+type span struct{ from, to int }
+
+func number(v url.Values, name string, allowed span) (int, error) {
 	s := v.Get(name)
-	if s == "" {
-		return 0, nil
-	}
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%s is %q: it must be a number of 0 or more", name, s)
+	if err != nil || n < allowed.from || n > allowed.to {
+		return 0, fmt.Errorf("%s is %q: it must be a number from %d to %d", name, s, allowed.from, allowed.to)
 	}
 	return n, nil
 }

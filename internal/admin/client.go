@@ -11,10 +11,15 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
+	"time"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
+
+// patience is how long a server may take until it begins to answer.
+const patience = time.Minute
 
 // Client talks to a running server.
 type Client struct {
@@ -22,16 +27,44 @@ type Client struct {
 	http   http.Client
 }
 
-// ErrNotRunning says that nothing answers at the socket.
+// ErrNotRunning says that nobody listens at the socket.
 var ErrNotRunning = errors.New("no server answers")
 
 // NewClient returns a client for the socket at a path.
 func NewClient(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
+	c := &Client{socket: socket}
+	c.http.Transport = &http.Transport{
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		ResponseHeaderTimeout: patience,
+		// A connection that is kept would hold up the end of the server.
+		DisableKeepAlives: true,
 	}
-	return &Client{socket: socket, http: http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return c
+}
+
+// dialError is why there is no connection; it names the socket.
+type dialError struct{ error }
+
+func (e *dialError) Unwrap() error { return e.error }
+
+// dial connects to the socket. It fails with a *dialError: ErrNotRunning, or
+// what keeps anybody from telling, such as a socket of another user.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.socket)
+	if err == nil {
+		return conn, nil
+	}
+	cause := withoutAddress(err)
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
+		err = fmt.Errorf("%w at %s: %w", ErrNotRunning, c.socket, cause)
+	case errors.Is(err, syscall.EACCES):
+		err = fmt.Errorf("only the user that the server runs as may use %s: %w", c.socket, cause)
+	default:
+		err = fmt.Errorf("cannot connect to %s: %w", c.socket, cause)
+	}
+	return nil, &dialError{err}
 }
 
 // Status asks for the status.
@@ -40,13 +73,36 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, c.get(ctx, "/v1/status", nil, &s)
 }
 
-// Stop asks the server to end in good order.
+// Stop asks the server to end in good order, and returns at once.
 func (c *Client) Stop(ctx context.Context) error {
 	body, err := c.do(ctx, http.MethodPost, "/v1/stop", nil)
 	if err != nil {
 		return err
 	}
 	return body.Close()
+}
+
+// WaitEnd waits until nobody listens at the socket any more. A server gives
+// it up last: its data directory is free for another by then.
+func (c *Client) WaitEnd(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := c.dial(ctx)
+		switch {
+		case errors.Is(err, ErrNotRunning):
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // List lists entries of the queue.
@@ -62,12 +118,13 @@ func (c *Client) Entry(ctx context.Context, id mail.ID) (queue.Entry, error) {
 }
 
 // Journal calls each for every fact that the query selects. With Follow it
-// goes on until ctx ends, or each returns an error.
+// goes on until ctx ends, each returns an error, or the server ends. It fails
+// with a *Problem, at the end, when some of the journal could not be read.
 func (c *Client) Journal(ctx context.Context, q JournalQuery, each func(mail.Fact) error) error {
 	v := url.Values{}
 	set(v, paramMessage, string(q.Message))
-	if q.Last > 0 {
-		v.Set(paramLast, strconv.Itoa(q.Last))
+	if q.Last != 0 {
+		v.Set(paramLast, strconv.Itoa(max(q.Last, 0)))
 	}
 	if q.Follow {
 		v.Set(paramFollow, "1")
@@ -79,13 +136,19 @@ func (c *Client) Journal(ctx context.Context, q JournalQuery, each func(mail.Fac
 	defer body.Close()
 	decoder := json.NewDecoder(bufio.NewReader(body))
 	for {
-		var f mail.Fact
-		if err := decoder.Decode(&f); errors.Is(err, io.EOF) {
+		var line struct {
+			mail.Fact
+			lastLine
+		}
+		if err := decoder.Decode(&line); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return err
+			return c.broken(ctx, err)
 		}
-		if err := each(f); err != nil {
+		if line.Problem != nil {
+			return line.Problem
+		}
+		if err := each(line.Fact); err != nil {
 			return err
 		}
 	}
@@ -97,7 +160,18 @@ func (c *Client) get(ctx context.Context, path string, v url.Values, into any) e
 		return err
 	}
 	defer body.Close()
-	return json.NewDecoder(body).Decode(into)
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return c.broken(ctx, err)
+	}
+	return nil
+}
+
+// broken is the error of an answer that did not come whole.
+func (c *Client) broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("the answer of the server at %s cannot be read: %w", c.socket, err)
 }
 
 // do sends a request and returns the body of a good answer.
@@ -108,10 +182,10 @@ func (c *Client) do(ctx context.Context, method, path string, v url.Values) (io.
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-			return nil, fmt.Errorf("%w at %s: %w", ErrNotRunning, c.socket, op.Err)
+		if outer, ok := errors.AsType[*url.Error](err); ok {
+			err = outer.Err // its URL means nothing to a person
 		}
-		return nil, err
+		return nil, c.unanswered(ctx, err)
 	}
 	if response.StatusCode/100 == 2 {
 		return response.Body, nil
@@ -122,4 +196,16 @@ func (c *Client) do(ctx context.Context, method, path string, v url.Values) (io.
 		problem.Detail = response.Status
 	}
 	return nil, problem
+}
+
+// unanswered is the error of a request without an answer. What dial returned
+// says enough.
+func (c *Client) unanswered(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if failure, ok := errors.AsType[*dialError](err); ok {
+		return failure
+	}
+	return fmt.Errorf("the server at %s does not answer: %w", c.socket, err)
 }

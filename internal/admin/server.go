@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
+	"net/url"
 	"time"
 
 	"postern/internal/journal"
@@ -28,48 +28,60 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+const (
+	// maxHeader bounds a request's header in octets; requests have no body.
+	maxHeader = 16 << 10
+	// maxRequests is how many requests are served at a time.
+	maxRequests = 100
+
+	headerTimeout = 10 * time.Second
+	idleTimeout   = time.Minute
+)
+
 // Server answers on the socket.
 type Server struct {
 	Options
-	http http.Server
+	mux   *http.ServeMux
+	slots chan struct{} // one for each request under way
+	http  http.Server
 }
 
 // NewServer returns a server; Serve sets it to work.
 func NewServer(o Options) *Server {
-	s := &Server{Options: o}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.handle(s.status))
-	mux.HandleFunc("POST /v1/stop", s.handle(s.stop))
-	mux.HandleFunc("GET /v1/queue", s.handle(s.list))
-	mux.HandleFunc("GET /v1/queue/{id}", s.handle(s.entry))
-	mux.HandleFunc("GET /v1/journal", s.handle(s.journal))
-	s.http = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn)}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{Options: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxRequests)}
+	s.path("/v1/status", http.MethodGet, s.status)
+	s.path("/v1/stop", http.MethodPost, s.stop)
+	s.path("/v1/queue", http.MethodGet, s.list)
+	s.path("/v1/queue/{id}", http.MethodGet, s.entry)
+	s.path("/v1/journal", http.MethodGet, s.journal)
+	s.mux.HandleFunc("/", s.handle(func(_ http.ResponseWriter, r *http.Request) error {
+		return &Problem{Status: http.StatusNotFound, Title: "No such path", Detail: fmt.Sprintf("there is nothing at %q", r.URL.Path)}
+	}))
+	s.http = http.Server{
+		Handler:           s.mux,
+		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+	}
 	return s
 }
 
-// Listen opens the socket at a path; only its owner may use it. A socket that
-// a server which is gone has left behind is replaced.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
-		return nil, errors.New("a server answers at " + path + " already")
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	// The directory is closed to others until this is done, if it is ours.
-	if err := os.Chmod(path, 0o600); err != nil {
-		listener.Close()
-		return nil, err
-	}
-	return listener, nil
+// handler answers a request, or returns a *Problem. Any other error is one
+// that nobody foresaw.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// path lets h answer a method at a path, and a problem any other method.
+func (s *Server) path(pattern, method string, h handler) {
+	s.mux.HandleFunc(method+" "+pattern, s.handle(h))
+	s.mux.HandleFunc(pattern, s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Allow", method)
+		return &Problem{Status: http.StatusMethodNotAllowed, Title: "Wrong method",
+			Detail: fmt.Sprintf("%s takes %s, not %q", pattern, method, r.Method)}
+	}))
 }
 
 // Serve answers until Shutdown.
@@ -88,23 +100,42 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// handle turns the error of a handler into a problem document. What nobody
-// foresaw is said in the log only.
-func (s *Server) handle(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+// handle turns the error of a handler into a problem document.
+func (s *Server) handle(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := h(w, r)
+		err := s.limited(w, r, h)
 		if err == nil || r.Context().Err() != nil {
 			return
 		}
-		problem, ok := errors.AsType[*Problem](err)
-		if !ok {
-			s.Logger.Error("administrative request failed", "path", r.URL.Path, "error", err)
-			problem = &Problem{Status: http.StatusInternalServerError, Title: "Internal error", Detail: "the request failed; the log of the server says why"}
-		}
+		problem := s.problem(r, err)
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(problem.Status)
-		json.NewEncoder(w).Encode(problem)
+		_ = json.NewEncoder(w).Encode(problem) // fails when the client has left
 	}
+}
+
+func (s *Server) limited(w http.ResponseWriter, r *http.Request, h handler) error {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+		return h(w, r)
+	default:
+		return &Problem{Status: http.StatusServiceUnavailable, Title: "Too many requests",
+			Detail: fmt.Sprintf("%d requests are being answered; try again later", maxRequests)}
+	}
+}
+
+// problem returns what the client is told of an error. What nobody foresaw is
+// said in the log only.
+func (s *Server) problem(r *http.Request, err error) *Problem {
+	if problem, ok := errors.AsType[*Problem](err); ok {
+		return problem
+	}
+	if errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrUnknown) {
+		return &Problem{Status: http.StatusServiceUnavailable, Title: "Stopping", Detail: "the server is stopping"}
+	}
+	s.Logger.Error("administrative request failed", "path", r.URL.Path, "error", err)
+	return &Problem{Status: http.StatusInternalServerError, Title: "Internal error", Detail: "the request failed; the log of the server says why"}
 }
 
 func badRequest(err error) error {
@@ -112,8 +143,13 @@ func badRequest(err error) error {
 }
 
 func answer(w http.ResponseWriter, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(value)
+	_, _ = w.Write(append(text, '\n')) // fails when the client has left
+	return nil
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
@@ -124,6 +160,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	status.Recipients = counts
 	status.Active = s.Queue.Leased()
+	if err := s.Journal.Failure(); err != nil {
+		status.JournalError = err.Error()
+	}
 	return answer(w, status)
 }
 
@@ -139,6 +178,9 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) error {
 		return badRequest(err)
 	}
 	entries, err := s.Queue.List(r.Context(), filter, page)
+	if errors.Is(err, queue.ErrInvalid) {
+		return badRequest(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -156,7 +198,7 @@ func (s *Server) entry(w http.ResponseWriter, r *http.Request) error {
 	entry, err := s.Queue.Get(r.Context(), id)
 	if errors.Is(err, queue.ErrNotFound) {
 		return &Problem{Status: http.StatusNotFound, Title: "Not in the queue",
-			Detail: "message " + string(id) + " is not in the queue; `postern journal show " + string(id) + "` tells what became of it"}
+			Detail: fmt.Sprintf("message %s is not in the queue; the journal tells what became of it", id)}
 	}
 	if err != nil {
 		return err
@@ -164,32 +206,65 @@ func (s *Server) entry(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, entry)
 }
 
+// lastLine is the last line of a journal that could not be read to its end.
+type lastLine struct {
+	Problem *Problem `json:"problem"`
+}
+
 // journal streams facts as JSON lines, each flushed as it comes when the
-// client follows.
+// client follows. The header is sent before the first fact is found, so that
+// a client need not wonder whether the server is there; what fails behind it
+// is told in a last line.
 func (s *Server) journal(w http.ResponseWriter, r *http.Request) error {
-	v := r.URL.Query()
-	query := journal.Query{}
-	if m := v.Get(paramMessage); m != "" {
-		id, err := mail.ParseID(m)
-		if err != nil {
-			return badRequest(err)
-		}
-		query.Message = id
-	}
-	last, err := number(v, paramLast)
+	query, follow, err := journalQuery(r.URL.Query())
 	if err != nil {
 		return badRequest(err)
 	}
-	query.Last = last
-
 	w.Header().Set("Content-Type", "application/jsonl")
-	encoder := json.NewEncoder(w)
-	write := func(f mail.Fact) error { return encoder.Encode(f) }
-	if v.Get(paramFollow) == "" {
-		return s.Journal.Read(r.Context(), query, write)
+	encoder, flush := json.NewEncoder(w), http.NewResponseController(w).Flush
+	if err := flush(); err != nil {
+		return nil // the client has left
 	}
-	flush := http.NewResponseController(w).Flush
-	return s.Journal.Follow(r.Context(), query, func(f mail.Fact) error {
-		return errors.Join(write(f), flush())
-	})
+	if follow {
+		err = s.Journal.Follow(r.Context(), query, func(f mail.Fact) error { return errors.Join(encoder.Encode(f), flush()) })
+	} else {
+		err = s.Journal.Read(r.Context(), query, func(f mail.Fact) error { return encoder.Encode(f) })
+	}
+	if err != nil && r.Context().Err() == nil {
+		_ = encoder.Encode(lastLine{s.journalProblem(r, err)})
+	}
+	return nil
+}
+
+// journalProblem says what kept the journal from being read. Damage is told
+// with its place: the facts that can be read were sent.
+func (s *Server) journalProblem(r *http.Request, err error) *Problem {
+	if damage, ok := errors.AsType[*journal.DamageError](err); ok {
+		return &Problem{Status: http.StatusInternalServerError, Title: "Damaged journal", Detail: damage.Error()}
+	}
+	return s.problem(r, err)
+}
+
+func journalQuery(v url.Values) (q journal.Query, follow bool, err error) {
+	if m := v.Get(paramMessage); m != "" {
+		if q.Message, err = mail.ParseID(m); err != nil {
+			return q, false, err
+		}
+	}
+	if v.Has(paramLast) {
+		if q.Last, err = number(v, paramLast, span{0, MaxLast}); err != nil {
+			return q, false, err
+		}
+		if q.Last == 0 {
+			q.Last = -1 // none: in a Query, 0 means all
+		}
+	}
+	switch follow := v.Get(paramFollow); follow {
+	case "", "0":
+		return q, false, nil
+	case "1":
+		return q, true, nil
+	default:
+		return q, false, fmt.Errorf("%s is %q: it must be 0 or 1", paramFollow, follow)
+	}
 }

@@ -2,8 +2,10 @@
 // It holds no decision about mail; it asks the running server and shows what
 // it says.
 //
-// A command that fails prints one line that says what was wrong, on standard
-// error, and ends with 1; a mistake in the command line itself ends with 2.
+// A command that fails says what was wrong on standard error, in one line (a
+// configuration: a line for each problem), and ends with 1; a mistake in the
+// command line itself ends with 2. What came from outside never reaches a
+// terminal as it is; JSON is for programs.
 package cli
 
 import (
@@ -14,12 +16,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/mail"
 )
 
 // version is set by the linker.
@@ -30,26 +34,55 @@ const defaultConfig = "/etc/postern/postern.toml"
 
 // app is one run of the program.
 type app struct {
-	out, err io.Writer
-	config   string // --config
-	socket   string // --socket
-	json     bool   // --json
+	out    *output
+	err    io.Writer
+	config string // --config
+	socket string // --socket
+	json   bool   // --json
+}
+
+// output is standard output. It remembers that it failed, so that a command
+// that prints fails once, at its end.
+type output struct {
+	io.Writer
+	err error
+}
+
+// Write writes, unless that has failed before.
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.Writer.Write(p)
+	o.err = err
+	return n, err
 }
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
 
-// Main runs the program with its arguments and returns its exit code.
+// Main runs the program with its arguments and returns its exit code. The
+// first interrupt ends the command in good order, a second one at once.
 func Main(args []string, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := newRoot(&app{out: out, err: errOut})
+	context.AfterFunc(ctx, stop) // from then on a signal does what it does by default
+	a := &app{out: &output{Writer: out}, err: errOut}
+	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil && a.out.err != nil:
+		err = fmt.Errorf("cannot write the output: %w", a.out.err)
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		err = errors.New("interrupted")
+	}
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(errOut, "postern:", err)
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintln(errOut, "postern:", printable(line))
+	}
 	if errors.As(err, new(usageError)) {
 		return 2
 	}
@@ -78,7 +111,7 @@ func newRoot(a *app) *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "print JSON, for programs")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		a.serveCommand(), a.checkCommand(), a.tryCommand(), a.demoCommand(),
+		a.serveCommand(), a.checkCommand(), a.configCommand(), a.tryCommand(), a.demoCommand(),
 		a.statusCommand(), a.stopCommand(), a.queueCommand(), a.journalCommand(), a.versionCommand(),
 	)
 	return root
@@ -96,10 +129,13 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 func oneID(cmd *cobra.Command, args []string) error {
-	if len(args) == 1 {
-		return nil
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("%s takes the id of one message; see '%[1]s --help'", cmd.CommandPath())}
 	}
-	return usageError{fmt.Errorf("%s takes the id of one message; see '%[1]s --help'", cmd.CommandPath())}
+	if _, err := mail.ParseID(args[0]); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // group returns a noun: a command that only has verbs below it.
@@ -129,6 +165,9 @@ func (a *app) client() (*admin.Client, error) {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print the version", Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				return a.printJSON(map[string]string{"version": version, "go": goVersion()})
+			}
 			fmt.Fprintln(a.out, "postern", version, goVersion())
 			return nil
 		}}

@@ -49,13 +49,14 @@ var scenes = []scene{
 
 func (a *app) demonstrate(ctx context.Context, p trial.Places) error {
 	client := admin.NewClient(p.Socket)
+	teller := newTeller(a.out)
 	for i, s := range scenes {
 		fmt.Fprintf(a.out, "%d. %s\n", i+1, s.title)
 		id, err := trial.Send(ctx, p.SMTP, mail.Envelope{From: sinkAddress("me")}, s.recipients(), s.content())
 		if err != nil {
 			return err
 		}
-		if err := a.tellStory(ctx, client, id, s.ends); err != nil {
+		if err := teller.tellStory(ctx, client, id, s.ends); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.out)
@@ -98,11 +99,11 @@ var errTold = errors.New("the story is complete")
 // tellStory prints the facts of a message as they happen, until every
 // recipient has come to its end; then those of the reports about it. It fails
 // when the ends are not the given ones.
-func (a *app) tellStory(ctx context.Context, client *admin.Client, id mail.ID, ends []mail.Reason) error {
+func (t *teller) tellStory(ctx context.Context, client *admin.Client, id mail.ID, ends []mail.Reason) error {
 	var seen []mail.Reason
 	var reports []mail.ID
 	err := client.Journal(ctx, admin.JournalQuery{Message: id, Follow: true}, func(f mail.Fact) error {
-		tellFact(a.out, &f)
+		t.tell(&f)
 		if f.About == id && f.Reason == mail.ReasonAccepted {
 			reports = append(reports, f.Message)
 		}
@@ -124,8 +125,8 @@ func (a *app) tellStory(ctx context.Context, client *admin.Client, id mail.ID, e
 		return fmt.Errorf("message %s ended %v, not %v", id, seen, want)
 	}
 	for _, report := range reports {
-		fmt.Fprintf(a.out, "   the report:\n")
-		if err := a.tellStory(ctx, client, report, []mail.Reason{mail.ReasonDelivered}); err != nil {
+		fmt.Fprintf(t.out, "   the report:\n")
+		if err := t.tellStory(ctx, client, report, []mail.Reason{mail.ReasonDelivered}); err != nil {
 			return err
 		}
 	}

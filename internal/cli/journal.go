@@ -17,8 +17,14 @@ func (a *app) journalCommand() *cobra.Command {
 
 func (a *app) journalTailCommand() *cobra.Command {
 	q := admin.JournalQuery{}
-	c := &cobra.Command{Use: "tail", Short: "Print the last facts", Args: noArguments,
+	c := &cobra.Command{Use: "tail", Short: "Print the last facts, in local time", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case q.Last < 0 || q.Last > admin.MaxLast:
+				return usageError{fmt.Errorf("--lines %d: it must be from 0 to %d", q.Last, admin.MaxLast)}
+			case q.Last == 0:
+				q.Last = -1 // none: in a query, 0 means all
+			}
 			_, err := a.printFacts(cmd.Context(), q, true)
 			return err
 		}}
@@ -28,7 +34,7 @@ func (a *app) journalTailCommand() *cobra.Command {
 }
 
 func (a *app) journalShowCommand() *cobra.Command {
-	return &cobra.Command{Use: "show ID", Short: "Tell the story of one message", Args: oneID,
+	return &cobra.Command{Use: "show ID", Short: "Tell the story of one message, and of reports about it, in local time", Args: oneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := a.printFacts(cmd.Context(), admin.JournalQuery{Message: mail.ID(args[0])}, false)
 			if err == nil && n == 0 {
@@ -46,16 +52,15 @@ func (a *app) printFacts(ctx context.Context, q admin.JournalQuery, ids bool) (i
 		return 0, err
 	}
 	n := 0
+	teller := newTeller(a.out)
+	teller.ids = ids
 	err = client.Journal(ctx, q, func(f mail.Fact) error {
 		n++
 		if a.json {
 			return a.printJSON(f)
 		}
-		if ids {
-			fmt.Fprintf(a.out, "%-16s  ", f.Message)
-		}
-		tellFact(a.out, &f)
-		return nil
+		teller.tell(&f)
+		return a.out.err
 	})
 	if q.Follow && errors.Is(err, context.Canceled) {
 		err = nil // interrupted, as it was meant to be

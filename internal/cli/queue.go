@@ -8,9 +8,11 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"postern/internal/admin"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
@@ -19,24 +21,24 @@ func (a *app) queueCommand() *cobra.Command {
 	return group("queue", "What is in the queue", a.queueListCommand(), a.queueShowCommand())
 }
 
-// listPage is how many entries are asked for at a time.
-const listPage = 1000
-
 func (a *app) queueListCommand() *cobra.Command {
 	var f queue.Filter
 	var states []string
-	c := &cobra.Command{Use: "list", Short: "List the messages in the queue, oldest first", Args: noArguments,
+	c := &cobra.Command{Use: "list", Short: "List the messages in the queue, oldest first, a line for each destination", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, s := range states {
+				if !mail.State(s).Stored() {
+					return usageError{fmt.Errorf("--state %q is not a state in the queue: these are queued, deferred and held", s)}
+				}
 				f.States = append(f.States, mail.State(s))
 			}
 			return a.listQueue(cmd.Context(), f)
 		}}
 	flags := c.Flags()
-	flags.StringSliceVar(&states, "state", nil, "only recipients in this `state`: queued, deferred or held")
-	flags.StringVar(&f.Sender, "sender", "", "only this sender's `address`")
-	flags.StringVar(&f.Recipient, "recipient", "", "only this recipient's `address`")
-	flags.StringVar((*string)(&f.Destination), "destination", "", "only this recipient `domain`")
+	flags.StringSliceVar(&states, "state", nil, "only messages with a recipient in this `state`: queued, deferred or held")
+	flags.StringVar(&f.Sender, "sender", "", "only messages from this `address`; <> for reports")
+	flags.StringVar(&f.Recipient, "recipient", "", "only messages to this `address`")
+	flags.StringVar((*string)(&f.Destination), "destination", "", "only messages to this `domain`")
 	return c
 }
 
@@ -48,7 +50,7 @@ func (a *app) listQueue(ctx context.Context, f queue.Filter) error {
 	}
 	table := newTable(a.out)
 	var count int
-	for page := (queue.Page{Limit: listPage}); ; {
+	for page := (queue.Page{Limit: admin.MaxPage}); ; {
 		entries, err := client.List(ctx, f, page)
 		if err != nil {
 			return err
@@ -61,17 +63,39 @@ func (a *app) listQueue(ctx context.Context, f queue.Filter) error {
 				return err
 			}
 		}
-		table.Flush()
+		if err := table.Flush(); err != nil {
+			return err
+		}
 		count += len(entries)
-		if len(entries) < listPage {
+		if len(entries) < admin.MaxPage {
 			break
 		}
 		page.After = entries[len(entries)-1].ID
 	}
 	if count == 0 && !a.json {
-		fmt.Fprintln(a.out, "the queue is empty")
+		fmt.Fprintln(a.out, nothingListed(&f))
 	}
 	return nil
+}
+
+func nothingListed(f *queue.Filter) string {
+	if f.Sender != "" || f.Recipient != "" || f.Destination != "" || len(f.States) > 0 {
+		return "nothing in the queue is selected"
+	}
+	return "the queue is empty"
+}
+
+// maxColumn is how wide, in characters, an address in a table may be; `queue
+// show` and --json have all of it.
+const maxColumn = 40
+
+// column makes a text fit for a table.
+func column(s string) string {
+	s = printable(s)
+	if utf8.RuneCountInString(s) <= maxColumn {
+		return s
+	}
+	return string([]rune(s)[:maxColumn-1]) + "…"
 }
 
 func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
@@ -84,14 +108,14 @@ func (a *app) printEntry(w io.Writer, e *queue.Entry) error {
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, age(e.Accepted), size(e.Size),
-			printable(e.Envelope.From.Path()), printable(addressList(d)), states(d), nextAttempt(d))
+			column(e.Envelope.From.Path()), addressList(d), states(d), nextAttempt(d))
 	}
 	return nil
 }
 
 // addressList names the first recipient and how many there are besides.
 func addressList(d *queue.Delivery) string {
-	first := d.Recipients[0].Address.String()
+	first := column(d.Recipients[0].Address.String())
 	if more := len(d.Recipients) - 1; more > 0 {
 		return fmt.Sprintf("%s and %d more", first, more)
 	}
@@ -144,7 +168,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 
 func (a *app) showEntry(e *queue.Entry) {
 	fmt.Fprintf(a.out, "message   %s\n", e.ID)
-	fmt.Fprintf(a.out, "accepted  %s (%s ago) by listener %s\n", e.Accepted.Local().Format(time.DateTime), age(e.Accepted), e.Origin.Listener)
+	fmt.Fprintf(a.out, "accepted  %s (%s ago) by %s\n", e.Accepted.Local().Format(dateTime), age(e.Accepted), e.Origin.Listener)
 	fmt.Fprintf(a.out, "from      %s\n", printable(e.Envelope.From.Path()))
 	fmt.Fprintf(a.out, "size      %s\n", size(e.Size))
 	for i := range e.Deliveries {
@@ -163,6 +187,6 @@ func (a *app) showRecipient(r *queue.Recipient) {
 	}
 	fmt.Fprintf(a.out, "  %s  %s\n", printable(r.Address.Path()), state)
 	if o := r.Last; o != nil {
-		fmt.Fprintf(a.out, "    attempt %d at %s: %s\n", o.Attempt, o.At.Local().Format(time.DateTime), printable(answer(speaker{o.Host, o.Remote}, o.Command, o.Reply)))
+		fmt.Fprintf(a.out, "    attempt %d at %s: %s\n", o.Attempt, o.At.Local().Format(dateTime), printable(answer(speaker{o.Host, o.Remote}, o.Command, o.Reply)))
 	}
 }

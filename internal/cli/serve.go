@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,13 +29,16 @@ func (a *app) serveCommand() *cobra.Command {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	return &cobra.Command{Use: "check", Short: "Check the configuration, without starting anything", Args: noArguments,
+	return &cobra.Command{Use: "check", Short: "Check the configuration and the certificates it names, without starting anything", Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			c, err := a.load()
-			if err != nil {
-				return err
+			if err == nil {
+				_, err = daemon.New(c, daemon.Options{Version: version})
 			}
-			if _, err := daemon.New(c, daemon.Options{Version: version, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+			if a.json {
+				return errors.Join(a.printJSON(checked(err)), err)
+			}
+			if err != nil {
 				return err
 			}
 			fmt.Fprintln(a.out, a.config, "is good")
@@ -43,16 +46,33 @@ func (a *app) checkCommand() *cobra.Command {
 		}}
 }
 
+// finding is what `check --json` says of a configuration.
+type finding struct {
+	Good     bool     `json:"good"`
+	Problems []string `json:"problems"`
+}
+
+func checked(err error) finding {
+	if err == nil {
+		return finding{Good: true, Problems: []string{}}
+	}
+	return finding{Problems: strings.Split(err.Error(), "\n")}
+}
+
 // newLogger returns the logger that the configuration asks for.
 func newLogger(w io.Writer, c config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
+	options := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: textOfError}
 	if c.Format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// interrupted reports whether err only says that the user ended the command.
-func interrupted(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && errors.Is(err, context.Canceled)
+// textOfError logs the text of an error alone: some libraries' errors would
+// add the stack.
+func textOfError(_ []string, a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok {
+		a.Value = slog.StringValue(err.Error())
+	}
+	return a
 }

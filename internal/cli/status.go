@@ -32,17 +32,21 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) showStatus(s *admin.Status) {
-	fmt.Fprintf(a.out, "postern %s on %s, process %d, up %s\n", s.Version, s.Hostname, s.PID, age(s.Started))
-	fmt.Fprintf(a.out, "data in %s\n", s.DataDir)
+	fmt.Fprintf(a.out, "postern %s on %s, process %d, up %s (since %s)\n",
+		s.Version, s.Hostname, s.PID, age(s.Started), s.Started.Local().Format(dateTime))
+	fmt.Fprintf(a.out, "data in %s\n", printable(s.DataDir))
 	for _, l := range s.Listeners {
 		fmt.Fprintf(a.out, "listener %s at %s: %d connections\n", l.Name, l.Address, l.Connections)
 	}
 	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
 		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
+	if s.JournalError != "" {
+		fmt.Fprintf(a.out, "THE JOURNAL CANNOT BE WRITTEN: %s\n", printable(s.JournalError))
+	}
 }
 
-// stopWait is how long `stop` waits for the server to end; it is longer than
-// the server lets attempts go on.
+// stopWait is how long `stop` waits for the server to end. It is longer than
+// the server lets sessions and attempts go on.
 const stopWait = time.Minute
 
 func (a *app) stopCommand() *cobra.Command {
@@ -60,18 +64,14 @@ func (a *app) stopCommand() *cobra.Command {
 }
 
 func waitForEnd(ctx context.Context, client *admin.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	bounded, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if _, err := client.Status(ctx); errors.Is(err, admin.ErrNotRunning) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the server has not ended after %s; its log says what it waits for", stopWait)
-		case <-tick.C:
-		}
+	err := client.WaitEnd(bounded)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errors.New("interrupted; the server goes on stopping")
 	}
+	return fmt.Errorf("the server has not ended after %s; its log says what it waits for", stopWait)
 }

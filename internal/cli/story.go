@@ -4,21 +4,42 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"postern/internal/mail"
 )
 
-// timeOfDay is how the time of a fact is shown: a story rarely lasts longer
-// than a day, and the date stands in the heading.
-const timeOfDay = "15:04:05.000"
+// Times are local; dateTime is for those that stand alone. A story has its
+// date, with the zone, in a line above the facts of that day.
+const (
+	dateTime  = "2006-01-02 15:04:05 -0700"
+	dayHead   = "2006-01-02 -0700"
+	timeOfDay = "15:04:05.000"
+)
 
-// tellFact writes one fact as a line of a message's story.
-func tellFact(w io.Writer, f *mail.Fact) {
-	fmt.Fprintf(w, "%s  %-9s  %s\n", f.Time.Local().Format(timeOfDay), f.Reason, printable(strings.Join(tell(f), ", ")))
+// teller writes facts as lines of a story.
+type teller struct {
+	out io.Writer
+	ids bool   // each line begins with the message's id
+	day string // that of the last line
 }
 
-// tell returns what is to be said of a fact, beside its time and reason.
-func tell(f *mail.Fact) []string {
+func newTeller(out io.Writer) *teller { return &teller{out: out} }
+
+func (t *teller) tell(f *mail.Fact) {
+	at := f.Time.Local()
+	if day := at.Format(dayHead); day != t.day {
+		t.day = day
+		fmt.Fprintf(t.out, "%s\n", day)
+	}
+	if t.ids {
+		fmt.Fprintf(t.out, "%-16s  ", f.Message)
+	}
+	fmt.Fprintf(t.out, "%s  %-9s  %s\n", at.Format(timeOfDay), f.Reason, printable(strings.Join(told(f), ", ")))
+}
+
+// told returns what is to be said of a fact, beside its time and reason.
+func told(f *mail.Fact) []string {
 	var parts []string
 	say := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	switch f.Reason {
@@ -44,11 +65,11 @@ func tell(f *mail.Fact) []string {
 	} else if f.Host != "" {
 		say("%s[%s]", f.Host, f.Address)
 	}
-	return append(parts, tellRest(f)...)
+	return append(parts, toldRest(f)...)
 }
 
-// tellRest adds what only some facts have.
-func tellRest(f *mail.Fact) []string {
+// toldRest adds what only some facts have.
+func toldRest(f *mail.Fact) []string {
 	var parts []string
 	if f.TLS != nil {
 		parts = append(parts, f.TLS.Version)
@@ -57,7 +78,7 @@ func tellRest(f *mail.Fact) []string {
 		parts = append(parts, string(f.Hold))
 	}
 	if !f.Next.IsZero() {
-		parts = append(parts, "next attempt at "+f.Next.Local().Format(timeOfDay))
+		parts = append(parts, "next attempt at "+nextTime(f))
 	}
 	if f.MessageID != "" {
 		parts = append(parts, "Message-ID "+f.MessageID)
@@ -69,4 +90,13 @@ func tellRest(f *mail.Fact) []string {
 		parts = append(parts, f.Text)
 	}
 	return parts
+}
+
+// nextTime is the time of the next attempt, with its date on another day.
+func nextTime(f *mail.Fact) string {
+	next := f.Next.Local()
+	if next.Format(dayHead) == f.Time.Local().Format(dayHead) {
+		return next.Format(time.TimeOnly)
+	}
+	return next.Format(dateTime)
 }

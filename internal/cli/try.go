@@ -2,14 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"postern/internal/config"
 	"postern/internal/trial"
 )
 
@@ -17,9 +19,13 @@ func (a *app) tryCommand() *cobra.Command {
 	o := trial.Options{Version: version}
 	c := &cobra.Command{Use: "try", Short: "Run a server for a trial: no configuration, on loopback, with a receiver behind it", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Logger = slog.New(slog.NewTextHandler(a.err, nil))
+			o.Logger = newLogger(a.err, config.Default().Log)
 			o.Ready = a.printGuide
-			return trial.Run(cmd.Context(), o)
+			err := trial.Run(cmd.Context(), o)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				err = fmt.Errorf("%w (is another trial running? --listen and --sink take other addresses, such as 127.0.0.1:0 for any free port)", err)
+			}
+			return err
 		}}
 	flags := c.Flags()
 	flags.StringVar(&o.Listen, "listen", "127.0.0.1:2525", "`address` of the server")
@@ -71,7 +77,7 @@ func (a *app) runTrial(ctx context.Context, log io.Writer, use func(context.Cont
 	ended := make(chan struct{})
 	err := trial.Run(ctx, trial.Options{
 		Version: version,
-		Logger:  slog.New(slog.NewTextHandler(log, nil)),
+		Logger:  newLogger(log, config.Default().Log),
 		Ready: func(p trial.Places) {
 			go func() {
 				defer close(ended)

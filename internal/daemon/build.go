@@ -3,11 +3,13 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
+	"syscall"
 
 	"postern/internal/admin"
 	"postern/internal/certs"
@@ -25,17 +27,46 @@ import (
 // loadCertificates loads the certificate of every listener that has one.
 func (d *Daemon) loadCertificates() error {
 	d.tls = make([]*tls.Config, len(d.config.Listeners))
-	for i, l := range d.config.Listeners {
+	var errs []error
+	for i := range d.config.Listeners {
+		l := &d.config.Listeners[i]
 		if l.TLSCertificate == "" {
 			continue
 		}
 		certificate, err := certs.Load(l.TLSCertificate, l.TLSKey, d.Clock.Now())
 		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+			errs = append(errs, atListener(l, err))
+			continue
 		}
 		d.tls[i] = certs.ServerConfig(certificate)
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// atListener says which listener an error is about, and where it stands in
+// the configuration.
+func atListener(l *config.Listener, err error) error {
+	if l.Place == (mail.Place{}) {
+		return fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	return fmt.Errorf("%s: listener %s: %w", l.Place, l.Name, err)
+}
+
+// cannotListen says what to do about an address that cannot be had.
+func cannotListen(address netip.AddrPort, err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "; another program listens there"
+	case errors.Is(err, syscall.EACCES):
+		hint = "; a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint = "; this machine has no such address"
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err // it names the address once more
+	}
+	return fmt.Errorf("cannot listen at %s: %w%s", address, err, hint)
 }
 
 // loadLocal finds out what the server takes for itself: what the
@@ -77,7 +108,7 @@ func (d *Daemon) bind() error {
 		c := &d.config.Listeners[i]
 		socket, err := net.Listen("tcp", c.Address.String())
 		if err != nil {
-			return fmt.Errorf("listener %s: %w", c.Name, err)
+			return atListener(c, cannotListen(c.Address, err))
 		}
 		d.listeners = append(d.listeners, &listener{
 			name:   c.Name,
@@ -87,7 +118,7 @@ func (d *Daemon) bind() error {
 	}
 	socket, err := admin.Listen(d.config.Socket())
 	if err != nil {
-		return fmt.Errorf("administrative socket: %w", err)
+		return fmt.Errorf("administrative %w", err)
 	}
 	d.socket = socket
 	d.admin = admin.NewServer(admin.Options{

@@ -4,9 +4,9 @@
 //
 // New builds and checks without touching disk or network, except to read the
 // files that the configuration names. Run fails when something cannot be
-// opened or bound, and when the store reports a commit whose outcome is
-// unknown: then the process must end at once, and does so without another
-// reply to anybody.
+// opened or bound, when a part ends by itself, and when the store reports a
+// commit whose outcome is unknown: then the process must end at once, and
+// does so without another reply to anybody.
 package daemon
 
 import (
@@ -62,7 +62,8 @@ type Daemon struct {
 
 	stop     context.CancelFunc
 	failOnce sync.Once
-	failed   chan error
+	failed   chan error // the store's failure
+	ended    chan error // parts that ended although nobody stopped them
 	// The goroutines that Run started, in the order in which they end:
 	// sessions and attempts, the journal's copying, the administrative socket.
 	running, copying, serving sync.WaitGroup
@@ -76,22 +77,32 @@ type listener struct {
 }
 
 // New builds a server from a configuration that was loaded without error. It
-// fails when what the configuration names cannot be used.
+// fails when what the configuration names cannot be used, with all that is
+// wrong, a line each.
 func New(c *config.Config, o Options) (*Daemon, error) {
 	if o.Clock == nil {
 		o.Clock = mail.SystemClock{}
 	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	if o.Ready == nil {
 		o.Ready = func(admin.Status) {}
 	}
-	d := &Daemon{Options: o, config: c, failed: make(chan error, 1)}
+	d := &Daemon{
+		Options: o, config: c,
+		failed: make(chan error, 1),
+		ended:  make(chan error, len(c.Listeners)+2), // a place for each part
+	}
 	if err := errors.Join(d.loadCertificates(), d.loadLocal()); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-// Run serves until ctx ends or Stop is asked for, then stops in good order.
+// Run serves until ctx ends or the administrative socket is told to stop,
+// then stops in good order. When a part that it cannot do without ends by
+// itself, Run stops in good order too, and fails.
 func (d *Daemon) Run(ctx context.Context) error {
 	ctx, d.stop = context.WithCancel(ctx)
 	defer d.stop()
@@ -99,9 +110,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
-	deliverCtx, stopDelivery := context.WithCancel(context.WithoutCancel(ctx))
+	lasting := context.WithoutCancel(ctx)
+	deliverCtx, stopDelivery := context.WithCancel(lasting)
 	defer stopDelivery()
-	copyCtx, stopCopy := context.WithCancel(context.WithoutCancel(ctx))
+	copyCtx, stopCopy := context.WithCancel(lasting)
 	defer stopCopy()
 	d.start(deliverCtx, copyCtx)
 
@@ -109,37 +121,65 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.Logger.Info("started", "version", d.Version, "hostname", d.config.Hostname, "data_dir", d.config.DataDir)
 	d.Ready(d.status())
 
+	var cause error
 	select {
 	case err := <-d.failed:
-		return fmt.Errorf("the store failed, and nobody knows what of the last commit is durable: %w", err)
+		return storeFailed(err)
+	case cause = <-d.ended:
 	case <-ctx.Done():
 	}
-	d.Logger.Info("stopping")
+	stopped := make(chan error, 1)
+	go func() { stopped <- d.finish(stopDelivery, stopCopy) }()
+	select {
+	case err := <-d.failed: // nobody waits for finish: the process ends
+		return storeFailed(err)
+	case err := <-stopped:
+		return errors.Join(cause, err)
+	}
+}
+
+// storeFailed is the end without good order: what is still under way must
+// not go on.
+func storeFailed(err error) error {
+	return fmt.Errorf("the store failed, and the server ends at once without another reply: %w", err)
+}
+
+// finish stops everything in good order.
+func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
+	d.Logger.Info("stopping", "connections", d.connections(), "active", d.store.Leased(), "grace", grace)
+	stopDelivery() // what is accepted from now on waits for the next start
 	d.stopListeners()
-	stopDelivery()
-	d.journal.Record(mail.Fact{Reason: mail.ReasonStopped, Time: d.Clock.Now(), Text: d.Version})
 	d.running.Wait()
 	stopCopy()
 	d.copying.Wait()
-	return d.close()
+	d.journal.Record(mail.Fact{Reason: mail.ReasonStopped, Time: d.Clock.Now(), Text: d.Version})
+	err := d.close()
+	if err == nil {
+		d.Logger.Info("stopped")
+	}
+	return err
 }
 
 // open opens what lies on the disk and binds the sockets.
 func (d *Daemon) open() error {
-	if err := os.MkdirAll(d.config.DataDir, 0o700); err != nil {
-		return err
+	dir := d.config.DataDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
 	}
 	var err error
-	d.journal, err = journal.Open(filepath.Join(d.config.DataDir, "journal"), journal.Options{
+	d.journal, err = journal.Open(filepath.Join(dir, "journal"), journal.Options{
 		MaxFile: d.config.Journal.MaxFile,
 		Keep:    d.config.Journal.Keep,
 		Clock:   d.Clock,
 		Logger:  d.Logger,
 	})
+	if errors.Is(err, journal.ErrInUse) {
+		return fmt.Errorf("data_dir %s: another server uses it; `postern stop` ends that one", dir)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot open the journal: %w", err)
 	}
-	d.store, err = embedded.Open(filepath.Join(d.config.DataDir, "queue"), embedded.Options{
+	d.store, err = embedded.Open(filepath.Join(dir, "queue"), embedded.Options{
 		Clock:  d.Clock,
 		Logger: d.Logger,
 		Failed: d.fail,
@@ -162,29 +202,29 @@ func (d *Daemon) fail(err error) {
 	d.failOnce.Do(func() { d.failed <- err })
 }
 
-// start starts the goroutines that do the work.
+// part reports the end of a part of the server. It fails the server unless
+// there was no error.
+func (d *Daemon) part(name string, err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, queue.ErrUnknown):
+		d.fail(err)
+	default:
+		d.Logger.Error(name+" ended", "error", err)
+		d.ended <- fmt.Errorf("%s: %w", name, err)
+	}
+}
+
+// start starts the goroutines that do the work. Sessions end by Shutdown
+// alone.
 func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
-	d.copying.Go(func() {
-		if err := d.journal.Copy(copyCtx, d.store); err != nil {
-			d.Logger.Error("the journal takes no more facts from the queue", "error", err)
-			d.stop()
-		}
-	})
+	d.copying.Go(func() { d.part("the journal's copying", d.journal.Copy(copyCtx, d.store)) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
 	for _, l := range d.listeners {
-		d.running.Go(func() {
-			if err := l.server.Serve(deliverCtx, l.socket); err != nil {
-				d.Logger.Error("listener ended", "listener", l.name, "error", err)
-				d.stop()
-			}
-		})
+		d.Logger.Info("listening", "listener", l.name, "address", l.socket.Addr().String())
+		d.running.Go(func() { d.part("listener "+l.name, l.server.Serve(context.WithoutCancel(deliverCtx), l.socket)) })
 	}
-	d.serving.Go(func() {
-		if err := d.admin.Serve(d.socket); err != nil {
-			d.Logger.Error("administrative socket ended", "error", err)
-			d.stop()
-		}
-	})
+	d.serving.Go(func() { d.part("the administrative socket", d.admin.Serve(d.socket)) })
 }
 
 // stopListeners lets sessions end; those in mid-message have the grace time.
@@ -200,6 +240,14 @@ func (d *Daemon) stopListeners() {
 		})
 	}
 	stopping.Wait()
+}
+
+func (d *Daemon) connections() int {
+	n := 0
+	for _, l := range d.listeners {
+		n += l.server.Connections()
+	}
+	return n
 }
 
 // close closes what open opened, also when it failed midway. The socket is

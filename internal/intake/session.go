@@ -3,8 +3,10 @@ package intake
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -94,10 +96,21 @@ func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
 	case errors.Is(err, queue.ErrUnknown):
 		return mail.Reply{Code: mail.NoReply}
 	case err != nil:
-		s.in.Logger.Warn("message not accepted", "session", s.origin.Session, "error", err)
-		return mail.ReplyOf(err)
+		reply := mail.ReplyOf(err)
+		s.in.Logger.Log(ctx, refusalLevel(reply), "message not accepted", "session", s.origin.Session, "error", err)
+		return reply
 	}
 	return mail.NewReply(250, "2.0.0", "Ok: accepted as %s", id)
+}
+
+// refusalLevel is how loud the log is about a message that was not accepted.
+// Trouble of our own (RFC 3463 3.4) is the operator's concern; what a client
+// did wrong the engine has recorded.
+func refusalLevel(r mail.Reply) slog.Level {
+	if strings.HasPrefix(r.Enhanced, "4.3.") {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
 
 // Command leaves every other command to the engine.

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -214,5 +215,18 @@ func TestUnknownCommit(t *testing.T) {
 	}
 	if n := len(d.store.drafts); n != 1 || d.store.drafts[0].discarded {
 		t.Errorf("%d drafts, or it was discarded", n)
+	}
+}
+
+func TestOnlyOwnTroubleIsLoud(t *testing.T) {
+	for want, refusals := range map[slog.Level][]mail.Reply{
+		slog.LevelWarn:  {errNoRoom.Reply, errStopping.Reply, mail.LocalError},
+		slog.LevelDebug: {errGone.Reply, mail.NewReply(554, "5.4.6", "Too many hops"), mail.NewReply(500, "", "No")},
+	} {
+		for _, r := range refusals {
+			if got := refusalLevel(r); got != want {
+				t.Errorf("%v: got %v, want %v", r, got, want)
+			}
+		}
 	}
 }

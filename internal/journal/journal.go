@@ -43,6 +43,9 @@ const Direct = "direct"
 // ErrClosed says that the journal is closed.
 var ErrClosed = errors.New("the journal is closed")
 
+// ErrInUse says that another process has the journal open.
+var ErrInUse = errors.New("another process has it open")
+
 // writeError says that the journal could not be written. What was to be
 // written is where it came from.
 type writeError struct {
@@ -130,6 +133,7 @@ type Journal struct {
 	lost   map[mail.Reason]uint64 // recorded when direct was full
 	ledger ledger                 // what is synced; changed by the writer alone
 	end    position               // up to where it is synced
+	failed error                  // why the last write failed; nil when it did not
 	moved  chan struct{}          // closed when end moves
 }
 
@@ -149,8 +153,9 @@ type group struct {
 // reads the last file to learn the marks, and cuts off its last line when a
 // crash left that incomplete.
 //
-// It fails when another process has the journal open, when the last file has
-// a format that this program does not know, and when the disk does.
+// It fails with ErrInUse when another process has the journal open, and when
+// the last file has a format that this program does not know, or the disk
+// fails.
 func Open(dir string, o Options) (*Journal, error) {
 	return open(dir, o, createFile)
 }
@@ -188,7 +193,7 @@ func lockDirectory(dir string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("journal %s: another process has it open", dir)
+			return nil, fmt.Errorf("journal %s: %w", dir, ErrInUse)
 		}
 		return nil, fmt.Errorf("journal %s: lock: %w", dir, err)
 	}
@@ -235,6 +240,14 @@ func (j *Journal) Close() error {
 		j.lock.Close()
 	})
 	return j.closeErr
+}
+
+// Failure returns why the journal cannot be written at present: the error of
+// the last write, nil when that went well.
+func (j *Journal) Failure() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
 }
 
 // run is the writer.
@@ -289,6 +302,9 @@ func (j *Journal) write(copied []mail.Fact) error {
 	if err := j.append(j.buffer.Bytes()); err != nil {
 		err = &writeError{j.dir, err}
 		j.discard()
+		j.mu.Lock()
+		j.failed = err
+		j.mu.Unlock()
 		j.options.Logger.Error("the journal cannot be written", "error", err, "retry", j.options.Retry)
 		j.options.Failed(err)
 		return err
@@ -296,6 +312,7 @@ func (j *Journal) write(copied []mail.Fact) error {
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.failed = nil
 	for _, f := range copied {
 		j.ledger.add(f.Source, f.N)
 	}

@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 	defer remove()
 	receiver, err := net.Listen("tcp", cmp.Or(o.Sink, "127.0.0.1:0"))
 	if err != nil {
-		return fmt.Errorf("cannot listen at %s for the receiver: %w", o.Sink, err)
+		return fmt.Errorf("the receiver cannot listen: %w", err)
 	}
 	inbox := filepath.Join(dir, "inbox")
 	stop := serveSink(receiver, sink.Options{Dir: inbox, Logger: o.Logger})
@@ -81,12 +81,17 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // directory returns the directory to use, and how to remove it if it is ours.
+// It is absolute: whoever reads Places may be elsewhere.
 func directory(dir string) (string, func(), error) {
-	if dir != "" {
-		return dir, func() {}, os.MkdirAll(dir, 0o700)
+	if dir == "" {
+		dir, err := os.MkdirTemp("", "postern-")
+		return dir, func() { os.RemoveAll(dir) }, err
 	}
-	dir, err := os.MkdirTemp("", "postern-")
-	return dir, func() { os.RemoveAll(dir) }, err
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() {}, os.MkdirAll(dir, 0o700)
 }
 
 // configuration is what a person would write for this, with a certificate

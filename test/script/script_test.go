@@ -4,7 +4,8 @@
 // Beside the commands of testscript there are:
 //
 //	free NAME...             sets each variable to a free address on loopback
-//	await ADDRESS            waits until a server greets there
+//	await ADDRESS            waits until a server greets there, or with "!"
+//	                         until nobody listens there
 //	chat FILE                holds a conversation at $SMTP: "C: text" is sent,
 //	                         "S: pattern" must match the server's next line,
 //	                         "-- TLS" begins TLS, "-- end" wants the connection
@@ -26,6 +27,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,18 +67,18 @@ func free(ts *testscript.TestScript, _ bool, names []string) {
 	}
 }
 
-func await(ts *testscript.TestScript, _ bool, args []string) {
+func await(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: await ADDRESS")
 	}
 	until := time.Now().Add(patience)
 	for {
 		err := greeted(args[0])
-		if err == nil {
+		if refused := errors.Is(err, syscall.ECONNREFUSED); neg && refused || !neg && err == nil {
 			return
 		}
 		if time.Now().After(until) {
-			ts.Fatalf("no server at %s: %v", args[0], err)
+			ts.Fatalf("still waiting for %s: %v", args[0], err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

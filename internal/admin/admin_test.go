@@ -1,0 +1,367 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"postern/internal/admin"
+	"postern/internal/journal"
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// rig is a server on a socket, with a queue and a journal behind it.
+type rig struct {
+	*admin.Client
+	path    string
+	queue   *queue.Memory
+	journal *journal.Journal
+	stopped chan struct{} // receives when the server was told to stop
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	j, err := journal.Open(filepath.Join(dir, "journal"), journal.Options{Delay: time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{path: filepath.Join(dir, "admin.sock"), queue: queue.NewMemory(queue.Options{}), journal: j, stopped: make(chan struct{}, 1)}
+	l, err := admin.Listen(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := admin.NewServer(admin.Options{
+		Queue: r.queue, Journal: j,
+		Status: func() admin.Status { return admin.Status{Version: "1", Hostname: "gate.example"} },
+		Stop:   func() { r.stopped <- struct{}{} },
+	})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		// The journal's end ends those who follow it, as in the server.
+		if err := errors.Join(j.Close(), server.Shutdown(t.Context()), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	r.Client = admin.NewClient(r.path)
+	return r
+}
+
+// accept stores a message for each recipient.
+func (r *rig) accept(t *testing.T, ids *mail.IDs, to ...string) []mail.ID {
+	t.Helper()
+	var list []mail.ID
+	for _, text := range to {
+		address, err := mail.ParseAddress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		draft, err := r.queue.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(draft, "Subject: x\r\n\r\n")
+		now := time.Now()
+		id := ids.New(now)
+		entry := queue.Entry{ID: id, Message: id, Accepted: now,
+			Deliveries: queue.Deliveries([]queue.Recipient{{Recipient: mail.Recipient{Address: address}, State: mail.Queued}}, now)}
+		if err := r.queue.Accept(t.Context(), queue.Group{Submissions: []queue.Submission{{Entry: entry, Draft: draft}}}); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, id)
+	}
+	return list
+}
+
+func TestStatus(t *testing.T) {
+	r := newRig(t)
+	r.accept(t, new(mail.IDs), "a@x.example", "b@y.example")
+	s, err := r.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Hostname != "gate.example" || s.Recipients[mail.Queued] != 2 || s.Active != 0 || s.JournalError != "" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestListAndEntry(t *testing.T) {
+	r := newRig(t)
+	ids := r.accept(t, new(mail.IDs), "a@x.example", "b@y.example", "c@y.example")
+	list := func(f queue.Filter, p queue.Page) (found []mail.ID) {
+		t.Helper()
+		entries, err := r.List(t.Context(), f, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			found = append(found, e.ID)
+		}
+		return found
+	}
+	for _, test := range []struct {
+		name   string
+		filter queue.Filter
+		page   queue.Page
+		want   []mail.ID
+	}{
+		{"all", queue.Filter{}, queue.Page{}, ids},
+		{"a page", queue.Filter{}, queue.Page{After: ids[0], Limit: 1}, ids[1:2]},
+		{"destination", queue.Filter{Destination: "y.example"}, queue.Page{}, ids[1:]},
+		{"recipient", queue.Filter{Recipient: "A@X.example"}, queue.Page{}, ids[:1]},
+		{"state", queue.Filter{States: []mail.State{mail.Held}}, queue.Page{}, nil},
+		{"null sender", queue.Filter{Sender: "<>"}, queue.Page{}, ids},
+	} {
+		if got := list(test.filter, test.page); strings.Join(text(got), " ") != strings.Join(text(test.want), " ") {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
+		}
+	}
+	entry, err := r.Entry(t.Context(), ids[1])
+	if err != nil || entry.ID != ids[1] || entry.Deliveries[0].Destination != "y.example" {
+		t.Errorf("got %+v, %v", entry, err)
+	}
+}
+
+func text(ids []mail.ID) (list []string) {
+	for _, id := range ids {
+		list = append(list, string(id))
+	}
+	return list
+}
+
+func TestProblems(t *testing.T) {
+	r := newRig(t)
+	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", r.path) }
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
+	for _, test := range []struct {
+		method, path string
+		status       int
+		detail       string
+	}{
+		{"GET", "/", 404, `there is nothing at "/"`},
+		{"GET", "/v1/queue/", 404, "nothing at"},
+		{"POST", "/v1/status", 405, "/v1/status takes GET"},
+		{"GET", "/v1/stop", 405, "/v1/stop takes POST"},
+		{"GET", "/v1/queue/zzz", 400, "is not an id"},
+		{"GET", "/v1/queue/0000000000000000", 404, "not in the queue"},
+		{"GET", "/v1/queue?limit=1001", 400, "from 1 to 1000"},
+		{"GET", "/v1/queue?limit=", 400, "from 1 to 1000"},
+		{"GET", "/v1/queue?state=gone", 400, "queued, deferred and held"},
+		{"GET", "/v1/queue?sender=@@", 400, "sender"},
+		{"GET", "/v1/journal?last=10001", 400, "from 0 to 10000"},
+		{"GET", "/v1/journal?last=-1", 400, "from 0 to 10000"},
+		{"GET", "/v1/journal?follow=yes", 400, "must be 0 or 1"},
+		{"GET", "/v1/journal?message=1", 400, "is not an id"},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), test.method, "http://postern"+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var problem admin.Problem
+		err = json.NewDecoder(response.Body).Decode(&problem)
+		response.Body.Close()
+		if err != nil || response.StatusCode != test.status || problem.Status != test.status || problem.Title == "" || !strings.Contains(problem.Detail, test.detail) ||
+			response.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %s: got %s %q, %+v, %v", test.method, test.path, response.Status, response.Header.Get("Content-Type"), problem, err)
+		}
+	}
+}
+
+func TestStopIsPassedOn(t *testing.T) {
+	r := newRig(t)
+	if err := r.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-r.stopped
+}
+
+var errEnough = errors.New("enough")
+
+// follow returns the texts of n facts.
+func (r *rig) follow(t *testing.T, q admin.JournalQuery, n int, between func(i int)) string {
+	t.Helper()
+	var got []string
+	err := r.Journal(t.Context(), q, func(f mail.Fact) error {
+		got = append(got, f.Text)
+		if len(got) == n {
+			return errEnough
+		}
+		between(len(got))
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	return strings.Join(got, " ")
+}
+
+func (r *rig) record(texts ...string) {
+	for _, s := range texts {
+		r.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Text: s})
+	}
+}
+
+func TestJournal(t *testing.T) {
+	r := newRig(t)
+	r.record("a", "b", "c")
+	// One who follows sees all that there is, then what comes.
+	got := r.follow(t, admin.JournalQuery{Follow: true}, 4, func(i int) {
+		if i == 3 {
+			r.record("d")
+		}
+	})
+	if got != "a b c d" {
+		t.Errorf("followed %q", got)
+	}
+	for _, test := range []struct {
+		last int
+		want string
+	}{{0, "a b c d"}, {2, "c d"}, {-1, ""}} {
+		var got []string
+		if err := r.Journal(t.Context(), admin.JournalQuery{Last: test.last}, func(f mail.Fact) error {
+			got = append(got, f.Text)
+			return nil
+		}); err != nil || strings.Join(got, " ") != test.want {
+			t.Errorf("last %d: got %v, %v", test.last, got, err)
+		}
+	}
+}
+
+func TestFollowEndsWithTheJournal(t *testing.T) {
+	r := newRig(t)
+	r.record("a")
+	err := r.Journal(t.Context(), admin.JournalQuery{Follow: true}, func(mail.Fact) error { return r.journal.Close() })
+	if err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDamageIsToldAtTheEnd(t *testing.T) {
+	r := newRig(t)
+	r.record("a")
+	r.follow(t, admin.JournalQuery{Follow: true}, 1, nil) // it is written
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(r.path), "journal", "*.jsonl"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	content, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[strings.IndexByte(string(content), '\n')-1] = '#' // of the header
+	if err := os.WriteFile(files[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err = r.Journal(t.Context(), admin.JournalQuery{}, func(f mail.Fact) error {
+		got = append(got, f.Text)
+		return nil
+	})
+	problem, ok := errors.AsType[*admin.Problem](err)
+	if !ok || !strings.Contains(problem.Detail, "damaged line") || strings.Join(got, " ") != "a" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestNotRunning(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{filepath.Join(dir, "none"), abandoned(t, dir)} {
+		if _, err := admin.NewClient(path).Status(t.Context()); !errors.Is(err, admin.ErrNotRunning) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: got %v", path, err)
+		}
+		if err := admin.NewClient(path).WaitEnd(t.Context()); err != nil {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.WaitEnd(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a server that runs: got %v", err)
+	}
+}
+
+// abandoned returns the path of a socket that its owner has left behind.
+func abandoned(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "abandoned")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	return path
+}
+
+func TestListenIsPrivate(t *testing.T) {
+	// Whatever the mask allows: the socket has its mode before its name.
+	defer syscall.Umask(syscall.Umask(0))
+	path := filepath.Join(t.TempDir(), "sub", "admin.sock")
+	l, err := admin.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for name, want := range map[string]fs.FileMode{path: fs.ModeSocket | 0o600, filepath.Dir(path): fs.ModeDir | 0o700} {
+		if info, err := os.Stat(name); err != nil || info.Mode() != want {
+			t.Errorf("%s: got %v, %v", name, info.Mode(), err)
+		}
+	}
+}
+
+func TestListenReplacesOnlyAnAbandonedSocket(t *testing.T) {
+	dir := t.TempDir()
+	l, err := admin.Listen(abandoned(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := admin.Listen(l.Addr().String()); !errors.Is(err, admin.ErrInUse) {
+		t.Errorf("a socket in use: got %v", err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, dir} {
+		if _, err := admin.Listen(path); err == nil || !strings.Contains(err.Error(), "no socket") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+	if content, err := os.ReadFile(link); string(content) != "precious" {
+		t.Errorf("the file is now %q, %v", content, err)
+	}
+	other, err := net.ListenPacket("unixgram", filepath.Join(dir, "other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := admin.Listen(other.LocalAddr().String()); err == nil || !strings.Contains(err.Error(), "cannot be told") {
+		t.Errorf("a socket of another kind: got %v", err)
+	}
+	if _, err := admin.Listen(filepath.Join(dir, strings.Repeat("x", 108))); err == nil || !strings.Contains(err.Error(), "the system allows 107") {
+		t.Errorf("a long path: got %v", err)
+	}
+}
