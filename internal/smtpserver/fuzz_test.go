@@ -61,7 +61,7 @@ func FuzzSession(f *testing.F) {
 			}
 		}
 		checkMessages(t, h, said)
-		if h.counted("End") != 1 || strings.Contains(log.String(), "panic") {
+		if h.counted("End") != 1 || strings.Contains(log.String(), `msg="panic in a handler"`) {
 			t.Fatalf("%q: calls %q, log:\n%s", said, h.calls, log.String())
 		}
 	})
