@@ -21,7 +21,7 @@ func (s *Store) Accept(ctx context.Context, g queue.Group) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	if err := s.checkSpace(); err != nil {
+	if err := s.checkSpace(s.options.Reserve); err != nil {
 		return err
 	}
 	c := s.newChange()
@@ -32,17 +32,18 @@ func (s *Store) Accept(ctx context.Context, g queue.Group) error {
 	return s.commitWith(ctx, c, g.Submissions)
 }
 
-// checkSpace refuses before a commit what a full disk would make fail in it.
-func (s *Store) checkSpace() error {
-	if s.options.Reserve < 0 {
+// checkSpace refuses before a commit what a full disk would make fail in it:
+// fewer octets are free than need asks for.
+func (s *Store) checkSpace(need int64) error {
+	if need < 0 {
 		return nil
 	}
 	usage, err := s.options.FS.GetDiskUsage(s.dir)
 	if err != nil {
 		return nil // not every file system tells
 	}
-	if usage.AvailBytes < uint64(s.options.Reserve) {
-		return fmt.Errorf("%w: %d octets are free, %d are kept in reserve", queue.ErrFull, usage.AvailBytes, s.options.Reserve)
+	if usage.AvailBytes < uint64(need) {
+		return fmt.Errorf("%w: %d octets are free on the disk, and it takes %d", queue.ErrFull, usage.AvailBytes, need)
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ type Options struct {
 	Failed func(error)
 	// Reserve is the free space in octets below which nothing more is
 	// accepted, so that a full disk is told before a commit and not by one.
-	// 0: 64 MiB. Negative: none.
+	// With less than half of it the store does not open. 0: 64 MiB.
+	// Negative: none.
 	Reserve int64
 	// FS is the file system; nil: the machine's.
 	FS vfs.FS
@@ -134,6 +135,11 @@ func (s *Store) open() (err error) {
 	}
 	if s.lock, err = lockDirectory(s.options.FS, s.path(lockName)); err != nil {
 		return err
+	}
+	// Opening writes what the log holds into tables, and Pebble would try that
+	// on a full disk for ever.
+	if err := s.checkSpace(s.options.Reserve / 2); err != nil {
+		return errors.Join(err, s.lock.Close())
 	}
 	s.guard = &guard{FS: s.options.FS, failure: s.failure}
 	if s.db, err = openPebble(s.path(databaseName), s.guard, s.options.Logger); err != nil {

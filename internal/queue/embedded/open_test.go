@@ -352,6 +352,17 @@ func TestFullDisk(t *testing.T) {
 	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered)) // what makes room goes on
 	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1000, TotalBytes: 10000})
 	must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
+
+	must(t, s.Close())
+	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 499, TotalBytes: 10000})
+	if _, err := embedded.Open("queue", embedded.Options{FS: files, Reserve: 1000}); !errors.Is(err, queue.ErrFull) {
+		t.Errorf("open: %v, want ErrFull", err)
+	}
+	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 500, TotalBytes: 10000})
+	s = open(t, "queue", embedded.Options{FS: files, Reserve: 1000})
+	if _, err := s.Get(t.Context(), otherID); err != nil {
+		t.Errorf("after the disk was full: %v", err)
+	}
 }
 
 func TestFullDiskForDraft(t *testing.T) {
