@@ -169,6 +169,9 @@ func (a *app) queueShowCommand() *cobra.Command {
 func (a *app) showEntry(e *queue.Entry) {
 	fmt.Fprintf(a.out, "message   %s\n", e.ID)
 	fmt.Fprintf(a.out, "accepted  %s (%s ago) by %s\n", e.Accepted.Local().Format(dateTime), age(e.Accepted), e.Origin.Listener)
+	if e.Message != e.ID {
+		fmt.Fprintf(a.out, "copy of   %s\n", e.Message)
+	}
 	fmt.Fprintf(a.out, "from      %s\n", printable(e.Envelope.From.Path()))
 	fmt.Fprintf(a.out, "size      %s\n", size(e.Size))
 	for i := range e.Deliveries {
@@ -187,6 +190,10 @@ func (a *app) showRecipient(r *queue.Recipient) {
 	}
 	fmt.Fprintf(a.out, "  %s  %s\n", printable(r.Address.Path()), state)
 	if o := r.Last; o != nil {
-		fmt.Fprintf(a.out, "    attempt %d at %s: %s\n", o.Attempt, o.At.Local().Format(dateTime), printable(answer(speaker{o.Host, o.Remote}, o.Command, o.Reply)))
+		said := answer(speaker{o.Host, o.Remote}, o.Command, o.Reply)
+		if o.Cause != "" {
+			said += ", " + o.Cause
+		}
+		fmt.Fprintf(a.out, "    attempt %d at %s: %s\n", o.Attempt, o.At.Local().Format(dateTime), printable(said))
 	}
 }

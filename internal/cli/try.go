@@ -61,12 +61,13 @@ Control-C ends it.
 `, p.SMTP, p.Inbox, trial.Domain, host, port, program, p.Socket)
 }
 
-// programName is how the user called the program.
+// programName is what starts this program from any directory.
 func programName() string {
-	if len(os.Args) == 0 || os.Args[0] == "" {
+	path, err := os.Executable()
+	if err != nil {
 		return "postern"
 	}
-	return os.Args[0]
+	return path
 }
 
 // runTrial runs a quiet trial for as long as use needs it.

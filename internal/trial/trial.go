@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("the receiver cannot listen: %w", err)
 	}
 	inbox := filepath.Join(dir, "inbox")
-	stop := serveSink(receiver, sink.Options{Dir: inbox, Logger: o.Logger})
+	stop := serveSink(receiver, sink.Options{Dir: inbox, Logger: o.Logger.With("server", "receiver")})
 	defer stop()
 
 	c, err := configuration(dir, cmp.Or(o.Listen, "127.0.0.1:0"), receiver.Addr().String())
