@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,9 +65,8 @@ type usageError struct{ error }
 // Main runs the program with its arguments and returns its exit code. The
 // first interrupt ends the command in good order, a second one at once.
 func Main(args []string, out, errOut io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupted()
 	defer stop()
-	context.AfterFunc(ctx, stop) // from then on a signal does what it does by default
 	a := &app{out: &output{Writer: out}, err: errOut}
 	root := newRoot(a)
 	root.SetArgs(args)
@@ -87,6 +87,29 @@ func Main(args []string, out, errOut io.Writer) int {
 		return 2
 	}
 	return 1
+}
+
+// untilInterrupted returns a context that the first interrupt ends. By then a
+// second one does what it does by default: it ends the process. Stop frees
+// what it took.
+func untilInterrupted() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-interrupts:
+			signal.Stop(interrupts) // before anybody can see that the first was heard
+			cancel()
+		case <-ctx.Done():
+			signal.Stop(interrupts)
+		}
+	})
+	return ctx, func() {
+		cancel()
+		waiting.Wait()
+	}
 }
 
 func newRoot(a *app) *cobra.Command {
