@@ -58,7 +58,7 @@ unit: ## tests of single packages: need only Go
 
 .PHONY: whole
 whole: ## tests of the whole program; a missing peer is a failure
-	$(AS_ROOT) env $(REQUIRE) $(GO) test -count=1 -p 1 -timeout 15m $(WHOLE)
+	$(AS_ROOT) env $(REQUIRE) $(GO) test -count=1 -p 1 -parallel 1 -timeout 15m $(WHOLE)
 
 .PHONY: peers
 peers: ## of those, the tests with other mail programs
