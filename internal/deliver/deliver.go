@@ -80,6 +80,7 @@ type Deliverer struct {
 	// running counts transactions between their claim and their settlement.
 	running sync.WaitGroup
 	slots   chan struct{}
+	started time.Time // by Run
 	failing sync.Once
 }
 
@@ -130,6 +131,7 @@ func setDefault[T int | time.Duration](value *T, byDefault T) {
 func (d *Deliverer) Run(ctx context.Context) {
 	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	d.started = d.Clock.Now()
 	d.schedule(ctx, attempts)
 	stop := time.AfterFunc(d.Grace, cancel)
 	d.running.Wait()

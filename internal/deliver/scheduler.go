@@ -55,38 +55,49 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 			return 0, err
 		}
 		started := 0
+		limit, more := paced(d.MaxTransactions, d.started, now)
 		for _, due := range agenda.Destinations {
-			n, err := d.claim(ctx, attempts, due, now)
+			n, err := d.claim(ctx, attempts, due, claiming{now, limit - len(d.slots)})
 			if err != nil {
 				return 0, err
 			}
 			started += n
 		}
 		if started == 0 {
-			return untilNext(agenda, now), nil
+			return untilNext(agenda, now, more), nil
 		}
 	}
 }
 
 // untilNext is the time to the next round when nothing wakes the scheduler
 // before. The queue wakes it for new mail; an hour only bounds the harm of a
-// clock that steps.
-func untilNext(agenda queue.Agenda, now time.Time) time.Duration {
-	const most = time.Hour
-	if agenda.Next.IsZero() {
-		return most
+// clock that steps. What is due already waits for a slot, or for the time at
+// which there are more of them.
+func untilNext(agenda queue.Agenda, now, more time.Time) time.Duration {
+	wait := time.Hour
+	if !agenda.Next.IsZero() {
+		wait = min(wait, agenda.Next.Sub(now))
 	}
-	return max(0, min(agenda.Next.Sub(now), most))
+	if !more.IsZero() && len(agenda.Destinations) > 0 {
+		wait = min(wait, more.Sub(now))
+	}
+	return max(0, wait)
+}
+
+// claiming is when a claim is made, and how many transactions it may start.
+type claiming struct {
+	now  time.Time
+	room int
 }
 
 // claim leases deliveries of one destination, as many as there is room for,
 // and starts their transactions.
-func (d *Deliverer) claim(ctx, attempts context.Context, due queue.Due, now time.Time) (started int, err error) {
-	n := min(due.Count, d.sites.room(due.Destination), cap(d.slots)-len(d.slots))
+func (d *Deliverer) claim(ctx, attempts context.Context, due queue.Due, c claiming) (started int, err error) {
+	n := min(due.Count, d.sites.room(due.Destination), c.room)
 	if n <= 0 {
 		return 0, nil
 	}
-	leases, err := d.Store.Claim(ctx, due.Destination, n, now, now.Add(lease))
+	leases, err := d.Store.Claim(ctx, due.Destination, n, c.now, c.now.Add(lease))
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"slices"
+	"time"
 
 	"postern/internal/mail"
 )
@@ -15,12 +16,13 @@ func (e *Entry) Clone() Entry {
 	c.Origin.TLS = clonePointer(e.Origin.TLS)
 	c.Deliveries = slices.Clone(e.Deliveries)
 	for i := range c.Deliveries {
-		c.Deliveries[i] = c.Deliveries[i].clone()
+		c.Deliveries[i] = c.Deliveries[i].Clone()
 	}
 	return c
 }
 
-func (d Delivery) clone() Delivery {
+// Clone returns a copy of d that shares nothing with it.
+func (d Delivery) Clone() Delivery {
 	d.Recipients = slices.Clone(d.Recipients)
 	for i := range d.Recipients {
 		r := &d.Recipients[i]
@@ -61,43 +63,52 @@ func (d *Delivery) ForAttempt(n int) {
 	d.Recipients = leased
 }
 
-// tally counts the recipients of a delivery, or of many, by stored state.
-type tally struct{ queued, deferred, held int }
-
-func (d *Delivery) tally() tally {
-	var t tally
-	for i := range d.Recipients {
-		t.count(d.Recipients[i].State, 1)
-	}
-	return t
+// Summary is what an Index knows of a delivery. An engine that keeps it apart
+// from the recipients need not read these when it opens.
+type Summary struct {
+	Next     time.Time
+	Attempts int
+	Tally
 }
 
-func (t *tally) count(s mail.State, n int) {
+// Summary sums the delivery up.
+func (d *Delivery) Summary() Summary {
+	s := Summary{Next: d.Next, Attempts: d.Attempts}
+	for i := range d.Recipients {
+		s.count(d.Recipients[i].State, 1)
+	}
+	return s
+}
+
+// Tally counts the recipients of a delivery, or of many, by stored state.
+type Tally struct{ Queued, Deferred, Held int32 }
+
+func (t *Tally) count(s mail.State, n int32) {
 	switch s {
 	case mail.Queued:
-		t.queued += n
+		t.Queued += n
 	case mail.Deferred:
-		t.deferred += n
+		t.Deferred += n
 	case mail.Held:
-		t.held += n
+		t.Held += n
 	}
 }
 
-func (t *tally) add(other tally, sign int) {
-	t.queued += sign * other.queued
-	t.deferred += sign * other.deferred
-	t.held += sign * other.held
+func (t *Tally) add(other Tally, sign int32) {
+	t.Queued += sign * other.Queued
+	t.Deferred += sign * other.Deferred
+	t.Held += sign * other.Held
 }
 
 // waiting is the number of recipients to be attempted.
-func (t tally) waiting() int { return t.queued + t.deferred }
+func (t Tally) waiting() int { return int(t.Queued + t.Deferred) }
 
 // byState returns the counts that are not zero.
-func (t tally) byState() map[mail.State]int {
+func (t Tally) byState() map[mail.State]int {
 	counts := make(map[mail.State]int)
-	for state, n := range map[mail.State]int{mail.Queued: t.queued, mail.Deferred: t.deferred, mail.Held: t.held} {
+	for state, n := range map[mail.State]int32{mail.Queued: t.Queued, mail.Deferred: t.Deferred, mail.Held: t.Held} {
 		if n > 0 {
-			counts[state] = n
+			counts[state] = int(n)
 		}
 	}
 	return counts

@@ -25,7 +25,7 @@ type Index struct {
 	lines    map[mail.Destination]*line
 	due      heap[*line] // that have due deliveries and are not suspended
 	upcoming heap[*line] // that have waiting ones and are not suspended
-	total    tally
+	total    Tally
 
 	suspended map[mail.Destination]bool
 	// now is the time up to which waiting deliveries have been promoted.
@@ -70,8 +70,21 @@ func (x *Index) Add(e *Entry) {
 	item := &indexed{id: e.ID, body: e.Body, class: e.Class}
 	x.entries[e.ID] = item
 	for i := range e.Deliveries {
-		x.put(item, &e.Deliveries[i])
+		x.put(item, e.Deliveries[i].Destination, e.Deliveries[i].Summary())
 	}
+}
+
+// Load takes in one delivery of an entry that was stored in an earlier life,
+// and the entry with its first.
+func (x *Index) Load(id, body mail.ID, class Class, d mail.Destination, s Summary) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := x.entries[id]
+	if item == nil {
+		item = &indexed{id: id, body: body, class: class}
+		x.entries[id] = item
+	}
+	x.put(item, d, s)
 }
 
 // MarkPending says that edits wait for a delivery's lease to end. Without a
@@ -105,7 +118,7 @@ func (x *Index) Apply(r Revised, ended []Claimed, settled bool) {
 		item.slot(d).pending = false
 	}
 	for i := range r.Changed {
-		x.put(item, &r.Changed[i])
+		x.put(item, r.Changed[i].Destination, r.Changed[i].Summary())
 	}
 	for _, d := range r.Gone {
 		x.drop(item.slot(d))
@@ -124,25 +137,25 @@ func (x *Index) Drop(id mail.ID) {
 }
 
 // put stores what the index needs to know of a delivery.
-func (x *Index) put(item *indexed, d *Delivery) {
-	i, found := item.find(d.Destination)
+func (x *Index) put(item *indexed, d mail.Destination, summary Summary) {
+	i, found := item.find(d)
 	if !found {
-		s := &slot{entry: item, line: x.line(d.Destination), position: absent}
+		s := &slot{entry: item, line: x.line(d), position: absent}
 		s.line.slots++
 		item.slots = slices.Insert(item.slots, i, s)
 	}
 	s := item.slots[i]
 	x.takeOut(s)
-	x.total.add(s.tally, -1)
-	s.next, s.attempts, s.tally = d.Next, d.Attempts, d.tally()
-	x.total.add(s.tally, 1)
+	x.total.add(s.Tally, -1)
+	s.Summary = summary
+	x.total.add(s.Tally, 1)
 	x.place(s)
 }
 
 // drop takes a delivery out, and its entry with the last one.
 func (x *Index) drop(s *slot) {
 	x.takeOut(s)
-	x.total.add(s.tally, -1)
+	x.total.add(s.Tally, -1)
 	if s.lease != nil {
 		x.forget(s.lease)
 	}
@@ -185,10 +198,10 @@ func (x *Index) place(s *slot) {
 	case s.pending:
 		x.lost[s.entry.id] = true
 		x.wake.Raise()
-	case s.tally.waiting() > 0:
+	case s.waiting() > 0:
 		s.line.enter(s, x.now)
 		x.fix(s.line)
-		x.announce(s.next)
+		x.announce(s.Next)
 	}
 }
 
@@ -238,7 +251,7 @@ func (x *Index) Due(now time.Time, limit int) Agenda {
 		x.due.push(l)
 	}
 	if x.upcoming.len() > 0 {
-		agenda.Next = x.upcoming.top().waiting.top().next
+		agenda.Next = x.upcoming.top().waiting.top().Next
 	}
 	if x.ends.len() > 0 {
 		if end := x.ends.top().until; agenda.Next.IsZero() || end.Before(agenda.Next) {
@@ -261,7 +274,7 @@ func (x *Index) advance(now time.Time) {
 	x.now = now
 	for x.upcoming.len() > 0 {
 		l := x.upcoming.top()
-		if l.waiting.top().next.After(now) {
+		if l.waiting.top().Next.After(now) {
 			return
 		}
 		l.promote(now)
@@ -292,15 +305,27 @@ func (x *Index) Destinations(id mail.ID) []mail.Destination {
 	return all
 }
 
-// Body returns the name of an entry's content. Errors: ErrNotFound.
-func (x *Index) Body(id mail.ID) (mail.ID, error) {
+// Deliveries returns how many deliveries there are.
+func (x *Index) Deliveries() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := 0
+	for _, l := range x.lines {
+		n += l.slots
+	}
+	return n
+}
+
+// About returns the name of an entry's content, and its class. Errors:
+// ErrNotFound.
+func (x *Index) About(id mail.ID) (body mail.ID, class Class, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	item := x.entries[id]
 	if item == nil {
-		return "", ErrNotFound
+		return "", 0, ErrNotFound
 	}
-	return item.body, nil
+	return item.body, item.class, nil
 }
 
 // Attempts sets the attempts that e's deliveries have registered; what is
@@ -314,7 +339,7 @@ func (x *Index) Attempts(e *Entry) {
 	}
 	for i := range e.Deliveries {
 		if s := item.slot(e.Deliveries[i].Destination); s != nil {
-			e.Deliveries[i].Attempts = s.attempts
+			e.Deliveries[i].Attempts = s.Attempts
 		}
 	}
 }

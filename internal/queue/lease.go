@@ -56,11 +56,15 @@ func (l *lease) claimed() Claimed {
 		ID:          l.slot.entry.id,
 		Destination: l.slot.line.destination,
 		Recipients:  l.recipients,
-		Attempt:     l.slot.attempts,
+		Attempt:     l.slot.Attempts,
 		Until:       l.until,
 		Pending:     l.slot.pending,
 	}
 }
+
+// ActiveWindow is how many leases there may be before Claim gives out no
+// more; siblings of the last delivery may exceed it.
+const ActiveWindow = 20_000
 
 // Claim is Scheduler.Claim. The attempt is registered in memory.
 func (x *Index) Claim(d mail.Destination, n int, now, until time.Time) []Claimed {
@@ -74,12 +78,12 @@ func (x *Index) Claim(d mail.Destination, n int, now, until time.Time) []Claimed
 	var all []Claimed
 	for range n {
 		s := l.first()
-		if s == nil {
+		if s == nil || len(x.leases) >= ActiveWindow {
 			break
 		}
 		all = append(all, x.grant(s, until))
 		for _, sibling := range s.entry.slots {
-			if sibling.heap != nil && !sibling.line.suspended && !sibling.next.After(now) {
+			if sibling.heap != nil && !sibling.line.suspended && !sibling.Next.After(now) {
 				all = append(all, x.grant(sibling, until))
 			}
 		}
@@ -90,8 +94,8 @@ func (x *Index) Claim(d mail.Destination, n int, now, until time.Time) []Claimed
 func (x *Index) grant(s *slot, until time.Time) Claimed {
 	x.takeOut(s)
 	x.lastToken++
-	s.attempts++
-	s.lease = &lease{token: x.lastToken, slot: s, until: until, recipients: s.tally.waiting()}
+	s.Attempts++
+	s.lease = &lease{token: x.lastToken, slot: s, until: until, recipients: s.waiting()}
 	x.leases[s.lease.token] = s.lease
 	x.ends.push(s.lease)
 	return s.lease.claimed()

@@ -10,11 +10,9 @@ import (
 
 // slot is one delivery in the index.
 type slot struct {
+	Summary
 	entry    *indexed
 	line     *line
-	next     time.Time
-	attempts int
-	tally    tally
 	pending  bool // edits wait for the end of its lease, or of one that was lost
 	lease    *lease
 	heap     *heap[*slot] // that it stands in; nil when it cannot be claimed
@@ -71,8 +69,8 @@ func newLine(d mail.Destination) *line {
 func slotHeap() heap[*slot] {
 	return heap[*slot]{
 		before: func(a, b *slot) bool {
-			if !a.next.Equal(b.next) {
-				return a.next.Before(b.next)
+			if !a.Next.Equal(b.Next) {
+				return a.Next.Before(b.Next)
 			}
 			return a.entry.id < b.entry.id
 		},
@@ -93,7 +91,7 @@ func (l *line) rank(c Class) *heap[*slot] {
 // enter puts a slot where it belongs when the time is now.
 func (l *line) enter(s *slot, now time.Time) {
 	s.heap = &l.waiting
-	if !s.next.After(now) {
+	if !s.Next.After(now) {
 		s.heap = l.rank(s.entry.class)
 	}
 	s.heap.push(s)
@@ -101,7 +99,7 @@ func (l *line) enter(s *slot, now time.Time) {
 
 // promote moves what has become due by now to its rank.
 func (l *line) promote(now time.Time) {
-	for l.waiting.len() > 0 && !l.waiting.top().next.After(now) {
+	for l.waiting.len() > 0 && !l.waiting.top().Next.After(now) {
 		l.enter(l.waiting.remove(0), now)
 	}
 }
@@ -110,7 +108,7 @@ func (l *line) promote(now time.Time) {
 func (l *line) demote(now time.Time) {
 	for _, r := range l.ready {
 		for _, s := range slices.Clone(r.slots.items) {
-			if s.next.After(now) {
+			if s.Next.After(now) {
 				r.slots.remove(s.position)
 				l.enter(s, now)
 			}
@@ -135,7 +133,7 @@ func (l *line) agenda() Due {
 		if r.slots.len() == 0 {
 			continue
 		}
-		oldest := r.slots.top().next
+		oldest := r.slots.top().Next
 		if due.Count == 0 {
 			due.Class, due.Oldest = r.class, oldest
 		} else if oldest.Before(due.Oldest) {
@@ -160,5 +158,5 @@ func dueBefore(a, b *line) bool {
 
 // upcomingBefore orders destinations by their next waiting delivery.
 func upcomingBefore(a, b *line) bool {
-	return a.waiting.top().next.Before(b.waiting.top().next)
+	return a.waiting.top().Next.Before(b.waiting.top().Next)
 }

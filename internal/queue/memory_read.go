@@ -51,6 +51,17 @@ func (m *Memory) List(ctx context.Context, f Filter, p Page) ([]Entry, error) {
 	return entries, nil
 }
 
+// Damaged returns nothing: memory is not damaged.
+func (m *Memory) Damaged(ctx context.Context, p Page) ([]Damaged, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.usable(ctx); err != nil {
+		return nil, err
+	}
+	_, err := p.Size()
+	return nil, err
+}
+
 // Count counts what a filter selects.
 func (m *Memory) Count(ctx context.Context, f Filter) (map[mail.State]int, error) {
 	m.mu.Lock()

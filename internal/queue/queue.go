@@ -223,6 +223,15 @@ type Page struct {
 	Limit int     // at most this many entries; 0 means 1000
 }
 
+// Damaged is an entry that was set aside because it, or its content, cannot
+// be read. What could be read of it is kept, and its content with it.
+type Damaged struct {
+	ID    mail.ID   `json:"id"`
+	At    time.Time `json:"at"`             // when it was found
+	Body  mail.ID   `json:"body,omitempty"` // its content, when that is known
+	Cause string    `json:"cause"`
+}
+
 // Mark is a small durable note: a suspension, a reroute, a checkpoint.
 type Mark struct {
 	Kind  MarkKind  `json:"kind"`
@@ -332,8 +341,12 @@ type (
 		// Leased returns the number of leases held now.
 		Leased() int
 		// Body opens content. Errors: ErrNotFound; ErrDamaged when its bytes
-		// fail their check, also from ReadAt.
+		// fail their check, also from ReadAt. The entries of a body that
+		// was found damaged are set aside when they are claimed again.
 		Body(ctx context.Context, id mail.ID) (Body, error)
+		// Damaged returns the entries that were set aside, in order of id.
+		// They are in no other listing or count.
+		Damaged(ctx context.Context, p Page) ([]Damaged, error)
 	}
 
 	// Facts is the store's list of facts that are not yet in the journal.

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/seglog"
 )
 
 // Accept stores a group.
@@ -62,30 +64,33 @@ func (s *Store) commitWith(ctx context.Context, c *change, submissions []queue.S
 	return err
 }
 
-// staging writes new entries into a change.
+// staging writes new entries into a change, and their contents where they
+// belong.
 type staging struct {
 	store   *Store
 	change  *change
-	brought map[mail.ID]int64 // bodies that come with it, and their sizes
-	streams []mail.ID         // bodies written ahead of the commit
+	entries []queue.Entry
+	brought []bringing
+}
+
+// bringing is a content that comes with the change.
+type bringing struct {
+	body  mail.ID
+	place place
+	draft *draft
 }
 
 func (st *staging) stage(ctx context.Context, submissions []queue.Submission) error {
-	st.brought = make(map[mail.ID]int64, len(submissions))
-	entries := make([]queue.Entry, len(submissions))
+	st.entries = make([]queue.Entry, len(submissions))
 	for i := range submissions {
-		e := &entries[i]
+		e := &st.entries[i]
 		*e = submissions[i].Entry
 		if err := st.body(ctx, e, submissions[i].Draft); err != nil {
 			return fmt.Errorf("entry %q: %w", e.ID, err)
 		}
 		st.entry(e)
 	}
-	st.change.after(func() {
-		for i := range entries {
-			st.store.index.Add(&entries[i])
-		}
-	})
+	st.change.after(st.handOver)
 	return nil
 }
 
@@ -95,8 +100,7 @@ func (st *staging) entry(e *queue.Entry) {
 	header.Deliveries = nil
 	st.change.set(key(headerPrefix, e.ID), &header)
 	for i := range e.Deliveries {
-		d := &e.Deliveries[i]
-		st.change.set(partKey(deliveryPrefix, e.ID, string(d.Destination)), d)
+		st.change.setDelivery(e.ID, e.Body, e.Class, &e.Deliveries[i])
 	}
 	st.change.setBytes(partKey(usePrefix, e.Body, string(e.ID)), nil)
 }
@@ -105,11 +109,11 @@ func (st *staging) entry(e *queue.Entry) {
 func (st *staging) body(ctx context.Context, e *queue.Entry, content queue.Draft) error {
 	entering := entering{entry: e.ID, body: e.Body}
 	if content == nil {
-		size, err := st.sizeOf(e.Body)
+		p, err := st.placeOf(e.Body)
 		if err != nil {
-			return err
+			return fmt.Errorf("body %q: %w", e.Body, err)
 		}
-		e.Size = size
+		e.Size = p.Size
 		st.change.enter = append(st.change.enter, entering)
 		return nil
 	}
@@ -123,112 +127,93 @@ func (st *staging) body(ctx context.Context, e *queue.Entry, content queue.Draft
 		return fmt.Errorf("%w: it is already stored", queue.ErrInvalid)
 	}
 	e.Body, e.Size = e.ID, d.Size()
-	p := place{Size: e.Size, Chunk: chunkSize}
-	st.brought[e.Body] = e.Size
-	entering.body, entering.brings, entering.chunks = e.Body, true, p.chunks()
+	p, err := st.keep(ctx, e, d)
+	if err != nil {
+		return err
+	}
+	st.brought = append(st.brought, bringing{e.Body, p, d})
+	entering.body, entering.brings = e.Body, &p
 	st.change.enter = append(st.change.enter, entering)
-	st.change.set(key(placePrefix, e.Body), p)
-	if p.chunks() > 1 {
-		return st.stream(ctx, e.Body, d, p)
-	}
-	if p.chunks() == 1 {
-		return putChunk(st.change.batch, e.Body, 0, d, p)
-	}
+	st.change.setBytes(key(placePrefix, e.Body), p.encode())
 	return nil
 }
 
-// sizeOf returns the size of a body that is stored, or comes with the change.
-func (st *staging) sizeOf(body mail.ID) (int64, error) {
-	if size, found := st.brought[body]; found {
-		return size, nil
+// placeOf finds a body that is stored, or comes with the change.
+func (st *staging) placeOf(body mail.ID) (place, error) {
+	for _, b := range st.brought {
+		if b.body == body {
+			return b.place, nil
+		}
 	}
-	k := key(placePrefix, body)
-	value, err := st.store.read(st.store.db, k)
-	if err != nil {
-		return 0, fmt.Errorf("body %q: %w", body, err)
-	}
-	p, err := decodePlace(k, value)
-	return p.Size, err
+	return st.store.ledger.placeOf(body)
 }
 
-// putChunk reads a chunk of a draft right into the batch.
-func putChunk(b *pebble.Batch, body mail.ID, number int, d *draft, p place) error {
-	k, size := chunkKey(body, number), p.sizeOf(number)
-	op := b.SetDeferred(len(k), checksumSize+int(size))
+// keep writes a content where its size says: into the change, into the body
+// log, or to a file of its own. In the log it is durable when keep returns.
+func (st *staging) keep(ctx context.Context, e *queue.Entry, d *draft) (place, error) {
+	if d.Size() <= st.store.options.InlineSize {
+		return place{inline: true, Place: seglog.Place{Size: d.Size()}}, putContent(st.change.batch, e.Body, d)
+	}
+	head, err := json.Marshal(e)
+	if err != nil {
+		return place{}, fmt.Errorf("%w: %w", queue.ErrInvalid, err)
+	}
+	record := seglog.Record{ID: e.Body, Head: head, Content: d, Size: d.Size()}
+	var p seglog.Place
+	if d.Size() <= ownFile {
+		p, err = st.store.log.Append(ctx, record)
+	} else {
+		p, err = d.adopt(record)
+	}
+	if err != nil {
+		return place{}, fmt.Errorf("cannot store its content: %w", fullError(err))
+	}
+	return place{Place: p}, nil
+}
+
+// putContent reads a draft right into the batch.
+func putContent(b *pebble.Batch, body mail.ID, d *draft) error {
+	k, size := key(contentPrefix, body), int(d.Size())
+	op := b.SetDeferred(len(k), checksumSize+size)
 	copy(op.Key, k)
-	if n, err := d.ReadAt(op.Value[checksumSize:], int64(number)*p.Chunk); n < int(size) {
+	if n, err := d.ReadAt(op.Value[checksumSize:], 0); n < size {
 		return fmt.Errorf("cannot read the draft back: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
-	sealChunk(op.Value, body, number)
+	sealContent(op.Value, body)
 	return op.Finish()
 }
 
-// stream writes a large body chunk by chunk, unsynced: the log keeps the
-// order, so the commit that refers to the body makes it durable too. Until
-// then a note says that it is not referred to.
-func (st *staging) stream(ctx context.Context, body mail.ID, d *draft, p place) error {
-	note := key(streamPrefix, body)
-	st.streams = append(st.streams, body)
-	for number := range p.chunks() {
-		c := st.store.newChange()
-		c.lazy = true
-		if number == 0 {
-			c.setBytes(note, nil)
+// handOver tells of the entries once they are durable. Those that lie in
+// memory stay there for their first attempt.
+func (st *staging) handOver() {
+	now := st.store.options.Clock.Now()
+	for i := range st.entries {
+		e := &st.entries[i]
+		for _, b := range st.brought {
+			if b.body == e.ID && b.draft.flushed == 0 && len(b.draft.tail) <= freshSize {
+				st.store.fresh.add(e.Clone(), b.draft.tail, now)
+			}
 		}
-		if err := putChunk(c.batch, body, number, d, p); err != nil {
-			return err
-		}
-		if err := st.store.commit(ctx, c); err != nil {
-			return err
-		}
+		st.store.index.Add(e)
 	}
-	st.change.remove(note)
-	return nil
 }
 
-// undo gives the drafts back and removes what was streamed.
+// undo gives the drafts back, and frees what was written for them. When the
+// commit itself failed nobody knows whether it is needed.
 func (st *staging) undo() {
 	for _, d := range st.change.drafts {
 		d.staged = false
 	}
-	if len(st.streams) == 0 || st.store.failure.get() != nil {
+	if st.store.failure.get() != nil {
 		return
 	}
-	c := st.store.newChange()
-	c.lazy = true
-	err := removeStreams(c.batch, st.streams)
-	if err == nil {
-		err = st.store.commit(context.Background(), c)
-	}
-	if err != nil { // they go when the store opens again
-		st.store.options.Logger.Warn("queue: cannot remove a body that was not accepted", "error", err)
-	}
-}
-
-func removeStreams(b *pebble.Batch, bodies []mail.ID) error {
-	var err error
-	for _, body := range bodies {
-		prefix := partKey(chunkPrefix, body, "")
-		err = errors.Join(err, b.DeleteRange(prefix, after(prefix), nil), b.Delete(key(streamPrefix, body), nil))
-	}
-	return err
-}
-
-// clearStreams removes bodies whose commit never came.
-func (s *Store) clearStreams() error {
-	var bodies []mail.ID
-	for p, err := range scanPrefix(s.db, streamPrefix) {
-		if err != nil {
-			return err
+	for _, b := range st.brought {
+		if b.place.inline {
+			continue
 		}
-		bodies = append(bodies, mail.ID(p.key[1:]))
+		if err := b.draft.recover(b.body, b.place.Place); err != nil {
+			st.store.options.Logger.Warn("queue: a draft that was not accepted is lost", "entry", b.body, "error", err)
+		}
+		st.store.reclaimer.free(b.body, b.place)
 	}
-	if len(bodies) == 0 {
-		return nil
-	}
-	b := s.db.NewBatch()
-	if err := removeStreams(b, bodies); err != nil {
-		return err
-	}
-	return s.write(b, pebble.NoSync)
 }

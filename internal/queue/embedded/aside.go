@@ -3,9 +3,19 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"time"
 
 	"postern/internal/mail"
+	"postern/internal/queue"
 )
+
+// damageRecord is what is stored of an entry that was set aside.
+type damageRecord struct {
+	At    time.Time `json:"at"`
+	Body  mail.ID   `json:"body,omitempty"`
+	Cause string    `json:"cause"`
+}
 
 // setAside takes an entry that cannot be read out of the queue.
 func (s *Store) setAside(id mail.ID, cause error) error {
@@ -35,10 +45,16 @@ func (s *Store) putAside(c *change, id mail.ID, cause error) {
 			c.remove(bytes.Clone(p.key))
 		}
 	}
-	c.record([]mail.Fact{{
-		Time: s.options.Clock.Now(), Reason: mail.ReasonDamaged, Message: id, Text: cause.Error(),
-	}})
-	c.after(func() { s.index.Drop(id) })
+	record := damageRecord{At: s.options.Clock.Now(), Cause: cause.Error()}
+	if body, _, err := s.index.About(id); err == nil {
+		record.Body = body
+	}
+	c.set(key(damagePrefix, id), record)
+	c.record([]mail.Fact{{Time: record.At, Reason: mail.ReasonDamaged, Message: id, Text: record.Cause}})
+	c.after(func() {
+		s.fresh.drop(id)
+		s.index.Drop(id)
+	})
 }
 
 // unreadable is an entry that was found damaged while the store opened.
@@ -58,4 +74,44 @@ func (s *Store) setAsideUnreadable() error {
 	}
 	s.unreadable = nil
 	return nil
+}
+
+// Damaged returns the entries that were set aside.
+func (s *Store) Damaged(ctx context.Context, p queue.Page) ([]queue.Damaged, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave()
+	limit, err := p.Size()
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.view()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	var all []queue.Damaged
+	for pair, err := range scan(view, append(key(damagePrefix, p.After), 0), after([]byte{damagePrefix})) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, decodeDamaged(pair))
+		if len(all) == limit {
+			break
+		}
+	}
+	return all, nil
+}
+
+// decodeDamaged reads a record of damage; that it is damaged itself is told
+// in it.
+func decodeDamaged(p pair) queue.Damaged {
+	d := queue.Damaged{ID: mail.ID(p.key[1:])}
+	record, err := decode[damageRecord](p.key, p.value)
+	if err != nil {
+		record.Cause = fmt.Sprintf("not known: %v", err)
+	}
+	d.At, d.Body, d.Cause = record.At, record.Body, record.Cause
+	return d
 }

@@ -1,30 +1,46 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/seglog"
 )
 
-// body is content open for reading. One of a single chunk lies in memory; a
-// larger one reads from a snapshot, and keeps the chunk it read last.
+// body is content open for reading: one of the database lies in memory, one
+// of the body log is read piece by piece.
 type body struct {
 	store *Store
 	id    mail.ID
-	place place
+	size  int64
 
-	mu       sync.Mutex
-	snapshot *pebble.Snapshot // nil when there is no more to read from it
-	number   int              // of the chunk in content; -1 for none
-	content  []byte
-	err      error // once closed
+	mu     sync.Mutex
+	source source
+	err    error // once closed
+}
+
+// source is where the octets are; every one it returns is verified.
+type source interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// held is a source in memory.
+type held struct{ bytes.Reader }
+
+// Close does nothing: there is nothing to free.
+func (*held) Close() error { return nil }
+
+func inMemory(content []byte) source {
+	h := new(held)
+	h.Reset(content)
+	return h
 }
 
 var errBodyClosed = fmt.Errorf("%w: the body is closed", queue.ErrInvalid)
@@ -35,56 +51,62 @@ func (s *Store) Body(ctx context.Context, id mail.ID) (queue.Body, error) {
 		return nil, err
 	}
 	defer s.gate.leave()
-	b := &body{store: s, id: id, number: -1, snapshot: s.db.NewSnapshot()}
-	err := b.open()
-	if err != nil || b.place.chunks() <= 1 {
-		err = errors.Join(err, b.leaveSnapshot())
-	} else {
-		s.openMu.Lock()
-		s.openings[b] = struct{}{}
-		s.openMu.Unlock()
+	b := &body{store: s, id: id}
+	if err := b.open(); err != nil {
+		return nil, fmt.Errorf("body %q: %w", id, b.failed(err))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("body %q: %w", id, err)
-	}
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	s.openings[b] = struct{}{}
 	return b, nil
 }
 
-// open finds the body and reads its first chunk.
+// open finds the content.
 func (b *body) open() error {
-	k := key(placePrefix, b.id)
-	value, err := b.store.read(b.snapshot, k)
-	if err != nil {
-		return err
-	}
-	if b.place, err = decodePlace(k, value); err != nil || b.place.Size == 0 {
-		return err
-	}
-	return b.load(0)
-}
-
-// load reads and checks a chunk.
-func (b *body) load(number int) error {
-	if b.number == number {
+	s := b.store
+	if content, found := s.fresh.content(b.id); found {
+		b.size, b.source = int64(len(content)), inMemory(content)
 		return nil
 	}
-	value, closer, err := b.snapshot.Get(chunkKey(b.id, number))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return fmt.Errorf("%w: chunk %d of body %s is missing", queue.ErrDamaged, number, b.id)
-	}
-	if err != nil {
-		return readError(err)
-	}
-	defer closer.Close()
-	content, err := openChunk(value, b.id, number, b.place.sizeOf(number))
-	if err != nil {
+	p, logged, err := s.ledger.open(s.log, b.id)
+	switch {
+	case err != nil:
 		return err
+	case logged != nil:
+		b.size, b.source = p.Size, logged
+		return nil
 	}
-	b.content, b.number = append(b.content[:0], content...), number
-	return nil
+	content, err := s.inline(b.id, p.Size)
+	b.size, b.source = p.Size, inMemory(content)
+	return err
 }
 
-func (b *body) Size() int64 { return b.place.Size }
+// inline reads a content that is in the database.
+func (s *Store) inline(id mail.ID, size int64) ([]byte, error) {
+	value, err := s.read(s.db, key(contentPrefix, id))
+	if errors.Is(err, queue.ErrNotFound) && s.ledger.has(id) { // else it has gone meanwhile
+		return nil, fmt.Errorf("%w: the content of body %s is missing", queue.ErrDamaged, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return openContent(value, id, size)
+}
+
+// failed gives the errors of the body log the names of the contract, and
+// notes that a content is damaged: its entries are set aside when they are
+// claimed again.
+func (b *body) failed(err error) error {
+	if errors.Is(err, seglog.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", queue.ErrDamaged, err)
+	}
+	if errors.Is(err, queue.ErrDamaged) {
+		b.store.ledger.spoil(b.id)
+	}
+	return err
+}
+
+func (b *body) Size() int64 { return b.size }
 
 // ReadAt reads verified content.
 func (b *body) ReadAt(p []byte, off int64) (n int, err error) {
@@ -96,18 +118,8 @@ func (b *body) ReadAt(p []byte, off int64) (n int, err error) {
 	case off < 0:
 		return 0, fmt.Errorf("%w: offset %d", queue.ErrInvalid, off)
 	}
-	for n < len(p) && off < b.place.Size {
-		if err := b.load(int(off / b.place.Chunk)); err != nil {
-			return n, err
-		}
-		part := copy(p[n:], b.content[off%b.place.Chunk:])
-		n += part
-		off += int64(part)
-	}
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
+	n, err = b.source.ReadAt(p, off)
+	return n, b.failed(err)
 }
 
 // Close frees what the body holds.
@@ -125,17 +137,8 @@ func (b *body) end(err error) error {
 	if b.err != nil {
 		return nil
 	}
-	b.err, b.content = err, nil
-	return b.leaveSnapshot()
-}
-
-func (b *body) leaveSnapshot() error {
-	if b.snapshot == nil {
-		return nil
-	}
-	snapshot := b.snapshot
-	b.snapshot = nil
-	return snapshot.Close()
+	b.err = err
+	return b.source.Close()
 }
 
 // closeBodies ends what is still open when the store closes.

@@ -10,6 +10,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/seglog"
 )
 
 // change is what one caller wants committed. The caller encodes it; the
@@ -19,6 +20,7 @@ type change struct {
 	facts  [][]byte // encoded, in order; they are numbered at the commit
 	enter  []entering
 	leave  []leaving
+	moving *moving
 	forget uint64 // the last fact to be forgotten
 	lazy   bool   // it needs no sync
 	drafts []*draft
@@ -32,13 +34,19 @@ type change struct {
 type entering struct {
 	entry mail.ID
 	body  mail.ID
-	// brings says that the body comes with it, in so many chunks.
-	brings bool
-	chunks int
+	// brings is the place of the body that comes with it; nil when it uses
+	// one that is stored.
+	brings *place
 }
 
 // leaving is an entry whose last recipient is final.
 type leaving struct{ entry, body mail.ID }
+
+// moving is a body that goes to another place in the body log.
+type moving struct {
+	body     mail.ID
+	from, to seglog.Place
+}
 
 func (s *Store) newChange() *change {
 	return &change{batch: s.db.NewBatch(), result: make(chan error, 1)}
@@ -61,6 +69,16 @@ func (c *change) set(key []byte, value any) {
 	c.setBytes(key, encoded)
 }
 
+// setDelivery stores a delivery of an entry with that body and class.
+func (c *change) setDelivery(id, body mail.ID, class queue.Class, d *queue.Delivery) {
+	encoded, err := encodeDelivery(body, class, d)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.setBytes(partKey(deliveryPrefix, id, string(d.Destination)), encoded)
+}
+
 func (c *change) setBytes(key, value []byte) {
 	if err := c.batch.Set(key, value, nil); err != nil {
 		c.fail(err)
@@ -69,6 +87,14 @@ func (c *change) setBytes(key, value []byte) {
 
 func (c *change) remove(key []byte) {
 	if err := c.batch.Delete(key, nil); err != nil {
+		c.fail(err)
+	}
+}
+
+// removeOnce removes what was set just once. Both the value and its deletion
+// are gone when they meet, where a plain deletion would stay and be walked.
+func (c *change) removeOnce(key []byte) {
+	if err := c.batch.SingleDelete(key, nil); err != nil {
 		c.fail(err)
 	}
 }
@@ -215,14 +241,17 @@ func (j *joining) add(c *change) {
 
 // admit checks a change against what is committed before it.
 func (j *joining) admit(c *change) error {
+	if m := c.moving; m != nil && !j.store.ledger.at(m.body, m.from) {
+		return errMovedOn
+	}
 	brought := make(map[mail.ID]bool)
 	for _, e := range c.enter {
-		if j.entered[e.entry] || j.store.index.Has(e.entry) || e.brings && j.store.ledger[e.body] != nil {
+		if j.entered[e.entry] || j.store.index.Has(e.entry) || e.brings != nil && j.store.ledger.has(e.body) {
 			return fmt.Errorf("%w: entry %q is already stored", queue.ErrInvalid, e.entry)
 		}
-		if e.brings {
+		if e.brings != nil {
 			brought[e.body] = true
-		} else if !brought[e.body] && j.store.ledger[e.body] == nil {
+		} else if !brought[e.body] && !j.store.ledger.has(e.body) {
 			return fmt.Errorf("entry %q: body %q: %w", e.entry, e.body, queue.ErrNotFound)
 		}
 	}
@@ -233,18 +262,34 @@ func (j *joining) admit(c *change) error {
 func (j *joining) account(c *change) error {
 	for _, e := range c.enter {
 		j.entered[e.entry] = true
-		j.store.ledger.use(e.body, e.chunks)
+		if e.brings != nil {
+			j.store.ledger.enter(e.body, *e.brings)
+		}
+		j.store.ledger.use(e.body)
 	}
 	for _, l := range c.leave {
-		chunks, last := j.store.ledger.leave(l.body)
-		if !last {
+		last, gone := j.store.ledger.leave(l.body)
+		if !gone {
 			continue
 		}
-		if err := removeBody(j.batch, l.body, chunks); err != nil {
+		if err := removeBody(j.batch, last); err != nil {
 			return err
+		}
+		if !last.unplaced {
+			c.after(func() { j.store.reclaimer.free(last.id, last.place) })
 		}
 	}
 	return nil
+}
+
+// removeBody deletes what the database has of a body. Its content was set
+// once, so that a single deletion makes both disappear.
+func removeBody(b *pebble.Batch, body stored) error {
+	err := b.Delete(key(placePrefix, body.id), nil)
+	if body.unplaced || body.place.inline {
+		err = errors.Join(err, b.SingleDelete(key(contentPrefix, body.id), nil))
+	}
+	return err
 }
 
 func (j *joining) number(c *change) error {
@@ -266,7 +311,7 @@ func (j *joining) forget(c *change) error {
 		return nil
 	}
 	for n := facts.forgotten + 1; n <= min(c.forget, j.last); n++ {
-		if err := j.batch.Delete(factKey(n), nil); err != nil {
+		if err := j.batch.SingleDelete(factKey(n), nil); err != nil {
 			return err
 		}
 	}
@@ -298,48 +343,4 @@ func (s *Store) write(b *pebble.Batch, options *pebble.WriteOptions) error {
 		return s.failure.happen(err)
 	}
 	return s.failure.get() // Pebble tells of a failed commit by Fatalf alone
-}
-
-// ledger counts the uses of each body. It belongs to the committer.
-type ledger map[mail.ID]*bodyUse
-
-type bodyUse struct {
-	uses   int
-	chunks int // unknownChunks when its place is damaged
-}
-
-const unknownChunks = -1
-
-func (l ledger) use(body mail.ID, chunks int) {
-	u := l[body]
-	if u == nil {
-		u = &bodyUse{chunks: chunks}
-		l[body] = u
-	}
-	u.uses++
-}
-
-// leave takes one use away, and the body with the last.
-func (l ledger) leave(body mail.ID) (chunks int, last bool) {
-	u := l[body]
-	if u == nil {
-		return 0, false
-	}
-	if u.uses--; u.uses > 0 {
-		return 0, false
-	}
-	delete(l, body)
-	return u.chunks, true
-}
-
-func removeBody(b *pebble.Batch, body mail.ID, chunks int) error {
-	err := b.Delete(key(placePrefix, body), nil)
-	if chunks == unknownChunks {
-		prefix := partKey(chunkPrefix, body, "")
-		return errors.Join(err, b.DeleteRange(prefix, after(prefix), nil))
-	}
-	for i := range chunks {
-		err = errors.Join(err, b.Delete(chunkKey(body, i), nil))
-	}
-	return err
 }

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/seglog"
 )
 
 // draftMemory is how much of a draft is kept in memory; the rest goes to a
@@ -25,8 +28,9 @@ type draft struct {
 	flushed int64 // octets in file
 	file    vfs.File
 	name    string
-	over    bool // taken or discarded
-	staged  bool // in a change that is being built
+	over    bool  // taken or discarded
+	staged  bool  // in a change that is being built
+	held    int64 // octets of memory that are counted
 }
 
 var errDraftOver = fmt.Errorf("%w: the draft was taken or discarded", queue.ErrInvalid)
@@ -57,29 +61,82 @@ func (d *draft) Write(p []byte) (n int, err error) {
 		}
 		part := p[:min(len(p), draftMemory-len(d.tail))]
 		d.tail = append(d.tail, part...)
+		d.count()
 		p = p[len(part):]
 		n += len(part)
 	}
 	return n, nil
 }
 
+// count keeps the store's account of memory.
+func (d *draft) count() {
+	if now := int64(cap(d.tail)); now != d.held {
+		d.store.draftMemory.Add(now - d.held)
+		d.held = now
+	}
+}
+
 // flush writes what is in memory to the file.
 func (d *draft) flush() error {
 	if d.file == nil {
-		files := d.store.options.FS
-		name := files.PathJoin(d.store.path(incomingName), strconv.FormatUint(d.store.drafts.Add(1), 10))
-		file, err := files.Create(name, vfs.WriteCategoryUnspecified)
-		if err != nil {
+		if err := d.create(); err != nil {
 			return err
 		}
-		d.file, d.name = file, name
 	}
-	if _, err := d.file.Write(d.tail); err != nil {
-		return err
+	if n, err := d.file.Write(d.tail); err != nil || n < len(d.tail) {
+		return errors.Join(err, io.ErrShortWrite)
 	}
 	d.flushed += int64(len(d.tail))
 	d.tail = d.tail[:0]
 	return nil
+}
+
+// create opens a file for what does not fit into memory.
+func (d *draft) create() error {
+	files := d.store.options.FS
+	name := files.PathJoin(d.store.path(incomingName), strconv.FormatUint(d.store.drafts.Add(1), 10))
+	file, err := files.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	d.file, d.name = file, name
+	return nil
+}
+
+// adopt gives the file to the body log, as the content's own.
+func (d *draft) adopt(r seglog.Record) (seglog.Place, error) {
+	if err := d.flush(); err != nil {
+		return seglog.Place{}, err
+	}
+	p, err := d.store.log.Adopt(r, d.name, d.file)
+	d.file = nil // closed
+	if err != nil {
+		d.release()
+		return p, err
+	}
+	d.name = ""
+	return p, nil
+}
+
+// recover makes the draft whole again after its content was stored in vain.
+func (d *draft) recover(body mail.ID, p seglog.Place) error {
+	if p.Segment != 0 {
+		return nil // it was copied there
+	}
+	content, err := d.store.log.Content(body, p)
+	if err != nil {
+		d.release()
+		return err
+	}
+	defer content.Close()
+	d.flushed = 0
+	if err = d.create(); err == nil {
+		d.flushed, err = io.Copy(d.file, io.NewSectionReader(content, 0, p.Size))
+	}
+	if err != nil {
+		d.release()
+	}
+	return err
 }
 
 // fullError tells a full disk from other errors.
@@ -126,12 +183,18 @@ func (d *draft) release() {
 		return
 	}
 	d.over, d.tail = true, nil
-	if d.file == nil {
-		return
+	d.count()
+	var err error
+	if d.file != nil {
+		err = d.file.Close()
 	}
-	if err := errors.Join(d.file.Close(), d.store.options.FS.Remove(d.name)); err != nil {
+	if d.name != "" {
+		err = errors.Join(err, d.store.options.FS.Remove(d.name))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.store.options.Logger.Warn("queue: cannot remove what was incoming", "file", d.name, "error", err)
 	}
+	d.file, d.name = nil, ""
 }
 
 // clearIncoming removes the drafts of an earlier life.

@@ -43,16 +43,28 @@ func (s *Store) resumeEdit() error {
 	}
 	record, err := decode[queue.EditRecord](k, value)
 	if err != nil {
-		return err
+		return s.setAsideEdit(value, err)
 	}
 	selector, err := record.Filter.Selector()
 	if err != nil {
-		return damaged(k, err)
+		return s.setAsideEdit(value, damaged(k, err))
 	}
 	done, err := s.runEdit(selector, record)
 	s.options.Logger.Info("queue: an edit that was cut short is finished", "change", record.Change.Kind,
 		"actor", record.Actor, "begun", record.At, "changed", done.Changed, "pending", done.Pending)
 	return err
+}
+
+// setAsideEdit gives up an edit whose record is damaged: what it has not done
+// so far must be asked for again.
+func (s *Store) setAsideEdit(value []byte, cause error) error {
+	s.options.Logger.Error("queue: an edit that was cut short is damaged and set aside", "error", cause)
+	k := []byte{editPrefix}
+	c := s.newChange()
+	c.setBytes(asideKey(k), value)
+	c.remove(k)
+	c.record([]mail.Fact{{Time: s.options.Clock.Now(), Reason: mail.ReasonDamaged, Text: "an edit that was cut short: " + cause.Error()}})
+	return s.commit(context.Background(), c)
 }
 
 // runEdit does the steps of an edit that are left. It stops between two when

@@ -1,10 +1,14 @@
 // Package embedded is the store that needs no server: Pebble, with its
-// write-ahead log, holds everything, bodies too.
+// write-ahead log, holds every state and small contents; larger contents lie
+// beside it in the body log (package seglog).
 //
 // Every change is one Pebble batch. One goroutine, the committer, gathers the
 // batches that wait, numbers their facts, commits them together with one
 // sync, and then tells the index and the callers. So what the index knows is
-// durable; Pebble itself shows a batch before it is.
+// durable; Pebble itself shows a batch before it is. A content in the body log
+// is durable before the batch that refers to it is made. What the database
+// says is true; a content that it does not mention does not exist, and goes
+// when the store opens again.
 //
 // It is not the place of any rule about mail: what a change does to an entry
 // is worked out by queue.Revision, and who may change it by queue.Index.
@@ -31,6 +35,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/seglog"
 )
 
 // Options are the settings of a Store.
@@ -45,9 +50,21 @@ type Options struct {
 	// With less than half of it the store does not open. 0: 64 MiB.
 	// Negative: none.
 	Reserve int64
+	// InlineSize is the largest content, in octets, that is kept in the
+	// database. 0: 8 KiB. Negative: none but the empty one.
+	InlineSize int64
+	// SegmentSize is the size of the body log's segments; 0: 64 MiB.
+	SegmentSize int64
 	// FS is the file system; nil: the machine's.
 	FS vfs.FS
 }
+
+// inlineSize is the default of Options.InlineSize. docs/decisions.md has the
+// measurements.
+const inlineSize = 8 << 10
+
+// ownFile is the size above which a content gets a file of its own.
+const ownFile = 1 << 20
 
 func (o Options) withDefaults() Options {
 	if o.Clock == nil {
@@ -58,6 +75,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Reserve == 0 {
 		o.Reserve = 64 << 20
+	}
+	if o.InlineSize == 0 {
+		o.InlineSize = inlineSize
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -71,31 +91,35 @@ type Store struct {
 	dir     string
 	lock    io.Closer
 	db      *pebble.DB
+	log     *seglog.Log
 	guard   *guard
 	failure *failure
 	gate    *gate
 	index   *queue.Index
+	ledger  *ledger
+	fresh   *fresh
 
+	reclaimer *reclaimer
 	changes   chan *change   // to the committer
 	committer sync.WaitGroup // the committer alone
 	// committing holds a token from before a batch is visible until it is
 	// durable and in the index.
 	committing chan struct{}
-	ledger     ledger
 	facts      factState
 	editing    chan struct{} // a token that whoever edits holds
 	unreadable []unreadable  // found by load; empty once the store is open
 
-	drafts   atomic.Uint64 // numbers the files in incoming
-	openMu   sync.Mutex
-	openings map[*body]struct{} // bodies that hold a snapshot
+	drafts      atomic.Uint64 // numbers the files in incoming
+	draftMemory atomic.Int64  // octets of drafts in memory
+	openMu      sync.Mutex
+	openings    map[*body]struct{} // bodies that are open
 }
 
 var _ queue.Store = (*Store)(nil)
 
 // The parts of the directory.
 const (
-	databaseName = "db"
+	bodiesName   = "bodies"
 	incomingName = "incoming"
 	lockName     = "lock"
 )
@@ -116,13 +140,15 @@ func Open(dir string, o Options) (*Store, error) {
 		failure:    newFailure(o.Logger, o.Failed),
 		gate:       newGate(),
 		index:      queue.NewIndex(),
+		ledger:     newLedger(),
+		fresh:      newFresh(),
 		changes:    make(chan *change, backlog),
-		ledger:     make(ledger),
 		facts:      factState{wake: queue.NewSignal()},
 		editing:    make(chan struct{}, 1),
 		committing: make(chan struct{}, 1),
 		openings:   make(map[*body]struct{}),
 	}
+	s.reclaimer = newReclaimer(s)
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("queue in %s: %w", dir, err)
 	}
@@ -130,7 +156,7 @@ func Open(dir string, o Options) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	if err := makeDirectory(s.options.FS, s.path(databaseName)); err != nil {
+	if err := makeDirectory(s.options.FS, s.dir); err != nil {
 		return err
 	}
 	if s.lock, err = lockDirectory(s.options.FS, s.path(lockName)); err != nil {
@@ -142,35 +168,68 @@ func (s *Store) open() (err error) {
 		return errors.Join(err, s.lock.Close())
 	}
 	s.guard = &guard{FS: s.options.FS, failure: s.failure}
-	if s.db, err = openPebble(s.path(databaseName), s.guard, s.options.Logger); err != nil {
-		return errors.Join(err, s.lock.Close())
-	}
 	if err := s.prepare(); err != nil {
-		return errors.Join(err, s.db.Close(), s.lock.Close())
+		return errors.Join(err, s.closeParts())
 	}
 	s.guard.armed.Store(true)
 	s.committer.Go(s.commitAll)
+	s.reclaimer.start()
 	if err := s.finish(); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return nil
 }
 
-// prepare reads what is stored. Nothing else is under way.
-func (s *Store) prepare() error {
+// prepare opens and reads what is stored. Nothing else is under way.
+func (s *Store) prepare() (err error) {
+	if err := s.checkFormat(); err != nil {
+		return err
+	}
+	if s.log, err = s.openLog(); err != nil {
+		return err
+	}
+	if err := s.clearIncoming(); err != nil {
+		return err
+	}
+	if err := s.migrate(); err != nil {
+		return err
+	}
+	if s.db, err = openPebble(s.path(databaseName), s.guard, s.options.Logger); err != nil {
+		return err
+	}
 	if err := s.failure.get(); err != nil {
 		return err
 	}
 	if err := s.checkVersion(); err != nil {
 		return err
 	}
-	if err := s.clearIncoming(); err != nil {
+	if err := s.load(); err != nil {
 		return err
 	}
-	if err := s.clearStreams(); err != nil {
-		return err
+	return errors.Join(s.removeOldFormat(), s.log.ClearOrphans())
+}
+
+// closeParts closes what is open.
+func (s *Store) closeParts() error {
+	var errs []error
+	if s.log != nil {
+		errs = append(errs, s.log.Close())
 	}
-	return s.load()
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// openLog opens the body log.
+func (s *Store) openLog() (*seglog.Log, error) {
+	dir := s.path(bodiesName)
+	if err := makeDirectory(s.options.FS, dir); err != nil {
+		return nil, err
+	}
+	return seglog.Open(dir, seglog.Options{
+		FS: s.options.FS, Logger: s.options.Logger, SegmentSize: s.options.SegmentSize, FileSize: ownFile,
+	})
 }
 
 // finish does what a crash cut short.
@@ -213,11 +272,28 @@ func (s *Store) Close() error {
 	if err := s.failure.get(); err != nil {
 		return err
 	}
+	s.reclaimer.end()
 	close(s.changes)
 	s.committer.Wait()
+	s.reclaimer.freeAll() // what the last commits removed
 	s.closeBodies()
 	s.guard.armed.Store(false)
-	return errors.Join(s.db.Close(), s.lock.Close())
+	return s.closeParts()
+}
+
+// What the store remembers of each delivery and each body takes about so many
+// octets; a test measures it.
+const (
+	deliveryMemory = 400
+	bodyMemory     = 250
+)
+
+// Memory returns about how many octets of memory the mail in the store takes:
+// what is remembered of each delivery and body, drafts that are being
+// written, and fresh messages on their way to their first attempt.
+func (s *Store) Memory() int64 {
+	return int64(s.index.Deliveries())*deliveryMemory + int64(s.ledger.count())*bodyMemory +
+		s.draftMemory.Load() + s.fresh.octets()
 }
 
 // Leased returns the number of leases held now.
@@ -242,7 +318,12 @@ func makeDirectory(files vfs.FS, path string) error {
 	if err := files.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	directory, err := files.OpenDir(parent)
+	return syncDirectory(files, parent)
+}
+
+// syncDirectory makes names in a directory durable.
+func syncDirectory(files vfs.FS, path string) error {
+	directory, err := files.OpenDir(path)
 	if err != nil {
 		return err
 	}
@@ -284,7 +365,7 @@ func openPebble(path string, g *guard, logger *slog.Logger) (*pebble.DB, error) 
 	return db, nil
 }
 
-// checkVersion refuses what a newer program wrote, and marks a new database.
+// checkVersion marks a new database, and sees to it that an old one is ours.
 func (s *Store) checkVersion() error {
 	k := []byte{versionPrefix}
 	value, err := s.read(s.db, k)
@@ -298,8 +379,8 @@ func (s *Store) checkVersion() error {
 	if err != nil {
 		return err
 	}
-	if version > formatVersion {
-		return fmt.Errorf("it has format %d, but this program knows only up to %d: it was written by a newer version of the program, which must be used to open it", version, formatVersion)
+	if version != formatVersion {
+		return damaged(k, fmt.Sprintf("format %d, in the directory of format %d", version, formatVersion))
 	}
 	return nil
 }

@@ -44,16 +44,26 @@ func (s *Store) NextFacts(ctx context.Context, behind uint64, limit int) ([]mail
 		if err != nil {
 			return nil, err
 		}
-		f, err := decodeFact(p.key, p.value)
-		if err != nil {
-			return nil, err
-		}
-		facts = append(facts, f)
+		facts = append(facts, s.decodeFact(p))
 		if len(facts) == limit {
 			break
 		}
 	}
 	return facts, nil
+}
+
+// decodeFact decodes a fact. One that is damaged is told as such under its
+// number: the others must go on.
+func (s *Store) decodeFact(p pair) mail.Fact {
+	f, err := decodeFact(p.key, p.value)
+	if err == nil {
+		return f
+	}
+	n, _ := parseFactKey(p.key)
+	return mail.Fact{
+		Source: queue.FactSource, N: n, Time: s.options.Clock.Now(), Reason: mail.ReasonDamaged,
+		Text: fmt.Sprintf("the fact with this number cannot be read: %v", err),
+	}
 }
 
 // ForgetFacts drops facts up to a number. It needs no sync: should a crash

@@ -15,18 +15,18 @@ import (
 //
 //	v                  format version, in decimal
 //	e ID               header: the entry without its deliveries
-//	d ID 0 destination delivery, with its recipients
+//	d ID 0 destination delivery: a binary summary, then its recipients
 //	a ID 0 destination attempts registered since the delivery was written
 //	q ID 0 destination edits that wait for the end of the delivery's lease
-//	b ID               place: where a body is, and its size
-//	c ID 0 number      chunk of a body: CRC32C (4 octets), then content; the number has 4 octets
-//	s ID               empty: chunks of a body are being written, ahead of the commit that refers to them
+//	b ID               place: where a body is, and its size; binary
+//	c ID               content of a body that is kept here: CRC32C (4 octets), then content
 //	u ID 0 ID          empty: the body is used by the entry
 //	f number           fact without Source and N; the number, of 8 octets, is N
 //	g                  the last fact that was forgotten, in decimal
 //	m kind 0 key       mark
 //	r                  the edit that is under way
 //	x key              what was stored under key, set aside because it is damaged
+//	y ID               why the entry was set aside
 const (
 	versionPrefix   = 'v'
 	headerPrefix    = 'e'
@@ -34,19 +34,19 @@ const (
 	attemptsPrefix  = 'a'
 	pendingPrefix   = 'q'
 	placePrefix     = 'b'
-	chunkPrefix     = 'c'
-	streamPrefix    = 's'
+	contentPrefix   = 'c'
 	usePrefix       = 'u'
 	factPrefix      = 'f'
 	forgottenPrefix = 'g'
 	markPrefix      = 'm'
 	editPrefix      = 'r'
 	asidePrefix     = 'x'
+	damagePrefix    = 'y'
 )
 
 // formatVersion is the version of this layout. A store with a newer one is
-// refused.
-const formatVersion = 1
+// refused, one with an older one migrated.
+const formatVersion = 2
 
 func key(prefix byte, id mail.ID) []byte {
 	return append(append(make([]byte, 0, 1+len(id)), prefix), id...)
@@ -58,10 +58,6 @@ func partKey(prefix byte, id mail.ID, part string) []byte {
 	k := make([]byte, 0, 2+len(id)+len(part))
 	k = append(append(k, prefix), id...)
 	return append(append(k, 0), part...)
-}
-
-func chunkKey(body mail.ID, number int) []byte {
-	return binary.BigEndian.AppendUint32(partKey(chunkPrefix, body, ""), uint32(number))
 }
 
 func factKey(n uint64) []byte {

@@ -36,8 +36,9 @@ func (s *Store) loadMarks() error {
 	return err
 }
 
-// loadEntries reads headers and deliveries side by side: both are in order of
-// the entries' ids.
+// loadEntries reads the summaries of all deliveries, and side by side which
+// entries there are: both are in order of the entries' ids. That a header or
+// recipients are damaged is found when they are needed.
 func (s *Store) loadEntries() error {
 	attempts, err := s.loadAttempts()
 	if err != nil {
@@ -55,26 +56,34 @@ func (s *Store) loadEntries() error {
 		}
 		id := mail.ID(p.key[1:])
 		s.skipOrphans(deliveries, id)
-		e, err := decodeHeader(p.key, p.value)
-		for ; err == nil && deliveryOf(deliveries) == id; deliveries.Next() {
-			var d queue.Delivery
-			if d, err = decodeDelivery(deliveries.Key(), deliveries.Value()); err == nil {
-				d.Attempts = max(d.Attempts, attempts[string(deliveries.Key()[1:])])
-				e.Deliveries = append(e.Deliveries, d)
-			}
-		}
-		if err == nil && len(e.Deliveries) == 0 {
-			err = fmt.Errorf("%w: it has no delivery", queue.ErrDamaged)
-		}
-		if err != nil {
+		if err := s.loadEntry(id, deliveries, attempts); err != nil {
 			s.unreadable = append(s.unreadable, unreadable{id, err})
+			s.index.Drop(id)
 			skip(deliveries, id)
-			continue
 		}
-		s.index.Add(&e)
 	}
 	s.skipOrphans(deliveries, "")
 	return readError(deliveries.Error())
+}
+
+// loadEntry takes in the deliveries of one entry.
+func (s *Store) loadEntry(id mail.ID, deliveries *pebble.Iterator, attempts map[string]int) error {
+	found := false
+	for ; deliveryOf(deliveries) == id; deliveries.Next() {
+		k := deliveries.Key()
+		d, _, err := decodeSummary(k, deliveries.Value())
+		if err != nil {
+			return err
+		}
+		d.Attempts = max(d.Attempts, attempts[string(k[1:])])
+		_, at, _ := splitKey(k)
+		s.index.Load(id, d.body, d.class, mail.Destination(at), d.Summary)
+		found = true
+	}
+	if !found {
+		return fmt.Errorf("%w: it has no delivery", queue.ErrDamaged)
+	}
+	return nil
 }
 
 // deliveryOf returns the entry of the delivery at which it stands; "" at the end.
@@ -137,27 +146,34 @@ func (s *Store) loadPending() error {
 	return nil
 }
 
-// loadLedger counts the uses of bodies.
+// loadLedger reads where bodies are, and counts their uses. A body whose place
+// is damaged keeps its entries from being delivered, and nothing else.
 func (s *Store) loadLedger() error {
+	for p, err := range scanPrefix(s.db, placePrefix) {
+		if err != nil {
+			return err
+		}
+		body := mail.ID(p.key[1:])
+		where, err := decodePlace(p.key, p.value)
+		if err == nil && !where.inline {
+			err = s.log.Keep(body, where.Place)
+		}
+		if err != nil {
+			s.options.Logger.Error("queue: body is damaged", "body", body, "error", err)
+			s.ledger.enterUnplaced(body)
+			continue
+		}
+		s.ledger.enter(body, where)
+	}
 	for p, err := range scanPrefix(s.db, usePrefix) {
 		if err != nil {
 			return err
 		}
 		id, _, _ := splitKey(p.key)
-		s.ledger.use(id, unknownChunks)
-	}
-	for p, err := range scanPrefix(s.db, placePrefix) {
-		if err != nil {
-			return err
+		if !s.ledger.has(id) {
+			s.ledger.enterUnplaced(id)
 		}
-		where, err := decodePlace(p.key, p.value)
-		if err != nil {
-			s.options.Logger.Error("queue: body is damaged", "body", mail.ID(p.key[1:]), "error", err)
-			continue
-		}
-		if use := s.ledger[mail.ID(p.key[1:])]; use != nil {
-			use.chunks = where.chunks()
-		}
+		s.ledger.use(id)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(
 // tamper changes the database of a closed store.
 func tamper(t *testing.T, files vfs.FS, change func(db *pebble.DB)) {
 	t.Helper()
-	db, err := pebble.Open("queue/db", &pebble.Options{FS: files, FormatMajorVersion: pebble.FormatValueSeparation, Logger: quiet{}})
+	db, err := pebble.Open("queue/db-2", &pebble.Options{FS: files, FormatMajorVersion: pebble.FormatValueSeparation, Logger: quiet{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,10 +86,10 @@ func TestDirectoryInUse(t *testing.T) {
 func TestNewerFormat(t *testing.T) {
 	files := newDisk()
 	closeStore(t, open(t, "queue", embedded.Options{FS: files}))
-	tamper(t, files, func(db *pebble.DB) { must(t, db.Set([]byte("v"), []byte("2"), pebble.Sync)) })
+	must(t, files.MkdirAll("queue/db-3", 0o700))
 	_, err := embedded.Open("queue", embedded.Options{FS: files})
-	if err == nil || !strings.Contains(err.Error(), "format 2") || !strings.Contains(err.Error(), "newer version") {
-		t.Errorf("open: %v, want an error about format 2 and a newer version", err)
+	if err == nil || !strings.Contains(err.Error(), "format 3") || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("open: %v, want an error about format 3 and a newer version", err)
 	}
 }
 
@@ -119,28 +119,49 @@ const (
 	largeID = mail.ID("0000000000000000")
 )
 
-func TestDamagedChunk(t *testing.T) {
+func TestDamagedContent(t *testing.T) {
 	files := newDisk()
 	s := open(t, "queue", embedded.Options{FS: files})
 	for _, id := range []mail.ID{smallID, otherID, largeID} {
 		must(t, submit(t.Context(), s, entryTo(id, "one.example")))
 	}
 	closeStore(t, s)
-	tamper(t, files, func(db *pebble.DB) {
-		flip(t, db, "c"+string(smallID)+"\x00\x00\x00\x00\x00")
-		flip(t, db, "c"+string(largeID)+"\x00\x00\x00\x00\x01")
-	})
-	s = open(t, "queue", embedded.Options{FS: files})
+	tamper(t, files, func(db *pebble.DB) { flip(t, db, "c"+string(smallID)) })
+	overwrite(t, files, "queue/bodies/0000000000000001.seg", 100_000)
+	s = open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
 	if _, err := s.Body(t.Context(), smallID); !errors.Is(err, queue.ErrDamaged) {
-		t.Errorf("body of one chunk: %v, want ErrDamaged", err)
+		t.Errorf("body in the database: %v, want ErrDamaged", err)
 	}
 	if content, err := readBody(s, otherID); err != nil || !bytes.Equal(content, contentOf(otherID)) {
 		t.Errorf("the other body: %d octets, %v", len(content), err)
 	}
 	content, err := readBody(s, largeID)
-	if !errors.Is(err, queue.ErrDamaged) || !bytes.Equal(content, contentOf(largeID)[:256<<10]) {
-		t.Errorf("large body: %d octets, %v; want the first chunk and ErrDamaged", len(content), err)
+	if !errors.Is(err, queue.ErrDamaged) || !bytes.Equal(content, contentOf(largeID)[:len(content)]) || len(content) == 0 {
+		t.Errorf("body in the log: %d octets, %v; want what comes before the damage, and ErrDamaged", len(content), err)
 	}
+	// What is known to be damaged is set aside, and listed, when it is claimed.
+	leases, err := s.Claim(t.Context(), "one.example", 10, noon, noon.Add(time.Hour))
+	if err != nil || len(leases) != 1 || leases[0].Entry.ID != otherID {
+		t.Errorf("claimed %v, %v; want the one whose content can be read", leases, err)
+	}
+	damaged, err := s.Damaged(t.Context(), queue.Page{})
+	if err != nil || len(damaged) != 2 || damaged[0].ID != largeID || damaged[1].ID != smallID ||
+		damaged[1].Body != smallID || !strings.Contains(damaged[1].Cause, "content") || !damaged[1].At.Equal(noon) {
+		t.Errorf("damaged are %+v, %v", damaged, err)
+	}
+}
+
+// overwrite changes one octet of a file.
+func overwrite(t *testing.T, files vfs.FS, path string, at int64) {
+	t.Helper()
+	f, err := files.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	must(t, err)
+	octet := make([]byte, 1)
+	_, err = f.ReadAt(octet, at)
+	must(t, err)
+	octet[0] ^= 4
+	_, err = f.WriteAt(octet, at)
+	must(t, errors.Join(err, f.Sync(), f.Close()))
 }
 
 // flip changes the last octet of a value.
@@ -171,6 +192,8 @@ func TestDamagedEntry(t *testing.T) {
 	})
 	for range 2 {
 		s = open(t, "queue", embedded.Options{FS: files, Clock: clock})
+		_, err := s.Claim(t.Context(), "one.example", 10, clock.Now(), clock.Now().Add(time.Minute))
+		must(t, err)
 		entries, err := s.List(t.Context(), queue.Filter{}, queue.Page{})
 		if err != nil || len(entries) != 1 || entries[0].ID != otherID {
 			t.Errorf("entries are %v, %v; want the one that is not damaged", entries, err)
@@ -205,6 +228,8 @@ func TestDamagedWhileOpen(t *testing.T) {
 		s := open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
 		must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 		must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
+		closeStore(t, s) // so that it is read from the disk
+		s = open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
 		embedded.Overwrite(t, s, "d"+string(smallID)+"\x00one.example", "{}")
 		if byEdit {
 			f := queue.Filter{IDs: []mail.ID{smallID, otherID}}

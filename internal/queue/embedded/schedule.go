@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"postern/internal/mail"
@@ -77,14 +78,17 @@ func (s *Store) register(ctx context.Context, claimed []queue.Claimed) error {
 // lease reads what a lease shows. header is the entry that was read last:
 // the leases of one entry follow each other.
 func (s *Store) lease(c queue.Claimed, header *queue.Entry) (queue.Lease, error) {
+	if body, _, err := s.index.About(c.ID); err == nil && s.ledger.spoilt(body) {
+		return queue.Lease{}, fmt.Errorf("%w: content %q of entry %q cannot be read", queue.ErrDamaged, body, c.ID)
+	}
 	if header.ID != c.ID {
-		read, err := s.readHeader(s.db, c.ID)
+		read, err := s.currentHeader(c.ID)
 		if err != nil {
 			return queue.Lease{}, err
 		}
 		*header = read
 	}
-	d, err := s.readDelivery(s.db, c.ID, c.Destination)
+	d, err := s.currentDelivery(c.ID, c.Destination)
 	if err != nil {
 		return queue.Lease{}, err
 	}
@@ -93,6 +97,23 @@ func (s *Store) lease(c queue.Claimed, header *queue.Entry) (queue.Lease, error)
 	e := header.Clone()
 	e.Deliveries = []queue.Delivery{d}
 	return queue.Lease{Token: c.Token, Entry: e, Until: c.Until}, nil
+}
+
+// currentHeader returns an entry without its deliveries, from memory if it is
+// there.
+func (s *Store) currentHeader(id mail.ID) (queue.Entry, error) {
+	if e, found := s.fresh.header(id); found {
+		return e, nil
+	}
+	return s.readHeader(s.db, id)
+}
+
+// currentDelivery does the same for a delivery.
+func (s *Store) currentDelivery(id mail.ID, at mail.Destination) (queue.Delivery, error) {
+	if d, found := s.fresh.delivery(id, at); found {
+		return d, nil
+	}
+	return s.readDelivery(s.db, id, at)
 }
 
 // Renew prolongs leases.

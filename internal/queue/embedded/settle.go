@@ -91,7 +91,7 @@ func (s *Store) reviseLeased(ended []queue.Ending, now time.Time) (*queue.Revisi
 	}
 	e := queue.Entry{ID: id}
 	for _, ending := range ended {
-		d, err := s.readDelivery(s.db, id, ending.Claimed.Destination)
+		d, err := s.currentDelivery(id, ending.Claimed.Destination)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -129,7 +129,7 @@ func (s *Store) putRevised(c *change, r queue.Revised, ended []queue.Claimed, se
 	left := s.index.Destinations(r.ID)
 	for i := range r.Changed {
 		d := &r.Changed[i]
-		c.set(partKey(deliveryPrefix, r.ID, string(d.Destination)), d)
+		s.putDelivery(c, r.ID, d)
 		if !slices.Contains(left, d.Destination) {
 			left = append(left, d.Destination)
 		}
@@ -145,17 +145,30 @@ func (s *Store) putRevised(c *change, r queue.Revised, ended []queue.Claimed, se
 		s.removeEntry(c, r.ID)
 	}
 	c.record(r.Facts)
-	c.after(func() { s.index.Apply(r, ended, settled) })
+	c.after(func() {
+		s.fresh.drop(r.ID)
+		s.index.Apply(r, ended, settled)
+	})
 }
 
-// removeEntry writes the end of an entry, all of whose deliveries are gone.
-func (s *Store) removeEntry(c *change, id mail.ID) {
-	body, err := s.index.Body(id)
+// putDelivery writes a delivery of an entry that is stored.
+func (s *Store) putDelivery(c *change, id mail.ID, d *queue.Delivery) {
+	body, class, err := s.index.About(id)
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	c.remove(key(headerPrefix, id))
-	c.remove(partKey(usePrefix, body, string(id)))
+	c.setDelivery(id, body, class, d)
+}
+
+// removeEntry writes the end of an entry, all of whose deliveries are gone.
+func (s *Store) removeEntry(c *change, id mail.ID) {
+	body, _, err := s.index.About(id)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.removeOnce(key(headerPrefix, id))
+	c.removeOnce(partKey(usePrefix, body, string(id)))
 	c.leave = append(c.leave, leaving{id, body})
 }

@@ -3,10 +3,16 @@ package embedded
 import (
 	"bytes"
 	"errors"
-	"slices"
+	"net/netip"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/seglog"
 )
 
 func TestAfter(t *testing.T) {
@@ -30,38 +36,77 @@ func TestSplitKey(t *testing.T) {
 }
 
 func TestPlace(t *testing.T) {
-	for _, c := range []struct {
-		size   int64
-		chunks []int64
-	}{{0, nil}, {1, []int64{1}}, {10, []int64{10}}, {11, []int64{10, 1}}, {20, []int64{10, 10}}} {
-		p := place{Size: c.size, Chunk: 10}
-		var got []int64
-		for i := range p.chunks() {
-			got = append(got, p.sizeOf(i))
+	k := key(placePrefix, "0000000000000001")
+	for _, p := range []place{
+		{inline: true}, {inline: true, Place: seglog.Place{Size: 5000}},
+		{Place: seglog.Place{Segment: 7, Offset: 32, Head: 600, Size: 1 << 40}}, {Place: seglog.Place{Head: 1, Size: 2}},
+	} {
+		encoded := p.encode()
+		if got, err := decodePlace(k, encoded); err != nil || got != p {
+			t.Errorf("%+v came back as %+v, %v", p, got, err)
 		}
-		if !slices.Equal(got, c.chunks) {
-			t.Errorf("chunks of %d octets: %v, want %v", c.size, got, c.chunks)
+		for _, wrong := range [][]byte{nil, encoded[:1], append(encoded, 0), append([]byte{'x'}, encoded[1:]...)} {
+			if got, err := decodePlace(k, wrong); !errors.Is(err, queue.ErrDamaged) {
+				t.Errorf("%q was taken for %+v", wrong, got)
+			}
 		}
 	}
 }
 
-// TestChunk: any change to a chunk, and any other place for it, is noticed.
-func TestChunk(t *testing.T) {
+// TestDelivery: what is stored of a delivery comes back whole, and its
+// summary alone without the recipients.
+func TestDelivery(t *testing.T) {
+	noon := time.Date(2024, 5, 17, 12, 0, 0, 123456789, time.UTC)
+	recipient := func(s mail.State, h mail.Hold) queue.Recipient {
+		return queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "joe", Domain: "one.example"}}, State: s, Hold: h}
+	}
+	d := queue.Delivery{Destination: "one.example", Attempts: 300, Next: noon, Recipients: []queue.Recipient{
+		recipient(mail.Queued, ""), recipient(mail.Deferred, ""), recipient(mail.Held, mail.HoldRoute), recipient(mail.Held, mail.HoldPolicy),
+	}}
+	k := partKey(deliveryPrefix, "0000000000000001", "one.example")
+	for _, next := range []time.Time{noon, {}, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)} {
+		d.Next = next
+		encoded, err := encodeDelivery("0000000000000002", -3, &d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeDelivery(k, encoded)
+		if diff := cmp.Diff(d, got, cmpopts.EquateComparable(netip.AddrPort{})); err != nil || diff != "" {
+			t.Errorf("delivery: %v (-want +got)\n%s", err, diff)
+		}
+		s, _, err := decodeSummary(k, encoded)
+		want := queue.Summary{Next: next, Attempts: 300, Tally: queue.Tally{Queued: 1, Deferred: 1, Held: 2}}
+		if err != nil || s.body != "0000000000000002" || s.class != -3 || s.Summary != want {
+			t.Errorf("summary is %+v, %v; want %+v", s, err, want)
+		}
+		for cut := range len(encoded) {
+			if _, err := decodeDelivery(k, encoded[:cut]); !errors.Is(err, queue.ErrDamaged) {
+				t.Errorf("the first %d octets were taken for a delivery", cut)
+			}
+		}
+	}
+	d.Next = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	if _, err := encodeDelivery("0000000000000002", 0, &d); !errors.Is(err, queue.ErrInvalid) {
+		t.Errorf("the year 10000: %v, want ErrInvalid", err)
+	}
+}
+
+// TestContent: any change to a content, and any other id for it, is noticed.
+func TestContent(t *testing.T) {
 	sealed := append(make([]byte, checksumSize), "content"...)
-	sealChunk(sealed, "body", 3)
-	if got, err := openChunk(sealed, "body", 3, 7); err != nil || string(got) != "content" {
-		t.Fatalf("openChunk = %q, %v", got, err)
+	sealContent(sealed, "body")
+	if got, err := openContent(sealed, "body", 7); err != nil || string(got) != "content" {
+		t.Fatalf("openContent = %q, %v", got, err)
 	}
 	wrong := map[string]func() ([]byte, error){
-		"other body":   func() ([]byte, error) { return openChunk(sealed, "cody", 3, 7) },
-		"other number": func() ([]byte, error) { return openChunk(sealed, "body", 2, 7) },
-		"other size":   func() ([]byte, error) { return openChunk(sealed, "body", 3, 6) },
-		"cut short":    func() ([]byte, error) { return openChunk(sealed[:3], "body", 3, -1) },
+		"other body": func() ([]byte, error) { return openContent(sealed, "cody", 7) },
+		"other size": func() ([]byte, error) { return openContent(sealed, "body", 6) },
+		"cut short":  func() ([]byte, error) { return openContent(sealed[:3], "body", -1) },
 	}
 	for i := range sealed {
 		changed := bytes.Clone(sealed)
 		changed[i] ^= 0x10
-		wrong["changed octet"] = func() ([]byte, error) { return openChunk(changed, "body", 3, 7) }
+		wrong["changed octet"] = func() ([]byte, error) { return openContent(changed, "body", 7) }
 		for what, f := range wrong {
 			if got, err := f(); !errors.Is(err, queue.ErrDamaged) || got != nil {
 				t.Errorf("%s: %q, %v", what, got, err)
@@ -73,8 +118,8 @@ func TestChunk(t *testing.T) {
 // FuzzDecode: whatever the disk returns, it is decoded or refused.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("e0000000000000001"), []byte(`{"id":"0000000000000001","body":"0000000000000001","deliveries":null}`))
-	f.Add([]byte("d0000000000000001\x00one.example"), []byte(`{"destination":"one.example","recipients":[{"address":"a@one.example","state":"queued"}]}`))
-	f.Add([]byte("b0000000000000001"), []byte(`{"size":9223372036854775807,"chunk":1}`))
+	f.Add([]byte("d0000000000000001\x00one.example"), []byte("\x01b\x00\x00\x00\x00\x01\x00\x00"+`[{"address":"a@one.example","state":"queued"}]`))
+	f.Add([]byte("b0000000000000001"), []byte("l\x01\x02\x03\x04"))
 	f.Add([]byte("f\x00\x00\x00\x00\x00\x00\x00\x07"), []byte(`{"reason":"accepted"}`))
 	f.Add([]byte("q"), []byte(`[{"change":{"kind":"hold"},"recipients":[-1,99]}]`))
 	f.Add([]byte("a"), []byte("17"))
@@ -85,8 +130,8 @@ func FuzzDecode(f *testing.F) {
 		if d, err := decodeDelivery(key, value); err == nil {
 			fuzzRevision(t, d, value)
 		}
-		if p, err := decodePlace(key, value); err == nil && p.chunks() > 0 && p.sizeOf(0) <= 0 {
-			t.Errorf("place %+v has an empty chunk", p)
+		if p, err := decodePlace(key, value); err == nil && (p.Size < 0 || p.Offset < 0 || p.Head < 0) {
+			t.Errorf("place %+v", p)
 		}
 		_, _ = decodeFact(key, value)
 		_, _ = decodeNumber(key, value)
@@ -95,7 +140,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		_, _ = decode[queue.Mark](key, value)
 		_, _ = decode[queue.EditRecord](key, value)
-		_, _ = openChunk(value, "0000000000000001", 0, int64(len(value)-checksumSize))
+		_, _ = openContent(value, "0000000000000001", int64(len(value)-checksumSize))
 	})
 }
 

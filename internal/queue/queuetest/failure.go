@@ -26,6 +26,7 @@ func (w *world) everyMethod(e queue.Entry, l queue.Lease) map[string]error {
 	_, errs["List"] = w.Store.List(w.ctx, queue.Filter{}, queue.Page{})
 	_, errs["Count"] = w.Store.Count(w.ctx, queue.Filter{})
 	_, errs["Body"] = w.Store.Body(w.ctx, e.ID)
+	_, errs["Damaged"] = w.Store.Damaged(w.ctx, queue.Page{})
 	_, errs["NextFacts"] = w.Store.NextFacts(w.ctx, 0, 1)
 	_, errs["Mark"] = w.Store.Mark(w.ctx, queue.MarkSuspend, "x")
 	_, errs["ListMarks"] = w.Store.ListMarks(w.ctx, queue.MarkSuspend)

@@ -1,0 +1,164 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// segment is the account of one segment.
+type segment struct {
+	number  uint64
+	size    int64
+	live    int64 // octets of records that are needed
+	records int   // how many these are
+	created time.Time
+	closed  bool // not being written any more
+	stuck   bool // what is needed in it cannot be moved
+}
+
+// entered counts a group that was written to the active segment.
+func (l *Log) entered(g *segment, group []*request, size int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g.size += size
+	g.live += size
+	g.records += len(group)
+}
+
+// retired says that a segment is not written any more.
+func (l *Log) retired(g *segment) {
+	l.mu.Lock()
+	g.closed = true
+	empty := l.dropEmpty(g)
+	l.mu.Unlock()
+	if empty {
+		l.remove(segmentName(g.number))
+	}
+}
+
+// Keep says, before ClearOrphans, that a place is needed. It fails with
+// ErrDamaged when nothing can be there.
+func (l *Log) Keep(id mail.ID, p Place) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.Segment == 0 {
+		f := l.files[id]
+		if f == nil || f.size < aligned(p.Size)+p.Head {
+			return l.damaged(ownName(id), 0, "the file is missing or cut short")
+		}
+		f.kept = true
+		return nil
+	}
+	g := l.segments[p.Segment]
+	if g == nil || p.Offset < headerSize || p.end() > g.size {
+		return l.damaged(segmentName(p.Segment), p.Offset, "the segment is missing or ends before")
+	}
+	g.live += p.end() - p.Offset
+	g.records++
+	return nil
+}
+
+// damaged is an error with its place.
+func (l *Log) damaged(name string, offset int64, what string) error {
+	return fmt.Errorf("%w: %s, offset %d: %s", ErrDamaged, l.path(name), offset, what)
+}
+
+// ClearOrphans removes segments and files in which nothing is needed. It is
+// for the time between the last Keep and the first Append.
+func (l *Log) ClearOrphans() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, g := range l.segments {
+		if l.dropEmpty(g) {
+			errs = append(errs, l.options.FS.Remove(l.path(segmentName(g.number))))
+		}
+	}
+	for id, f := range l.files {
+		if !f.kept {
+			delete(l.files, id)
+			errs = append(errs, l.options.FS.Remove(l.path(ownName(id))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Free says that a content is not needed any more: its removal is durable, or
+// nothing ever referred to it. It removes a file in which nothing else is
+// needed; what cannot be removed is logged, and goes with the orphans.
+func (l *Log) Free(id mail.ID, p Place) {
+	if p.Segment == 0 {
+		l.mu.Lock()
+		delete(l.files, id)
+		l.mu.Unlock()
+		l.remove(ownName(id))
+		return
+	}
+	l.mu.Lock()
+	g := l.segments[p.Segment]
+	if g == nil {
+		l.mu.Unlock()
+		return
+	}
+	g.live -= p.end() - p.Offset
+	g.records--
+	empty := l.dropEmpty(g)
+	l.mu.Unlock()
+	if empty {
+		l.remove(segmentName(g.number))
+	}
+}
+
+// dropEmpty takes a segment out of the account when nothing in it is needed
+// and nothing will be. mu is held.
+func (l *Log) dropEmpty(g *segment) bool {
+	if !g.closed || g.records > 0 {
+		return false
+	}
+	delete(l.segments, g.number)
+	return true
+}
+
+func (l *Log) remove(name string) {
+	if err := l.options.FS.Remove(l.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.options.Logger.Warn("body log: cannot remove a file that is not needed; it goes at the next start", "file", l.path(name), "error", err)
+	}
+}
+
+// sparse is the part of a segment, as one in so many, below which what is
+// needed is worth moving: three octets are won for each that is written.
+const sparse = 4
+
+// Sparse returns the segment with the smallest part that is needed, if that
+// is less than a quarter.
+func (l *Log) Sparse() (number uint64, found bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var best *segment
+	for _, g := range l.segments {
+		if !g.closed || g.stuck || g.live*sparse >= g.size {
+			continue
+		}
+		if best == nil || g.live*best.size < best.live*g.size {
+			best = g
+		}
+	}
+	if best == nil {
+		return 0, false
+	}
+	return best.number, true
+}
+
+// Stuck says that a segment cannot be emptied: Sparse passes over it from now
+// on.
+func (l *Log) Stuck(number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g := l.segments[number]; g != nil {
+		g.stuck = true
+	}
+}
