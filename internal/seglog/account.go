@@ -12,10 +12,12 @@ import (
 // segment is the account of one segment.
 type segment struct {
 	number  uint64
-	size    int64
+	size    int64 // octets that were written
+	disk    int64 // size of the file
 	live    int64 // octets of records that are needed
 	records int   // how many these are
 	created time.Time
+	readers int  // open contents
 	closed  bool // not being written any more
 	stuck   bool // what is needed in it cannot be moved
 }
@@ -25,6 +27,7 @@ func (l *Log) entered(g *segment, group []*request, size int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g.size += size
+	g.disk = max(g.disk, g.size)
 	g.live += size
 	g.records += len(group)
 }
@@ -33,11 +36,9 @@ func (l *Log) entered(g *segment, group []*request, size int64) {
 func (l *Log) retired(g *segment) {
 	l.mu.Lock()
 	g.closed = true
-	empty := l.dropEmpty(g)
+	end := l.dropEmpty(g)
 	l.mu.Unlock()
-	if empty {
-		l.remove(segmentName(g.number))
-	}
+	l.dispose(g, end)
 }
 
 // Keep says, before ClearOrphans, that a place is needed. It fails with
@@ -74,7 +75,7 @@ func (l *Log) ClearOrphans() error {
 	defer l.mu.Unlock()
 	var errs []error
 	for _, g := range l.segments {
-		if l.dropEmpty(g) {
+		if l.dropEmpty(g) != needed {
 			errs = append(errs, l.options.FS.Remove(l.path(segmentName(g.number))))
 		}
 	}
@@ -106,26 +107,62 @@ func (l *Log) Free(id mail.ID, p Place) {
 	}
 	g.live -= p.end() - p.Offset
 	g.records--
-	empty := l.dropEmpty(g)
+	end := l.dropEmpty(g)
 	l.mu.Unlock()
-	if empty {
-		l.remove(segmentName(g.number))
-	}
+	l.dispose(g, end)
 }
+
+// fate is what becomes of a segment's file.
+type fate int
+
+const (
+	needed  fate = iota // something in it is needed, or may be
+	useless             // it is to be removed
+	reused              // it is to become the spare
+)
 
 // dropEmpty takes a segment out of the account when nothing in it is needed
 // and nothing will be. mu is held.
-func (l *Log) dropEmpty(g *segment) bool {
+func (l *Log) dropEmpty(g *segment) fate {
 	if !g.closed || g.records > 0 {
-		return false
+		return needed
 	}
 	delete(l.segments, g.number)
-	return true
+	if l.spare || g.readers > 0 || g.disk < l.options.SegmentSize {
+		return useless
+	}
+	l.spare = true
+	return reused
+}
+
+// dispose does what dropEmpty said. A spare that does not get its name is
+// removed with the orphans.
+func (l *Log) dispose(g *segment, end fate) {
+	switch end {
+	case useless:
+		l.remove(segmentName(g.number))
+	case reused:
+		if err := l.options.FS.Rename(l.path(segmentName(g.number)), l.path(spareName)); err != nil {
+			l.options.Logger.Warn("body log: cannot keep a segment's file as the spare", "segment", g.number, "error", err)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.spare = false
+		}
+	}
 }
 
 func (l *Log) remove(name string) {
 	if err := l.options.FS.Remove(l.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.options.Logger.Warn("body log: cannot remove a file that is not needed; it goes at the next start", "file", l.path(name), "error", err)
+	}
+}
+
+// reading counts the readers of a segment.
+func (l *Log) reading(number uint64, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g := l.segments[number]; g != nil {
+		g.readers += n
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,10 +15,13 @@ import (
 // Content is a content open for reading. It stays readable when its place is
 // freed. It is safe for use by several goroutines.
 type Content struct {
+	log  *Log
 	path string
 	file vfs.File
 	id   mail.ID
-	base int64 // offset of the content in the file
+	// segment in which it is; 0 when it has a file of its own
+	segment uint64
+	base    int64 // offset of the content in the file
 	descriptor
 
 	mu     sync.Mutex
@@ -33,12 +37,16 @@ func (l *Log) Content(id mail.ID, p Place) (*Content, error) {
 		name = ownName(id)
 	}
 	f, err := l.options.FS.Open(l.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, l.damaged(name, 0, "the file is missing")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("body log: %w", err)
 	}
-	c := &Content{path: l.path(name), file: f, id: id, number: -1}
+	c := &Content{log: l, path: l.path(name), file: f, id: id, segment: p.Segment, number: -1}
+	l.reading(p.Segment, 1)
 	if err := c.open(p); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
@@ -134,5 +142,8 @@ func (c *Content) load(number int64) error {
 	return nil
 }
 
-// Close frees the file.
-func (c *Content) Close() error { return c.file.Close() }
+// Close frees the file. It must be called once.
+func (c *Content) Close() error {
+	c.log.reading(c.segment, -1)
+	return c.file.Close()
+}

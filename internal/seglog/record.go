@@ -193,10 +193,14 @@ type fileKind int
 const (
 	foreignFile fileKind = iota
 	segmentFile
+	spareFile
 	ownFile
 )
 
 func segmentName(number uint64) string { return fmt.Sprintf("%016x.seg", number) }
+
+// spareName is the name of the one file that waits to become a segment again.
+const spareName = "spare"
 
 func ownName(id mail.ID) string { return string(id) + ".msg" }
 
@@ -212,6 +216,9 @@ func parseName(name string) (number uint64, id mail.ID, kind fileKind) {
 		if id, err := mail.ParseID(s); err == nil {
 			return 0, id, ownFile
 		}
+	}
+	if name == spareName {
+		return 0, "", spareFile
 	}
 	return 0, "", foreignFile
 }

@@ -13,6 +13,11 @@
 // ClearOrphans, when all that is needed has been named by Keep. A segment that
 // was written by an earlier process is never written again.
 //
+// To write over what was written is cheaper than to make a file longer: the
+// file system has less to record with each sync. So the file of one segment
+// that is not needed any more is kept as the spare, and becomes the next
+// segment under a new number, provided that nobody has it open.
+//
 // It knows neither queues nor databases: who refers to a content, and when a
 // reference is durable, is the caller's affair. It repeats no write and no
 // sync that failed: the records concerned are refused, and the next go to a
@@ -20,6 +25,7 @@
 package seglog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -105,6 +111,7 @@ type Log struct {
 	segments map[uint64]*segment
 	files    map[mail.ID]*file
 	last     uint64 // the highest number of a segment so far
+	spare    bool   // there is a spare file, or one is being made
 }
 
 // file is a content with a file of its own.
@@ -142,8 +149,10 @@ func (l *Log) list() error {
 		number, id, kind := parseName(name)
 		switch kind {
 		case segmentFile:
-			l.segments[number] = &segment{number: number, size: info.Size(), created: info.ModTime(), closed: true}
+			l.segments[number] = &segment{number: number, size: info.Size(), disk: info.Size(), created: info.ModTime(), closed: true}
 			l.last = max(l.last, number)
+		case spareFile:
+			l.spare = true
 		case ownFile:
 			l.files[id] = &file{size: info.Size()}
 		default:
@@ -175,6 +184,8 @@ type Stat struct {
 	// they take in octets.
 	Files    int   `json:"files"`
 	FileSize int64 `json:"file_size"`
+	// Spare says that there is a spare file, of about a segment's size.
+	Spare bool `json:"spare"`
 }
 
 // SegmentStat is what a segment takes and holds.
@@ -191,13 +202,13 @@ type SegmentStat struct {
 func (l *Log) Stat() Stat {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var s Stat
+	s := Stat{Spare: l.spare}
 	for _, g := range l.segments {
 		s.Segments = append(s.Segments, SegmentStat{
-			Number: g.number, Size: g.size, Live: g.live, Records: g.records, Created: g.created, Active: !g.closed,
+			Number: g.number, Size: g.disk, Live: g.live, Records: g.records, Created: g.created, Active: !g.closed,
 		})
 	}
-	slices.SortFunc(s.Segments, func(a, b SegmentStat) int { return int(int64(a.Number) - int64(b.Number)) })
+	slices.SortFunc(s.Segments, func(a, b SegmentStat) int { return cmp.Compare(a.Number, b.Number) })
 	for _, f := range l.files {
 		s.Files++
 		s.FileSize += f.size

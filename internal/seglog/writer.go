@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
 
 	"postern/internal/mail"
 )
@@ -199,10 +200,15 @@ func (w *writer) begin() (err error) {
 	}
 	w.salt = binary.BigEndian.Uint64(salt[:])
 	path := l.path(segmentName(g.number))
-	f, err := l.options.FS.Create(path, vfs.WriteCategoryUnspecified)
+	f, err := w.open(path)
 	if err != nil {
 		return err
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	g.disk = info.Size()
 	_, err = f.WriteAt(header(g.number, w.salt), 0)
 	if err = errors.Join(err, f.Sync(), l.syncDirectory()); err != nil {
 		if err := errors.Join(f.Close(), l.options.FS.Remove(path)); err != nil {
@@ -217,12 +223,40 @@ func (w *writer) begin() (err error) {
 	return nil
 }
 
+// open opens the spare file under a new name, or a new file.
+func (w *writer) open(path string) (vfs.File, error) {
+	l := w.log
+	l.mu.Lock()
+	spare := l.spare
+	l.mu.Unlock()
+	if spare {
+		err := l.options.FS.Rename(l.path(spareName), path)
+		l.mu.Lock()
+		l.spare = false
+		l.mu.Unlock()
+		if err == nil {
+			return l.options.FS.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+		}
+	}
+	return l.options.FS.Create(path, vfs.WriteCategoryUnspecified)
+}
+
+// forgetPages lets the system drop what it has cached of a segment. Fresh mail
+// has been delivered by now and the rest is read once, later; meanwhile the
+// next segment can have the memory, which costs less than new memory does.
+func forgetPages(f vfs.File) {
+	if fd := f.Fd(); fd != vfs.InvalidFd {
+		_ = unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED) // advice: that it is not taken harms nothing
+	}
+}
+
 // retire ends the writing of the active segment. What was acknowledged of it
 // is synced, so an error of closing it harms nothing.
 func (w *writer) retire() {
 	if w.active == nil {
 		return
 	}
+	forgetPages(w.file)
 	if err := w.file.Close(); err != nil {
 		w.log.options.Logger.Warn("body log: cannot close a segment", "segment", w.active.number, "error", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,13 +16,14 @@ import (
 
 // accepting accepts b.N messages of a size, from a number of goroutines, on
 // a real directory.
-func accepting(b *testing.B, size, writers int) {
-	s := open(b, filepath.Join(b.TempDir(), "queue"), embedded.Options{})
+func accepting(b *testing.B, size, writers int, o embedded.Options) {
+	s := open(b, filepath.Join(b.TempDir(), "queue"), o)
 	content := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
 	var ids mail.IDs
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	b.ResetTimer()
+	before := cpu(b)
 	var group sync.WaitGroup
 	for w := range writers {
 		group.Go(func() {
@@ -35,6 +37,16 @@ func accepting(b *testing.B, size, writers int) {
 	}
 	group.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/msg")
+}
+
+// cpu is the time that the process has computed.
+func cpu(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func acceptOne(b *testing.B, s *embedded.Store, id mail.ID, content []byte) error {
@@ -52,10 +64,15 @@ func acceptOne(b *testing.B, s *embedded.Store, id mail.ID, content []byte) erro
 	})
 }
 
+// BenchmarkAccept compares a content in the database with one in the body log.
 func BenchmarkAccept(b *testing.B) {
-	for _, size := range []int{4 << 10, 64 << 10} {
-		for _, writers := range []int{1, 20} {
-			b.Run(fmt.Sprintf("%dKiB/writers=%d", size>>10, writers), func(b *testing.B) { accepting(b, size, writers) })
+	for _, kib := range []int{4, 8, 16, 32, 64} {
+		for _, writers := range []int{1, 20, 100} {
+			for home, inline := range map[string]int64{"database": 1 << 20, "log": -1} {
+				b.Run(fmt.Sprintf("%dKiB/writers=%d/%s", kib, writers, home), func(b *testing.B) {
+					accepting(b, kib<<10, writers, embedded.Options{InlineSize: inline})
+				})
+			}
 		}
 	}
 }
