@@ -132,6 +132,9 @@ func blockLength(fixed []byte) (n int64, ok bool) {
 	return blockSize(int(head), int64(size)), true
 }
 
+// saltOf returns the salt in the beginning of a block.
+func saltOf(fixed []byte) uint64 { return binary.BigEndian.Uint64(fixed[16:]) }
+
 // parseBlock takes a block apart. The slices of what it returns are block's.
 func parseBlock(block []byte) (descriptor, error) {
 	if len(block) < fixedSize {
@@ -148,7 +151,7 @@ func parseBlock(block []byte) (descriptor, error) {
 	if err != nil {
 		return descriptor{}, err
 	}
-	d := descriptor{id: id, salt: binary.BigEndian.Uint64(block[16:]), size: int64(binary.BigEndian.Uint64(block[8:]))}
+	d := descriptor{id: id, salt: saltOf(block), size: int64(binary.BigEndian.Uint64(block[8:]))}
 	head := int64(binary.BigEndian.Uint32(block[4:]))
 	d.head = block[fixedSize:][:head]
 	d.sums = block[fixedSize+head:][:4*frames(d.size)]

@@ -1,0 +1,466 @@
+package seglog
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"postern/internal/mail"
+)
+
+// TestPowerCut cuts the power at random moments: what was acknowledged is
+// there, whole, and nothing else is taken for it.
+func TestPowerCut(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	files := vfs.NewCrashableMem()
+	newDir(t, files)
+	known := make(map[mail.ID]Place)
+	var ids mail.IDs
+	for cut := range 60 {
+		l := open(t, files, Options{SegmentSize: 30_000, FileSize: 20_000, Logger: quiet()})
+		for id, p := range known {
+			if err := l.Keep(id, p); err != nil {
+				t.Fatalf("cut %d: %v", cut, err)
+			}
+		}
+		if err := l.ClearOrphans(); err != nil {
+			t.Fatal(err)
+		}
+		for id, p := range known {
+			wantContent(t, l, id, p)
+		}
+		wantWalk(t, files, known)
+		files = load(t, l, files, known, &ids, random)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(known) < 50 {
+		t.Errorf("only %d contents", len(known))
+	}
+}
+
+// load appends from several goroutines, frees some, and returns what a power
+// cut in the middle leaves of the disk. known has what was acknowledged then.
+func load(t *testing.T, l *Log, files *vfs.MemFS, known map[mail.ID]Place, ids *mail.IDs, random *rand.Rand) *vfs.MemFS {
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	acks := make(chan struct{})
+	for w := range 3 {
+		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				id, size := ids.New(noon), own.IntN(20_000)
+				var p Place
+				var err error
+				if w == 0 {
+					p, err = adopt(l, files, id, size)
+				} else {
+					p, err = l.Append(ctx, record(id, size))
+				}
+				if errors.Is(err, context.Canceled) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				known[id] = p
+				mu.Unlock()
+				select {
+				case acks <- struct{}{}:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	for range 1 + random.IntN(25) {
+		<-acks
+		mu.Lock()
+		for id, p := range known {
+			if random.IntN(3) > 0 {
+				delete(known, id) // its removal is durable
+				l.Free(id, p)
+			}
+			break
+		}
+		mu.Unlock()
+	}
+	mu.Lock()
+	left := files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: random.IntN(101), RNG: random})
+	stays := make(map[mail.ID]Place)
+	for id, p := range known {
+		stays[id] = p
+	}
+	mu.Unlock()
+	cancel()
+	workers.Wait()
+	clear(known)
+	for id, p := range stays {
+		known[id] = p
+	}
+	return left
+}
+
+// wantWalk walks over everything and wants each of known to be found whole.
+func wantWalk(t *testing.T, files vfs.FS, known map[mail.ID]Place) {
+	t.Helper()
+	paths, err := Files(files, "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[mail.ID]Place)
+	for _, path := range paths {
+		err := Walk(files, path, func(f Found) error {
+			if _, needed := known[f.ID]; needed && f.Err == nil && bytes.Equal(f.Head, headOf(f.ID)) {
+				found[f.ID] = f.Place
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, p := range known {
+		if found[id] != p {
+			t.Errorf("a walk found content %s at %+v, not at %+v", id, found[id], p)
+		}
+	}
+}
+
+// fault makes one operation on the disk fail, in one of several ways.
+type fault struct {
+	vfs.FS
+	mu    sync.Mutex
+	left  int // operations until it happens
+	err   error
+	short bool // a write writes half of it
+	hit   errorfs.OpKind
+	did   bool
+}
+
+func (f *fault) inject(op errorfs.Op) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left--; f.left != 0 {
+		return nil
+	}
+	f.did, f.hit = true, op.Kind
+	if f.short {
+		return nil
+	}
+	return f.err
+}
+
+// shortFile writes half when its turn has come.
+type shortFile struct {
+	vfs.File
+	fault *fault
+}
+
+func (f shortFile) WriteAt(p []byte, off int64) (int, error) {
+	f.fault.mu.Lock()
+	due := f.fault.short && f.fault.left == 1
+	f.fault.mu.Unlock()
+	if due {
+		p = p[:len(p)/2]
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *fault) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	if err != nil {
+		return nil, err
+	}
+	return shortFile{file, f}, nil
+}
+
+// TestFaults lets every single operation fail once: whoever is told that a
+// content is stored finds it, after a power cut too, and the log goes on.
+func TestFaults(t *testing.T) {
+	for _, how := range []struct {
+		name  string
+		err   error
+		short bool
+	}{{"EIO", syscall.EIO, false}, {"ENOSPC", syscall.ENOSPC, false}, {"short write", nil, true}} {
+		hits := make(map[errorfs.OpKind]int)
+		for n := 1; ; n++ {
+			memory := vfs.NewCrashableMem()
+			newDir(t, memory)
+			f := &fault{left: 0, err: how.err, short: how.short}
+			f.FS = errorfs.Wrap(memory, errorfs.InjectorFunc(f.inject))
+			l := open(t, f, Options{SegmentSize: 5000, FileSize: 3000, Logger: quiet()})
+			f.mu.Lock()
+			f.left = n
+			f.mu.Unlock()
+			failed := faultRun(t, l, f, memory, how.err)
+			if !f.did {
+				break
+			}
+			if hits[f.hit]++; how.short && failed > 0 && f.hit != errorfs.OpFileWriteAt {
+				t.Errorf("%s: %d failures though only %v was short", how.name, failed, f.hit)
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if hits[errorfs.OpFileWriteAt] == 0 || hits[errorfs.OpFileSyncData] == 0 || hits[errorfs.OpRename] == 0 || hits[errorfs.OpFileSync] == 0 {
+			t.Errorf("%s: operations that failed: %v", how.name, hits)
+		}
+	}
+}
+
+func faultRun(t *testing.T, l *Log, files vfs.FS, memory *vfs.MemFS, cause error) (failed int) {
+	var ids mail.IDs
+	known := make(map[mail.ID]Place)
+	step := func(id mail.ID, p Place, err error) {
+		if err == nil {
+			known[id] = p
+			return
+		}
+		failed++
+		if cause != nil && !errors.Is(err, cause) {
+			t.Errorf("the error hides its cause: %v", err)
+		}
+	}
+	var first mail.ID
+	for i := range 12 {
+		id := ids.New(noon)
+		if i == 0 {
+			first = id
+		}
+		if i%5 == 4 {
+			p, err := adopt(l, files, id, 2000)
+			step(id, p, err)
+			continue
+		}
+		p, err := l.Append(t.Context(), record(id, 1500))
+		step(id, p, err)
+		if i == 8 && known[first] != (Place{}) {
+			l.Free(first, known[first])
+			delete(known, first)
+		}
+	}
+	if failed > 1 {
+		t.Errorf("one failure refused %d contents", failed)
+	}
+	left := memory.CrashClone(vfs.CrashCloneCfg{})
+	after := open(t, left, Options{Logger: quiet()})
+	for id, p := range known {
+		if err := after.Keep(id, p); err != nil {
+			t.Errorf("acknowledged and lost: %v", err)
+			continue
+		}
+		wantContent(t, after, id, p)
+	}
+	return failed
+}
+
+// TestFlippedBits: a bit that has changed never becomes content, and harms
+// the record it stands in alone.
+func TestFlippedBits(t *testing.T) {
+	files := vfs.NewMem()
+	newDir(t, files)
+	l := open(t, files, Options{Logger: quiet()})
+	var ids mail.IDs
+	known := make(map[mail.ID]Place)
+	for i := range 12 {
+		id := ids.New(noon)
+		known[id] = appendOne(t, l, id, i*i*1000)
+	}
+	big := ids.New(noon)
+	p, err := adopt(l, files, big, 150_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known[big] = p
+	random := rand.New(rand.NewPCG(5, 6))
+	for _, path := range []string{"log/0000000000000001.seg", "log/" + ownName(big)} {
+		info, err := files.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := info.Size() - trailerSize // without what a walk alone needs
+		at := []int64{0, 9, 20, 30, end - 1}
+		for range 300 {
+			at = append(at, random.Int64N(end))
+		}
+		for _, p := range known { // the heads are few octets among many
+			if p.Segment != 0 && path != "log/"+ownName(big) {
+				at = append(at, p.Offset, p.Offset+5, p.Offset+17, p.Offset+30, p.Offset+41, p.Offset+50)
+			}
+		}
+		for _, off := range at {
+			flip(t, files, path, off, 1<<random.IntN(8))
+			harmed := checkFlipped(t, l, files, known)
+			if harmed > 1 {
+				t.Errorf("%s, offset %d: %d contents are harmed", path, off, harmed)
+			}
+			flipBack(t, files)
+		}
+	}
+	// Without its end a file of its own can be read by whoever knows its place.
+	info, err := files.Stat("log/" + ownName(big))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip(t, files, "log/"+ownName(big), info.Size()-3, 1)
+	wantContent(t, l, big, p)
+	err = Walk(files, "log/"+ownName(big), func(f Found) error {
+		if f.ID != big || !errors.Is(f.Err, ErrDamaged) {
+			t.Errorf("the walk found %+v", f)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var flipped struct {
+	path string
+	off  int64
+	bit  byte
+}
+
+func flip(t *testing.T, files vfs.FS, path string, off int64, bit byte) {
+	t.Helper()
+	f, err := files.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	octet := make([]byte, 1)
+	if _, err := f.ReadAt(octet, off); err != nil {
+		t.Fatal(err)
+	}
+	octet[0] ^= bit
+	if _, err := f.WriteAt(octet, off); err != nil {
+		t.Fatal(err)
+	}
+	flipped.path, flipped.off, flipped.bit = path, off, bit
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flipBack(t *testing.T, files vfs.FS) { flip(t, files, flipped.path, flipped.off, flipped.bit) }
+
+// checkFlipped returns how many contents cannot be read, and wants a walk to
+// find all others.
+func checkFlipped(t *testing.T, l *Log, files vfs.FS, known map[mail.ID]Place) (harmed int) {
+	t.Helper()
+	good := make(map[mail.ID]Place)
+	for id, p := range known {
+		content, _, err := read(l, id, p)
+		if !bytes.Equal(content, contentOf(id, int(p.Size))[:len(content)]) {
+			t.Errorf("%+v: wrong octets of %s", flipped, id)
+		}
+		if err == nil {
+			good[id] = p
+			continue
+		}
+		harmed++
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("%+v: %v, want ErrDamaged", flipped, err)
+		}
+	}
+	wantWalk(t, files, good)
+	return harmed
+}
+
+// TestForgedRecord: a content that looks like a record is not taken for one,
+// even when the record before it is damaged and the next must be searched.
+func TestForgedRecord(t *testing.T) {
+	files := vfs.NewMem()
+	newDir(t, files)
+	l := open(t, files, Options{Logger: quiet()})
+	var ids mail.IDs
+	forged := ids.New(noon)
+	inner := record(forged, 100)
+	block := make([]byte, blockSize(len(inner.Head), inner.Size))
+	content := make([]byte, 104)
+	if err := inner.fill(block, content); err != nil {
+		t.Fatal(err)
+	}
+	seal(block, rand.Uint64())
+	outer := append(block, content...)
+	p, err := l.Append(t.Context(), Record{ID: ids.New(noon), Content: bytes.NewReader(outer), Size: int64(len(outer))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := ids.New(noon)
+	after := appendOne(t, l, next, 100)
+	flip(t, files, "log/0000000000000001.seg", p.Offset+40, 1)
+	var seen []string
+	if err := Walk(files, "log/0000000000000001.seg", func(f Found) error {
+		seen = append(seen, fmt.Sprint(f.ID, f.Place.Offset, f.Err != nil))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{fmt.Sprint("", p.Offset, true), fmt.Sprint(next, after.Offset, false)}
+	if fmt.Sprint(seen) != fmt.Sprint(want) {
+		t.Errorf("the walk saw %v, want %v", seen, want)
+	}
+}
+
+// FuzzWalk: whatever lies on the disk, a walk ends, in bounded memory.
+func FuzzWalk(f *testing.F) {
+	files := vfs.NewMem()
+	newDir(f, files)
+	l := open(f, files, Options{Logger: quiet()})
+	var ids mail.IDs
+	for i := range 4 {
+		appendOne(f, l, ids.New(noon), i*10)
+	}
+	good, err := files.UnsafeGetFileDataBuffer("log/0000000000000001.seg")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:len(good)-30])
+	f.Add(append(header(1, 7), recordMagic...))
+	huge := append([]byte(recordMagic), make([]byte, fixedSize)...)
+	binary.BigEndian.PutUint64(huge[8:], 1<<39)
+	f.Add(huge)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		files := vfs.NewMem()
+		newDir(t, files)
+		for _, name := range []string{"log/0000000000000001.seg", "log/" + ownName("0000000000000001")} {
+			file, err := files.Create(name, vfs.WriteCategoryUnspecified)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := file.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := file.Close(); err != nil {
+				t.Fatal(err)
+			}
+			err = Walk(files, name, func(f Found) error {
+				if f.Err == nil && (f.Place.Size > int64(len(data)) || int64(len(f.Head)) > int64(len(data))) {
+					t.Errorf("found %+v in %d octets", f.Place, len(data))
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("walk: %v", err)
+			}
+		}
+		if d, err := parseBlock(data); err == nil && d.size > 0 {
+			_ = d.sum(frames(d.size) - 1)
+		}
+	})
+}
