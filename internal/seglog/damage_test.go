@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"syscall"
@@ -15,19 +16,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 )
 
 // TestPowerCut cuts the power at random moments: what was acknowledged is
 // there, whole, and nothing else is taken for it.
 func TestPowerCut(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	files := vfs.NewCrashableMem()
-	newDir(t, files)
-	known := make(map[mail.ID]Place)
-	var ids mail.IDs
+	s := storm{random: rand.New(rand.NewPCG(3, 4)), files: vfs.NewCrashableMem(), known: make(map[mail.ID]Place)}
+	newDir(t, s.files)
 	for cut := range 60 {
-		l := open(t, files, Options{SegmentSize: 30_000, FileSize: 20_000, Logger: quiet()})
-		for id, p := range known {
+		l := open(t, s.files, Options{SegmentSize: 30_000, FileSize: 20_000, Logger: quiet()})
+		for id, p := range s.known {
 			if err := l.Keep(id, p); err != nil {
 				t.Fatalf("cut %d: %v", cut, err)
 			}
@@ -35,39 +34,40 @@ func TestPowerCut(t *testing.T) {
 		if err := l.ClearOrphans(); err != nil {
 			t.Fatal(err)
 		}
-		for id, p := range known {
+		for id, p := range s.known {
 			wantContent(t, l, id, p)
 		}
-		wantWalk(t, files, known)
-		files = load(t, l, files, known, &ids, random)
+		wantWalk(t, s.files, s.known)
+		s.load(t, l)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(known) < 50 {
-		t.Errorf("only %d contents", len(known))
+	if len(s.known) < 50 {
+		t.Errorf("only %d contents", len(s.known))
 	}
 }
 
-// load appends from several goroutines, frees some, and returns what a power
-// cut in the middle leaves of the disk. known has what was acknowledged then.
-func load(t *testing.T, l *Log, files *vfs.MemFS, known map[mail.ID]Place, ids *mail.IDs, random *rand.Rand) *vfs.MemFS {
+// storm is a log that loses its power again and again.
+type storm struct {
+	random *rand.Rand
+	files  *vfs.MemFS
+	ids    mail.IDs
+	known  map[mail.ID]Place // what was acknowledged, and is needed
+}
+
+// load appends from several goroutines, frees some, and cuts the power in the
+// middle of it.
+func (s *storm) load(t *testing.T, l *Log) {
 	var mu sync.Mutex
 	var workers sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	acks := make(chan struct{})
 	for w := range 3 {
-		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		random := rand.New(rand.NewPCG(s.random.Uint64(), 0))
 		workers.Go(func() {
 			for ctx.Err() == nil {
-				id, size := ids.New(noon), own.IntN(20_000)
-				var p Place
-				var err error
-				if w == 0 {
-					p, err = adopt(l, files, id, size)
-				} else {
-					p, err = l.Append(ctx, record(id, size))
-				}
+				id, p, err := s.store(ctx, l, random.IntN(20_000), w == 0)
 				if errors.Is(err, context.Canceled) {
 					return
 				}
@@ -76,7 +76,7 @@ func load(t *testing.T, l *Log, files *vfs.MemFS, known map[mail.ID]Place, ids *
 					return
 				}
 				mu.Lock()
-				known[id] = p
+				s.known[id] = p
 				mu.Unlock()
 				select {
 				case acks <- struct{}{}:
@@ -85,12 +85,12 @@ func load(t *testing.T, l *Log, files *vfs.MemFS, known map[mail.ID]Place, ids *
 			}
 		})
 	}
-	for range 1 + random.IntN(25) {
+	for range 1 + s.random.IntN(25) {
 		<-acks
 		mu.Lock()
-		for id, p := range known {
-			if random.IntN(3) > 0 {
-				delete(known, id) // its removal is durable
+		for id, p := range s.known {
+			if s.random.IntN(3) > 0 {
+				delete(s.known, id) // its removal is durable
 				l.Free(id, p)
 			}
 			break
@@ -98,19 +98,22 @@ func load(t *testing.T, l *Log, files *vfs.MemFS, known map[mail.ID]Place, ids *
 		mu.Unlock()
 	}
 	mu.Lock()
-	left := files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: random.IntN(101), RNG: random})
-	stays := make(map[mail.ID]Place)
-	for id, p := range known {
-		stays[id] = p
-	}
+	left := s.files.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: s.random.IntN(101), RNG: s.random})
+	promised := maps.Clone(s.known)
 	mu.Unlock()
 	cancel()
 	workers.Wait()
-	clear(known)
-	for id, p := range stays {
-		known[id] = p
+	s.files, s.known = left, promised
+}
+
+func (s *storm) store(ctx context.Context, l *Log, size int, own bool) (mail.ID, Place, error) {
+	id := s.ids.New(noon)
+	if own {
+		p, err := adopt(l, s.files, id, size)
+		return id, p, err
 	}
-	return left
+	p, err := l.Append(ctx, record(id, size))
+	return id, p, err
 }
 
 // wantWalk walks over everything and wants each of known to be found whole.
@@ -139,54 +142,6 @@ func wantWalk(t *testing.T, files vfs.FS, known map[mail.ID]Place) {
 	}
 }
 
-// fault makes one operation on the disk fail, in one of several ways.
-type fault struct {
-	vfs.FS
-	mu    sync.Mutex
-	left  int // operations until it happens
-	err   error
-	short bool // a write writes half of it
-	hit   errorfs.OpKind
-	did   bool
-}
-
-func (f *fault) inject(op errorfs.Op) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.left--; f.left != 0 {
-		return nil
-	}
-	f.did, f.hit = true, op.Kind
-	if f.short {
-		return nil
-	}
-	return f.err
-}
-
-// shortFile writes half when its turn has come.
-type shortFile struct {
-	vfs.File
-	fault *fault
-}
-
-func (f shortFile) WriteAt(p []byte, off int64) (int, error) {
-	f.fault.mu.Lock()
-	due := f.fault.short && f.fault.left == 1
-	f.fault.mu.Unlock()
-	if due {
-		p = p[:len(p)/2]
-	}
-	return f.File.WriteAt(p, off)
-}
-
-func (f *fault) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := f.FS.Create(name, c)
-	if err != nil {
-		return nil, err
-	}
-	return shortFile{file, f}, nil
-}
-
 // TestFaults lets every single operation fail once: whoever is told that a
 // content is stored finds it, after a power cut too, and the log goes on.
 func TestFaults(t *testing.T) {
@@ -194,23 +149,22 @@ func TestFaults(t *testing.T) {
 		name  string
 		err   error
 		short bool
-	}{{"EIO", syscall.EIO, false}, {"ENOSPC", syscall.ENOSPC, false}, {"short write", nil, true}} {
+	}{{"EIO", syscall.EIO, false}, {"ENOSPC half way", syscall.ENOSPC, true}, {"short write", nil, true}} {
 		hits := make(map[errorfs.OpKind]int)
 		for n := 1; ; n++ {
 			memory := vfs.NewCrashableMem()
 			newDir(t, memory)
-			f := &fault{left: 0, err: how.err, short: how.short}
-			f.FS = errorfs.Wrap(memory, errorfs.InjectorFunc(f.inject))
+			f := mailtest.NewFault(memory)
 			l := open(t, f, Options{SegmentSize: 5000, FileSize: 3000, Logger: quiet()})
-			f.mu.Lock()
-			f.left = n
-			f.mu.Unlock()
+			f.Arm(n, how.err, how.short)
 			failed := faultRun(t, l, f, memory, how.err)
-			if !f.did {
+			hit := f.Hit()
+			if hit == nil {
 				break
 			}
-			if hits[f.hit]++; how.short && failed > 0 && f.hit != errorfs.OpFileWriteAt {
-				t.Errorf("%s: %d failures though only %v was short", how.name, failed, f.hit)
+			hits[hit.Kind]++
+			if isWrite := hit.Kind == errorfs.OpFileWriteAt || hit.Kind == errorfs.OpFileWrite; isWrite && failed != 1 && how.err != nil {
+				t.Errorf("%s: %v of %s failed, and %d contents were refused", how.name, hit.Kind, hit.Path, failed)
 			}
 			if err := l.Close(); err != nil {
 				t.Error(err)

@@ -77,8 +77,8 @@ func adopt(l *Log, files vfs.FS, id mail.ID, size int) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	if _, err := f.Write(contentOf(id, size)); err != nil {
-		return Place{}, errors.Join(err, f.Close())
+	if n, err := f.Write(contentOf(id, size)); err != nil || n < size {
+		return Place{}, errors.Join(err, io.ErrShortWrite, f.Close())
 	}
 	return l.Adopt(record(id, size), "incoming", f)
 }

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,10 +37,13 @@ func entryTo(id mail.ID, domain string) queue.Entry {
 }
 
 // contentOf is the content of an entry, of a size that its id decides: most
-// are small, some have several chunks.
+// are small, some large, and few so large that they have a file of their own.
 func contentOf(id mail.ID) []byte {
 	size := 100 + int(id[15])*20
-	if id[15]%8 == 0 {
+	switch {
+	case id[14] == 'h' && id[15]%8 == 1:
+		size = 1_200_000
+	case id[15]%8 == 0:
 		size = 600_000
 	}
 	return bytes.Repeat([]byte(id), size/len(id)+1)
@@ -78,19 +83,34 @@ func readBody(s queue.Store, id mail.ID) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
 }
 
+// cutsInSuite is how often the power is cut when COUNT does not say.
+const cutsInSuite = 60
+
 // TestPowerCut cuts the power at random moments under load, and after each
-// goes on with what the disk has kept.
+// goes on with what the disk has kept. Segments are small and contents on
+// both sides of each threshold, so that all of the store is at work.
 func TestPowerCut(t *testing.T) {
-	random := rand.New(rand.NewPCG(11, 12))
+	cuts := cutsInSuite
+	if count := os.Getenv("COUNT"); count != "" {
+		var err error
+		if cuts, err = strconv.Atoi(count); err != nil {
+			t.Fatalf("COUNT=%q: write a number of power cuts, such as 2000", count)
+		}
+	}
+	random := rand.New(rand.NewPCG(11, uint64(cuts)))
 	disk := newDisk()
 	known := &acknowledged{stored: make(map[mail.ID]bool), settled: make(map[mail.ID]bool)}
-	for cut := range 25 {
-		t.Logf("cut %d", cut)
-		store := open(t, "queue", embedded.Options{FS: disk, Clock: mail.NewManualClock(noon)})
-		known.check(t, store)
+	for cut := range cuts {
+		store := open(t, "queue", embedded.Options{
+			FS: disk, Clock: mail.NewManualClock(noon), InlineSize: 1000, SegmentSize: 64 << 10,
+		})
+		if known.check(t, store); t.Failed() {
+			t.Fatalf("after cut %d", cut)
+		}
 		disk = known.load(t, store, disk, random)
 	}
-	if len(known.settled) < 50 || len(known.stored) < 50 {
+	t.Logf("%d power cuts: %d entries acknowledged and still stored, %d settled, 0 lost", cuts, len(known.stored), len(known.settled))
+	if len(known.settled) < 50 || len(known.stored) < 10 {
 		t.Errorf("%d entries were stored and %d settled: too few to say anything", len(known.stored), len(known.settled))
 	}
 }
@@ -169,7 +189,7 @@ func (a *acknowledged) deliver(ctx context.Context, t *testing.T, s queue.Store,
 		}
 		for _, l := range leases {
 			state := mail.Delivered
-			if attempt%3 == 0 {
+			if attempt%7 == 0 {
 				state = mail.Deferred
 			}
 			id := l.Entry.ID
@@ -218,6 +238,9 @@ func (a *acknowledged) check(t *testing.T, s *embedded.Store) {
 		if !accepted[id] {
 			t.Errorf("entry %s was acknowledged and its fact is lost", id)
 		}
+	}
+	if damaged, err := s.Damaged(t.Context(), queue.Page{}); err != nil || len(damaged) > 0 {
+		t.Errorf("set aside as damaged: %+v, %v", damaged, err)
 	}
 	for id := range found { // the cut may have kept more than was promised
 		a.stored[id] = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -19,6 +20,7 @@ type reclaimer struct {
 	wake  queue.Signal
 	stop  chan struct{}
 	done  sync.WaitGroup
+	moved atomic.Uint64 // contents
 
 	mu    sync.Mutex
 	freed []freed
@@ -134,6 +136,7 @@ func (r *reclaimer) move(b stored) error {
 	c.after(func() {
 		s.ledger.move(b.id, to)
 		r.free(b.id, at)
+		r.moved.Add(1)
 	})
 	if err := s.commit(context.Background(), c); err != nil {
 		if s.failure.get() == nil { // else nobody knows which place is named
