@@ -34,7 +34,8 @@ config: mail
 queue: mail
 queue/queuetest: mail queue
 seglog: mail
-queue/embedded: mail queue seglog metrics
+pebblefile:
+queue/embedded: mail queue seglog pebblefile metrics
 queue/postgres: mail queue metrics
 journal: mail
 history: mail journal

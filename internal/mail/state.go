@@ -48,4 +48,5 @@ const (
 	HoldQuarantine Hold = "quarantine"
 	HoldRoute      Hold = "route"
 	HoldDeadLetter Hold = "dead letter"
+	HoldDamage     Hold = "damage" // its state is not certain since the store was damaged
 )

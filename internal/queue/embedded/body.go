@@ -51,6 +51,14 @@ func (s *Store) Body(ctx context.Context, id mail.ID) (queue.Body, error) {
 		return nil, err
 	}
 	defer s.gate.leave()
+	b, err := s.openBody(id)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *Store) openBody(id mail.ID) (*body, error) {
 	b := &body{store: s, id: id}
 	if err := b.open(); err != nil {
 		return nil, fmt.Errorf("body %q: %w", id, b.failed(err))
@@ -63,11 +71,16 @@ func (s *Store) Body(ctx context.Context, id mail.ID) (queue.Body, error) {
 
 // open finds the content.
 func (b *body) open() error {
-	s := b.store
-	if content, found := s.fresh.content(b.id); found {
+	if content, found := b.store.fresh.content(b.id); found {
 		b.size, b.source = int64(len(content)), inMemory(content)
 		return nil
 	}
+	return b.openStored()
+}
+
+// openStored finds the content on the disk.
+func (b *body) openStored() error {
+	s := b.store
 	p, logged, err := s.ledger.open(s.log, b.id)
 	switch {
 	case err != nil:

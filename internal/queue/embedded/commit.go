@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"postern/internal/mail"
+	"postern/internal/pebblefile"
 	"postern/internal/queue"
 	"postern/internal/seglog"
 )
@@ -325,8 +326,14 @@ func (j *joining) write() error {
 	if j.sync {
 		options = pebble.Sync
 	}
+	if err := j.batch.LogData(pebblefile.Promise(j.store.promised), nil); err != nil {
+		return j.store.failure.happen(err)
+	}
 	if err := j.store.write(j.batch, options); err != nil {
 		return err
+	}
+	if j.sync {
+		j.store.promised = uint64(j.batch.SeqNum()) + uint64(j.batch.Count())
 	}
 	j.store.facts.durable(j.last, j.facts)
 	return j.batch.Close()

@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -105,6 +104,7 @@ type Store struct {
 	// committing holds a token from before a batch is visible until it is
 	// durable and in the index.
 	committing chan struct{}
+	promised   uint64 // what is below this sequence number is durable; of the committer alone
 	facts      factState
 	editing    chan struct{} // a token that whoever edits holds
 	unreadable []unreadable  // found by load; empty once the store is open
@@ -133,6 +133,14 @@ const backlog = 256
 // finished. It fails when the directory is in use, when a newer program wrote
 // it, and when it is damaged beyond single entries.
 func Open(dir string, o Options) (*Store, error) {
+	s := newStore(dir, o)
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("queue in %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func newStore(dir string, o Options) *Store {
 	o = o.withDefaults()
 	s := &Store{
 		options:    o,
@@ -148,11 +156,9 @@ func Open(dir string, o Options) (*Store, error) {
 		committing: make(chan struct{}, 1),
 		openings:   make(map[*body]struct{}),
 	}
+	s.guard = &guard{FS: o.FS, failure: s.failure}
 	s.reclaimer = newReclaimer(s)
-	if err := s.open(); err != nil {
-		return nil, fmt.Errorf("queue in %s: %w", dir, err)
-	}
-	return s, nil
+	return s
 }
 
 func (s *Store) open() (err error) {
@@ -167,7 +173,6 @@ func (s *Store) open() (err error) {
 	if err := s.checkSpace(s.options.Reserve / 2); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
-	s.guard = &guard{FS: s.options.FS, failure: s.failure}
 	if err := s.prepare(); err != nil {
 		return errors.Join(err, s.closeParts())
 	}
@@ -194,17 +199,23 @@ func (s *Store) prepare() (err error) {
 	if err := s.migrate(); err != nil {
 		return err
 	}
-	if s.db, err = openPebble(s.path(databaseName), s.guard, s.options.Logger); err != nil {
+	if err := s.finishSalvage(); err != nil {
 		return err
+	}
+	if err := s.checkDatabase(); err != nil {
+		return err
+	}
+	if s.db, err = openPebble(s.path(databaseName), s.guard, s.options.Logger); err != nil {
+		return s.located(err)
 	}
 	if err := s.failure.get(); err != nil {
 		return err
 	}
 	if err := s.checkVersion(); err != nil {
-		return err
+		return s.located(err)
 	}
 	if err := s.load(); err != nil {
-		return err
+		return s.located(err)
 	}
 	return errors.Join(s.removeOldFormat(), s.log.ClearOrphans())
 }
@@ -330,21 +341,17 @@ func syncDirectory(files vfs.FS, path string) error {
 	return errors.Join(directory.Sync(), directory.Close())
 }
 
-// lockDirectory keeps other processes, and other stores in this one, out.
-func lockDirectory(files vfs.FS, path string) (io.Closer, error) {
-	lock, err := files.Lock(path)
-	if err == nil {
-		return lock, nil
-	}
-	if _, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, fmt.Errorf("cannot lock the directory: %w", err)
-	}
-	return nil, fmt.Errorf("the directory is in use by another process, or opened twice: %w", err)
-}
-
 // openPebble opens the database.
 func openPebble(path string, g *guard, logger *slog.Logger) (*pebble.DB, error) {
-	options := &pebble.Options{
+	db, err := pebble.Open(path, pebbleOptions(g, logger))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the database: %w", err)
+	}
+	return db, nil
+}
+
+func pebbleOptions(g *guard, logger *slog.Logger) *pebble.Options {
+	o := &pebble.Options{
 		FS: g,
 		// Named, not "the newest": a database is never upgraded by accident.
 		// At least FormatWALSyncChunks, so that a torn end of the log can be
@@ -357,12 +364,8 @@ func openPebble(path string, g *guard, logger *slog.Logger) (*pebble.DB, error) 
 		Logger:                      pebbleLogger{logger, g.failure},
 		EventListener:               listener(logger),
 	}
-	options.WithFSDefaults()
-	db, err := pebble.Open(path, options)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the database: %w", err)
-	}
-	return db, nil
+	o.WithFSDefaults()
+	return o
 }
 
 // checkVersion marks a new database, and sees to it that an old one is ours.

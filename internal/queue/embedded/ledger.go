@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"postern/internal/mail"
@@ -162,6 +164,13 @@ func (l *ledger) spoilt(body mail.ID) bool {
 	defer l.mu.Unlock()
 	b := l.bodies[body]
 	return b != nil && b.damaged
+}
+
+// all returns the ids of all bodies.
+func (l *ledger) all() []mail.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.bodies))
 }
 
 // count returns how many bodies there are.

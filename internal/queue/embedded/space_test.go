@@ -290,7 +290,7 @@ func (m *spaceModel) finish() {
 	m.open()
 	st, err := m.store.Stat(m.t.Context())
 	m.ok(err)
-	if st.Bodies != 0 || len(st.Log.Segments) != 0 || st.Log.Files != 0 {
+	if st.Bodies != 0 || len(st.Segments) != 0 || st.Files != 0 {
 		m.t.Errorf("left behind: %+v", st)
 	}
 	m.close()
@@ -325,8 +325,8 @@ func TestReclaim(t *testing.T) {
 			deliverDue(t, s)
 		}
 	}
-	st := settled(t, s, func(st embedded.Stat) bool { return space(st) <= 2*segment+maxGroupSlack+int64(len(kept))*(size+1000) })
-	t.Logf("%d messages of %d octets through, %d kept back: %d octets in %d segments, %d moved", messages, size, len(kept), space(st), len(st.Log.Segments), st.Moved)
+	st := settled(t, s, func(st queue.Stat) bool { return space(st) <= 2*segment+maxGroupSlack+int64(len(kept))*(size+1000) })
+	t.Logf("%d messages of %d octets through, %d kept back: %d octets in %d segments, %d moved", messages, size, len(kept), space(st), len(st.Segments), st.Moved)
 	for id, content := range kept {
 		got, err := readBody(s, id)
 		if err != nil || !bytes.Equal(got, content) {
@@ -339,9 +339,9 @@ func TestReclaim(t *testing.T) {
 const maxGroupSlack = 1 << 20
 
 // space is what the body log takes on the disk.
-func space(st embedded.Stat) int64 {
-	total := st.Log.FileSize
-	for _, g := range st.Log.Segments {
+func space(st queue.Stat) int64 {
+	total := st.FileSize
+	for _, g := range st.Segments {
 		total += g.Size
 	}
 	return total
@@ -364,7 +364,7 @@ func deliverDue(t *testing.T, s *embedded.Store) {
 }
 
 // settled waits for the reclaimer, which works behind the commits.
-func settled(t *testing.T, s *embedded.Store, enough func(embedded.Stat) bool) embedded.Stat {
+func settled(t *testing.T, s *embedded.Store, enough func(queue.Stat) bool) queue.Stat {
 	t.Helper()
 	for range 10_000 {
 		st, err := s.Stat(t.Context())

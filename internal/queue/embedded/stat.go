@@ -2,54 +2,32 @@ package embedded
 
 import (
 	"context"
-	"time"
 
 	"postern/internal/mail"
-	"postern/internal/seglog"
+	"postern/internal/queue"
 )
 
-// Stat is what the store takes on the disk, and what is in it.
-type Stat struct {
-	Directory string `json:"directory"`
-	Format    int    `json:"format"`
-	// Entries, Deliveries and Bodies count what is stored; Aside the entries
-	// that were set aside as damaged.
-	Entries    int `json:"entries"`
-	Deliveries int `json:"deliveries"`
-	Bodies     int `json:"bodies"`
-	Aside      int `json:"aside"`
-	// Oldest is the entry that was accepted first; empty when there is none.
-	Oldest   mail.ID   `json:"oldest,omitempty"`
-	Accepted time.Time `json:"accepted,omitzero"` // when that was
-	// Database is what the database takes, in octets.
-	Database uint64      `json:"database"`
-	Log      seglog.Stat `json:"log"`
-	// Moved counts the contents that were moved out of sparse segments since
-	// the store was opened; Memory is what Store.Memory says.
-	Moved  uint64 `json:"moved"`
-	Memory int64  `json:"memory"`
-}
-
 // Stat tells what the store takes and holds.
-func (s *Store) Stat(ctx context.Context) (Stat, error) {
+func (s *Store) Stat(ctx context.Context) (queue.Stat, error) {
 	if err := s.enter(ctx); err != nil {
-		return Stat{}, err
+		return queue.Stat{}, err
 	}
 	defer s.gate.leave()
 	view, err := s.view()
 	if err != nil {
-		return Stat{}, err
+		return queue.Stat{}, err
 	}
 	defer view.Close()
-	st := Stat{
+	st := queue.Stat{
 		Directory: s.dir, Format: formatVersion,
 		Deliveries: s.index.Deliveries(), Bodies: s.ledger.count(),
-		Database: s.db.Metrics().DiskSpaceUsage(), Log: s.log.Stat(),
-		Moved: s.reclaimer.moved.Load(), Memory: s.Memory(),
+		Database: s.db.Metrics().DiskSpaceUsage(),
+		Moved:    s.reclaimer.moved.Load(), Memory: s.Memory(),
 	}
+	s.statLog(&st)
 	for p, err := range scanPrefix(view, headerPrefix) {
 		if err != nil {
-			return Stat{}, err
+			return queue.Stat{}, err
 		}
 		if st.Entries++; st.Entries > 1 {
 			continue
@@ -61,9 +39,32 @@ func (s *Store) Stat(ctx context.Context) (Stat, error) {
 	}
 	for _, err := range scanPrefix(view, damagePrefix) {
 		if err != nil {
-			return Stat{}, err
+			return queue.Stat{}, err
 		}
 		st.Aside++
 	}
 	return st, nil
+}
+
+// statLog fills in what the body log says of itself.
+func (s *Store) statLog(st *queue.Stat) {
+	log := s.log.Stat()
+	for _, g := range log.Segments {
+		st.Segments = append(st.Segments, queue.Segment{
+			Number: g.Number, Size: g.Size, Live: g.Live, Bodies: g.Records, Created: g.Created, Active: g.Active,
+		})
+	}
+	st.Files, st.FileSize, st.Spare = log.Files, log.FileSize, log.Spare
+}
+
+// Stat tells what the store in a directory takes and holds, when nobody has
+// it open. It changes nothing.
+func Stat(ctx context.Context, dir string, o Options) (queue.Stat, error) {
+	s, err := openToRead(dir, o)
+	if err != nil {
+		return queue.Stat{}, err
+	}
+	st, err := s.Stat(ctx)
+	s.closeToRead()
+	return st, err
 }

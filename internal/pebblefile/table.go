@@ -1,0 +1,271 @@
+package pebblefile
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"unsafe"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"github.com/cockroachdb/pebble/v2/sstable/colblk"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A table is a sequence of blocks, each followed by a trailer: how it is
+// compressed, and a masked CRC32C of it and of that. First come the blocks of
+// rows, in order of their keys, then those that say where these are.
+//
+//	block  0  octets, perhaps compressed
+//	       n  how
+//	     n+1  checksum of octets 0 to n+1
+const trailer = block.TrailerLen
+
+// maxBlock is how large a block of a table is believed to be, when nothing
+// says where it ends.
+const maxBlock = 1 << 20
+
+// maxRows is how large a block of rows is believed to be behind damage, and
+// maxGap how far it is looked for: the search takes time in proportion to
+// both.
+const (
+	maxRows = 64 << 10
+	maxGap  = 256 << 10
+)
+
+// ReadTable visits the rows of a table, in order. Where the part is damaged
+// that says where blocks are, they are found by their checksums.
+func ReadTable(files vfs.FS, f File, visit func(Row) error) ([]Damage, error) {
+	data, err := contents(files, f.Path)
+	if err != nil {
+		return nil, err
+	}
+	t := newTable(f.Path, data, visit)
+	places, broken := layout(files, f.Path)
+	if broken != nil {
+		places = findBlocks(data)
+	}
+	behind := 0
+	for _, p := range places {
+		if broken != nil && p.at > behind {
+			t.damaged(behind, "no block can be found here")
+		}
+		if err := t.read(p); err != nil {
+			return t.damage, err
+		}
+		behind = p.at + p.length + trailer
+	}
+	if broken != nil {
+		t.damaged(behind, "what says where the rows are cannot be read: "+broken.Error())
+	}
+	return t.damage, nil
+}
+
+// place is where a block is, without its trailer.
+type place struct{ at, length int }
+
+// layout returns the places of the blocks of rows, as the table says. It
+// checks all other blocks.
+func layout(files vfs.FS, path string) (places []place, err error) {
+	file, err := files.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	readable, err := sstable.NewSimpleReadable(file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	defer func() {
+		if p := recover(); p != nil { // Pebble panics over some of what it does not understand
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	schema := colblk.DefaultKeySchema(pebble.DefaultComparer, bundleSize)
+	reader, err := sstable.NewReader(context.Background(), readable, sstable.ReaderOptions{
+		Comparer: pebble.DefaultComparer, Merger: pebble.DefaultMerger, KeySchemas: sstable.MakeKeySchemas(&schema),
+	})
+	if err != nil {
+		return nil, errors.Join(err, readable.Close())
+	}
+	defer reader.Close()
+	l, err := reader.Layout()
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range l.Data {
+		places = append(places, place{int(h.Offset), int(h.Length)})
+	}
+	return places, nil
+}
+
+// findBlocks returns the places of all blocks whose checksums are right.
+func findBlocks(data []byte) []place {
+	var places []place
+	behind, most := 0, maxBlock
+	for at := 0; at+trailer < len(data) && at < behind+maxGap; {
+		n := blockAt(data[at:min(len(data), at+most)])
+		if n < 0 {
+			at, most = at+1, maxRows
+			continue
+		}
+		places = append(places, place{at, n})
+		behind, most = at+n+trailer, maxBlock
+		at = behind
+	}
+	return places
+}
+
+// blockAt returns the length of the block that begins here, or -1.
+func blockAt(data []byte) int {
+	sum := ^uint32(0)
+	for n := 0; n+trailer <= len(data); n++ {
+		sum = castagnoli[byte(sum)^data[n]] ^ sum>>8
+		if masked(^sum) == binary.LittleEndian.Uint32(data[n+1:]) && n > 0 {
+			return n
+		}
+	}
+	return -1
+}
+
+// bundleSize is how many keys share a prefix in Pebble's default schema.
+const bundleSize = 16
+
+// rowColumns is how many columns a block of rows has: those of the key, and
+// those that Pebble adds.
+const rowColumns = 2 + 5
+
+// rowHeader is what stands before the columns of a block of rows.
+const rowHeader = 4
+
+// table is a table that is being read.
+type table struct {
+	path   string
+	data   []byte
+	visit  func(Row) error
+	schema colblk.KeySchema
+	rows   colblk.DataBlockIter
+	plain  []uint64 // scratch for what is decompressed, aligned
+
+	lastKey []byte // of the blocks so far
+	open    []int  // damage whose upper key is not known yet
+	damage  []Damage
+}
+
+func newTable(path string, data []byte, visit func(Row) error) *table {
+	t := &table{path: path, data: data, visit: visit, schema: colblk.DefaultKeySchema(pebble.DefaultComparer, bundleSize)}
+	t.rows.InitOnce(&t.schema, pebble.DefaultComparer, nil)
+	return t
+}
+
+// read visits the rows of one block.
+func (t *table) read(p place) error {
+	if p.at < 0 || p.length < 0 || p.at+p.length+trailer > len(t.data) {
+		t.damaged(p.at, "the file ends before")
+		return nil
+	}
+	stored := t.data[p.at : p.at+p.length+trailer]
+	if masked(crc32.Checksum(stored[:p.length+1], castagnoli)) != binary.LittleEndian.Uint32(stored[p.length+1:]) {
+		t.damaged(p.at, "a block fails its checksum")
+		return nil
+	}
+	plain, err := t.decompress(stored[:p.length], stored[p.length])
+	if err != nil {
+		t.damaged(p.at, err.Error())
+		return nil
+	}
+	rows, err := t.decode(plain)
+	if err != nil {
+		t.damaged(p.at, err.Error())
+		return nil
+	}
+	for _, r := range rows {
+		if t.lastKey == nil || string(r.Key) > string(t.lastKey) {
+			t.close(r.Key)
+		}
+		if err := t.visit(r); err != nil {
+			return err
+		}
+	}
+	if n := len(rows); n > 0 {
+		t.lastKey = append(t.lastKey[:0:0], rows[n-1].Key...)
+	}
+	return nil
+}
+
+// damaged notes that what stands at an offset cannot be read. While no key
+// follows, it may concern every key behind the last.
+func (t *table) damaged(at int, cause string) {
+	t.open = append(t.open, len(t.damage))
+	t.damage = append(t.damage, Damage{Path: t.path, Offset: int64(at), Lower: t.lastKey, Cause: cause})
+}
+
+// close says which key follows the damage before it.
+func (t *table) close(key []byte) {
+	for _, i := range t.open {
+		t.damage[i].Upper = append([]byte{}, key...)
+	}
+	t.open = t.open[:0]
+}
+
+// decompress returns the octets of a block, aligned as the decoder wants it.
+func (t *table) decompress(stored []byte, how byte) (plain []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a block is compressed in an unknown way: %v", p)
+		}
+	}()
+	ci := block.CompressionIndicator(how)
+	n := len(stored)
+	if ci != block.NoCompressionIndicator {
+		if n, err = block.DecompressedLen(ci, stored); err != nil {
+			return nil, fmt.Errorf("a block cannot be decompressed: %w", err)
+		}
+	}
+	if n > 64*maxBlock {
+		return nil, fmt.Errorf("a block says that it has %d octets", n)
+	}
+	t.plain = make([]uint64, n/8+1)
+	plain = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(t.plain))), n)
+	if ci == block.NoCompressionIndicator {
+		copy(plain, stored)
+		return plain, nil
+	}
+	return plain, block.DecompressInto(ci, stored, plain)
+}
+
+// decode returns the rows of a block; none when it is one of another kind.
+func (t *table) decode(plain []byte) (rows []Row, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the decoder has no other way to complain
+			rows, err = nil, fmt.Errorf("a block cannot be decoded: %v", p)
+		}
+	}()
+	if len(plain) < rowHeader+7 || colblk.DecodeHeader(plain[rowHeader:]).Columns != rowColumns {
+		return nil, nil
+	}
+	var d colblk.DataBlockDecoder
+	d.Init(&t.schema, plain)
+	if err := t.rows.Init(&d, block.NoTransforms); err != nil {
+		return nil, err
+	}
+	for kv := t.rows.First(); kv != nil; kv = t.rows.Next() {
+		value, _, err := kv.Value(nil)
+		if err != nil {
+			return nil, err
+		}
+		row := Row{Key: append([]byte{}, kv.K.UserKey...), Seq: uint64(kv.SeqNum())}
+		switch kv.Kind() {
+		case pebble.InternalKeyKindSet, pebble.InternalKeyKindSetWithDelete:
+			row.Value = value
+		case pebble.InternalKeyKindDelete, pebble.InternalKeyKindSingleDelete, pebble.InternalKeyKindDeleteSized:
+			row.Gone = true
+		default:
+			return nil, fmt.Errorf("a row of kind %s", kv.Kind())
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}

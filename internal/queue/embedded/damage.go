@@ -1,0 +1,55 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"postern/internal/pebblefile"
+	"postern/internal/queue"
+)
+
+// checkDatabase refuses a database whose manifest or log is damaged. Pebble
+// takes some of that for the traces of a power cut, and would go on without
+// what is behind it.
+func (s *Store) checkDatabase() error {
+	damage, err := pebblefile.Check(s.options.FS, s.path(databaseName))
+	if err != nil {
+		return fmt.Errorf("cannot check the database: %w", err)
+	}
+	return s.refuse(damage)
+}
+
+// refuse makes an error of what is damaged, if anything is: the place, and
+// what helps.
+func (s *Store) refuse(damage []pebblefile.Damage) error {
+	if len(damage) == 0 {
+		return nil
+	}
+	more := ""
+	if n := len(damage) - 1; n > 0 {
+		more = fmt.Sprintf(", and %d more", n)
+	}
+	return fmt.Errorf("%w: %w%s; `postern store verify` tells all of it, `postern store salvage` rebuilds what can be read", queue.ErrDamaged, &damage[0], more)
+}
+
+// located adds the place to the error of a database that cannot be opened or
+// read, which Pebble often does not tell, unless it is the disk's.
+func (s *Store) located(err error) error {
+	if _, disk := errors.AsType[syscall.Errno](err); err == nil || disk || errors.Is(err, queue.ErrUnknown) {
+		return err
+	}
+	if s.db != nil { // a database that is open may be changing
+		err = errors.Join(err, s.db.Close())
+		s.db = nil
+	}
+	d, failed := pebblefile.Open(s.options.FS, s.path(databaseName))
+	if failed != nil {
+		return err
+	}
+	damage, failed := d.Read(func(pebblefile.Row) error { return nil }, func(pebblefile.File) {})
+	if failed != nil || len(damage) == 0 {
+		return fmt.Errorf("%s: %w; `postern store salvage` rebuilds what can be read", s.path(databaseName), err)
+	}
+	return s.refuse(damage)
+}

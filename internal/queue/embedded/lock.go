@@ -1,0 +1,52 @@
+package embedded
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
+)
+
+// ErrInUse says that another process has the store open; the text says which.
+var ErrInUse = errors.New("the store is in use")
+
+// lockDirectory keeps other processes, and other stores in this one, out.
+func lockDirectory(files vfs.FS, path string) (io.Closer, error) {
+	lock, err := files.Lock(path)
+	if err == nil {
+		return lock, nil
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("cannot lock the directory: %w", err)
+	}
+	return nil, fmt.Errorf("%w by %s", ErrInUse, holder(path))
+}
+
+// holder says who holds the lock. The system knows: what a file says may be
+// left over from a process that is dead.
+func holder(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return "another process"
+	}
+	defer f.Close()
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	switch err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); {
+	case err != nil:
+		return "another process"
+	case lock.Type == unix.F_UNLCK: // its own locks are none to a process
+		return "this process"
+	}
+	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", lock.Pid))
+	if err != nil {
+		return fmt.Sprintf("process %d", lock.Pid)
+	}
+	words := bytes.ReplaceAll(bytes.TrimRight(command, "\x00"), []byte{0}, []byte{' '})
+	return fmt.Sprintf("process %d (%s)", lock.Pid, strings.ToValidUTF8(string(words), "?"))
+}
