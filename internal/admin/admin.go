@@ -7,6 +7,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -80,6 +81,22 @@ const (
 	paramLast        = "last"
 	paramFollow      = "follow"
 )
+
+// Maintainer is what a store says of itself beside what is in it.
+type Maintainer interface {
+	// Stat tells what the store takes and holds.
+	Stat(ctx context.Context) (queue.Stat, error)
+	// Verify reads everything and checks it; progress is told meanwhile.
+	Verify(ctx context.Context, progress func(queue.Progress)) (queue.Verified, error)
+}
+
+// VerifyLine is a line of the answer to a verification: one of its members is
+// set.
+type VerifyLine struct {
+	Progress *queue.Progress `json:"progress,omitempty"`
+	Verified *queue.Verified `json:"verified,omitempty"` // in the last line
+	Problem  *Problem        `json:"problem,omitempty"`  // likewise
+}
 
 // values writes a filter and page as parameters.
 func values(f queue.Filter, p queue.Page) url.Values {

@@ -117,6 +117,44 @@ func (c *Client) Entry(ctx context.Context, id mail.ID) (queue.Entry, error) {
 	return e, c.get(ctx, "/v1/queue/"+url.PathEscape(string(id)), nil, &e)
 }
 
+// Damaged lists the entries that were set aside because they, or their
+// contents, cannot be read.
+func (c *Client) Damaged(ctx context.Context, p queue.Page) ([]queue.Damaged, error) {
+	var list []queue.Damaged
+	return list, c.get(ctx, "/v1/store/damaged", values(queue.Filter{}, p), &list)
+}
+
+// Stat asks what the store takes and holds.
+func (c *Client) Stat(ctx context.Context) (queue.Stat, error) {
+	var st queue.Stat
+	return st, c.get(ctx, "/v1/store", nil, &st)
+}
+
+// Verify has the server read everything in its store and check it. It takes
+// as long as that takes; progress is told meanwhile.
+func (c *Client) Verify(ctx context.Context, progress func(queue.Progress)) (queue.Verified, error) {
+	body, err := c.do(ctx, http.MethodPost, "/v1/store/verify", nil)
+	if err != nil {
+		return queue.Verified{}, err
+	}
+	defer body.Close()
+	decoder := json.NewDecoder(bufio.NewReader(body))
+	for {
+		var line VerifyLine
+		if err := decoder.Decode(&line); err != nil {
+			return queue.Verified{}, c.broken(ctx, err)
+		}
+		switch {
+		case line.Problem != nil:
+			return queue.Verified{}, line.Problem
+		case line.Verified != nil:
+			return *line.Verified, nil
+		case line.Progress != nil:
+			progress(*line.Progress)
+		}
+	}
+}
+
 // Journal calls each for every fact that the query selects. With Follow it
 // goes on until ctx ends, each returns an error, or the server ends. It fails
 // with a *Problem, at the end, when some of the journal could not be read.

@@ -19,6 +19,7 @@ import (
 // Options are what a Server acts on. All but Logger are required.
 type Options struct {
 	Queue   queue.Reader
+	Store   Maintainer
 	Journal *journal.Journal
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
@@ -55,7 +56,10 @@ func NewServer(o Options) *Server {
 	s.path("/v1/status", http.MethodGet, s.status)
 	s.path("/v1/stop", http.MethodPost, s.stop)
 	s.path("/v1/queue", http.MethodGet, s.list)
+	s.path("/v1/store/damaged", http.MethodGet, s.damaged)
 	s.path("/v1/queue/{id}", http.MethodGet, s.entry)
+	s.path("/v1/store", http.MethodGet, s.stat)
+	s.path("/v1/store/verify", http.MethodPost, s.verify)
 	s.path("/v1/journal", http.MethodGet, s.journal)
 	s.mux.HandleFunc("/", s.handle(func(_ http.ResponseWriter, r *http.Request) error {
 		return &Problem{Status: http.StatusNotFound, Title: "No such path", Detail: fmt.Sprintf("there is nothing at %q", r.URL.Path)}

@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) queueCommand() *cobra.Command {
-	return group("queue", "What is in the queue", a.queueListCommand(), a.queueShowCommand())
+	return group("queue", "What is in the queue", a.queueListCommand(), a.queueShowCommand(), a.queueDamagedCommand())
 }
 
 func (a *app) queueListCommand() *cobra.Command {

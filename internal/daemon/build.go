@@ -122,7 +122,7 @@ func (d *Daemon) bind() error {
 	}
 	d.socket = socket
 	d.admin = admin.NewServer(admin.Options{
-		Queue: d.store, Journal: d.journal, Status: d.status, Stop: d.stop, Logger: d.Logger,
+		Queue: d.store, Store: d.store, Journal: d.journal, Status: d.status, Stop: d.stop, Logger: d.Logger,
 	})
 	return nil
 }

@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -167,25 +166,23 @@ func (d *Daemon) open() error {
 		return fmt.Errorf("data_dir: %w", err)
 	}
 	var err error
-	d.journal, err = journal.Open(filepath.Join(dir, "journal"), journal.Options{
-		MaxFile: d.config.Journal.MaxFile,
-		Keep:    d.config.Journal.Keep,
-		Clock:   d.Clock,
-		Logger:  d.Logger,
-	})
-	if errors.Is(err, journal.ErrInUse) {
-		return fmt.Errorf("data_dir %s: another server uses it; `postern stop` ends that one", dir)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot open the journal: %w", err)
-	}
-	d.store, err = embedded.Open(filepath.Join(dir, "queue"), embedded.Options{
+	// The store first: it has the lock that says who holds it.
+	d.store, err = embedded.Open(queueDir(d.config), embedded.Options{
 		Clock:  d.Clock,
 		Logger: d.Logger,
 		Failed: d.fail,
 	})
 	if err != nil {
-		return fmt.Errorf("cannot open the queue: %w", err)
+		return namedInUse(d.config, fmt.Errorf("cannot open the queue: %w", err))
+	}
+	d.journal, err = journal.Open(journalDir(d.config), journal.Options{
+		MaxFile: d.config.Journal.MaxFile,
+		Keep:    d.config.Journal.Keep,
+		Clock:   d.Clock,
+		Logger:  d.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot open the journal: %w", err)
 	}
 	if err := d.journal.Trim(context.Background(), queue.FactSource, d.store); err != nil {
 		return fmt.Errorf("cannot match the queue with the journal: %w", err)

@@ -257,7 +257,7 @@ func TestStartFailures(t *testing.T) {
 	}{
 		"data_dir is a file":    {func(c *config.Config) { c.DataDir = file }, "data_dir: mkdir " + file + ": not a directory"},
 		"data_dir below a file": {func(c *config.Config) { c.DataDir = file + "/data" }, "data_dir: mkdir " + file + ": not a directory"},
-		"data_dir in use":       {func(c *config.Config) { c.DataDir = running.DataDir }, "data_dir " + running.DataDir + ": another server uses it; `postern stop` ends that one"},
+		"data_dir in use":       {func(c *config.Config) { c.DataDir = running.DataDir }, "data_dir " + running.DataDir + ": this process uses it; `postern stop` ends that server"},
 		"port in use": {func(c *config.Config) {
 			c.Listeners = append(c.Listeners, c.Listeners[0])
 			c.Listeners[1].Name, c.Listeners[1].Address = "second", busy

@@ -3,10 +3,12 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"postern/internal/pebblefile"
 	"postern/internal/queue"
+	"postern/internal/seglog"
 )
 
 // checkDatabase refuses a database whose manifest or log is damaged. Pebble
@@ -52,4 +54,14 @@ func (s *Store) located(err error) error {
 		return fmt.Errorf("%s: %w; `postern store salvage` rebuilds what can be read", s.path(databaseName), err)
 	}
 	return s.refuse(damage)
+}
+
+// plain is the text of an error without the words that only say that it is
+// about damage.
+func plain(err error) string {
+	text := err.Error()
+	for _, kind := range []error{queue.ErrDamaged, seglog.ErrDamaged} {
+		text = strings.ReplaceAll(text, kind.Error()+": ", "")
+	}
+	return text
 }

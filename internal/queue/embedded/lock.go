@@ -13,8 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse says that another process has the store open; the text says which.
-var ErrInUse = errors.New("the store is in use")
+// InUseError says that somebody has the store open.
+type InUseError struct {
+	By string // who: "process 123 (postern serve)"
+}
+
+// Error says who has the store.
+func (e *InUseError) Error() string { return e.By + " uses it" }
 
 // lockDirectory keeps other processes, and other stores in this one, out.
 func lockDirectory(files vfs.FS, path string) (io.Closer, error) {
@@ -25,7 +30,7 @@ func lockDirectory(files vfs.FS, path string) (io.Closer, error) {
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("cannot lock the directory: %w", err)
 	}
-	return nil, fmt.Errorf("%w by %s", ErrInUse, holder(path))
+	return nil, &InUseError{By: holder(path)}
 }
 
 // holder says who holds the lock. The system knows: what a file says may be

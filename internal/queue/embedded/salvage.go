@@ -20,9 +20,9 @@ import (
 
 // Past is what somebody else knows about messages that were in the store: the
 // journal. suspects are entries of which the store cannot tell whether they
-// ended. It returns which of them did, and the facts of the acceptance of all
-// entries that have not.
-type Past func(suspects map[mail.ID]bool) (ended map[mail.ID]bool, open []mail.Fact, err error)
+// ended. It returns which of them did, and the facts of the acceptance of
+// those entries that have not and that are not kept.
+type Past func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (ended map[mail.ID]bool, open []mail.Fact, err error)
 
 // The directories in which a salvage works. The second is whole: should the
 // power go while the database is replaced by it, the next start ends that.
@@ -51,7 +51,7 @@ func Salvage(ctx context.Context, dir string, o Options, past Past, progress fun
 	}
 	v := &salvage{
 		ctx: ctx, store: s, past: past, tell: progress, now: s.options.Clock.Now(),
-		contents: make(map[mail.ID]kept), kept: make(map[mail.ID]bool), used: make(map[mail.ID]bool),
+		contents: make(map[mail.ID]kept), gone: make(map[mail.ID]bool), kept: make(map[mail.ID]bool), used: make(map[mail.ID]bool),
 	}
 	err = errors.Join(v.run(), lock.Close())
 	if err != nil {
@@ -77,6 +77,8 @@ type salvage struct {
 	contents map[mail.ID]kept // what the body log has
 	kept     map[mail.ID]bool // entries in the new database, or set aside
 	used     map[mail.ID]bool // bodies in use
+	gone     map[mail.ID]bool // entries with an end that is on its way to the journal
+	lost     []queue.Flaw     // entries that cannot be put together
 	facts    []mail.Fact      // of what is done
 }
 
@@ -214,6 +216,11 @@ func (v *salvage) chooseNewest() error {
 		if p.value[0] == 1 || k[0] == usePrefix || k[0] == versionPrefix {
 			continue
 		}
+		if k[0] == factPrefix {
+			if f, err := decodeFact(k, p.value[1:]); err == nil && mail.State(f.Reason).Final() {
+				v.gone[f.Message] = true
+			}
+		}
 		if err := v.out.Set(k, p.value[1:], pebble.NoSync); err != nil {
 			return err
 		}
@@ -222,8 +229,11 @@ func (v *salvage) chooseNewest() error {
 }
 
 // ended reports whether the newest version of an entry's header says that the
-// entry has gone.
+// entry has gone, or a fact that is on its way to the journal does.
 func (v *salvage) ended(id mail.ID) (bool, error) {
+	if v.gone[id] {
+		return true, nil
+	}
 	k := key(headerPrefix, id)
 	for p, err := range scan(v.versions, versionKey(k, math.MaxUint64), versionKey(k, 0)) {
 		if err != nil {

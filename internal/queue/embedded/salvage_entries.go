@@ -90,12 +90,13 @@ func (v *salvage) entry(id mail.ID) error {
 	}
 	again, found := v.fromLog(id)
 	if !found {
-		return v.setAside(id, e.Body, err.Error())
+		v.lost = append(v.lost, queue.Flaw{Entry: id, Body: e.Body, Cause: plain(err)})
+		return nil
 	}
 	if err := v.clear(id); err != nil {
 		return err
 	}
-	return v.hold(&again, "it was put together again from the body log, as it was when it was accepted: "+err.Error())
+	return v.hold(&again, "it was put together again from the body log, as it was when it was accepted: "+plain(err))
 }
 
 func (v *salvage) keep(e *queue.Entry) {
@@ -214,15 +215,20 @@ func (v *salvage) hold(e *queue.Entry, why string) error {
 	return nil
 }
 
-// setAside keeps what can be read of an entry under other keys.
-func (v *salvage) setAside(id, body mail.ID, cause string) error {
+// setAside keeps what can be read of an entry under other keys. accepted is
+// the fact of its acceptance, if the journal has it.
+func (v *salvage) setAside(lost queue.Flaw, accepted mail.Fact) error {
+	id, body := lost.Entry, lost.Body
+	if accepted.From != "" {
+		lost.Cause += fmt.Sprintf("; it was from %s to %v, Message-ID %s", accepted.From, accepted.To, accepted.MessageID)
+	}
 	for p, err := range v.rows(id) {
 		k := bytes.Clone(p.key)
 		if err = errors.Join(err, v.out.Set(asideKey(k), bytes.Clone(p.value), pebble.NoSync), v.out.Delete(k, pebble.NoSync)); err != nil {
 			return err
 		}
 	}
-	encoded, err := json.Marshal(damageRecord{At: v.now, Body: body, Cause: cause})
+	encoded, err := json.Marshal(damageRecord{At: v.now, Body: body, Cause: lost.Cause})
 	if err != nil {
 		return err
 	}
@@ -230,32 +236,24 @@ func (v *salvage) setAside(id, body mail.ID, cause string) error {
 		v.use(body, id)
 	}
 	v.kept[id] = true
-	v.result.Lost.Add(queue.Flaw{Entry: id, Body: body, Cause: cause})
-	v.facts = append(v.facts, mail.Fact{Time: v.now, Reason: mail.ReasonDamaged, Message: id, Text: cause})
+	v.result.Lost.Add(lost)
+	v.facts = append(v.facts, mail.Fact{
+		Time: v.now, Reason: mail.ReasonDamaged, Message: id, Text: lost.Cause,
+		From: accepted.From, To: accepted.To, MessageID: accepted.MessageID,
+	})
 	return v.out.Set(key(damagePrefix, id), encoded, pebble.NoSync)
 }
 
-// orphans looks for entries of which the database has no trace: in the body
-// log, and in the journal.
+// orphans looks for entries of which the database has no trace, in the body
+// log and in the journal, and sets aside what is lost.
 func (v *salvage) orphans() error {
-	suspects := make(map[mail.ID]bool)
-	for id := range v.contents {
-		if v.kept[id] || v.used[id] || !v.uncertain(id) {
-			continue
-		}
-		ended, err := v.ended(id)
-		if err != nil {
-			return err
-		}
-		if !ended {
-			suspects[id] = true
-		}
+	suspects, err := v.suspects()
+	if err != nil {
+		return err
 	}
-	var ended map[mail.ID]bool
-	var open []mail.Fact
+	ended, open := map[mail.ID]bool(nil), []mail.Fact(nil)
 	if v.past != nil {
-		var err error
-		if ended, open, err = v.past(suspects); err != nil {
+		if ended, open, err = v.past(func(id mail.ID) bool { return v.kept[id] }, suspects); err != nil {
 			return fmt.Errorf("cannot read the journal: %w", err)
 		}
 	}
@@ -269,19 +267,49 @@ func (v *salvage) orphans() error {
 			}
 		}
 	}
-	for _, f := range open {
-		if v.kept[f.Message] {
+	return v.setLostAside(open)
+}
+
+// suspects are the contents in the body log that no entry uses, and of which
+// nothing says that their entry ended.
+func (v *salvage) suspects() (map[mail.ID]bool, error) {
+	suspects := make(map[mail.ID]bool)
+	for id := range v.contents {
+		if v.kept[id] || v.used[id] || !v.uncertain(id) {
 			continue
 		}
-		gone, err := v.ended(f.Message)
+		ended, err := v.ended(id)
+		if err != nil {
+			return nil, err
+		}
+		if !ended {
+			suspects[id] = true
+		}
+	}
+	return suspects, nil
+}
+
+// setLostAside sets aside what could not be put together, and what only the
+// journal knows of.
+func (v *salvage) setLostAside(open []mail.Fact) error {
+	accepted := make(map[mail.ID]mail.Fact)
+	for _, f := range open {
+		accepted[f.Message] = f
+	}
+	for _, lost := range v.lost {
+		if err := v.setAside(lost, accepted[lost.Entry]); err != nil {
+			return err
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(accepted)) {
+		ended, err := v.ended(id)
 		if err != nil {
 			return err
 		}
-		if gone {
-			continue // its end is on its way to the journal
+		if ended || v.kept[id] {
+			continue
 		}
-		cause := fmt.Sprintf("only the journal knows of it: from %s to %v, Message-ID %s", f.From, f.To, f.MessageID)
-		if err := v.setAside(f.Message, "", cause); err != nil {
+		if err := v.setAside(queue.Flaw{Entry: id, Cause: "only the journal knows of it"}, accepted[id]); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,6 @@ type harmed struct {
 	files   vfs.FS
 	stored  map[mail.ID]mail.State // what became of each entry: queued, deferred or held
 	ended   map[mail.ID]bool
-	facts   int // accepted and delivered, not in the journal
 	options embedded.Options
 }
 
@@ -337,7 +336,7 @@ func TestSalvageWithoutDatabase(t *testing.T) {
 	if _, err := embedded.Open("queue", o); !errors.Is(err, queue.ErrDamaged) {
 		t.Fatalf("a store without its tables: %v", err)
 	}
-	past := func(suspects map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
+	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
 		var open []mail.Fact
 		for id := range h.stored {
 			open = append(open, mail.Fact{Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}})

@@ -204,7 +204,7 @@ func (v *verification) log(dir string) error {
 		err := seglog.Walk(v.files, path, func(f seglog.Found) error {
 			v.result.Bodies++
 			if f.Err != nil {
-				v.result.Flaws.Add(queue.Flaw{File: path, Offset: f.Place.Offset, Body: f.ID, Cause: f.Err.Error()})
+				v.result.Flaws.Add(queue.Flaw{Body: f.ID, Cause: plain(f.Err)})
 			}
 			return v.did(f.Place.Head + f.Place.Size)
 		})
@@ -224,7 +224,7 @@ func (v *verification) contents() error {
 	}
 	defer view.Close()
 	for _, u := range v.store.unreadable { // in one opened to be read only
-		v.result.Flaws.Add(queue.Flaw{Entry: u.id, Cause: u.cause.Error()})
+		v.result.Flaws.Add(queue.Flaw{Entry: u.id, Cause: plain(u.cause)})
 	}
 	for p, err := range scanPrefix(view, headerPrefix) {
 		if err == nil {
@@ -254,7 +254,7 @@ func (v *verification) tolerate(entry mail.ID, err error) error {
 	if !errors.Is(err, queue.ErrDamaged) {
 		return err
 	}
-	v.result.Flaws.Add(queue.Flaw{Entry: entry, Cause: err.Error()})
+	v.result.Flaws.Add(queue.Flaw{Entry: entry, Cause: plain(err)})
 	return nil
 }
 
@@ -270,7 +270,7 @@ func (v *verification) body(id mail.ID) error {
 	case errors.Is(err, queue.ErrNotFound):
 		return nil
 	case errors.Is(err, queue.ErrDamaged):
-		v.result.Flaws.Add(queue.Flaw{Body: id, Cause: err.Error()})
+		v.result.Flaws.Add(queue.Flaw{Body: id, Cause: plain(err)})
 	case err != nil:
 		return err
 	}

@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/admin"
+	"postern/internal/daemon"
+	"postern/internal/queue"
+)
+
+func (a *app) storeCommand() *cobra.Command {
+	return group("store", "How the messages are kept on the disk",
+		a.storeStatCommand(), a.storeVerifyCommand(), a.storeSalvageCommand())
+}
+
+// maintainer is the store of the server that runs, or else of the one that
+// would run with the configuration.
+func (a *app) maintainer(ctx context.Context) (admin.Maintainer, error) {
+	client, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	if _, err = client.Status(ctx); !errors.Is(err, admin.ErrNotRunning) || a.socket != "" {
+		return client, err
+	}
+	return a.maintenance()
+}
+
+func (a *app) maintenance() (daemon.Maintenance, error) {
+	c, err := a.load()
+	if err != nil {
+		return daemon.Maintenance{}, err
+	}
+	return daemon.Maintenance{Config: c, Logger: newLogger(a.err, c.Log)}, nil
+}
+
+func (a *app) storeStatCommand() *cobra.Command {
+	return &cobra.Command{Use: "stat", Short: "Tell what the store takes on the disk, and what is in it", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := a.maintainer(cmd.Context())
+			if err != nil {
+				return err
+			}
+			st, err := store.Stat(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(st)
+			}
+			return a.showStat(&st)
+		}}
+}
+
+func (a *app) showStat(st *queue.Stat) error {
+	var live, taken int64
+	for _, g := range st.Segments {
+		live, taken = live+g.Live, taken+g.Size
+	}
+	fmt.Fprintf(a.out, "store     %s, format %d\n", printable(st.Directory), st.Format)
+	fmt.Fprintf(a.out, "entries   %d with %d deliveries and %d contents; %d set aside as damaged\n", st.Entries, st.Deliveries, st.Bodies, st.Aside)
+	if st.Oldest != "" {
+		fmt.Fprintf(a.out, "oldest    %s, accepted %s (%s ago)\n", st.Oldest, st.Accepted.Local().Format(dateTime), age(st.Accepted))
+	}
+	fmt.Fprintf(a.out, "database  %s\n", size(int64(st.Database)))
+	fmt.Fprintf(a.out, "segments  %d of %s, of which %s are needed and %s are garbage; %d contents moved\n",
+		len(st.Segments), size(taken), size(live), size(max(0, taken-live)), st.Moved)
+	fmt.Fprintf(a.out, "files     %d of %s, each a large content\n", st.Files, size(st.FileSize))
+	fmt.Fprintf(a.out, "memory    %s\n", size(st.Memory))
+	if len(st.Segments) == 0 {
+		return nil
+	}
+	table := newTable(a.out)
+	fmt.Fprintln(table, "\nSEGMENT\tSIZE\tNEEDED\tCONTENTS\tAGE\t")
+	for _, g := range st.Segments {
+		state := ""
+		if g.Active {
+			state = "being written"
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", g.Number, size(g.Size), size(g.Live), g.Bodies, age(g.Created), state)
+	}
+	return table.Flush()
+}
+
+func (a *app) storeVerifyCommand() *cobra.Command {
+	return &cobra.Command{Use: "verify", Short: "Read everything in the store and check it; the server may run meanwhile", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := a.maintainer(cmd.Context())
+			if err != nil {
+				return err
+			}
+			bar := newBar(a.err)
+			v, err := store.Verify(cmd.Context(), bar.show)
+			bar.end()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				err = a.printJSON(v)
+			} else {
+				fmt.Fprintf(a.out, "read %s in %d files: %d entries, %d contents\n", size(v.Octets), v.Files, v.Entries, v.Bodies)
+				a.showFlaws(&v.Flaws)
+			}
+			if v.Flaws.Count > 0 {
+				return errors.Join(err, fmt.Errorf("%d places are damaged; docs/operations.md says what to do", v.Flaws.Count))
+			}
+			return err
+		}}
+}
+
+func (a *app) showFlaws(f *queue.Flaws) {
+	for _, flaw := range f.List {
+		fmt.Fprintln(a.out, flawLine(&flaw))
+	}
+	if more := f.Count - len(f.List); more > 0 {
+		fmt.Fprintf(a.out, "and %d more\n", more)
+	}
+}
+
+// flawLine says where a flaw is, and what it is.
+func flawLine(f *queue.Flaw) string {
+	var parts []string
+	switch {
+	case f.Entry != "":
+		parts = append(parts, "message "+string(f.Entry))
+	case f.Body != "":
+		parts = append(parts, "content "+string(f.Body))
+	}
+	if f.File != "" {
+		parts = append(parts, fmt.Sprintf("%s, offset %d", f.File, f.Offset))
+	}
+	return printable(strings.Join(append(parts, f.Cause), ": "))
+}
+
+func (a *app) storeSalvageCommand() *cobra.Command {
+	return &cobra.Command{Use: "salvage", Short: "Rebuild what can be read of a damaged store; the server must not run", Args: noArguments,
+		Long: `Salvage reads every file of a damaged store and builds a new database from
+what can be read. Messages of which nothing was lost stay as they are. Those
+whose state is not certain are held, so that nothing is sent twice, and those
+that cannot be put together are listed by "postern queue damaged". The damaged
+database stays where it is told at the end, until you remove it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := a.maintenance()
+			if err != nil {
+				return err
+			}
+			bar := newBar(a.err)
+			s, err := store.Salvage(cmd.Context(), bar.show)
+			bar.end()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(s)
+			}
+			a.showSalvaged(&s)
+			return nil
+		}}
+}
+
+func (a *app) showSalvaged(s *queue.Salvaged) {
+	if s.Old == "" {
+		fmt.Fprintln(a.out, "nothing is damaged; nothing was changed")
+		return
+	}
+	fmt.Fprintf(a.out, "%d places were damaged:\n", s.Found.Count)
+	a.showFlaws(&s.Found)
+	fmt.Fprintf(a.out, "\n%d messages are in the store", s.Entries)
+	if s.Held > 0 {
+		fmt.Fprintf(a.out, "; %d of them are held, because what became of them before is not certain (postern queue list --state held)", s.Held)
+	}
+	fmt.Fprintln(a.out)
+	if s.Lost.Count > 0 {
+		fmt.Fprintf(a.out, "%d messages could not be brought back (postern queue damaged):\n", s.Lost.Count)
+		a.showFlaws(&s.Lost)
+	}
+	if s.Facts > 0 {
+		fmt.Fprintf(a.out, "%d facts were lost on their way to the journal\n", s.Facts)
+	}
+	fmt.Fprintf(a.out, "the damaged database is in %s; remove it when you do not need it any more\n", printable(s.Old))
+}
+
+func (a *app) queueDamagedCommand() *cobra.Command {
+	return &cobra.Command{Use: "damaged", Short: "List the messages that were set aside because they cannot be read", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			n := 0
+			for page := (queue.Page{Limit: admin.MaxPage}); ; {
+				list, err := client.Damaged(cmd.Context(), page)
+				if err != nil {
+					return err
+				}
+				for i := range list {
+					if err := a.printDamaged(&list[i]); err != nil {
+						return err
+					}
+				}
+				if n += len(list); len(list) < admin.MaxPage {
+					break
+				}
+				page.After = list[len(list)-1].ID
+			}
+			if n == 0 && !a.json {
+				fmt.Fprintln(a.out, "no message is damaged")
+			}
+			return nil
+		}}
+}
+
+func (a *app) printDamaged(d *queue.Damaged) error {
+	if a.json {
+		return a.printJSON(d)
+	}
+	fmt.Fprintf(a.out, "%s  found %s  %s\n", d.ID, d.At.Local().Format(dateTime), printable(d.Cause))
+	return nil
+}
+
+// bar shows progress on a terminal, and nothing elsewhere.
+type bar struct {
+	out  io.Writer // nil: nowhere
+	last time.Time
+	wide int // what stands in the line
+}
+
+func newBar(w io.Writer) *bar {
+	if f, ok := w.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			return &bar{out: w}
+		}
+	}
+	return &bar{}
+}
+
+// barWidth is the length of the bar itself, in characters.
+const barWidth = 30
+
+// show redraws the bar, at most ten times a second.
+func (b *bar) show(p queue.Progress) {
+	if now := time.Now(); b.out != nil && p.Total > 0 && now.Sub(b.last) >= 100*time.Millisecond {
+		b.last = now
+		full := int(p.Done * barWidth / p.Total)
+		b.draw(fmt.Sprintf("[%s%s] %3d%%  %s of %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
+			p.Done*100/p.Total, size(p.Done), size(p.Total)))
+	}
+}
+
+func (b *bar) draw(line string) {
+	fmt.Fprintf(b.out, "\r%-*s", b.wide, line)
+	b.wide = len(line)
+}
+
+// end clears the line.
+func (b *bar) end() {
+	if b.wide > 0 {
+		b.draw("")
+		fmt.Fprint(b.out, "\r")
+	}
+}

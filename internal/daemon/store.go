@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"postern/internal/config"
+	"postern/internal/journal"
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+)
+
+func queueDir(c *config.Config) string   { return filepath.Join(c.DataDir, "queue") }
+func journalDir(c *config.Config) string { return filepath.Join(c.DataDir, "journal") }
+
+// namedInUse says what to do about a data directory that has a server, and
+// returns any other error as it is.
+func namedInUse(c *config.Config, err error) error {
+	if inUse, ok := errors.AsType[*embedded.InUseError](err); ok {
+		return fmt.Errorf("data_dir %s: %w; `postern stop` ends that server", c.DataDir, inUse)
+	}
+	return err
+}
+
+// Maintenance is what can be done to the store of a server that does not run.
+// Each method fails when one does, and says which process that is.
+type Maintenance struct {
+	Config *config.Config
+	Logger *slog.Logger
+}
+
+func (m Maintenance) options() embedded.Options { return embedded.Options{Logger: m.Logger} }
+
+// Stat tells what the store takes and holds.
+func (m Maintenance) Stat(ctx context.Context) (queue.Stat, error) {
+	st, err := embedded.Stat(ctx, queueDir(m.Config), m.options())
+	return st, namedInUse(m.Config, err)
+}
+
+// Verify reads everything in the store and checks it.
+func (m Maintenance) Verify(ctx context.Context, progress func(queue.Progress)) (queue.Verified, error) {
+	v, err := embedded.Verify(ctx, queueDir(m.Config), m.options(), progress)
+	return v, namedInUse(m.Config, err)
+}
+
+// Salvage rebuilds what can be read of the store. The journal says what has
+// ended, where the store cannot.
+func (m Maintenance) Salvage(ctx context.Context, progress func(queue.Progress)) (queue.Salvaged, error) {
+	s, err := embedded.Salvage(ctx, queueDir(m.Config), m.options(), m.past(ctx), progress)
+	return s, namedInUse(m.Config, err)
+}
+
+// past reads the journal for a salvage. Lines that are damaged are logged and
+// passed over: what they tell is then not known.
+func (m Maintenance) past(ctx context.Context) embedded.Past {
+	return func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
+		s := stories{kept: kept, suspects: suspects, open: make(map[mail.ID]*story), ended: make(map[mail.ID]bool)}
+		err := journal.Read(ctx, journalDir(m.Config), journal.Query{}, func(f mail.Fact) error {
+			s.add(&f)
+			return nil
+		})
+		if damage, ok := errors.AsType[*journal.DamageError](err); ok {
+			m.Logger.Warn("the journal is damaged too", "error", damage)
+			err = nil
+		}
+		var open []mail.Fact
+		for _, one := range s.open {
+			open = append(open, one.accepted)
+		}
+		return s.ended, open, err
+	}
+}
+
+// stories are what the journal tells of messages that are not kept.
+type stories struct {
+	kept     func(mail.ID) bool
+	suspects map[mail.ID]bool
+	open     map[mail.ID]*story
+	ended    map[mail.ID]bool // of the suspects
+}
+
+// story is a message with a recipient that has not come to an end.
+type story struct {
+	accepted mail.Fact
+	left     map[string]bool
+}
+
+func (s *stories) add(f *mail.Fact) {
+	switch one := s.open[f.Message]; {
+	case f.Reason == mail.ReasonAccepted && !s.kept(f.Message):
+		one = &story{accepted: *f, left: make(map[string]bool)}
+		for _, to := range f.To {
+			one.left[bare(to)] = true
+		}
+		s.open[f.Message] = one
+	case one != nil && mail.State(f.Reason).Final():
+		for _, to := range f.To {
+			delete(one.left, bare(to))
+		}
+		if len(one.left) == 0 {
+			delete(s.open, f.Message)
+			if s.suspects[f.Message] {
+				s.ended[f.Message] = true
+			}
+		}
+	}
+}
+
+// bare takes the brackets off a path.
+func bare(path string) string { return strings.TrimSuffix(strings.TrimPrefix(path, "<"), ">") }
