@@ -51,12 +51,17 @@ func contentOf(id mail.ID) []byte {
 
 // submit accepts an entry with contentOf its id, and a fact.
 func submit(ctx context.Context, s queue.Store, e queue.Entry) error {
+	return submitContent(ctx, s, e, contentOf(e.ID))
+}
+
+// submitContent stores an entry with a content, and a fact.
+func submitContent(ctx context.Context, s queue.Store, e queue.Entry, content []byte) error {
 	d, err := s.Create(ctx)
 	if err != nil {
 		return err
 	}
 	defer d.Discard()
-	if _, err := d.Write(contentOf(e.ID)); err != nil {
+	if _, err := d.Write(content); err != nil {
 		return err
 	}
 	return s.Accept(ctx, queue.Group{

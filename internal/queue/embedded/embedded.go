@@ -93,6 +93,7 @@ type Store struct {
 	log     *seglog.Log
 	guard   *guard
 	failure *failure
+	health  *health
 	gate    *gate
 	index   *queue.Index
 	ledger  *ledger
@@ -157,6 +158,7 @@ func newStore(dir string, o Options) *Store {
 		openings:   make(map[*body]struct{}),
 	}
 	s.guard = &guard{FS: o.FS, failure: s.failure}
+	s.health = &health{logger: o.Logger}
 	s.reclaimer = newReclaimer(s)
 	return s
 }
@@ -205,7 +207,7 @@ func (s *Store) prepare() (err error) {
 	if err := s.checkDatabase(); err != nil {
 		return err
 	}
-	if s.db, err = openPebble(s.path(databaseName), s.guard, s.options.Logger); err != nil {
+	if s.db, err = s.openPebble(s.path(databaseName)); err != nil {
 		return s.located(err)
 	}
 	if err := s.failure.get(); err != nil {
@@ -342,17 +344,17 @@ func syncDirectory(files vfs.FS, path string) error {
 }
 
 // openPebble opens the database.
-func openPebble(path string, g *guard, logger *slog.Logger) (*pebble.DB, error) {
-	db, err := pebble.Open(path, pebbleOptions(g, logger))
+func (s *Store) openPebble(path string) (*pebble.DB, error) {
+	db, err := pebble.Open(path, s.pebbleOptions())
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the database: %w", err)
 	}
 	return db, nil
 }
 
-func pebbleOptions(g *guard, logger *slog.Logger) *pebble.Options {
+func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS: g,
+		FS: s.guard,
 		// Named, not "the newest": a database is never upgraded by accident.
 		// At least FormatWALSyncChunks, so that a torn end of the log can be
 		// told from damage before it.
@@ -361,8 +363,9 @@ func pebbleOptions(g *guard, logger *slog.Logger) *pebble.Options {
 		MemTableSize:       32 << 20,
 		// Room for a burst while one is being flushed, before writes must wait.
 		MemTableStopWritesThreshold: 4,
-		Logger:                      pebbleLogger{logger, g.failure},
-		EventListener:               listener(logger),
+		L0StopWritesThreshold:       stopWrites,
+		Logger:                      pebbleLogger{s.options.Logger, s.failure},
+		EventListener:               s.health.listener(),
 	}
 	o.WithFSDefaults()
 	return o

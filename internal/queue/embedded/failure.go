@@ -71,20 +71,3 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	_ = l.failure.happen(fmt.Errorf(format, args...))
 }
-
-// listener logs what Pebble does in the background. An error there is not a
-// failed commit: the log still has everything, and Pebble tries again.
-func listener(logger *slog.Logger) *pebble.EventListener {
-	return &pebble.EventListener{
-		BackgroundError: func(err error) { logger.Error("queue: background work failed", "error", err) },
-		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			logger.Error("queue: stored data is damaged", "file", info.Path, "error", info.Details)
-		},
-		DiskSlow: func(info pebble.DiskSlowInfo) {
-			logger.Warn("queue: the disk is slow", "file", info.Path, "operation", info.OpType.String(), "duration", info.Duration)
-		},
-		LowDiskSpace: func(info pebble.LowDiskSpaceInfo) {
-			logger.Warn("queue: the disk is nearly full", "state", info.String())
-		},
-	}
-}

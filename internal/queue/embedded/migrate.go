@@ -83,7 +83,7 @@ func (s *Store) copyFormatOne() (err error) {
 		return fmt.Errorf("cannot open the old database: %w", err)
 	}
 	defer func() { err = errors.Join(err, old.Close()) }()
-	if s.db, err = openPebble(s.path(unfinishedName), s.guard, s.options.Logger); err != nil {
+	if s.db, err = s.openPebble(s.path(unfinishedName)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.db.Close()); s.db = nil }()

@@ -133,7 +133,7 @@ func (v *salvage) open() (err error) {
 		}
 	}
 	options := func() *pebble.Options {
-		o := pebbleOptions(v.store.guard, v.store.options.Logger)
+		o := v.store.pebbleOptions()
 		o.DisableWAL = true // it is begun anew if it is not finished
 		return o
 	}

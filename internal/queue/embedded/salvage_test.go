@@ -65,15 +65,7 @@ func harmedContent(id mail.ID) []byte {
 
 func (h *harmed) fill(t *testing.T, s *embedded.Store, id mail.ID) {
 	t.Helper()
-	d, err := s.Create(t.Context())
-	must(t, err)
-	_, err = d.Write(harmedContent(id))
-	must(t, err)
-	e := entryTo(id, "one.example")
-	must(t, s.Accept(t.Context(), queue.Group{
-		Submissions: []queue.Submission{{Entry: e, Draft: d}},
-		Facts:       []mail.Fact{{Time: noon, Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}}},
-	}))
+	must(t, submitContent(t.Context(), s, entryTo(id, "one.example"), harmedContent(id)))
 	h.stored[id] = mail.Queued
 }
 

@@ -56,7 +56,7 @@ func (s *Store) prepareToRead() (err error) {
 	if s.log, err = s.openLog(); err != nil {
 		return err
 	}
-	options := pebbleOptions(s.guard, s.options.Logger)
+	options := s.pebbleOptions()
 	options.ReadOnly = true
 	if s.db, err = pebble.Open(s.path(databaseName), options); err != nil {
 		return s.located(fmt.Errorf("cannot open the database: %w", err))
