@@ -22,6 +22,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/crashpoint"
 	"postern/internal/deliver"
 	"postern/internal/intake"
 	"postern/internal/journal"
@@ -184,6 +185,7 @@ func (d *Daemon) open() error {
 	if err != nil {
 		return fmt.Errorf("cannot open the journal: %w", err)
 	}
+	crashpoint.Reach(crashpoint.Opened)
 	if err := d.journal.Trim(context.Background(), queue.FactSource, d.store); err != nil {
 		return fmt.Errorf("cannot match the queue with the journal: %w", err)
 	}

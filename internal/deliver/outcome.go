@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
@@ -47,6 +48,7 @@ func (d *Deliverer) settle(ctx context.Context, t *transaction, outcomes []mail.
 	case err != nil:
 		d.fail("cannot settle", t, err)
 	default:
+		crashpoint.Reach(crashpoint.Settled)
 		d.logOutcomes(t, verdict)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/queue"
 	"postern/internal/route"
@@ -114,9 +115,11 @@ func (d *Deliverer) release(ctx context.Context, leases []queue.Lease) {
 // attempt carries the transaction over the wire, in as many parts as the
 // recipient limit asks for, and settles it.
 func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
+	crashpoint.Reach(crashpoint.Claimed)
 	keep := d.keep(t.leases)
 	outcomes := d.send(ctx, t, keep)
 	keep.stop()
+	crashpoint.Reach(crashpoint.Answered)
 	if ctx.Err() != nil && untouched(outcomes) {
 		// The server stops before anything was done: not the peer's failure.
 		d.release(context.WithoutCancel(ctx), t.leases)

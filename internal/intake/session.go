@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/queue"
 	"postern/internal/smtp"
@@ -100,6 +101,7 @@ func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
 		s.in.Logger.Log(ctx, refusalLevel(reply), "message not accepted", "session", s.origin.Session, "error", err)
 		return reply
 	}
+	crashpoint.Reach(crashpoint.Before250)
 	return mail.NewReply(250, "2.0.0", "Ok: accepted as %s", id)
 }
 

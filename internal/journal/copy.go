@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 )
 
@@ -107,6 +108,7 @@ func (c *copier) drain(ctx context.Context) error {
 		if err := c.journal.submit(facts); err != nil {
 			return err
 		}
+		crashpoint.Reach(crashpoint.Copied)
 		last := facts[len(facts)-1].N
 		if err := c.source.ForgetFacts(ctx, last); err != nil {
 			return fmt.Errorf("journal: forget facts up to %d: %w", last, err)

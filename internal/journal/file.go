@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 )
 
@@ -39,7 +40,7 @@ type file interface {
 
 // createFile creates a file that must not exist yet.
 func createFile(path string) (file, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_APPEND|os.O_WRONLY, 0o640)
+	f, err := crashpoint.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +155,7 @@ func (j *Journal) begin(s segment, marks map[string]uint64) (file, int64, error)
 	}
 	if err != nil {
 		f.Close()
-		os.Remove(path)
+		crashpoint.Remove(path)
 		return nil, 0, err
 	}
 	return f, int64(len(line)), nil
@@ -162,7 +163,7 @@ func (j *Journal) begin(s segment, marks map[string]uint64) (file, int64, error)
 
 // syncDirectory makes the names in a directory durable.
 func syncDirectory(dir string) error {
-	f, err := os.Open(dir)
+	f, err := crashpoint.OpenFile(dir, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -176,7 +177,7 @@ func (j *Journal) prune() {
 	}
 	list, err := segments(j.dir)
 	for i := 0; err == nil && i < len(list)-j.options.Keep; i++ {
-		if err = os.Remove(filepath.Join(j.dir, list[i].name())); errors.Is(err, fs.ErrNotExist) {
+		if err = crashpoint.Remove(filepath.Join(j.dir, list[i].name())); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 	}

@@ -34,6 +34,7 @@ import (
 	"syscall"
 	"time"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 )
 
@@ -405,7 +406,7 @@ func (j *Journal) discard() {
 	}
 	j.file.Close()
 	if j.size == j.header {
-		os.Remove(j.file.Name())
+		crashpoint.Remove(j.file.Name())
 	}
 	j.file = nil
 }

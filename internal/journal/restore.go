@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 )
 
@@ -44,7 +45,7 @@ func (j *Journal) restoreFrom(list []segment) error {
 		return j.reopen(last, size)
 	}
 	// A crash came before the header was complete: there is no fact in it.
-	if err := os.Remove(j.path(last)); err != nil {
+	if err := crashpoint.Remove(j.path(last)); err != nil {
 		return err
 	}
 	j.number = last.number
@@ -164,7 +165,7 @@ func (j *Journal) enter(number int, line []byte) error {
 // reopen opens the last file to append to it, cut to size. What stands in it
 // is synced first: it was read from memory, and sources will forget it.
 func (j *Journal) reopen(s segment, size int64) error {
-	f, err := os.OpenFile(j.path(s), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := crashpoint.OpenFile(j.path(s), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/smtp"
 )
@@ -73,6 +74,7 @@ func (c *conn) flush() error {
 	}
 	c.nc.SetWriteDeadline(time.Now().Add(c.timeout))
 	_, c.broken = c.rw.Write(c.queue)
+	crashpoint.Reach(crashpoint.Replied)
 	c.queue = c.queue[:0]
 	if cap(c.queue) > keepQueue {
 		c.queue = nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/queue"
 	"postern/internal/seglog"
@@ -168,6 +169,7 @@ func (st *staging) keep(ctx context.Context, e *queue.Entry, d *draft) (place, e
 	if err != nil {
 		return place{}, fmt.Errorf("cannot store its content: %w", fullError(err))
 	}
+	crashpoint.Reach(crashpoint.Stored)
 	return place{Place: p}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/pebblefile"
 	"postern/internal/queue"
@@ -335,6 +336,7 @@ func (j *joining) write() error {
 	if j.sync {
 		j.store.promised = uint64(j.batch.SeqNum()) + uint64(j.batch.Count())
 	}
+	crashpoint.Reach(crashpoint.Committed)
 	j.store.facts.durable(j.last, j.facts)
 	return j.batch.Close()
 }

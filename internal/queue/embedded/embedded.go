@@ -32,6 +32,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/queue"
 	"postern/internal/seglog"
@@ -76,10 +77,13 @@ func (o Options) withDefaults() Options {
 		o.Reserve = 64 << 20
 	}
 	if o.InlineSize == 0 {
-		o.InlineSize = inlineSize
+		o.InlineSize = crashpoint.Size("INLINE", inlineSize)
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = crashpoint.Size("SEGMENT", 0)
 	}
 	if o.FS == nil {
-		o.FS = vfs.Default
+		o.FS = crashpoint.Files(vfs.Default)
 	}
 	return o
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"postern/internal/crashpoint"
 	"postern/internal/mail"
 	"postern/internal/queue"
 	"postern/internal/seglog"
@@ -78,6 +79,7 @@ func (r *reclaimer) freeAll() {
 	r.freed = nil
 	r.mu.Unlock()
 	for _, f := range all {
+		crashpoint.Reach(crashpoint.Unreferred)
 		r.store.log.Free(f.body, f.place)
 	}
 }
@@ -130,6 +132,7 @@ func (r *reclaimer) move(b stored) error {
 	if err != nil {
 		return fmt.Errorf("cannot copy it: %w", err)
 	}
+	crashpoint.Reach(crashpoint.Moved)
 	c := s.newChange()
 	c.moving = &moving{body: b.id, from: at.Place, to: to}
 	c.setBytes(key(placePrefix, b.id), place{Place: to}.encode())
