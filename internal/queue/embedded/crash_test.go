@@ -9,8 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -88,20 +87,11 @@ func readBody(s queue.Store, id mail.ID) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
 }
 
-// cutsInSuite is how often the power is cut when COUNT does not say.
-const cutsInSuite = 60
-
 // TestPowerCut cuts the power at random moments under load, and after each
 // goes on with what the disk has kept. Segments are small and contents on
 // both sides of each threshold, so that all of the store is at work.
 func TestPowerCut(t *testing.T) {
-	cuts := cutsInSuite
-	if count := os.Getenv("COUNT"); count != "" {
-		var err error
-		if cuts, err = strconv.Atoi(count); err != nil {
-			t.Fatalf("COUNT=%q: write a number of power cuts, such as 2000", count)
-		}
-	}
+	cuts := mailtest.Number(t, "CUTS", 60)
 	random := rand.New(rand.NewPCG(11, uint64(cuts)))
 	disk := newDisk()
 	known := &acknowledged{stored: make(map[mail.ID]bool), settled: make(map[mail.ID]bool)}

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 	"postern/internal/queue/queuetest"
@@ -46,6 +47,7 @@ func TestConformance(t *testing.T) {
 				return store
 			},
 			FailCommit: func(n int) { disk.failSync(int64(n)) },
+			Seeds:      mailtest.Number(t, "SEEDS", 8),
 		}
 	})
 }

@@ -3,7 +3,6 @@ package embedded_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +27,7 @@ func faultyOptions(files vfs.FS) embedded.Options {
 // says nothing but that from then on.
 func TestFaults(t *testing.T) {
 	step := 5
-	if os.Getenv("COUNT") != "" {
+	if mailtest.Long() {
 		step = 1
 	}
 	for _, how := range []struct {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"strconv"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -46,14 +46,7 @@ func yielding(random *rand.Rand) vfs.FS {
 // there.
 func TestSpaceModel(t *testing.T) {
 	const steps = 10_000
-	seeds := uint64(2)
-	if count := os.Getenv("COUNT"); count != "" {
-		n, err := strconv.Atoi(count)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seeds = uint64(max(2, n/100))
-	}
+	seeds := uint64(mailtest.Number(t, "SEEDS", 2))
 	var moved uint64
 	for seed := range seeds {
 		m := newSpaceModel(t, seed)
@@ -300,7 +293,7 @@ func (m *spaceModel) finish() {
 // they took; those that are kept back stay as they were.
 func TestReclaim(t *testing.T) {
 	messages := 20_000
-	if os.Getenv("COUNT") != "" {
+	if mailtest.Long() {
 		messages = 200_000
 	}
 	const every, size, segment = 1000, 2000, 1 << 20

@@ -14,8 +14,8 @@ import (
 // modelled does random operations on the store and on the model, and compares
 // them after each.
 func modelled(w *world) {
-	const seeds, steps = 8, 400
-	for seed := range uint64(seeds) {
+	const steps = 400
+	for seed := range uint64(cmp.Or(w.Seeds, 8)) {
 		w.Logf("seed %d", seed)
 		r := &modelRun{world: w, random: rand.New(rand.NewPCG(seed, 0)), model: newModel(w.now()), leases: make(map[uint64]grant)}
 		for i := range steps {

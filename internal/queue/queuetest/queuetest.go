@@ -28,6 +28,9 @@ type Subject struct {
 	// FailCommit makes the n-th synced commit from now fail, and those after
 	// it, until Reopen. 1 is the next. nil: this store cannot.
 	FailCommit func(n int)
+	// Seeds is how often the store is compared with the model, each time in
+	// another order of operations. 0: 8.
+	Seeds int
 }
 
 // Run runs the suite. open makes an empty store that runs on the clock.
