@@ -1,6 +1,9 @@
 // Package crash tests Postern's first promise with the real binary: it is
 // killed again and again under load, and must neither lose nor invent, nor
-// alter, nor repeat a message. It is no library.
+// alter a message, and repeat none but those that a kill caught between the
+// next server's answer and the settlement. It is killed by turns at a random
+// moment, and at a step of package crashpoint: between any two operations on
+// its files, and wherever else two things may come apart. It is no library.
 package crash
 
 import (
@@ -8,15 +11,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
-
-// killsInSuite is how often Postern is killed when COUNT does not say.
-const killsInSuite = 20
 
 // startTimeout bounds a start, and a wait for load; perKill the whole test.
 const (
@@ -25,53 +25,48 @@ const (
 )
 
 func TestKilledUnderLoad(t *testing.T) {
-	kills := killsInSuite
-	if count := os.Getenv("COUNT"); count != "" {
-		var err error
-		if kills, err = strconv.Atoi(count); err != nil || kills < 1 {
-			t.Fatalf("COUNT=%q: write a number of kills, such as 1000", count)
-		}
-	}
+	kills := mailtest.Number(t, "COUNT", 50)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(kills)*perKill)
 	defer cancel()
 
-	load := newLoad(rand.New(rand.NewPCG(uint64(kills), 1)))
+	load := newLoad()
 	sink := &harness.Sink{Rcpt: load.rcpt, Take: load.take}
-	if err := sink.Listen(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, sink.Listen())
 	t.Cleanup(func() { sink.Close() })
-	postern := newPostern(ctx, t, sink.Addr())
+	postern, tagged := newPostern(ctx, t, sink.Addr())
+	killer := newKiller(rand.New(rand.NewPCG(uint64(kills), 1)), postern, tagged, load)
 
 	source := harness.Source{Addr: postern.Addr(), Sessions: 6, Keep: true, Redial: true,
 		Next: func() *harness.Message { return load.next(ctx) }, Done: load.done}
 	sourceEnd := make(chan error, 1)
 	go func() { sourceEnd <- source.Run(ctx) }()
 	for range kills {
-		if err := killOnce(ctx, postern, load); err != nil {
-			t.Fatal(err)
-		}
-		if err := sink.Settle(ctx); err != nil {
-			t.Fatal(err)
-		}
+		must(t, killer.kill(ctx))
+		must(t, sink.Settle(ctx))
 		load.nextLife()
 	}
 	drain(ctx, t, postern, load, sourceEnd)
-	load.report(t)
+	must(t, killer.readLog())
+	killer.report(t)
 	facts, err := readJournal(postern.Journal())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	check(t, load, facts)
+	load.report(t)
 }
 
-// newPostern makes the instance. Its files stay behind when the test fails.
-func newPostern(ctx context.Context, t *testing.T, next string) *harness.Postern {
+func must(t *testing.T, err error) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postern-crash-")
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// newPostern makes the instance, and the binary that ends itself at crash
+// points. Its files stay behind when the test fails.
+func newPostern(ctx context.Context, t *testing.T, next string) (p *harness.Postern, tagged string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "postern-crash-")
+	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log, queue and journal are left in %s", dir)
@@ -80,39 +75,14 @@ func newPostern(ctx context.Context, t *testing.T, next string) *harness.Postern
 		}
 	})
 	binary, err := harness.BuildPostern(ctx, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// killOnce starts Postern and kills it: one time in five while it starts,
-// else after a number of messages has been acknowledged.
-func killOnce(ctx context.Context, postern *harness.Postern, load *load) error {
-	wait := load.random.IntN(200)
-	if load.random.IntN(5) == 0 {
-		starting, cancel := context.WithTimeout(ctx, time.Duration(wait)*time.Millisecond)
-		defer cancel()
-		if postern.Start(starting) == nil { // else it is dead already
-			postern.Kill()
-		}
-		return ctx.Err()
-	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := postern.Start(ctx); err != nil {
-		return err
-	}
-	goal := load.acknowledged() + wait
-	err := harness.Until(ctx, "enough messages are acknowledged", func() (bool, error) {
-		return load.acknowledged() >= goal, nil
+	must(t, err)
+	tagged, err = harness.BuildPostern(ctx, dir, "crashpoints")
+	must(t, err)
+	p, err = harness.NewPostern(harness.PosternOptions{
+		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next, Settings: "[journal]\nmax_file = \"1MiB\"",
 	})
-	postern.Kill()
-	return err
+	must(t, err)
+	return p, tagged
 }
 
 // drain lets Postern deliver what it has, and stops it.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -30,8 +29,7 @@ const lineLength = 80
 // load makes the messages, and keeps what became of each: on the way in as
 // the source saw it, on the way out as the sink did.
 type load struct {
-	random *rand.Rand // of the killer alone
-	text   []byte     // from which bodies are cut
+	text []byte // from which bodies are cut
 
 	mu       sync.Mutex
 	stopped  bool
@@ -44,12 +42,16 @@ type load struct {
 	// came, reports the same for the reports on a message.
 	arrived map[string][]int
 	reports map[string][]int
+	// ends has for each recipient the life in which Postern logged that its
+	// delivery is settled.
+	ends    map[string]int
 	seen    map[string]bool // what has failed once already
 	backlog int             // acknowledged copies less those that came
+	lost    int             // acknowledged, and not delivered to somebody
 	faults  []string
 }
 
-func newLoad(random *rand.Rand) *load {
+func newLoad() *load {
 	text := harness.Text(50_000 * lineLength)
 	for i := 0; i < len(text); i += lineLength { // a mark on every line, and dots on some
 		copy(text[i:], fmt.Sprintf("%08x", i))
@@ -58,9 +60,10 @@ func newLoad(random *rand.Rand) *load {
 		}
 	}
 	return &load{
-		random: random, text: text,
+		text:     text,
 		outcomes: map[string]harness.Outcome{}, messages: map[string]*harness.Message{},
-		arrived: map[string][]int{}, reports: map[string][]int{}, seen: map[string]bool{},
+		arrived: map[string][]int{}, reports: map[string][]int{},
+		ends: map[string]int{}, seen: map[string]bool{},
 	}
 }
 
@@ -142,6 +145,16 @@ func (l *load) acknowledged() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.acked
+}
+
+// settled notes that the delivery to a recipient was settled in this life.
+func (l *load) settled(to string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if life, again := l.ends[to]; again {
+		l.faults = append(l.faults, fmt.Sprintf("the delivery to %s was settled in life %d and again in life %d", to, life, l.life))
+	}
+	l.ends[to] = l.life
 }
 
 // nextLife notes that Postern was killed.
@@ -228,11 +241,22 @@ func (l *load) report(t *testing.T) {
 	for _, outcome := range l.outcomes {
 		count[outcome]++
 	}
-	duplicates := 0
-	for _, n := range l.duplicates() {
-		duplicates += n
-	}
-	t.Logf("%d kills; of %d messages %d acknowledged, %d refused, %d unknown, %d torn; %d copies delivered, %d came again after a kill",
+	t.Logf("%d kills; of %d messages %d acknowledged, %d refused, %d unknown, %d torn; %d lost; %d copies delivered, %d came again of %d that a kill had caught in flight",
 		l.life, l.made, count[harness.Accepted], count[harness.Refused], count[harness.Unknown], count[harness.Torn],
-		len(l.arrived), duplicates)
+		l.lost, len(l.arrived), l.duplicates(), l.inFlight())
+}
+
+// inFlight counts the copies that were taken in a life in which their
+// delivery was not settled: those that may come again.
+func (l *load) inFlight() int {
+	n := 0
+	for key, lives := range l.arrived {
+		_, to, _ := strings.Cut(key, " ")
+		for _, life := range lives {
+			if settled, ok := l.ends[to]; !ok || settled != life {
+				n++
+			}
+		}
+	}
+	return n
 }

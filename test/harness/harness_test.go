@@ -148,7 +148,7 @@ func TestOutcomes(t *testing.T) {
 
 func TestProcessThatEndsIsNoticed(t *testing.T) {
 	log := t.TempDir() + "/output"
-	p, err := startProcess(log, "sh", "-c", "echo broken; exit 3")
+	p, err := startProcess(log, []string{"STATE=broken"}, "sh", "-c", "echo $STATE; exit 3")
 	if err != nil {
 		t.Fatal(err)
 	}

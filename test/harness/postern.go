@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"postern/internal/mail"
 )
@@ -31,15 +32,18 @@ type PosternOptions struct {
 	Dir string
 	// NextHop gets all mail, as host:port.
 	NextHop string
+	// Settings are more lines of the configuration, behind the others.
+	Settings string
 }
 
 //go:embed postern.toml
 var posternText string
 
-// BuildPostern builds the binary into dir and returns its path.
-func BuildPostern(ctx context.Context, dir string) (string, error) {
-	binary := filepath.Join(dir, "postern")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "postern/cmd/postern")
+// BuildPostern builds the binary into dir, with build tags if there are any,
+// and returns its path.
+func BuildPostern(ctx context.Context, dir string, tags ...string) (string, error) {
+	binary := filepath.Join(dir, strings.Join(append([]string{"postern"}, tags...), "-"))
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", strings.Join(tags, ","), "-o", binary, "postern/cmd/postern")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building postern: %w\n%s", err, out)
@@ -73,8 +77,13 @@ func (p *Postern) Log() string { return filepath.Join(p.dir, "output") }
 func (p *Postern) Journal() string { return filepath.Join(p.dir, "data", "journal") }
 
 // Start starts the instance.
-func (p *Postern) Start(ctx context.Context) (err error) {
-	if p.process, err = startProcess(p.Log(), p.binary, "serve", "--config", p.config()); err != nil {
+func (p *Postern) Start(ctx context.Context) error { return p.StartAs(ctx, p.binary) }
+
+// StartAs starts the instance with another binary, and with variables that
+// are added to the environment. Where it fails because the process ended by
+// itself, State says how.
+func (p *Postern) StartAs(ctx context.Context, binary string, environment ...string) (err error) {
+	if p.process, err = startProcess(p.Log(), environment, binary, "serve", "--config", p.config()); err != nil {
 		return err
 	}
 	if err := p.process.untilGreets(ctx, p.Addr()); err != nil {
@@ -89,6 +98,9 @@ func (p *Postern) Stop() error { return p.process.terminate() }
 
 // Kill ends the instance with SIGKILL.
 func (p *Postern) Kill() { p.process.kill() }
+
+// State is how the process of the last start ended; nil while it runs.
+func (p *Postern) State() *os.ProcessState { return p.process.state() }
 
 // Addr is where the instance takes mail.
 func (p *Postern) Addr() string { return Loopback(p.port) }

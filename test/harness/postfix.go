@@ -143,7 +143,7 @@ func (p *Postfix) Log() string { return filepath.Join(p.dir, "log") }
 // Start starts the instance. It ends by itself after an hour.
 func (p *Postfix) Start(ctx context.Context) (err error) {
 	master := filepath.Join(p.daemons, "master")
-	if p.process, err = startProcess(filepath.Join(p.dir, "output"), master, "-c", p.config(), "-d", "-e", "3600"); err != nil {
+	if p.process, err = startProcess(filepath.Join(p.dir, "output"), nil, master, "-c", p.config(), "-d", "-e", "3600"); err != nil {
 		return err
 	}
 	if err := p.process.untilGreets(ctx, p.Addr()); err != nil {

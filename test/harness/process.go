@@ -19,9 +19,10 @@ type process struct {
 	exited chan struct{} // closed when it has ended and cmd.ProcessState is set
 }
 
-// startProcess starts a command in a process group of its own. It ends with
-// the test process, whatever becomes of that.
-func startProcess(log string, argv ...string) (*process, error) {
+// startProcess starts a command in a process group of its own, with some
+// variables added to the environment. It ends with the test process, whatever
+// becomes of that.
+func startProcess(log string, environment []string, argv ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -29,6 +30,7 @@ func startProcess(log string, argv ...string) (*process, error) {
 	defer out.Close()
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), log: log, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.Env = append(os.Environ(), environment...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -46,13 +48,21 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 // process ends.
 func (p *process) untilGreets(ctx context.Context, addr string) error {
 	return Until(ctx, "a server greets at "+addr, func() (bool, error) {
-		select {
-		case <-p.exited:
+		if p.state() != nil {
 			return false, p.ended()
-		default:
-			return greets(ctx, addr), nil
 		}
+		return greets(ctx, addr), nil
 	})
+}
+
+// state is how the process ended; nil while it runs.
+func (p *process) state() *os.ProcessState {
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState
+	default:
+		return nil
+	}
 }
 
 // ended is the error for a process that has ended by itself.
@@ -63,10 +73,8 @@ func (p *process) ended() error {
 // terminate sends SIGTERM and waits. A process that does not end in time is
 // killed, which is a failure.
 func (p *process) terminate() error {
-	select {
-	case <-p.exited:
+	if p.state() != nil {
 		return p.ended()
-	default:
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -82,7 +90,8 @@ func (p *process) terminate() error {
 
 // kill ends the process and its group with SIGKILL, and waits.
 func (p *process) kill() {
-	// The group's id is the process's, which is ours until it was waited for.
-	_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
+	if p.state() == nil { // else the group's id, which is the process's, may be another's by now
+		_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
+	}
 	<-p.exited
 }
