@@ -17,9 +17,12 @@ WHOLE := ./test/...
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo "sudo -n -H env 'PATH=$$PATH' 'GOFLAGS=$(GOFLAGS)' 'GOMODCACHE=$$($(GO) env GOMODCACHE)'")
 REQUIRE := POSTERN_REQUIRE_PEERS=1
 
-# T is how long each fuzz target runs, COUNT how often the crash test kills.
+# T is how long each fuzz target runs. The crash tests kill COUNT times, cut
+# the power CUTS times, and compare the store with its models from SEEDS seeds.
 T     ?= 1m
-COUNT ?= 200
+COUNT ?= 1000
+CUTS  ?= 2000
+SEEDS ?= 50
 
 .DEFAULT_GOAL := build
 
@@ -50,11 +53,13 @@ packages: ## install the Debian packages that the tests need
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l cmd internal test) && test -z "$$unformatted" || { echo "run gofmt -w on: $$unformatted"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags crashpoints ./...
 	$(GO) run $(STATICCHECK) ./...
 
 .PHONY: unit
 unit: ## tests of single packages: need only Go
 	$(GO) test -timeout 10m $(UNIT)
+	$(GO) test -tags crashpoints ./internal/crashpoint
 
 .PHONY: whole
 whole: ## tests of the whole program; a missing peer is a failure
@@ -65,7 +70,8 @@ peers: ## of those, the tests with other mail programs
 	$(AS_ROOT) env $(REQUIRE) $(GO) test -count=1 -v -timeout 15m ./test/peers
 
 .PHONY: crash
-crash: ## kill it under load, COUNT=200 times
+crash: ## cut its power CUTS=2000 times, fail every operation of its disk, kill it COUNT=1000 times
+	LONG=1 CUTS=$(CUTS) SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 0 -run '^Test(PowerCut|Faults|SpaceModel|Reclaim|Conformance)$$' ./internal/queue/embedded
 	COUNT=$(COUNT) $(GO) test -count=1 -v -timeout 0 ./test/crash
 
 .PHONY: race
