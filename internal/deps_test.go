@@ -79,8 +79,10 @@ doctor: mail route dns certs config directory
 daemon: *
 # trial puts a daemon before a sink, and sends to it as a client does.
 trial: mail certs config smtpserver smtpclient sink admin daemon
+# selftest works on a store of its own, as intake and deliver do together.
+selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue.
-cli: mail queue config admin daemon doctor submit zos ibmi trial
+cli: mail queue config admin daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

@@ -135,7 +135,8 @@ func newRoot(a *app) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.configCommand(), a.tryCommand(), a.demoCommand(),
-		a.statusCommand(), a.stopCommand(), a.queueCommand(), a.storeCommand(), a.journalCommand(), a.versionCommand(),
+		a.statusCommand(), a.stopCommand(), a.queueCommand(), a.storeCommand(), a.journalCommand(), a.selftestCommand(),
+		a.versionCommand(),
 	)
 	return root
 }
