@@ -103,7 +103,7 @@ func (k *killer) killed() (bool, error) {
 func (k *killer) whileStarting(ctx context.Context) error {
 	starting, cancel := context.WithTimeout(ctx, time.Duration(k.random.IntN(200))*time.Millisecond)
 	defer cancel()
-	if k.postern.StartAs(starting, k.tagged, smallSegment, smallInline) == nil {
+	if k.postern.Start(starting) == nil {
 		k.postern.Kill()
 	}
 	_, err := k.killed()
