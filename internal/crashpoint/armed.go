@@ -15,7 +15,7 @@ import (
 // variable says where the process ends; when it is empty, nowhere.
 const variable = "POSTERN_CRASH_AT"
 
-// any as a step stands for all of them.
+// anyStep stands for every step.
 const anyStep = "any"
 
 // What is printed on standard error, each followed by a step.

@@ -125,15 +125,17 @@ func (k *killer) underLoad(ctx context.Context, messages int) error {
 // atPoint has Postern end itself.
 func (k *killer) atPoint(ctx context.Context) (kind string, err error) {
 	at := k.point()
-	if err = k.postern.StartAs(ctx, k.tagged, crashAt+at, smallSegment, smallInline); err == nil {
+	err = k.postern.StartAs(ctx, k.tagged, crashAt+at, smallSegment, smallInline)
+	if err == nil {
 		err = k.underLoad(ctx, patience)
-	} else if killed, _ := k.killed(); killed {
+	} else if killed, other := k.killed(); killed && other == nil {
 		err = ctx.Err() // it did not even come to greet
 	}
-	switch ended, logErr := k.endedAt(); {
-	case err != nil || logErr != nil:
-		return atPoint + " " + at, errors.Join(err, logErr)
-	case ended == "":
+	ended, logErr := k.endedAt()
+	if err = errors.Join(err, logErr); err != nil {
+		return atPoint + " " + at, err
+	}
+	if ended == "" {
 		return notReached, nil
 	}
 	return atPoint, nil

@@ -132,6 +132,9 @@ func check(t *testing.T, l *load, facts []mail.Fact) {
 	if acknowledged < 10*l.life {
 		t.Errorf("only %d messages were acknowledged in %d lives: that was no load", acknowledged, l.life)
 	}
+	if len(l.ends) < len(l.arrived)/2 {
+		t.Errorf("the log tells of %d settled deliveries, and %d were made: has its line changed?", len(l.ends), len(l.arrived))
+	}
 	for i, fault := range faults {
 		if i == 20 {
 			t.Errorf("and %d more faults", len(faults)-i)

@@ -82,10 +82,12 @@ func (p *Postern) Start(ctx context.Context) error { return p.StartAs(ctx, p.bin
 // StartAs starts the instance with another binary, and with variables that
 // are added to the environment. Where it fails because the process ended by
 // itself, State says how.
-func (p *Postern) StartAs(ctx context.Context, binary string, environment ...string) (err error) {
-	if p.process, err = startProcess(p.Log(), environment, binary, "serve", "--config", p.config()); err != nil {
+func (p *Postern) StartAs(ctx context.Context, binary string, environment ...string) error {
+	started, err := startProcess(p.Log(), environment, binary, "serve", "--config", p.config())
+	if err != nil {
 		return err
 	}
+	p.process = started
 	if err := p.process.untilGreets(ctx, p.Addr()); err != nil {
 		p.process.kill()
 		return fmt.Errorf("postern: %w; its output is in %s", err, p.Log())
@@ -99,8 +101,14 @@ func (p *Postern) Stop() error { return p.process.terminate() }
 // Kill ends the instance with SIGKILL.
 func (p *Postern) Kill() { p.process.kill() }
 
-// State is how the process of the last start ended; nil while it runs.
-func (p *Postern) State() *os.ProcessState { return p.process.state() }
+// State is how the process of the last start ended; nil while it runs, and
+// before the first start.
+func (p *Postern) State() *os.ProcessState {
+	if p.process == nil {
+		return nil
+	}
+	return p.process.state()
+}
 
 // Addr is where the instance takes mail.
 func (p *Postern) Addr() string { return Loopback(p.port) }
