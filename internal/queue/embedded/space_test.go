@@ -49,15 +49,14 @@ func TestSpaceModel(t *testing.T) {
 	seeds := uint64(mailtest.Number(t, "SEEDS", 2))
 	var moved uint64
 	for seed := range seeds {
-		m := newSpaceModel(t, seed)
-		for range steps {
-			m.step()
-		}
-		m.finish()
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-		moved += m.moved
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			m := newSpaceModel(t, seed)
+			for range steps {
+				m.step()
+			}
+			m.finish()
+			moved += m.moved
+		})
 	}
 	t.Logf("%d seeds of %d steps, %d contents moved", seeds, steps, moved)
 	if moved < 100*seeds {
