@@ -77,28 +77,32 @@ func (m *model) all() []*modelDelivery {
 // advance moves the time; leases that end are lost.
 func (m *model) advance(now time.Time) {
 	m.now = now
+	var lost []*modelDelivery
 	for _, d := range m.all() {
 		if d.lease != nil && !now.Before(d.lease.until) {
-			m.end(d)
+			lost = append(lost, d)
 		}
 	}
+	m.end(lost...)
 }
 
 // restart takes all leases away.
-func (m *model) restart() {
-	for _, d := range m.all() {
-		m.end(d)
-	}
-}
+func (m *model) restart() { m.end(m.all()...) }
 
-// end ends a lease, if there is one, and applies what was pending.
-func (m *model) end(d *modelDelivery) {
-	d.lease = nil
-	for _, p := range d.pending {
-		m.apply(d, p.change, p.recipients)
+// end ends leases, where there are some, and applies what was pending. A
+// delivery that is empty by then goes at the very end: until all is done,
+// others may move recipients to it.
+func (m *model) end(ended ...*modelDelivery) {
+	for _, d := range ended {
+		d.lease = nil
+		for _, p := range d.pending {
+			m.apply(d, p.change, p.recipients)
+		}
+		d.pending = nil
 	}
-	d.pending = nil
-	m.tidy(d.entry)
+	for _, d := range ended {
+		m.tidy(d.entry)
+	}
 }
 
 // tidy drops what is final.

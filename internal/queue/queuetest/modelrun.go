@@ -200,9 +200,7 @@ func (r *modelRun) settleModel(leases []grant, settlements []queue.Settlement) {
 		l.granted.recipients = nil // marks it as settled
 	}
 	slices.SortStableFunc(ended, func(a, b *modelDelivery) int { return cmp.Compare(a.entry.id, b.entry.id) })
-	for _, d := range ended {
-		r.model.end(d)
-	}
+	r.model.end(ended...)
 }
 
 func (r *modelRun) release() {
