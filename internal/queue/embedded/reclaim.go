@@ -85,10 +85,12 @@ func (r *reclaimer) freeAll() {
 }
 
 // moveOne empties one sparse segment. It returns false when there is none, or
-// the store is closing.
+// nothing to be moved in it, or the store is closing or has failed.
 func (r *reclaimer) moveOne() bool {
 	select {
 	case <-r.stop:
+		return false
+	case <-r.store.failure.done:
 		return false
 	default:
 	}
@@ -96,7 +98,11 @@ func (r *reclaimer) moveOne() bool {
 	if !found {
 		return false
 	}
-	for _, b := range r.store.ledger.survivors(segment) {
+	survivors := r.store.ledger.survivors(segment)
+	if len(survivors) == 0 {
+		return false // what is needed in it is on its way in or out; the next that is freed wakes us
+	}
+	for _, b := range survivors {
 		err := r.move(b)
 		if err == nil || errors.Is(err, errMovedOn) {
 			continue
