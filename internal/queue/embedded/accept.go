@@ -162,7 +162,7 @@ func (st *staging) keep(ctx context.Context, e *queue.Entry, d *draft) (place, e
 	record := seglog.Record{ID: e.Body, Head: head, Content: d, Size: d.Size()}
 	var p seglog.Place
 	if d.Size() <= ownFile {
-		p, err = st.store.log.Append(ctx, record)
+		p, err = st.store.append(ctx, record)
 	} else {
 		p, err = d.adopt(record)
 	}
@@ -171,6 +171,13 @@ func (st *staging) keep(ctx context.Context, e *queue.Entry, d *draft) (place, e
 	}
 	crashpoint.Reach(crashpoint.Stored)
 	return place{Place: p}, nil
+}
+
+// append stores a record in the body log.
+func (s *Store) append(ctx context.Context, r seglog.Record) (seglog.Place, error) {
+	began := s.appended.begin()
+	defer s.appended.end(began)
+	return s.log.Append(ctx, r)
 }
 
 // putContent reads a draft right into the batch.

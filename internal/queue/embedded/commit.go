@@ -323,14 +323,10 @@ func (j *joining) forget(c *change) error {
 
 // write commits the batch.
 func (j *joining) write() error {
-	options := pebble.NoSync
-	if j.sync {
-		options = pebble.Sync
-	}
 	if err := j.batch.LogData(pebblefile.Promise(j.store.promised), nil); err != nil {
 		return j.store.failure.happen(err)
 	}
-	if err := j.store.write(j.batch, options); err != nil {
+	if err := j.apply(); err != nil {
 		return err
 	}
 	if j.sync {
@@ -339,6 +335,17 @@ func (j *joining) write() error {
 	crashpoint.Reach(crashpoint.Committed)
 	j.store.facts.durable(j.last, j.facts)
 	return j.batch.Close()
+}
+
+// apply writes the batch, and waits for the disk if anything in it asks for
+// that.
+func (j *joining) apply() error {
+	if !j.sync {
+		return j.store.write(j.batch, pebble.NoSync)
+	}
+	began := j.store.committed.begin()
+	defer j.store.committed.end(began)
+	return j.store.write(j.batch, pebble.Sync)
 }
 
 // write applies a batch. It fails only with ErrUnknown, and then for good; or

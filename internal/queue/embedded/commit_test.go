@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -19,6 +20,7 @@ import (
 // slowDisk is a file system whose log is synced only when the test says so.
 type slowDisk struct {
 	vfs.FS
+	log     string // the end of its files' names
 	mu      sync.Mutex
 	slow    bool
 	syncs   int
@@ -27,11 +29,11 @@ type slowDisk struct {
 }
 
 func newSlowDisk() *slowDisk {
-	d := &slowDisk{asked: make(chan struct{}), granted: make(chan struct{})}
+	d := &slowDisk{log: ".log", asked: make(chan struct{}), granted: make(chan struct{})}
 	d.FS = errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		switch op.Kind {
 		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
-			if strings.HasSuffix(op.Path, ".log") {
+			if strings.HasSuffix(op.Path, d.log) {
 				d.wait()
 			}
 		}
@@ -267,4 +269,38 @@ func TestCloseWaits(t *testing.T) {
 			t.Errorf("get: %v", err)
 		}
 	})
+}
+
+// TestLatency: a sync that hangs shows while it does, in the database and in
+// the body log; what needs no sync is no measure of the disk.
+func TestLatency(t *testing.T) {
+	for log, inline := range map[string]int64{".log": 0, ".seg": -1} {
+		synctest.Test(t, func(t *testing.T) {
+			disk := newSlowDisk()
+			disk.log = log
+			s := open(t, "queue", embedded.Options{FS: disk, InlineSize: inline})
+			defer closeStore(t, s)
+			time.Sleep(time.Minute) // what opening took has faded
+			disk.set(true)
+			accepted := make(chan error, 1)
+			go func() { accepted <- submit(t.Context(), s, entryTo(smallID, "one.example")) }()
+			<-disk.asked
+			time.Sleep(3 * time.Second)
+			wantLatency(t, s, 3*time.Second, log+" hangs")
+			disk.set(false)
+			disk.granted <- struct{}{}
+			must(t, <-accepted)
+			must(t, s.ForgetFacts(t.Context(), 1))
+			wantLatency(t, s, 3*time.Second, log+" went on")
+			time.Sleep(time.Minute)
+			wantLatency(t, s, 0, "a minute after "+log)
+		})
+	}
+}
+
+func wantLatency(t *testing.T, s *embedded.Store, want time.Duration, when string) {
+	t.Helper()
+	if got := s.Latency(); got != want {
+		t.Errorf("%s: %v, want %v", when, got, want)
+	}
 }

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -47,7 +48,7 @@ type Options struct {
 	Failed func(error)
 	// Reserve is the free space in octets below which nothing more is
 	// accepted, so that a full disk is told before a commit and not by one.
-	// With less than half of it the store does not open. 0: 64 MiB.
+	// With less than half of it the store does not open. 0: DefaultReserve.
 	// Negative: none.
 	Reserve int64
 	// InlineSize is the largest content, in octets, that is kept in the
@@ -58,6 +59,10 @@ type Options struct {
 	// FS is the file system; nil: the machine's.
 	FS vfs.FS
 }
+
+// DefaultReserve is what the store needs, in octets, to write what it has in
+// memory into tables, and a log for the next.
+const DefaultReserve = 64 << 20
 
 // inlineSize is the default of Options.InlineSize. docs/decisions.md has the
 // measurements.
@@ -74,7 +79,7 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Reserve == 0 {
-		o.Reserve = 64 << 20
+		o.Reserve = DefaultReserve
 	}
 	if o.InlineSize == 0 {
 		o.InlineSize = crashpoint.Size("INLINE", inlineSize)
@@ -111,6 +116,8 @@ type Store struct {
 	committing chan struct{}
 	promised   uint64 // what is below this sequence number is durable; of the committer alone
 	facts      factState
+	committed  latency       // of the commits that are synced
+	appended   latency       // of the body log
 	editing    chan struct{} // a token that whoever edits holds
 	unreadable []unreadable  // found by load; empty once the store is open
 
@@ -312,6 +319,12 @@ func (s *Store) Memory() int64 {
 	return int64(s.index.Deliveries())*deliveryMemory + int64(s.ledger.count())*bodyMemory +
 		s.draftMemory.Load() + s.fresh.octets()
 }
+
+// Latency returns how long the disk makes an acceptance wait at present: what
+// a commit, or an entry in the body log, took on average in the last 5 to 10
+// seconds, or for how long one has been hanging now. It is 0 when nothing was
+// written lately.
+func (s *Store) Latency() time.Duration { return max(s.committed.get(), s.appended.get()) }
 
 // Leased returns the number of leases held now.
 func (s *Store) Leased() int { return s.index.Leased(s.options.Clock.Now()) }
