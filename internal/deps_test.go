@@ -41,6 +41,7 @@ pebblefile:
 queue/embedded: mail queue seglog pebblefile metrics crashpoint
 queue/postgres: mail queue metrics
 journal: mail crashpoint
+pressure: mail
 history: mail journal
 directory: mail
 mailbox: mail message

@@ -36,6 +36,8 @@ const (
 	ReasonStarted  Reason = "started"  // the server is ready
 	ReasonStopped  Reason = "stopped"  // the server has ended in good order
 	ReasonMarked   Reason = "marked"   // a mark was set or lifted (a suspension)
+	ReasonPressed  Reason = "pressed"  // something runs short: mail is not taken, or from fewer clients
+	ReasonEased    Reason = "eased"    // there is enough of it again
 	ReasonOverflow Reason = "overflow" // facts were lost for want of room; Count says how many
 )
 
@@ -44,7 +46,7 @@ var Reasons = []Reason{
 	ReasonAccepted, ReasonRefused, ReasonRouted, ReasonAttempted, ReasonDelivered, ReasonRelayed,
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonRemoved, ReasonDamaged,
-	ReasonStarted, ReasonStopped, ReasonMarked, ReasonOverflow,
+	ReasonStarted, ReasonStopped, ReasonMarked, ReasonPressed, ReasonEased, ReasonOverflow,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.
@@ -103,6 +105,6 @@ type Fact struct {
 	// Count is how many facts one overflow stands for.
 	Count uint64 `json:"count,omitempty"`
 	// Text is what no other field says: the private cause of a failure, a
-	// version, the value of a mark.
+	// version, the value of a mark, what runs short.
 	Text string `json:"text,omitempty"`
 }
