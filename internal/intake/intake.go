@@ -35,6 +35,10 @@ type Options struct {
 	DropFields []string
 	// MaxHops is how many Received fields a message may have (RFC 5321 6.3).
 	MaxHops int
+	// Room is asked when a transaction begins, before the content is sent: why
+	// is no message of so many octets taken at present? The size is what the
+	// client has declared, 0 if it has not. Nil: there always is room.
+	Room func(size int64) error
 
 	Clock  mail.Clock
 	Logger *slog.Logger
@@ -47,6 +51,9 @@ type Intake struct {
 
 // New returns an Intake.
 func New(o Options) *Intake {
+	if o.Room == nil {
+		o.Room = func(int64) error { return nil }
+	}
 	if o.Clock == nil {
 		o.Clock = mail.SystemClock{}
 	}

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -75,6 +76,42 @@ func TestRcpt(t *testing.T) {
 				t.Errorf("%s from %s: %s", c.rcpt, client, diff)
 			}
 		}
+	}
+}
+
+// TestRoom: what there is no room for is refused at MAIL, whoever sends it,
+// without a word of the inside and without noise in the log.
+func TestRoom(t *testing.T) {
+	var log bytes.Buffer
+	var asked []int64
+	d := newDoor(t, Options{
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Room: func(size int64) error {
+			asked = append(asked, size)
+			if size > 1000 {
+				return errors.New("disk: 3 MiB are free on the file system of /var/lib/postern/queue; 256 MiB must be")
+			}
+			return nil
+		},
+	})
+	for _, client := range []netip.AddrPort{inside, outside} {
+		s := d.session(client)
+		for size, want := range map[int64]mail.Reply{0: {}, 1000: {}, 1001: mail.NewReply(452, "4.3.1", "Insufficient system storage, please try again later")} {
+			if r := s.Mail(t.Context(), smtp.Mail{Size: size}); r != want {
+				t.Errorf("%d octets from %s: %s, want %s", size, client, r, want)
+			}
+		}
+	}
+	if len(asked) != 6 || log.Len() > 0 {
+		t.Errorf("asked for %d, logged %q", asked, log.String())
+	}
+	// Who has begun is not asked again.
+	s := d.session(inside)
+	s.Mail(t.Context(), smtp.Mail{})
+	s.Rcpt(t.Context(), rcpt(t, "joe@elsewhere.example"))
+	s.Data(t.Context())
+	if r := s.Content(t.Context(), content("x\r\n")); r.Code != 250 || len(asked) != 7 {
+		t.Errorf("%s, asked %d times", r, len(asked))
 	}
 }
 
