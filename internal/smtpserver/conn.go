@@ -45,6 +45,7 @@ type conn struct {
 	broken   error  // the error of the first write that failed
 	deadline time.Time
 	pace     *pace // set while content is read
+	admitted bool  // has a place; the server's mu guards it
 
 	mu        sync.Mutex
 	idle      bool // waits for a command outside a transaction

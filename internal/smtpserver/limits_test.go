@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,87 @@ func TestMaxConnections(t *testing.T) {
 				t.Errorf("%d sessions begun, want 3", n)
 			}
 		})
+	}
+}
+
+// TestLimitThatShrinks: new clients are refused, and those that begin a
+// message are sent away until the number fits; one in the midst of a message
+// may end it. When it grows again there is room again.
+func TestLimitThatShrinks(t *testing.T) {
+	var limit atomic.Int64
+	limit.Store(100)
+	s := start(t, Options{MaxConnections: 4, Limit: func() int { return int(limit.Load()) }}, &scripted{})
+	const crowded = "421 4.3.2 mx.test has too many connections, try again later"
+	begin := "MAIL FROM:<a@b>\r\n"
+	busy := s.dial().open()
+	busy.send(begin)
+	busy.expect("250 2.1.0 Ok")
+	idle := []*client{s.dial().open(), s.dial().open(), s.dial().open()}
+	if got := s.Limit(); got != 4 {
+		t.Errorf("the limit is %d, more than MaxConnections", got)
+	}
+	fifth := s.dial()
+	fifth.expect(crowded)
+	fifth.expectEnd()
+
+	limit.Store(2)
+	idle[0].send("NOOP\r\n")
+	idle[0].expect("250 2.0.0 Ok")
+	for _, c := range idle[:2] { // 4 are there, then 3
+		c.send(begin)
+		c.expect(crowded)
+		c.expectEnd()
+	}
+	idle[2].send(begin) // 2 are there
+	idle[2].expect("250 2.1.0 Ok")
+	limit.Store(1)
+	busy.play(`
+	C: RCPT TO:<a@b>
+	C: DATA
+	C: .
+	S: 250 2.1.5 Ok
+	S: 354 End data with <CR><LF>.<CR><LF>
+	S: 250 2.0.0 Kept 0 octets
+	C: MAIL FROM:<a@b>
+	S: 421 4.3.2 mx.test has too many connections, try again later
+	S.
+	`)
+	refused := s.dial()
+	refused.expect(crowded)
+	refused.expectEnd()
+	limit.Store(4)
+	for range 3 {
+		s.dial().open()
+	}
+	s.dial().expect(crowded)
+}
+
+// TestOnlyAsManyGoAsMust: of those that begin together.
+func TestOnlyAsManyGoAsMust(t *testing.T) {
+	const clients, left = 20, 8
+	var limit atomic.Int64
+	limit.Store(clients)
+	s := start(t, Options{Limit: func() int { return int(limit.Load()) }}, &scripted{})
+	var sessions []*client
+	for range clients {
+		sessions = append(sessions, s.dial().open())
+	}
+	limit.Store(left)
+	for _, c := range sessions {
+		c.send("MAIL FROM:<a@b>\r\n")
+	}
+	stayed := 0
+	for _, c := range sessions {
+		line, err := c.br.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "250 ") {
+			stayed++
+		}
+	}
+	if stayed != left {
+		t.Errorf("%d stayed, want %d", stayed, left)
 	}
 }
 

@@ -35,6 +35,11 @@ type Options struct {
 	// address or IPv6 /64 (default 200).
 	MaxConnections          int
 	MaxConnectionsPerClient int
+	// Limit says how many of MaxConnections are to be served at present
+	// (default all). When that is fewer than there are, those that begin a
+	// transaction are sent away until the number fits; none is in the midst of
+	// one. It is asked often, and must be quick.
+	Limit func() int
 	// MaxErrors is how many refused commands end a session (default 20). An
 	// accepted message sets the count back to 0.
 	MaxErrors int
@@ -74,6 +79,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.CommandTimeout, 5*time.Minute)
 	setDefault(&o.DataTimeout, 3*time.Minute)
 	setDefault(&o.MinDataRate, 128)
+	if o.Limit == nil {
+		o.Limit = func() int { return o.MaxConnections }
+	}
 	if o.Newlines == nil {
 		o.Newlines = func(mail.Origin) smtp.Newlines { return smtp.NewlinesRefuse }
 	}

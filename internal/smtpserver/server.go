@@ -194,9 +194,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	refusal := s.enter(c, origin.Client.Addr())
 	defer s.leave(c)
 	newSession(s, c, origin).run(ctx, refusal)
-	if refusal.IsZero() {
-		s.release(origin.Client.Addr())
-	}
+	s.release(c, origin.Client.Addr())
 	if s.mayLinger() {
 		c.linger()
 	}

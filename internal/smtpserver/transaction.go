@@ -23,10 +23,14 @@ func (t *transaction) describe(f *mail.Fact) {
 }
 
 // mail does MAIL. MAILMAX counts every one, whatever its reply (RFC 9422);
-// the one too many gets 421, so that the client goes on in a new session.
+// the one too many gets 421, so that the client goes on in a new session. So
+// does one that is asked to give way; between messages nothing is lost by it.
 func (s *session) mail(ctx context.Context, c smtp.Command) mail.Reply {
 	if s.mails >= s.options.MaxMessages {
 		return mail.NewReply(421, "4.5.3", "%s takes %d messages in a session, reconnect for more", s.options.Hostname, s.options.MaxMessages)
+	}
+	if s.server.giveWay(s.conn, s.origin.Client.Addr()) {
+		return crowdedReply(s.options.Hostname)
 	}
 	s.mails++
 	m, err := smtp.ParseMail(c.Args, s.ext)
