@@ -39,6 +39,7 @@ type Config struct {
 	Message   Message
 	Delivery  Delivery
 	Journal   Journal
+	Pressure  Pressure
 }
 
 // Log is the table [log].
@@ -127,6 +128,14 @@ const (
 type Journal struct {
 	MaxFile int64 // octets
 	Keep    int   // 0 for all
+}
+
+// Pressure is the table [pressure].
+type Pressure struct {
+	MinFreeSpace  int64 // octets
+	MinFreeInodes int   // 0 for none
+	MaxMemory     int64 // octets; 0 for the default, which depends on the machine
+	SlowCommit    time.Duration
 }
 
 // Default returns a configuration with every default set. What has none is

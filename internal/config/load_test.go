@@ -85,7 +85,8 @@ func TestDefaults(t *testing.T) {
 			BlockTimeout:          3 * time.Minute,
 			FinalTimeout:          10 * time.Minute,
 		},
-		Journal: Journal{MaxFile: 64 << 20, Keep: 0},
+		Journal:  Journal{MaxFile: 64 << 20, Keep: 0},
+		Pressure: Pressure{MinFreeSpace: 256 << 20, MinFreeInodes: 10_000, MaxMemory: 0, SlowCommit: time.Second},
 	}
 	if diff := cmp.Diff(want, load(t, minimal), compareValues); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -149,6 +150,12 @@ final_timeout = "1h"
 [journal]
 max_file = "1GiB"
 keep = 30
+
+[pressure]
+min_free_space = "1GiB"
+min_free_inodes = 0
+max_memory = "512MiB"
+slow_commit = "1m"
 `
 
 func TestEverySetting(t *testing.T) {
@@ -195,10 +202,10 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, Journal{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, Journal{}, Pressure{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	const notSettings = 5 + 1 // Log, Listeners, Message, Delivery, Journal; Listener.Place
+	const notSettings = 6 + 1 // Log, Listeners, Message, Delivery, Journal, Pressure; Listener.Place
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}

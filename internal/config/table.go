@@ -16,6 +16,10 @@ const (
 	gib = 1 << 30
 )
 
+// MinFreeSpace is the least that pressure.min_free_space can be, in octets: no
+// work can be finished with less.
+const MinFreeSpace = 16 * mib
+
 // loopback is who may relay when nothing else is said.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
@@ -56,6 +60,11 @@ var sections = []section{
 	{
 		name: "journal",
 		text: "The record of what happened to every message: one fact a line, as JSON, in files below `data_dir`.",
+	},
+	{
+		name: "pressure",
+		text: "When the server takes less mail, or none, because something runs short. Clients are told to come back later (452 or 421), before they have sent the message; " +
+			"mail in the queue goes out all the while. `postern status` shows what is short, and log and journal tell when it began and ended.",
 	},
 }
 
@@ -398,6 +407,45 @@ var settings = []setting{
 		effect: atRestart,
 		text: "How many files are kept, the one being written included. When there are more, the oldest is deleted, and what it told of its messages is gone. " +
 			"0 keeps all, until the disk is full; then no more mail is taken.",
-		see: []string{"journal.max_file"},
+		see: []string{"journal.max_file", "pressure.min_free_space"},
+	},
+
+	{
+		key:    "pressure.min_free_space",
+		value:  one(size(MinFreeSpace, 1024*gib), func(f fields) *int64 { return &f.config.Pressure.MinFreeSpace }, 256*mib),
+		effect: atReload,
+		text: "How much room must be free on the file systems of queue and journal. With less, every message is answered with 452 at MAIL; so is a message whose declared size (SIZE, RFC 1870) " +
+			"would leave less. Mail is taken again when an eighth more is free. Free space is measured once a second, and not all clients declare a size: " +
+			"leave room for several messages of the largest size. The queue needs the last 64 MiB to finish what it has; set less than that only where mail is not dear, " +
+			"because the server ends when the disk is full in the midst of its work (what was acknowledged is safe).",
+		see: []string{"pressure.min_free_inodes", "listener.max_size", "data_dir", "journal.keep"},
+	},
+	{
+		key:    "pressure.min_free_inodes",
+		value:  one(integer(0, 1_000_000_000), func(f fields) *int { return &f.config.Pressure.MinFreeInodes }, 10_000),
+		effect: atReload,
+		text: "How many inodes, that is files that can still be made, must be free on these file systems. With fewer, every message is answered with 452. A message above 1 MiB takes one; " +
+			"smaller ones share files. File systems that make inodes as they need them, such as Btrfs, always have enough. 0 watches none.",
+		see: []string{"pressure.min_free_space"},
+	},
+	{
+		key:       "pressure.max_memory",
+		value:     one(size(256*mib, 16*1024*gib), func(f fields) *int64 { return &f.config.Pressure.MaxMemory }, 0),
+		effect:    atReload,
+		byDefault: "half of the memory of the machine, or of what its control group allows; at least 256 MiB",
+		example:   `"2GiB"`,
+		text: "How much memory the server may have. It frees memory the more eagerly the nearer it comes to this, and when less than a quarter is left every message is answered with 452, until " +
+			"the queue takes less. It is a budget, not a wall: a little more may be in use for moments. Above a limit that the system sets, the system will kill the server instead. " +
+			"A million messages that wait, with one recipient each, take about 650 MB.",
+		see: []string{"listener.max_connections"},
+	},
+	{
+		key:    "pressure.slow_commit",
+		value:  one(duration(time.Second, time.Minute), func(f fields) *time.Duration { return &f.config.Pressure.SlowCommit }, time.Second),
+		effect: atReload,
+		text: "How long the disk may take to make mail durable, as a mean over some seconds, before fewer connections are served. The number of each listener is then halved " +
+			"every second, down to a sixteenth of its `max_connections` but not below 10, and doubled again after every five seconds in which the disk takes less than half of this. " +
+			"New clients get 421, and those that are connected get it when they begin the next message; no message under way is cut off.",
+		see: []string{"listener.max_connections"},
 	},
 }
