@@ -34,6 +34,16 @@ type Status struct {
 	// JournalError says why the journal cannot be written at present; empty
 	// while it can. Facts wait in the queue meanwhile.
 	JournalError string `json:"journal_error,omitempty"`
+	// Pressures are what the server runs short of at present.
+	Pressures []Pressure `json:"pressures,omitempty"`
+}
+
+// Pressure is something that the server runs short of.
+type Pressure struct {
+	Kind  string    `json:"kind"` // disk, inodes, memory, journal or slow
+	Since time.Time `json:"since"`
+	// Text has the figures.
+	Text string `json:"text"`
 }
 
 // Listener is one listener and its load.
@@ -41,6 +51,10 @@ type Listener struct {
 	Name        string `json:"name"`
 	Address     string `json:"address"`
 	Connections int    `json:"connections"`
+	// Limit is how many clients are served at present: MaxConnections, or
+	// fewer while the disk is slow.
+	Limit          int `json:"limit"`
+	MaxConnections int `json:"max_connections"`
 }
 
 // JournalQuery selects facts.

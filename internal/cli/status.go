@@ -36,13 +36,24 @@ func (a *app) showStatus(s *admin.Status) {
 		s.Version, s.Hostname, s.PID, age(s.Started), s.Started.Local().Format(dateTime))
 	fmt.Fprintf(a.out, "data in %s\n", printable(s.DataDir))
 	for _, l := range s.Listeners {
-		fmt.Fprintf(a.out, "listener %s at %s: %d connections\n", l.Name, l.Address, l.Connections)
+		fmt.Fprintf(a.out, "listener %s at %s: %d connections%s\n", l.Name, l.Address, l.Connections, limited(&l))
 	}
 	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
 		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
 	if s.JournalError != "" {
 		fmt.Fprintf(a.out, "THE JOURNAL CANNOT BE WRITTEN: %s\n", printable(s.JournalError))
 	}
+	for _, p := range s.Pressures {
+		fmt.Fprintf(a.out, "UNDER PRESSURE for %s (since %s): %s: %s\n", age(p.Since), p.Since.Local().Format(dateTime), p.Kind, printable(p.Text))
+	}
+}
+
+// limited says that fewer clients are served than are configured.
+func limited(l *admin.Listener) string {
+	if l.Limit >= l.MaxConnections {
+		return ""
+	}
+	return fmt.Sprintf(", %d are served at present instead of %d", l.Limit, l.MaxConnections)
 }
 
 // stopWait is how long `stop` waits for the server to end. It is longer than

@@ -141,11 +141,13 @@ func TestShowEntry(t *testing.T) {
 func TestShowStatus(t *testing.T) {
 	var out bytes.Buffer
 	s := admin.Status{Version: "1", Hostname: "gate.example", PID: 7, Started: time.Now(), DataDir: "/data", JournalError: "disk\x1b full",
-		Listeners:  []admin.Listener{{Name: "smtp", Address: "127.0.0.1:25", Connections: 3}},
+		Pressures:  []admin.Pressure{{Kind: "disk", Since: time.Now().Add(-time.Hour), Text: "3 MiB\x1b are free"}},
+		Listeners:  []admin.Listener{{Name: "smtp", Address: "127.0.0.1:25", Connections: 3, Limit: 62, MaxConnections: 1000}, {Name: "all", Connections: 5, Limit: 7, MaxConnections: 7}},
 		Recipients: map[mail.State]int{mail.Queued: 1, mail.Held: 2}, Active: 4}
 	(&app{out: &output{Writer: &out}}).showStatus(&s)
 	for _, want := range []string{
-		"postern 1 on gate.example, process 7, up ", "data in /data\n", "listener smtp at 127.0.0.1:25: 3 connections\n",
+		"postern 1 on gate.example, process 7, up ", "data in /data\n", "listener smtp at 127.0.0.1:25: 3 connections, 62 are served at present instead of 1000\n",
+		"listener all at : 5 connections\n", "UNDER PRESSURE for 1h0m (since ", "): disk: 3 MiB\ufffd are free\n",
 		"recipients: 1 queued, 0 deferred, 2 held; 4 deliveries active\n", "THE JOURNAL CANNOT BE WRITTEN: disk\ufffd full\n",
 	} {
 		if !strings.Contains(out.String(), want) {
