@@ -18,6 +18,7 @@ import (
 	"postern/internal/dns"
 	"postern/internal/intake"
 	"postern/internal/mail"
+	"postern/internal/pressure"
 	"postern/internal/route"
 	"postern/internal/smtp"
 	"postern/internal/smtpclient"
@@ -101,6 +102,7 @@ func (d *Daemon) bind() error {
 		AddMessageID: d.config.Message.AddMessageID,
 		DropFields:   d.config.Message.DropFields,
 		MaxHops:      d.config.Message.MaxHops,
+		Room:         d.gauge.Refuse,
 		Clock:        d.Clock,
 		Logger:       d.Logger,
 	})
@@ -144,6 +146,7 @@ func (d *Daemon) serverOptions(c *config.Listener, t *tls.Config) smtpserver.Opt
 		MaxMessages:             c.MaxMessages,
 		MaxConnections:          c.MaxConnections,
 		MaxConnectionsPerClient: c.MaxConnectionsPerClient,
+		Limit:                   func() int { return d.gauge.Connections(c.MaxConnections) },
 		MaxErrors:               c.MaxErrors,
 		Newlines:                newlines(c),
 		CommandTimeout:          c.CommandTimeout,
@@ -152,6 +155,33 @@ func (d *Daemon) serverOptions(c *config.Listener, t *tls.Config) smtpserver.Opt
 		Clock:                   d.Clock,
 		Logger:                  d.Logger,
 		Record:                  d.journal.Record,
+	}
+}
+
+// memoryBudget is how much memory the process may have, in octets.
+func (d *Daemon) memoryBudget() int64 {
+	if set := d.config.Pressure.MaxMemory; set > 0 {
+		return set
+	}
+	return pressure.DefaultBudget()
+}
+
+// gaugeOptions say what is watched: the parts of data_dir apart, because the
+// journal may be on a disk of its own.
+func (d *Daemon) gaugeOptions() pressure.Options {
+	c := &d.config.Pressure
+	return pressure.Options{
+		Directories:   []pressure.Directory{{Path: d.queueDir(), Contents: true}, {Path: d.journalDir()}},
+		MinFreeSpace:  c.MinFreeSpace,
+		MinFreeInodes: int64(c.MinFreeInodes),
+		MaxMemory:     d.memoryBudget(),
+		Memory:        d.store.Memory,
+		Journal:       d.journal.Failure,
+		Latency:       d.store.Latency,
+		SlowCommit:    c.SlowCommit,
+		Record:        d.journal.Record,
+		Clock:         d.Clock,
+		Logger:        d.Logger,
 	}
 }
 
@@ -234,10 +264,14 @@ func (d *Daemon) status() admin.Status {
 		Started:  d.started,
 		DataDir:  d.config.DataDir,
 	}
-	for _, l := range d.listeners {
+	for i, l := range d.listeners {
 		s.Listeners = append(s.Listeners, admin.Listener{
 			Name: l.name, Address: l.socket.Addr().String(), Connections: l.server.Connections(),
+			Limit: l.server.Limit(), MaxConnections: d.config.Listeners[i].MaxConnections,
 		})
+	}
+	for _, p := range d.gauge.Pressures() {
+		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
 	return s
 }

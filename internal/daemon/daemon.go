@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/pressure"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 	"postern/internal/smtpserver"
@@ -55,6 +57,7 @@ type Daemon struct {
 
 	journal   *journal.Journal
 	store     *embedded.Store
+	gauge     *pressure.Gauge
 	listeners []*listener
 	deliverer *deliver.Deliverer
 	socket    net.Listener
@@ -65,7 +68,8 @@ type Daemon struct {
 	failed   chan error // the store's failure
 	ended    chan error // parts that ended although nobody stopped them
 	// The goroutines that Run started, in the order in which they end:
-	// sessions and attempts, the journal's copying, the administrative socket.
+	// sessions and attempts, the journal's copying and the gauge, the
+	// administrative socket.
 	running, copying, serving sync.WaitGroup
 }
 
@@ -107,6 +111,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	ctx, d.stop = context.WithCancel(ctx)
 	defer d.stop()
 	d.started = d.Clock.Now()
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(d.memoryBudget()))
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
@@ -160,6 +165,9 @@ func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 	return err
 }
 
+func (d *Daemon) queueDir() string   { return filepath.Join(d.config.DataDir, "queue") }
+func (d *Daemon) journalDir() string { return filepath.Join(d.config.DataDir, "journal") }
+
 // open opens what lies on the disk and binds the sockets.
 func (d *Daemon) open() error {
 	dir := d.config.DataDir
@@ -169,9 +177,10 @@ func (d *Daemon) open() error {
 	var err error
 	// The store first: it has the lock that says who holds it.
 	d.store, err = embedded.Open(queueDir(d.config), embedded.Options{
-		Clock:  d.Clock,
-		Logger: d.Logger,
-		Failed: d.fail,
+		Clock:   d.Clock,
+		Logger:  d.Logger,
+		Failed:  d.fail,
+		Reserve: min(embedded.DefaultReserve, d.config.Pressure.MinFreeSpace),
 	})
 	if err != nil {
 		return namedInUse(d.config, fmt.Errorf("cannot open the queue: %w", err))
@@ -189,6 +198,7 @@ func (d *Daemon) open() error {
 	if err := d.journal.Trim(context.Background(), queue.FactSource, d.store); err != nil {
 		return fmt.Errorf("cannot match the queue with the journal: %w", err)
 	}
+	d.gauge = pressure.New(d.gaugeOptions())
 	if err := d.bind(); err != nil {
 		return err
 	}
@@ -218,6 +228,7 @@ func (d *Daemon) part(name string, err error) {
 // alone.
 func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	d.copying.Go(func() { d.part("the journal's copying", d.journal.Copy(copyCtx, d.store)) })
+	d.copying.Go(func() { d.gauge.Run(copyCtx) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
 	for _, l := range d.listeners {
 		d.Logger.Info("listening", "listener", l.name, "address", l.socket.Addr().String())

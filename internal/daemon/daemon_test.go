@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/mailtest"
+	"postern/internal/pressure"
 )
 
 // settings returns a configuration for one listener at any free port.
@@ -191,6 +193,60 @@ func TestStopEndsFollowers(t *testing.T) {
 	}
 	if err := <-r.result; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPressure: what the gauge says reaches clients, operators and the
+// journal.
+func TestPressure(t *testing.T) {
+	c := settings(t, nowhere)
+	c.Pressure.MinFreeSpace = 1 << 62
+	c.Listeners[0].MaxConnections = 7
+	r := start(t, c)
+	client, _ := mailtest.NewClient(t, r.smtp())
+	client.Command("EHLO client.example")
+	if reply := client.Command("MAIL FROM:<me@x.example>"); reply.Code != 452 || reply.Enhanced != "4.3.1" {
+		t.Errorf("MAIL was answered %v", reply)
+	}
+	s, err := admin.NewClient(c.Socket()).Status(t.Context())
+	if err != nil || len(s.Pressures) != 1 || s.Pressures[0].Kind != "disk" || s.Pressures[0].Since.IsZero() || s.Pressures[0].Text == "" {
+		t.Errorf("the status is %+v, %v", s, err)
+	}
+	if l := s.Listeners[0]; l.Limit != 7 || l.MaxConnections != 7 {
+		t.Errorf("the status has the listener %+v", l)
+	}
+	r.stop()
+	if err := <-r.result; err != nil {
+		t.Error(err)
+	}
+	if got := facts(t, c); got != "pressed started refused stopped" {
+		t.Errorf("the journal has %q", got)
+	}
+}
+
+// TestMemoryBudget: it is what is set, else what the machine has; and it is
+// the runtime's limit for as long as the server runs.
+func TestMemoryBudget(t *testing.T) {
+	c := settings(t, nowhere)
+	d, err := New(c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.memoryBudget(); got != pressure.DefaultBudget() {
+		t.Errorf("by default %d", got)
+	}
+	c.Pressure.MaxMemory = 1 << 40
+	before := debug.SetMemoryLimit(-1)
+	r := start(t, c)
+	if got := debug.SetMemoryLimit(-1); got != 1<<40 {
+		t.Errorf("the runtime's limit is %d", got)
+	}
+	r.stop()
+	if err := <-r.result; err != nil {
+		t.Error(err)
+	}
+	if got := debug.SetMemoryLimit(-1); got != before {
+		t.Errorf("then it is %d, and was %d", got, before)
 	}
 }
 
