@@ -171,7 +171,7 @@ func (d *Daemon) memoryBudget() int64 {
 func (d *Daemon) gaugeOptions() pressure.Options {
 	c := &d.config.Pressure
 	return pressure.Options{
-		Directories:   []pressure.Directory{{Path: d.queueDir(), Contents: true}, {Path: d.journalDir()}},
+		Directories:   []pressure.Directory{{Path: queueDir(d.config), Contents: true}, {Path: journalDir(d.config)}},
 		MinFreeSpace:  c.MinFreeSpace,
 		MinFreeInodes: int64(c.MinFreeInodes),
 		MaxMemory:     d.memoryBudget(),

@@ -165,9 +165,6 @@ func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 	return err
 }
 
-func (d *Daemon) queueDir() string   { return filepath.Join(d.config.DataDir, "queue") }
-func (d *Daemon) journalDir() string { return filepath.Join(d.config.DataDir, "journal") }
-
 // open opens what lies on the disk and binds the sockets.
 func (d *Daemon) open() error {
 	dir := d.config.DataDir

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"time"
 )
 
@@ -35,6 +36,10 @@ type Relay interface {
 	// Queued counts the messages that the relay still has.
 	Queued(ctx context.Context) (int, error)
 }
+
+// Required reports whether a test must fail, rather than be skipped, when
+// something that it needs is missing.
+func Required() bool { return os.Getenv("CI") == "true" || os.Getenv("POSTERN_REQUIRE_PEERS") == "1" }
 
 // Until looks often at first, then less and less so: some looks are costly.
 const firstPoll, lastPoll = time.Millisecond, 64 * time.Millisecond

@@ -70,11 +70,22 @@ func NewPostern(o PosternOptions) (*Postern, error) {
 
 func (p *Postern) config() string { return filepath.Join(p.dir, "postern.toml") }
 
+// Binary is the program.
+func (p *Postern) Binary() string { return p.binary }
+
 // Log is the file with what the instance printed.
 func (p *Postern) Log() string { return filepath.Join(p.dir, "output") }
 
+// Data is the instance's data_dir.
+func (p *Postern) Data() string { return filepath.Join(p.dir, "data") }
+
 // Journal is the directory of the instance's journal.
-func (p *Postern) Journal() string { return filepath.Join(p.dir, "data", "journal") }
+func (p *Postern) Journal() string { return filepath.Join(p.Data(), "journal") }
+
+// Command is a command of the program for the instance, such as "status".
+func (p *Postern) Command(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, p.binary, append(args, "--config", p.config())...)
+}
 
 // Start starts the instance.
 func (p *Postern) Start(ctx context.Context) error { return p.StartAs(ctx, p.binary) }
@@ -118,7 +129,7 @@ func (p *Postern) PID() int { return p.process.pid() }
 
 // Queued counts the entries that `postern queue list` shows.
 func (p *Postern) Queued(ctx context.Context) (int, error) {
-	list := exec.CommandContext(ctx, p.binary, "queue", "list", "--json", "--config", p.config())
+	list := p.Command(ctx, "queue", "list", "--json")
 	out, err := list.Output()
 	if err != nil {
 		return 0, fmt.Errorf("%v: %w", list.Args, err)

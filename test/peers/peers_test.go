@@ -31,7 +31,7 @@ func bounded(t *testing.T) context.Context {
 // lack ends a test for which something is not installed.
 func lack(t *testing.T, why error) {
 	t.Helper()
-	if os.Getenv("CI") == "true" || os.Getenv("POSTERN_REQUIRE_PEERS") == "1" {
+	if harness.Required() {
 		t.Fatalf("peers are required here: %v", why)
 	}
 	t.Skip(why)
