@@ -18,11 +18,13 @@ AS_ROOT := $(shell test "$$(id -u)" = 0 || echo "sudo -n -H env 'PATH=$$PATH' 'G
 REQUIRE := POSTERN_REQUIRE_PEERS=1
 
 # T is how long each fuzz target runs. The crash tests kill COUNT times, cut
-# the power CUTS times, and compare the store with its models from SEEDS seeds.
+# the power CUTS times, flip FLIPS bits of its files, and compare the store with
+# its models from SEEDS seeds.
 T     ?= 1m
 COUNT ?= 1000
 CUTS  ?= 2000
 SEEDS ?= 50
+FLIPS ?= 3000
 
 .DEFAULT_GOAL := build
 
@@ -70,8 +72,8 @@ peers: ## of those, the tests with other mail programs
 	$(AS_ROOT) env $(REQUIRE) $(GO) test -count=1 -v -timeout 15m ./test/peers
 
 .PHONY: crash
-crash: ## cut its power CUTS=2000 times, fail every operation of its disk, kill it COUNT=1000 times
-	LONG=1 CUTS=$(CUTS) SEEDS=$(SEEDS) $(GO) test -count=1 -v -timeout 0 -run '^Test(PowerCut|Faults|SpaceModel|Reclaim|Conformance)$$' ./internal/queue/embedded
+crash: ## cut its power CUTS=2000 times, fail every disk operation, flip FLIPS=3000 bits, kill it COUNT=1000 times
+	LONG=1 CUTS=$(CUTS) SEEDS=$(SEEDS) FLIPS=$(FLIPS) $(GO) test -count=1 -v -timeout 0 -run '^Test(PowerCut|Faults|SpaceModel|Reclaim|FlippedBit|Conformance)$$' ./internal/queue/embedded
 	COUNT=$(COUNT) $(GO) test -count=1 -v -timeout 0 ./test/crash
 
 .PHONY: race

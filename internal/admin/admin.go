@@ -31,6 +31,9 @@ type Status struct {
 	Recipients map[mail.State]int `json:"recipients"`
 	// Active is how many deliveries are being attempted now.
 	Active int `json:"active"`
+	// DamagedFiles are files of the store that were found damaged since the
+	// start.
+	DamagedFiles []string `json:"damaged_files,omitempty"`
 	// JournalError says why the journal cannot be written at present; empty
 	// while it can. Facts wait in the queue meanwhile.
 	JournalError string `json:"journal_error,omitempty"`
@@ -102,6 +105,13 @@ type Maintainer interface {
 	Stat(ctx context.Context) (queue.Stat, error)
 	// Verify reads everything and checks it; progress is told meanwhile.
 	Verify(ctx context.Context, progress func(queue.Progress)) (queue.Verified, error)
+}
+
+// Store is what a server wants of its store beside what is in it.
+type Store interface {
+	Maintainer
+	// DamagedFiles are the files that were found damaged since the start.
+	DamagedFiles() []string
 }
 
 // VerifyLine is a line of the answer to a verification: one of its members is

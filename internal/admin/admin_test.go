@@ -27,6 +27,7 @@ type rig struct {
 	*admin.Client
 	path    string
 	queue   *queue.Memory
+	store   *store
 	journal *journal.Journal
 	stopped chan struct{} // receives when the server was told to stop
 }
@@ -38,13 +39,13 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{path: filepath.Join(dir, "admin.sock"), queue: queue.NewMemory(queue.Options{}), journal: j, stopped: make(chan struct{}, 1)}
+	r := &rig{path: filepath.Join(dir, "admin.sock"), queue: queue.NewMemory(queue.Options{}), store: &store{}, journal: j, stopped: make(chan struct{}, 1)}
 	l, err := admin.Listen(r.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := admin.NewServer(admin.Options{
-		Queue: r.queue, Journal: j,
+		Queue: r.queue, Store: r.store, Journal: j,
 		Status: func() admin.Status { return admin.Status{Version: "1", Hostname: "gate.example"} },
 		Stop:   func() { r.stopped <- struct{}{} },
 	})

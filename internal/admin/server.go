@@ -19,7 +19,7 @@ import (
 // Options are what a Server acts on. All but Logger are required.
 type Options struct {
 	Queue   queue.Reader
-	Store   Maintainer
+	Store   Store
 	Journal *journal.Journal
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
@@ -164,6 +164,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	status.Recipients = counts
 	status.Active = s.Queue.Leased()
+	status.DamagedFiles = s.Store.DamagedFiles()
 	if err := s.Journal.Failure(); err != nil {
 		status.JournalError = err.Error()
 	}

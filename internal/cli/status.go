@@ -40,6 +40,9 @@ func (a *app) showStatus(s *admin.Status) {
 	}
 	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
 		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
+	for _, file := range s.DamagedFiles {
+		fmt.Fprintf(a.out, "DAMAGED: %s; stop the server and run `postern store salvage`\n", printable(file))
+	}
 	if s.JournalError != "" {
 		fmt.Fprintf(a.out, "THE JOURNAL CANNOT BE WRITTEN: %s\n", printable(s.JournalError))
 	}

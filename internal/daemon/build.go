@@ -177,6 +177,7 @@ func (d *Daemon) gaugeOptions() pressure.Options {
 		MaxMemory:     d.memoryBudget(),
 		Memory:        d.store.Memory,
 		Journal:       d.journal.Failure,
+		Store:         d.store.Stuck,
 		Latency:       d.store.Latency,
 		SlowCommit:    c.SlowCommit,
 		Record:        d.journal.Record,

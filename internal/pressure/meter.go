@@ -52,11 +52,12 @@ func judged(have, least int64) verdict {
 	return between
 }
 
-func readJournal(failure error) reading {
+// judgedBy is the reading of what fails or does not.
+func judgedBy(failure error, well string) reading {
 	if failure != nil {
 		return reading{short, failure.Error()}
 	}
-	return reading{ample, "the journal can be written"}
+	return reading{ample, well}
 }
 
 // octets writes a number of octets for people.

@@ -39,8 +39,10 @@ type Options struct {
 	// It tells what has changed since the last garbage collection.
 	Memory func() int64
 
-	// Journal says why the journal cannot be written at present.
+	// Journal says why the journal cannot be written at present, and Store why
+	// the store should not be given more.
 	Journal func() error
+	Store   func() error
 
 	// Latency is how long the disk makes an acceptance wait at present; more
 	// than SlowCommit is slow.
@@ -86,6 +88,7 @@ const (
 	Inodes  Kind = "inodes"
 	Memory  Kind = "memory"
 	Journal Kind = "journal"
+	Store   Kind = "store"
 	Slow    Kind = "slow"
 )
 
@@ -128,7 +131,8 @@ func newGauge(o Options, s sources) *Gauge {
 	g.watch(Disk, o.MinFreeSpace > 0, g.volumes.space)
 	g.watch(Inodes, o.MinFreeInodes > 0, g.volumes.inodes)
 	g.watch(Memory, o.MaxMemory > 0, (&memory{max: o.MaxMemory, live: s.live, account: o.Memory, collect: s.collect}).read)
-	g.watch(Journal, o.Journal != nil, func() reading { return readJournal(o.Journal()) })
+	g.watch(Journal, o.Journal != nil, func() reading { return judgedBy(o.Journal(), "the journal can be written") })
+	g.watch(Store, o.Store != nil, func() reading { return judgedBy(o.Store(), "the store can tidy up") })
 	g.watch(Slow, o.Latency != nil && o.SlowCommit > 0, g.throttle.read)
 	g.look()
 	return g

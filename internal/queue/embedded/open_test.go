@@ -71,12 +71,12 @@ func closeStore(t *testing.T, s *embedded.Store) {
 }
 
 func TestDirectoryInUse(t *testing.T) {
-	for name, files := range map[string]vfs.FS{"memory": newDisk(), "disk": nil} {
+	for who, files := range map[string]vfs.FS{"another process": newDisk(), "this process": nil} { // files in memory cannot tell
 		dir := t.TempDir() + "/queue"
 		s := open(t, dir, embedded.Options{FS: files})
 		_, err := embedded.Open(dir, embedded.Options{FS: files})
-		if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: second open: %v, want an error that says that %s is in use", name, err, dir)
+		if inUse, ok := errors.AsType[*embedded.InUseError](err); !ok || inUse.By != who || !strings.Contains(err.Error(), dir) {
+			t.Errorf("second open: %v, want an error that says that %s uses %s", err, who, dir)
 		}
 		closeStore(t, s)
 		open(t, dir, embedded.Options{FS: files})

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -150,10 +150,7 @@ func flipBit(t *testing.T, files vfs.FS, path string, bit int64) {
 // salvage. No content is wrong, every entry is there or listed as damaged, and
 // what was ended is not sent again.
 func TestFlippedBit(t *testing.T) {
-	samples := 150
-	if count := os.Getenv("COUNT"); count != "" {
-		samples = 3000
-	}
+	samples := mailtest.Number(t, "FLIPS", 150)
 	random := rand.New(rand.NewPCG(9, 10))
 	refused, salvaged := 0, 0
 	for _, stopped := range []bool{true, false} {
