@@ -11,7 +11,7 @@ import (
 )
 
 // ledger knows each body's place and counts its uses. Only the committer
-// changes uses; what it does stands in the order of the commits.
+// changes both; what it does stands in the order of the commits.
 //
 // A body's place is read, and its file opened, under the ledger's lock: who
 // has the handle keeps the content, whatever becomes of the place.
@@ -123,19 +123,14 @@ func (l *ledger) at(body mail.ID, p seglog.Place) bool {
 	return b != nil && !b.unplaced && !b.place.inline && b.place.Place == p
 }
 
-// move says that a body is at another place now. It returns false when the
-// body is gone.
-func (l *ledger) move(body mail.ID, to seglog.Place) bool {
+// move says that a body, which is there, is at another place now.
+func (l *ledger) move(body mail.ID, to seglog.Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.bodies[body]
-	if b == nil {
-		return false
-	}
 	l.unlink(b)
 	b.place.Place = to
 	l.link(b)
-	return true
 }
 
 // survivors returns the bodies in a segment.

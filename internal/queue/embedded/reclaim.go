@@ -139,19 +139,23 @@ func (r *reclaimer) move(b stored) error {
 		return fmt.Errorf("cannot copy it: %w", err)
 	}
 	crashpoint.Reach(crashpoint.Moved)
-	c := s.newChange()
-	c.moving = &moving{body: b.id, from: at.Place, to: to}
-	c.setBytes(key(placePrefix, b.id), place{Place: to}.encode())
-	c.after(func() {
-		s.ledger.move(b.id, to)
-		r.free(b.id, at)
-		r.moved.Add(1)
-	})
-	if err := s.commit(context.Background(), c); err != nil {
+	if err := s.commit(context.Background(), r.moving(b.id, at, to)); err != nil {
 		if s.failure.get() == nil { // else nobody knows which place is named
 			s.log.Free(b.id, to)
 		}
 		return err
 	}
 	return nil
+}
+
+// moving is the change by which a body goes from one place to another.
+func (r *reclaimer) moving(body mail.ID, from place, to seglog.Place) *change {
+	c := r.store.newChange()
+	c.moving = &moving{body: body, from: from.Place, to: to}
+	c.setBytes(key(placePrefix, body), place{Place: to}.encode())
+	c.after(func() {
+		r.free(body, from)
+		r.moved.Add(1)
+	})
+	return c
 }
