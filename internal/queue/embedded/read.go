@@ -71,13 +71,28 @@ func scanPrefix(r pebble.Reader, prefix ...byte) iter.Seq2[pair, error] {
 }
 
 // view returns what is durable. Close it. Errors: ErrUnknown.
-func (s *Store) view() (*pebble.Snapshot, error) {
+func (s *Store) view() (view *pebble.Snapshot, err error) {
+	err = s.betweenCommits(func() { view = s.db.NewSnapshot() })
+	return view, err
+}
+
+// bodies returns the ids of all bodies that are durable. While a commit is
+// being made the ledger has those that come with it, but the database may not.
+// Errors: ErrUnknown.
+func (s *Store) bodies() (all []mail.ID, err error) {
+	err = s.betweenCommits(func() { all = s.ledger.all() })
+	return all, err
+}
+
+// betweenCommits calls f when all that can be seen is durable.
+func (s *Store) betweenCommits(f func()) error {
 	select {
 	case s.committing <- struct{}{}:
 		defer func() { <-s.committing }()
-		return s.db.NewSnapshot(), nil
+		f()
+		return nil
 	case <-s.failure.done: // the committer may hang in Pebble
-		return nil, s.failure.get()
+		return s.failure.get()
 	}
 }
 

@@ -218,14 +218,32 @@ func (v *verification) log(dir string) error {
 
 // contents decodes every entry and reads every body of a store that is open.
 func (v *verification) contents() error {
+	for _, u := range v.store.unreadable { // in one opened to be read only
+		v.result.Flaws.Add(queue.Flaw{Entry: u.id, Cause: plain(u.cause)})
+	}
+	if err := v.entries(); err != nil {
+		return err
+	}
+	bodies, err := v.store.bodies()
+	if err != nil {
+		return err
+	}
+	for _, body := range bodies {
+		if err := v.body(body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entries decodes every entry. The view is not kept for longer: what is
+// removed meanwhile takes its space until the view is closed.
+func (v *verification) entries() error {
 	view, err := v.store.view()
 	if err != nil {
 		return err
 	}
 	defer view.Close()
-	for _, u := range v.store.unreadable { // in one opened to be read only
-		v.result.Flaws.Add(queue.Flaw{Entry: u.id, Cause: plain(u.cause)})
-	}
 	for p, err := range scanPrefix(view, headerPrefix) {
 		if err == nil {
 			err = v.ctx.Err()
@@ -239,11 +257,6 @@ func (v *verification) contents() error {
 			if err := v.tolerate(id, err); err != nil {
 				return err
 			}
-		}
-	}
-	for _, body := range v.store.ledger.all() {
-		if err := v.body(body); err != nil {
-			return err
 		}
 	}
 	return nil
