@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // version is one version of a key, to be compared.
@@ -355,4 +357,40 @@ func FuzzFiles(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestTableThatGoes: a database at work removes tables when it likes. What
+// was open by then is read to its end, and nothing in it is damaged.
+func TestTableThatGoes(t *testing.T) {
+	memory := database(t, true)
+	all, err := list(memory, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	removing := errorfs.Wrap(memory, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileReadAt {
+			if err := memory.Remove(op.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+		}
+		return nil
+	}))
+	tables := 0
+	for _, f := range all {
+		if f.Kind != Table {
+			continue
+		}
+		tables++
+		rows := 0
+		damage, err := ReadTable(removing, f, func(Row) error { rows++; return nil })
+		if err != nil || len(damage) > 0 || rows == 0 {
+			t.Errorf("%s: %d rows, %v, %v", f.Path, rows, damage, err)
+		}
+		if _, err := ReadTable(removing, f, func(Row) error { return nil }); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s, which has gone: %v", f.Path, err)
+		}
+	}
+	if tables == 0 {
+		t.Error("there is no table")
+	}
 }

@@ -3,12 +3,13 @@ package pebblefile
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/sstable/colblk"
@@ -44,7 +45,7 @@ func ReadTable(files vfs.FS, f File, visit func(Row) error) ([]Damage, error) {
 		return nil, err
 	}
 	t := newTable(f.Path, data, visit)
-	places, broken := layout(files, f.Path)
+	places, broken := layout(data)
 	if broken != nil {
 		places = findBlocks(data)
 	}
@@ -67,28 +68,39 @@ func ReadTable(files vfs.FS, f File, visit func(Row) error) ([]Damage, error) {
 // place is where a block is, without its trailer.
 type place struct{ at, length int }
 
+// inMemory is a table that has been read. Its file may be gone by now: of one
+// that is compacted away meanwhile nothing is damaged.
+type inMemory []byte
+
+func (m inMemory) Size() int64  { return int64(len(m)) }
+func (m inMemory) Close() error { return nil }
+
+func (m inMemory) ReadAt(_ context.Context, p []byte, off int64) error {
+	if off < 0 || off > m.Size() || copy(p, m[off:]) < len(p) {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m inMemory) NewReadHandle(objstorage.ReadBeforeSize) objstorage.ReadHandle {
+	h := objstorage.MakeNoopReadHandle(m)
+	return &h
+}
+
 // layout returns the places of the blocks of rows, as the table says. It
 // checks all other blocks.
-func layout(files vfs.FS, path string) (places []place, err error) {
-	file, err := files.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	readable, err := sstable.NewSimpleReadable(file)
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
+func layout(data inMemory) (places []place, err error) {
 	defer func() {
 		if p := recover(); p != nil { // Pebble panics over some of what it does not understand
 			err = fmt.Errorf("%v", p)
 		}
 	}()
 	schema := colblk.DefaultKeySchema(pebble.DefaultComparer, bundleSize)
-	reader, err := sstable.NewReader(context.Background(), readable, sstable.ReaderOptions{
+	reader, err := sstable.NewReader(context.Background(), data, sstable.ReaderOptions{
 		Comparer: pebble.DefaultComparer, Merger: pebble.DefaultMerger, KeySchemas: sstable.MakeKeySchemas(&schema),
 	})
 	if err != nil {
-		return nil, errors.Join(err, readable.Close())
+		return nil, err
 	}
 	defer reader.Close()
 	l, err := reader.Layout()
