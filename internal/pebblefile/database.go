@@ -25,14 +25,17 @@ type Database struct {
 }
 
 // Check checks the manifest and the logs of the database in a directory, whose
-// damage Pebble does not always see. Nobody may write to it meanwhile. It
-// returns nothing when there is no database.
+// damage Pebble does not always see. Nobody may write to it meanwhile. Errors:
+// fs.ErrNotExist when there is no database.
 func Check(files vfs.FS, dir string) ([]Damage, error) {
 	d := &Database{files: files}
-	if _, err := d.examine(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return d.Damage, nil
+	_, err := d.examine(dir)
+	return d.Damage, err
+}
+
+// Missing is a database of which no file is left: any row may have been in it.
+func Missing(files vfs.FS, dir string) *Database {
+	return &Database{files: files, Unsettled: true, Damage: []Damage{{Path: dir, Cause: "the database is missing"}}}
 }
 
 // Open checks a database as Check does, and finds out which of its files are

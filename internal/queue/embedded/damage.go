@@ -3,6 +3,7 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 
@@ -13,13 +14,36 @@ import (
 
 // checkDatabase refuses a database whose manifest or log is damaged. Pebble
 // takes some of that for the traces of a power cut, and would go on without
-// what is behind it.
+// what is behind it. It refuses a missing one too when there are contents: they
+// would go as orphans of the new one that Pebble would make.
 func (s *Store) checkDatabase() error {
 	damage, err := pebblefile.Check(s.options.FS, s.path(databaseName))
+	if errors.Is(err, fs.ErrNotExist) {
+		if !s.hasContents() {
+			return nil // a new store
+		}
+		damage, err = pebblefile.Missing(s.options.FS, s.path(databaseName)).Damage, nil
+	}
 	if err != nil {
 		return fmt.Errorf("cannot check the database: %w", err)
 	}
 	return s.refuse(damage)
+}
+
+// hasContents reports whether there is anything in the body log, to which no
+// content comes before there is a database.
+func (s *Store) hasContents() bool {
+	paths, err := seglog.Files(s.options.FS, s.path(bodiesName))
+	return err == nil && len(paths) > 0
+}
+
+// databaseFiles opens the files of the database; a missing one is damaged.
+func (s *Store) databaseFiles() (*pebblefile.Database, error) {
+	d, err := pebblefile.Open(s.options.FS, s.path(databaseName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return pebblefile.Missing(s.options.FS, s.path(databaseName)), nil
+	}
+	return d, err
 }
 
 // refuse makes an error of what is damaged, if anything is: the place, and

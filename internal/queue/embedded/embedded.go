@@ -209,10 +209,10 @@ func (s *Store) prepare() (err error) {
 	if err := s.clearIncoming(); err != nil {
 		return err
 	}
-	if err := s.migrate(); err != nil {
+	if err := s.finishSalvage(); err != nil {
 		return err
 	}
-	if err := s.finishSalvage(); err != nil {
+	if err := s.migrate(); err != nil { // behind it: an older database must not take the place of a salvaged one
 		return err
 	}
 	if err := s.checkDatabase(); err != nil {

@@ -46,11 +46,8 @@ func (s *Store) checkFormat() error {
 // no newer. The store has its lock and its body log.
 func (s *Store) migrate() error {
 	files := s.options.FS
-	if _, err := files.Stat(s.path(databaseName)); err == nil {
+	if s.has(databaseName) || !s.has(formatOneName) {
 		return nil
-	}
-	if _, err := files.Stat(s.path(formatOneName)); err != nil {
-		return nil // a new store
 	}
 	s.options.Logger.Info("queue: migrating to a new format; the old database stays until that is done", "directory", s.dir, "from", 1, "to", formatVersion)
 	if err := files.RemoveAll(s.path(unfinishedName)); err != nil {

@@ -45,7 +45,7 @@ const (
 // be nil. Errors: the store is as it was, and Salvage may be called again.
 func Salvage(ctx context.Context, dir string, o Options, past Past, progress func(queue.Progress)) (queue.Salvaged, error) {
 	s := newStore(dir, o)
-	lock, err := s.lockToRead()
+	lock, err := s.lockToSalvage()
 	if err != nil {
 		return queue.Salvaged{}, fmt.Errorf("queue in %s: %w", dir, err)
 	}
@@ -58,6 +58,22 @@ func Salvage(ctx context.Context, dir string, o Options, past Past, progress fun
 		err = fmt.Errorf("queue in %s: %w", dir, err)
 	}
 	return v.result, err
+}
+
+// lockToSalvage locks a directory that holds a store, and ends a salvage that
+// was cut short when it was all but done.
+func (s *Store) lockToSalvage() (io.Closer, error) {
+	if err := s.find(); err != nil {
+		return nil, err
+	}
+	lock, err := lockDirectory(s.options.FS, s.path(lockName))
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(s.finishSalvage(), makeDirectory(s.options.FS, s.path(databaseName))); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
 }
 
 // salvage is one under way.
@@ -92,7 +108,7 @@ func (v *salvage) run() (err error) {
 	if err := v.store.checkFormat(); err != nil {
 		return err
 	}
-	if v.source, err = pebblefile.Open(v.store.options.FS, v.store.path(databaseName)); err != nil {
+	if v.source, err = v.store.databaseFiles(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.close()) }()
@@ -311,10 +327,7 @@ func (v *salvage) replace() error {
 // finishSalvage gives a salvaged database its name, when there is no other.
 func (s *Store) finishSalvage() error {
 	files := s.options.FS
-	if _, err := files.Stat(s.path(databaseName)); err == nil {
-		return nil
-	}
-	if _, err := files.Stat(s.path(salvagedName)); err != nil {
+	if s.has(databaseName) || !s.has(salvagedName) {
 		return nil
 	}
 	if err := files.Rename(s.path(salvagedName), s.path(databaseName)); err != nil {

@@ -312,18 +312,40 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestSalvageWithoutDatabase brings back what the body log knows.
+// TestSalvageWithoutDatabase brings back what the body log knows. That log is
+// not cleared away by a start that finds no database.
 func TestSalvageWithoutDatabase(t *testing.T) {
 	h := newHarmed(t, true)
-	o := h.options
-	o.FS = h.copied(t)
-	for path := range paths(t, o.FS, "queue/db-2") {
-		if strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".log") {
-			must(t, o.FS.Remove(path))
-		}
+	for what, harm := range map[string]func(vfs.FS){
+		"no tables": func(files vfs.FS) {
+			for path := range paths(t, files, "queue/db-2") {
+				if strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".log") {
+					must(t, files.Remove(path))
+				}
+			}
+		},
+		"no files": func(files vfs.FS) {
+			must(t, files.RemoveAll("queue/db-2"))
+			must(t, files.MkdirAll("queue/db-2", 0o700))
+		},
+		"no directory": func(files vfs.FS) { must(t, files.RemoveAll("queue/db-2")) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			files := h.copied(t)
+			harm(files)
+			h.withoutDatabase(t, files)
+		})
 	}
+}
+
+func (h *harmed) withoutDatabase(t *testing.T, files vfs.FS) {
+	o := h.options
+	o.FS = files
 	if _, err := embedded.Open("queue", o); !errors.Is(err, queue.ErrDamaged) {
 		t.Fatalf("a store without its tables: %v", err)
+	}
+	if v, err := embedded.Verify(t.Context(), "queue", o, func(queue.Progress) {}); err != nil || v.Flaws.Count == 0 {
+		t.Errorf("verify: %+v, %v", v, err)
 	}
 	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
 		var open []mail.Fact

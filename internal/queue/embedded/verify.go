@@ -38,12 +38,31 @@ func (s *Store) openToRead() (err error) {
 
 // lockToRead locks a directory that holds a store.
 func (s *Store) lockToRead() (io.Closer, error) {
-	if _, err := s.options.FS.Stat(s.path(databaseName)); errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New("there is no store here, or one of an older format, which a start of the server migrates")
-	} else if err != nil {
+	if err := s.find(); err != nil {
 		return nil, err
 	}
+	if s.has(salvagedName) && !s.has(databaseName) {
+		return nil, errors.New("a salvage was cut short at its very end; `postern store salvage`, or a start of the server, ends it")
+	}
 	return lockDirectory(s.options.FS, s.path(lockName))
+}
+
+// find makes sure that there is a store of this format in the directory. Its
+// database may be missing.
+func (s *Store) find() error {
+	if s.has(databaseName) || s.has(salvagedName) || s.hasContents() && !s.has(formatOneName) {
+		return nil
+	}
+	if _, err := s.options.FS.Stat(s.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errors.New("there is no store here, or one of an older format, which a start of the server migrates")
+}
+
+// has reports whether there is a part of the directory, or that cannot be told.
+func (s *Store) has(name string) bool {
+	_, err := s.options.FS.Stat(s.path(name))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func (s *Store) prepareToRead() (err error) {
@@ -77,7 +96,7 @@ func Verify(ctx context.Context, dir string, o Options, progress func(queue.Prog
 		return queue.Verified{}, fmt.Errorf("queue in %s: %w", dir, err)
 	}
 	v := &verification{ctx: ctx, files: s.options.FS, tell: progress}
-	err = v.database(s.path(databaseName))
+	err = v.database(s)
 	if err == nil && v.result.Flaws.Count > 0 { // then the database cannot say where contents are
 		err = v.log(s.path(bodiesName))
 	}
@@ -132,15 +151,15 @@ func (v *verification) damaged(damage []pebblefile.Damage) {
 }
 
 // database reads all files of a database that nobody has open.
-func (v *verification) database(path string) error {
-	d, err := pebblefile.Open(v.files, path)
+func (v *verification) database(s *Store) error {
+	d, err := s.databaseFiles()
 	if err != nil {
 		return err
 	}
 	for _, f := range d.Files {
 		v.progress.Total += f.Size
 	}
-	v.progress.Total += v.logSize(v.files.PathJoin(v.files.PathDir(path), bodiesName))
+	v.progress.Total += v.logSize(s.path(bodiesName))
 	damage, err := d.Read(func(pebblefile.Row) error { return v.ctx.Err() }, func(f pebblefile.File) {
 		v.result.Files++
 		_ = v.did(f.Size) // the next row asks whether to go on

@@ -1,0 +1,196 @@
+package embedded_test
+
+import (
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"postern/internal/mail"
+	"postern/internal/mailtest"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+)
+
+// cutting is a disk that remembers how it was before the nth operation that
+// changes something, for whoever goes on from there: killed is all that was
+// done by then, left what a power cut would have left of it.
+type cutting struct {
+	vfs.FS
+	memory *vfs.MemFS
+	random *rand.Rand
+
+	mu           sync.Mutex
+	n            int
+	killed, left vfs.FS // nil when there were fewer operations
+}
+
+func newCutting(memory *vfs.MemFS, n int) *cutting {
+	c := &cutting{memory: memory, n: n, random: rand.New(rand.NewPCG(21, uint64(n)))}
+	c.FS = errorfs.Wrap(memory, errorfs.InjectorFunc(c.count))
+	return c
+}
+
+func (c *cutting) count(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n--; c.n == 0 {
+		c.killed = vfs.NewMem()
+		if _, err := vfs.Clone(c.memory, c.killed, "queue", "queue"); err != nil {
+			return err
+		}
+		c.left = c.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.random.IntN(101), RNG: c.random})
+	}
+	return nil
+}
+
+// crashable is a copy of the files of a harmed store, all of it durable.
+func (h *harmed) crashable(t *testing.T, harm func(vfs.FS)) *vfs.MemFS {
+	t.Helper()
+	files := h.copied(t)
+	harm(files)
+	other := vfs.NewCrashableMem()
+	if _, err := vfs.Clone(files, other, "queue", "queue", vfs.CloneSync); err != nil {
+		t.Fatal(err)
+	}
+	syncNames(t, other, "")
+	return other
+}
+
+// syncNames makes all names below a directory durable.
+func syncNames(t *testing.T, files vfs.FS, dir string) {
+	t.Helper()
+	d, err := files.OpenDir(dir)
+	must(t, err)
+	must(t, errors.Join(d.Sync(), d.Close()))
+	names, err := files.List(dir)
+	must(t, err)
+	for _, name := range names {
+		path := files.PathJoin(dir, name)
+		if info, err := files.Stat(path); err == nil && info.IsDir() {
+			syncNames(t, files, path)
+		}
+	}
+}
+
+// fileOf is the path of the last file of the database with that in its name.
+func fileOf(t *testing.T, files vfs.FS, part string) string {
+	t.Helper()
+	found := ""
+	for path := range paths(t, files, "queue/db-2") {
+		if strings.Contains(path, part) && (found == "" || path > found) {
+			found = path
+		}
+	}
+	if found == "" {
+		t.Fatalf("no file of the database is called %q", part)
+	}
+	return found
+}
+
+// TestSalvageCut kills a salvage, or cuts the power, before each of its
+// operations. Whether the server is started then or the salvage called again:
+// in the end there is what an undisturbed salvage would have left.
+func TestSalvageCut(t *testing.T) {
+	step := 4
+	if mailtest.Long() {
+		step = 1
+	}
+	h := newHarmed(t, false)
+	for _, part := range []string{"MANIFEST", ".log"} {
+		harm := func(files vfs.FS) { flipBit(t, files, fileOf(t, files, part), 8*20) }
+		want := h.salvaged(t, h.crashable(t, harm), false)
+		cuts := 0
+		for n := 1; ; n += step {
+			disk := newCutting(h.crashable(t, harm), n)
+			o := h.options
+			o.FS = disk
+			if _, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {}); err != nil {
+				t.Fatal(err)
+			}
+			if disk.left == nil {
+				break
+			}
+			cuts++
+			for how, left := range map[string]vfs.FS{"killed": disk.killed, "cut": disk.left} {
+				for _, start := range []bool{true, false} {
+					files := (&harmed{files: left}).copied(t)
+					if got := h.salvaged(t, files, start); !maps.Equal(got, want) {
+						t.Errorf("%s: %s before operation %d, started first %t: %d entries, want %d", part, how, n, start, len(got), len(want))
+					}
+				}
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		if t.Logf("%s: %d cuts", part, cuts); cuts < 20 {
+			t.Errorf("%s: %d cuts are too few to say anything", part, cuts)
+		}
+	}
+}
+
+// salvaged salvages a store, after a start when that comes first, and returns
+// the states of its entries.
+func (h *harmed) salvaged(t *testing.T, files vfs.FS, start bool) map[mail.ID]mail.State {
+	t.Helper()
+	o := h.options
+	o.FS = files
+	if start {
+		s, err := embedded.Open("queue", o)
+		if err == nil { // the salvage had come to its end
+			return statesOf(t, s)
+		}
+		if !errors.Is(err, queue.ErrDamaged) {
+			t.Errorf("start: %v", err)
+		}
+	}
+	if _, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {}); err != nil {
+		t.Errorf("salvage: %v", err)
+		return nil
+	}
+	return statesOf(t, open(t, "queue", o))
+}
+
+// statesOf returns the states of all entries, "" for what is set aside, and
+// closes the store.
+func statesOf(t *testing.T, s *embedded.Store) map[mail.ID]mail.State {
+	t.Helper()
+	states := make(map[mail.ID]mail.State)
+	entries, err := s.List(t.Context(), queue.Filter{}, queue.Page{Limit: queue.MaxPage})
+	must(t, err)
+	for _, e := range entries {
+		states[e.ID] = e.Deliveries[0].Recipients[0].State
+	}
+	damaged, err := s.Damaged(t.Context(), queue.Page{})
+	must(t, err)
+	for _, d := range damaged {
+		states[d.ID] = ""
+	}
+	must(t, s.Close())
+	return states
+}
+
+// TestSalvageBeforeMigration: when a salvage was killed between its last two
+// steps, and the database of the older format had not gone yet, the salvaged
+// one is what the store goes on with.
+func TestSalvageBeforeMigration(t *testing.T) {
+	h := newHarmed(t, true)
+	o := h.options
+	o.FS = h.copied(t)
+	must(t, o.FS.Rename("queue/db-2", "queue/db-2.salvaged"))
+	db, err := pebble.Open("queue/db", &pebble.Options{FS: o.FS, Logger: quiet{}}) // with nothing in it
+	must(t, errors.Join(err, db.Close()))
+	if states := statesOf(t, open(t, "queue", o)); !maps.Equal(states, h.stored) {
+		t.Errorf("%d entries, want %d", len(states), len(h.stored))
+	}
+}
