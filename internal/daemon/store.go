@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -56,11 +57,20 @@ func (m Maintenance) Salvage(ctx context.Context, progress func(queue.Progress))
 }
 
 // past reads the journal for a salvage. Lines that are damaged are logged and
-// passed over: what they tell is then not known.
+// passed over: what they tell is then not known. A journal that is gone knows
+// nothing.
 func (m Maintenance) past(ctx context.Context) embedded.Past {
-	return func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
+	return func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (embedded.Known, error) {
+		last, err := journal.Mark(journalDir(m.Config), queue.FactSource)
+		if errors.Is(err, fs.ErrNotExist) {
+			m.Logger.Warn("there is no journal to say what has ended", "error", err)
+			return embedded.Known{}, nil
+		}
+		if err != nil {
+			return embedded.Known{}, err
+		}
 		s := stories{kept: kept, suspects: suspects, open: make(map[mail.ID]*story), ended: make(map[mail.ID]bool)}
-		err := journal.Read(ctx, journalDir(m.Config), journal.Query{}, func(f mail.Fact) error {
+		err = journal.Read(ctx, journalDir(m.Config), journal.Query{}, func(f mail.Fact) error {
 			s.add(&f)
 			return nil
 		})
@@ -68,11 +78,11 @@ func (m Maintenance) past(ctx context.Context) embedded.Past {
 			m.Logger.Warn("the journal is damaged too", "error", damage)
 			err = nil
 		}
-		var open []mail.Fact
+		known := embedded.Known{Ended: s.ended, Last: last}
 		for _, one := range s.open {
-			open = append(open, one.accepted)
+			known.Open = append(known.Open, one.accepted)
 		}
-		return s.ended, open, err
+		return known, err
 	}
 }
 

@@ -29,18 +29,11 @@ func (j *Journal) restore() error {
 }
 
 func (j *Journal) restoreFrom(list []segment) error {
-	first, err := j.lastHeader(list)
+	size, err := j.rereadAll(list)
 	if err != nil {
 		return err
 	}
 	last := list[len(list)-1]
-	var size int64
-	for _, s := range list[first:] {
-		if size, err = j.reread(s, s == last); err != nil {
-			return err
-		}
-	}
-	j.ledger.settle()
 	if size > 0 {
 		return j.reopen(last, size)
 	}
@@ -50,6 +43,36 @@ func (j *Journal) restoreFrom(list []segment) error {
 	}
 	j.number = last.number
 	return j.rotate()
+}
+
+// rereadAll enters the files in the ledger, from the last header on: it says
+// what came before. It returns the size up to which the last file is good.
+func (j *Journal) rereadAll(list []segment) (size int64, err error) {
+	first, err := j.lastHeader(list)
+	if err != nil {
+		return 0, err
+	}
+	for i := first; i < len(list); i++ {
+		if size, err = j.reread(list[i], i == len(list)-1); err != nil {
+			return 0, err
+		}
+	}
+	j.ledger.settle()
+	return size, nil
+}
+
+// Mark returns the number of the last fact of a source that the journal in a
+// directory has, 0 if there is none. Nobody may have the journal open.
+func Mark(dir, source string) (uint64, error) {
+	j := &Journal{options: Options{}.withDefaults(), dir: dir, ledger: newLedger()}
+	list, err := segments(dir)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	if _, err := j.rereadAll(list); err != nil {
+		return 0, err
+	}
+	return j.ledger.marks[source], nil
 }
 
 func (j *Journal) path(s segment) string { return filepath.Join(j.dir, s.name()) }

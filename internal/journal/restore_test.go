@@ -246,3 +246,27 @@ func TestSegmentsAreOrderedByNumber(t *testing.T) {
 		t.Errorf("a missing directory: %v", err)
 	}
 }
+
+// TestMark: the headers tell of facts whose files were removed.
+func TestMark(t *testing.T) {
+	dir := t.TempDir()
+	o := options()
+	o.MaxFile, o.Keep = 1, 1
+	j := mustOpen(t, dir, o)
+	s := newSource()
+	for range 3 {
+		s.commit(1)
+		copyAll(t, j, s)
+	}
+	j.Record(mail.Fact{Reason: mail.ReasonStarted})
+	mustClose(t, j)
+	want(t, names(t, dir, Query{}), []string{"direct 1 started"})
+	for source, want := range map[string]uint64{"queue": 3, Direct: 1, "other": 0} {
+		if n, err := Mark(dir, source); err != nil || n != want {
+			t.Errorf("mark of %s: %d, %v; want %d", source, n, err, want)
+		}
+	}
+	if n, err := Mark(t.TempDir(), "queue"); err != nil || n != 0 {
+		t.Errorf("mark in an empty journal: %d, %v", n, err)
+	}
+}

@@ -18,11 +18,21 @@ import (
 	"postern/internal/seglog"
 )
 
-// Past is what somebody else knows about messages that were in the store: the
-// journal. suspects are entries of which the store cannot tell whether they
-// ended. It returns which of them did, and the facts of the acceptance of
-// those entries that have not and that are not kept.
-type Past func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (ended map[mail.ID]bool, open []mail.Fact, err error)
+// Past asks somebody else about messages that were in the store: the journal.
+// suspects are entries of which the store cannot tell whether they ended.
+type Past func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (Known, error)
+
+// Known is what the journal knows.
+type Known struct {
+	// Ended are those of the suspects that have ended.
+	Ended map[mail.ID]bool
+	// Open are the facts of the acceptance of those entries that have not ended
+	// and that are not kept.
+	Open []mail.Fact
+	// Last is the number of the last fact that it has from the store. It would
+	// take another one with that number, or a lower one, for one that it has.
+	Last uint64
+}
 
 // The directories in which a salvage works. The second is whole: should the
 // power go while the database is replaced by it, the next start ends that.
@@ -95,6 +105,7 @@ type salvage struct {
 	used     map[mail.ID]bool // bodies in use
 	gone     map[mail.ID]bool // entries with an end that is on its way to the journal
 	lost     []queue.Flaw     // entries that cannot be put together
+	known    Known            // by the journal
 	facts    []mail.Fact      // of what is done
 }
 

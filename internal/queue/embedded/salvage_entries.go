@@ -251,14 +251,13 @@ func (v *salvage) orphans() error {
 	if err != nil {
 		return err
 	}
-	ended, open := map[mail.ID]bool(nil), []mail.Fact(nil)
 	if v.past != nil {
-		if ended, open, err = v.past(func(id mail.ID) bool { return v.kept[id] }, suspects); err != nil {
+		if v.known, err = v.past(func(id mail.ID) bool { return v.kept[id] }, suspects); err != nil {
 			return fmt.Errorf("cannot read the journal: %w", err)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(suspects)) {
-		if ended[id] {
+		if v.known.Ended[id] {
 			continue
 		}
 		if e, found := v.fromLog(id); found {
@@ -267,7 +266,7 @@ func (v *salvage) orphans() error {
 			}
 		}
 	}
-	return v.setLostAside(open)
+	return v.setLostAside()
 }
 
 // suspects are the contents in the body log that no entry uses, and of which
@@ -291,9 +290,9 @@ func (v *salvage) suspects() (map[mail.ID]bool, error) {
 
 // setLostAside sets aside what could not be put together, and what only the
 // journal knows of.
-func (v *salvage) setLostAside(open []mail.Fact) error {
+func (v *salvage) setLostAside() error {
 	accepted := make(map[mail.ID]mail.Fact)
-	for _, f := range open {
+	for _, f := range v.known.Open {
 		accepted[f.Message] = f
 	}
 	for _, lost := range v.lost {
@@ -335,37 +334,30 @@ func (v *salvage) bodies() error {
 }
 
 // number adds the facts of what was done, and fills the places of those that
-// were lost.
+// were lost and that the journal does not have.
 func (v *salvage) number() error {
-	last := uint64(0)
-	if value, err := v.store.read(v.out, []byte{forgottenPrefix}); err == nil {
-		if n, err := decodeNumber([]byte{forgottenPrefix}, value); err == nil {
-			last = n
-		}
+	forgotten, facts, err := v.factsLeft()
+	if err != nil {
+		return err
 	}
-	known := make(map[uint64]bool)
-	forgotten := last
-	for p, err := range scanPrefix(v.out, factPrefix) {
-		if err != nil {
+	if forgotten == 0 { // what was forgotten is not known
+		forgotten = v.known.Last
+		if len(facts) > 0 && (forgotten == 0 || facts[0] <= forgotten) {
+			forgotten = facts[0] - 1
+		}
+		if err := v.out.Set([]byte{forgottenPrefix}, encodeNumber(forgotten), pebble.NoSync); err != nil {
 			return err
 		}
-		if n, ok := parseFactKey(p.key); ok {
-			known[n] = true
-			last = max(last, n)
-		}
 	}
-	first := forgotten + 1
-	if forgotten == 0 && len(known) > 0 {
-		first = slices.Min(slices.Collect(maps.Keys(known))) // what was forgotten is not known
-	}
-	for n := first; n <= last; n++ {
-		if known[n] {
-			continue
+	last := max(forgotten, v.known.Last)
+	for _, n := range facts {
+		for ; last+1 < n; last++ {
+			v.result.Facts++
+			if err := v.putFact(last+1, mail.Fact{Time: v.now, Reason: mail.ReasonDamaged, Text: "the fact with this number was lost to damage in the queue"}); err != nil {
+				return err
+			}
 		}
-		v.result.Facts++
-		if err := v.putFact(n, mail.Fact{Time: v.now, Reason: mail.ReasonDamaged, Text: "the fact with this number was lost to damage in the queue"}); err != nil {
-			return err
-		}
+		last = max(last, n)
 	}
 	for _, f := range v.facts {
 		last++
@@ -374,6 +366,26 @@ func (v *salvage) number() error {
 		}
 	}
 	return nil
+}
+
+// factsLeft returns the number of the last fact that was forgotten, 0 if it
+// cannot be read, and those of the facts that are there, in order.
+func (v *salvage) factsLeft() (forgotten uint64, facts []uint64, err error) {
+	k := []byte{forgottenPrefix}
+	if value, err := v.store.read(v.out, k); err == nil {
+		if n, err := decodeNumber(k, value); err == nil {
+			forgotten = n
+		}
+	}
+	for p, err := range scanPrefix(v.out, factPrefix) {
+		if err != nil {
+			return 0, nil, err
+		}
+		if n, ok := parseFactKey(p.key); ok {
+			facts = append(facts, n)
+		}
+	}
+	return forgotten, facts, nil
 }
 
 func (v *salvage) putFact(n uint64, f mail.Fact) error {

@@ -347,12 +347,13 @@ func (h *harmed) withoutDatabase(t *testing.T, files vfs.FS) {
 	if v, err := embedded.Verify(t.Context(), "queue", o, func(queue.Progress) {}); err != nil || v.Flaws.Count == 0 {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
-	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
+	const copied = 500 // facts that the journal has
+	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (embedded.Known, error) {
 		var open []mail.Fact
 		for id := range h.stored {
 			open = append(open, mail.Fact{Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}})
 		}
-		return h.ended, open, nil
+		return embedded.Known{Ended: h.ended, Open: open, Last: copied}, nil
 	}
 	result, err := embedded.Salvage(t.Context(), "queue", o, past, func(queue.Progress) {})
 	if err != nil {
@@ -380,6 +381,10 @@ func (h *harmed) withoutDatabase(t *testing.T, files vfs.FS) {
 		if _, err := s.Get(context.Background(), id); !errors.Is(err, queue.ErrNotFound) {
 			t.Errorf("%s, which the journal knows to have ended: %v", id, err)
 		}
+	}
+	must(t, s.ForgetFacts(t.Context(), copied)) // as the journal has it done when the server starts
+	if facts, err := s.NextFacts(t.Context(), 0, 1000); err != nil || len(facts) != len(h.stored) || facts[0].N != copied+1 {
+		t.Errorf("of %d entries that were held or set aside there are %d facts: %+v, %v", len(h.stored), len(facts), facts, err)
 	}
 }
 
