@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/mailtest"
+	"postern/internal/pebblefile"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -192,5 +194,40 @@ func TestSalvageBeforeMigration(t *testing.T) {
 	must(t, errors.Join(err, db.Close()))
 	if states := statesOf(t, open(t, "queue", o)); !maps.Equal(states, h.stored) {
 		t.Errorf("%d entries, want %d", len(states), len(h.stored))
+	}
+}
+
+// TestSalvageWritesHeadersOnce: when an entry ends its header is removed by a
+// deletion that is good for one version only; another would come back.
+func TestSalvageWritesHeadersOnce(t *testing.T) {
+	o := embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon)}
+	s := open(t, "queue", o)
+	for i := range 40 { // more than Pebble has in one table in memory
+		e := entryTo(mail.ID(fmt.Sprintf("%016d", i)), "one.example")
+		e.Deliveries[0].Recipients[0].Original = strings.Repeat("x", 1<<20)
+		must(t, submit(t.Context(), s, e))
+	}
+	must(t, s.Close())
+	flipBit(t, o.FS, fileOf(t, o.FS, "MANIFEST"), 8*20)
+	if r, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {}); err != nil || r.Held != 40 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	d, err := pebblefile.Open(o.FS, "queue/db-2")
+	must(t, err)
+	versions := make(map[string]int)
+	_, err = d.Read(func(r pebblefile.Row) error {
+		if r.Key[0] == 'e' {
+			versions[string(r.Key)]++
+		}
+		return nil
+	}, func(pebblefile.File) {})
+	must(t, err)
+	for k, n := range versions {
+		if n != 1 {
+			t.Errorf("there are %d versions of %q", n, k)
+		}
+	}
+	if len(versions) != 40 {
+		t.Errorf("there are %d headers", len(versions))
 	}
 }

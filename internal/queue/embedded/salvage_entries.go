@@ -96,7 +96,7 @@ func (v *salvage) entry(id mail.ID) error {
 	if err := v.clear(id); err != nil {
 		return err
 	}
-	return v.hold(&again, "it was put together again from the body log, as it was when it was accepted: "+plain(err))
+	return v.bringBack(&again, "it was put together again from the body log, as it was when it was accepted: "+plain(err))
 }
 
 func (v *salvage) keep(e *queue.Entry) {
@@ -176,7 +176,22 @@ func (v *salvage) rows(id mail.ID) func(func(pair, error) bool) {
 	}
 }
 
-// hold stores an entry with all its recipients held.
+// bringBack holds an entry of which the new database has no row.
+func (v *salvage) bringBack(e *queue.Entry, why string) error {
+	header := *e
+	header.Deliveries = nil
+	encoded, err := json.Marshal(&header)
+	if err != nil {
+		return err
+	}
+	if err := v.out.Set(key(headerPrefix, e.ID), encoded, pebble.NoSync); err != nil {
+		return err
+	}
+	return v.hold(e, why)
+}
+
+// hold stores an entry with all its recipients held. Its header is there, and
+// must not be written again: removeOnce is for what was set just once.
 func (v *salvage) hold(e *queue.Entry, why string) error {
 	batch := v.out.NewBatch()
 	var held []string
@@ -196,13 +211,7 @@ func (v *salvage) hold(e *queue.Entry, why string) error {
 			return err
 		}
 	}
-	header := *e
-	header.Deliveries = nil
-	encoded, err := json.Marshal(&header)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(batch.Set(key(headerPrefix, e.ID), encoded, nil), v.out.Apply(batch, pebble.NoSync)); err != nil {
+	if err := v.out.Apply(batch, pebble.NoSync); err != nil {
 		return err
 	}
 	v.keep(e)
@@ -261,7 +270,7 @@ func (v *salvage) orphans() error {
 			continue
 		}
 		if e, found := v.fromLog(id); found {
-			if err := v.hold(&e, "only the body log has it: whether it was delivered is not known"); err != nil {
+			if err := v.bringBack(&e, "only the body log has it: whether it was delivered is not known"); err != nil {
 				return err
 			}
 		}
