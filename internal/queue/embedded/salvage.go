@@ -62,6 +62,7 @@ func Salvage(ctx context.Context, dir string, o Options, past Past, progress fun
 	v := &salvage{
 		ctx: ctx, store: s, past: past, tell: progress, now: s.options.Clock.Now(),
 		contents: make(map[mail.ID]kept), gone: make(map[mail.ID]bool), kept: make(map[mail.ID]bool), used: make(map[mail.ID]bool),
+		bodies: make(map[mail.ID]mail.ID),
 	}
 	err = errors.Join(v.run(), lock.Close())
 	if err != nil {
@@ -98,15 +99,16 @@ type salvage struct {
 
 	source   *pebblefile.Database
 	damage   []pebblefile.Damage
-	versions *pebble.DB       // every version of every row, newest first
-	out      *pebble.DB       // the new database
-	contents map[mail.ID]kept // what the body log has
-	kept     map[mail.ID]bool // entries in the new database, or set aside
-	used     map[mail.ID]bool // bodies in use
-	gone     map[mail.ID]bool // entries with an end that is on its way to the journal
-	lost     []queue.Flaw     // entries that cannot be put together
-	known    Known            // by the journal
-	facts    []mail.Fact      // of what is done
+	versions *pebble.DB          // every version of every row, newest first
+	out      *pebble.DB          // the new database
+	contents map[mail.ID]kept    // what the body log has
+	kept     map[mail.ID]bool    // entries in the new database, or set aside
+	used     map[mail.ID]bool    // bodies in use
+	bodies   map[mail.ID]mail.ID // that of an entry, as the rows of uses say
+	gone     map[mail.ID]bool    // entries with an end that is on its way to the journal
+	lost     []queue.Flaw        // entries that cannot be put together
+	known    Known               // by the journal
+	facts    []mail.Fact         // of what is done
 }
 
 // kept is a content in the body log.
@@ -134,7 +136,7 @@ func (v *salvage) run() (err error) {
 	if len(v.damage) == 0 && v.opens() {
 		return nil
 	}
-	for _, step := range []func() error{v.entries, v.orphans, v.bodies, v.number, v.replace} {
+	for _, step := range []func() error{v.entries, v.orphans, v.clearBodies, v.number, v.replace} {
 		if err := step(); err != nil {
 			return err
 		}

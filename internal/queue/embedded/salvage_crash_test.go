@@ -231,3 +231,29 @@ func TestSalvageWritesHeadersOnce(t *testing.T) {
 		t.Errorf("there are %d headers", len(versions))
 	}
 }
+
+// TestSalvageKeepsContents: what of an entry that cannot be put together is
+// its content stays, whether it was set aside before or by the salvage.
+func TestSalvageKeepsContents(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		o := embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon)}
+		s := open(t, "queue", o)
+		must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+		must(t, s.Close())
+		tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Delete([]byte("e"+smallID), pebble.Sync)) })
+		if before {
+			must(t, open(t, "queue", o).Close())
+		}
+		flipBit(t, o.FS, fileOf(t, o.FS, "MANIFEST"), 8*20)
+		if r, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {}); err != nil || r.Old == "" {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		s = open(t, "queue", o)
+		content, err := readBody(s, smallID)
+		damaged, failed := s.Damaged(t.Context(), queue.Page{})
+		if err = errors.Join(err, failed); err != nil || string(content) != string(contentOf(smallID)) || len(damaged) != 1 {
+			t.Errorf("set aside before %t: %d octets of content, %+v, %v", before, len(content), damaged, err)
+		}
+		must(t, s.Close())
+	}
+}

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ func (v *salvage) entries() error {
 	for id := range aside {
 		v.kept[id] = true
 		if p, err := v.store.read(v.out, key(damagePrefix, id)); err == nil {
-			if d := decodeDamaged(pair{key(damagePrefix, id), p}); d.Body != "" {
-				v.use(d.Body, id)
+			if err := v.keepContent(cmp.Or(decodeDamaged(pair{key(damagePrefix, id), p}).Body, v.bodies[id]), id); err != nil {
+				return err
 			}
 		}
 		delete(ids, id)
@@ -47,7 +48,8 @@ func (v *salvage) entries() error {
 	return nil
 }
 
-// users adds the entries that use a body: all their own rows may be lost.
+// users adds the entries that use a body, and notes which: all their own rows
+// may be lost.
 func (v *salvage) users(ids map[mail.ID]bool) error {
 	var last []byte
 	for p, err := range scan(v.versions, nil, nil) {
@@ -59,8 +61,9 @@ func (v *salvage) users(ids map[mail.ID]bool) error {
 			continue
 		}
 		last = append(last[:0], k...)
-		if _, entry, ok := splitKey(k); ok && p.value[0] == 0 {
+		if body, entry, ok := splitKey(k); ok && p.value[0] == 0 {
 			ids[mail.ID(entry)] = true
+			v.bodies[mail.ID(entry)] = body
 		}
 	}
 	return nil
@@ -90,7 +93,7 @@ func (v *salvage) entry(id mail.ID) error {
 	}
 	again, found := v.fromLog(id)
 	if !found {
-		v.lost = append(v.lost, queue.Flaw{Entry: id, Body: e.Body, Cause: plain(err)})
+		v.lost = append(v.lost, queue.Flaw{Entry: id, Body: cmp.Or(e.Body, v.bodies[id]), Cause: plain(err)})
 		return nil
 	}
 	if err := v.clear(id); err != nil {
@@ -109,6 +112,19 @@ func (v *salvage) keep(e *queue.Entry) {
 func (v *salvage) use(body, entry mail.ID) {
 	v.used[body] = true
 	_ = v.out.Set(partKey(usePrefix, body, string(entry)), nil, pebble.NoSync) // told by the flush at the end
+}
+
+// keepContent keeps what can be found of the content of an entry that is set
+// aside; "" is one that is not known.
+func (v *salvage) keepContent(body, entry mail.ID) error {
+	if body == "" {
+		return nil
+	}
+	v.use(body, entry)
+	if err := v.findBody(body); err != nil && !errors.Is(err, queue.ErrDamaged) {
+		return err
+	}
+	return nil
 }
 
 // findBody makes sure that a content is where its place says, or says where
@@ -241,8 +257,8 @@ func (v *salvage) setAside(lost queue.Flaw, accepted mail.Fact) error {
 	if err != nil {
 		return err
 	}
-	if body != "" {
-		v.use(body, id)
+	if err := v.keepContent(body, id); err != nil {
+		return err
 	}
 	v.kept[id] = true
 	v.result.Lost.Add(lost)
@@ -324,8 +340,8 @@ func (v *salvage) setLostAside() error {
 	return nil
 }
 
-// bodies removes the contents that nothing uses.
-func (v *salvage) bodies() error {
+// clearBodies removes the contents that nothing uses.
+func (v *salvage) clearBodies() error {
 	for _, prefix := range []byte{placePrefix, contentPrefix} {
 		for p, err := range scanPrefix(v.out, prefix) {
 			if err != nil {
