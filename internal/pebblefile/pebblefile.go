@@ -35,8 +35,8 @@ type Damage struct {
 	Path   string
 	Offset int64 // where it begins, in octets
 	// Lower and Upper are the keys before and behind what stood there, in a
-	// table; nil is the beginning or end of all keys. In a log any key may be
-	// concerned, and both are nil.
+	// table; nil is the beginning or end of all keys. A newer version of either
+	// may have stood there. In a log any key may be concerned, and both are nil.
 	Lower, Upper []byte
 	Cause        string
 }
@@ -49,7 +49,7 @@ func (d *Damage) Error() string {
 // Touches reports whether a key from lower up to, not including, upper may be
 // concerned; a nil upper is the end of all keys.
 func (d *Damage) Touches(lower, upper []byte) bool {
-	return (d.Upper == nil || string(lower) < string(d.Upper)) && (upper == nil || d.Lower == nil || string(d.Lower) < string(upper))
+	return (d.Upper == nil || string(lower) <= string(d.Upper)) && (upper == nil || d.Lower == nil || string(d.Lower) < string(upper))
 }
 
 // Kind is what a file of a database is.

@@ -394,3 +394,79 @@ func TestTableThatGoes(t *testing.T) {
 		t.Error("there is no table")
 	}
 }
+
+// versions makes a table with two versions of a key, each in a block of its
+// own, of which a snapshot wanted the older.
+func versions(t *testing.T) (vfs.FS, File) {
+	t.Helper()
+	memory := vfs.NewMem()
+	db, err := pebble.Open("db", &pebble.Options{FS: memory, FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(5, 6))
+	set := func(key string) {
+		value := make([]byte, 5000) // more than a block has
+		for i := range value {
+			value[i] = byte(random.IntN(256))
+		}
+		if err := db.Set([]byte(key), value, pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("a")
+	set("k")
+	older := db.NewSnapshot()
+	set("k")
+	if err := errors.Join(db.Flush(), older.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	all, err := list(memory, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return memory, all[slices.IndexFunc(all, func(f File) bool { return f.Kind == Table })]
+}
+
+// TestOlderVersions: Pebble lays the values of older versions apart.
+func TestOlderVersions(t *testing.T) {
+	files, table := versions(t)
+	var rows []string
+	damage, err := ReadTable(files, table, func(r Row) error {
+		rows = append(rows, fmt.Sprintf("%s %d", r.Key, len(r.Value)))
+		return nil
+	})
+	if err != nil || len(damage) > 0 || !slices.Equal(rows, []string{"a 5000", "k 5000", "k 5000"}) {
+		t.Errorf("%q, %v, %v", rows, damage, err)
+	}
+}
+
+// TestVersionsDamaged: what harms a newer version touches its key, though that
+// is also the key behind; what harms the value of an older one touches nothing.
+func TestVersionsDamaged(t *testing.T) {
+	files, table := versions(t)
+	data, err := contents(files, table.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places, values, err := layout(data)
+	if err != nil || len(places) != 3 || len(values) != 1 {
+		t.Fatalf("blocks of rows: %v, of values: %v, %v", places, values, err)
+	}
+	for at, want := range map[int]bool{places[1].at: true, values[0].at: false} {
+		harmed := bytes.Clone(data)
+		harmed[at+100] ^= 1
+		f, err := files.Create(table.Path, vfs.WriteCategoryUnspecified)
+		if err == nil {
+			_, err = f.Write(harmed)
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		rows := 0
+		damage, err := ReadTable(files, table, func(Row) error { rows++; return nil })
+		if err != nil || len(damage) != 1 || rows != 2 || damage[0].Touches([]byte("k"), []byte("k\x00")) != want {
+			t.Errorf("offset %d: %d rows, %+v, %v; touched: want %t", at, rows, damage, err, want)
+		}
+	}
+}

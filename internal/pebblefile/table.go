@@ -3,6 +3,7 @@ package pebblefile
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/sstable/colblk"
+	"github.com/cockroachdb/pebble/v2/sstable/valblk"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -45,10 +47,11 @@ func ReadTable(files vfs.FS, f File, visit func(Row) error) ([]Damage, error) {
 		return nil, err
 	}
 	t := newTable(f.Path, data, visit)
-	places, broken := layout(data)
+	places, values, broken := layout(data)
 	if broken != nil {
 		places = findBlocks(data)
 	}
+	t.readValues(values)
 	behind := 0
 	for _, p := range places {
 		if broken != nil && p.at > behind {
@@ -87,9 +90,9 @@ func (m inMemory) NewReadHandle(objstorage.ReadBeforeSize) objstorage.ReadHandle
 	return &h
 }
 
-// layout returns the places of the blocks of rows, as the table says. It
-// checks all other blocks.
-func layout(data inMemory) (places []place, err error) {
+// layout returns the places of the blocks of rows, and of those of values, as
+// the table says. It checks all other blocks.
+func layout(data inMemory) (rows, values []place, err error) {
 	defer func() {
 		if p := recover(); p != nil { // Pebble panics over some of what it does not understand
 			err = fmt.Errorf("%v", p)
@@ -100,17 +103,20 @@ func layout(data inMemory) (places []place, err error) {
 		Comparer: pebble.DefaultComparer, Merger: pebble.DefaultMerger, KeySchemas: sstable.MakeKeySchemas(&schema),
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer reader.Close()
 	l, err := reader.Layout()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, h := range l.Data {
-		places = append(places, place{int(h.Offset), int(h.Length)})
+		rows = append(rows, place{int(h.Offset), int(h.Length)})
 	}
-	return places, nil
+	for _, h := range l.ValueBlock {
+		values = append(values, place{int(h.Offset), int(h.Length)})
+	}
+	return rows, values, nil
 }
 
 // findBlocks returns the places of all blocks whose checksums are right.
@@ -159,7 +165,8 @@ type table struct {
 	visit  func(Row) error
 	schema colblk.KeySchema
 	rows   colblk.DataBlockIter
-	plain  []uint64 // scratch for what is decompressed, aligned
+	plain  []uint64 // for what is decompressed, aligned
+	values [][]byte // blocks of values; nil for one that is damaged
 
 	lastKey []byte // of the blocks so far
 	open    []int  // damage whose upper key is not known yet
@@ -168,22 +175,13 @@ type table struct {
 
 func newTable(path string, data []byte, visit func(Row) error) *table {
 	t := &table{path: path, data: data, visit: visit, schema: colblk.DefaultKeySchema(pebble.DefaultComparer, bundleSize)}
-	t.rows.InitOnce(&t.schema, pebble.DefaultComparer, nil)
+	t.rows.InitOnce(&t.schema, pebble.DefaultComparer, &valblk.Reader{})
 	return t
 }
 
 // read visits the rows of one block.
 func (t *table) read(p place) error {
-	if p.at < 0 || p.length < 0 || p.at+p.length+trailer > len(t.data) {
-		t.damaged(p.at, "the file ends before")
-		return nil
-	}
-	stored := t.data[p.at : p.at+p.length+trailer]
-	if masked(crc32.Checksum(stored[:p.length+1], castagnoli)) != binary.LittleEndian.Uint32(stored[p.length+1:]) {
-		t.damaged(p.at, "a block fails its checksum")
-		return nil
-	}
-	plain, err := t.decompress(stored[:p.length], stored[p.length])
+	plain, err := t.block(p)
 	if err != nil {
 		t.damaged(p.at, err.Error())
 		return nil
@@ -207,6 +205,49 @@ func (t *table) read(p place) error {
 	return nil
 }
 
+// readValues reads the blocks in which values stand apart from their rows: of
+// versions that were not the newest when the table was written, and that a
+// snapshot wanted. So no row is in doubt when one is damaged.
+func (t *table) readValues(places []place) {
+	for _, p := range places {
+		plain, err := t.block(p)
+		if err != nil {
+			t.damage = append(t.damage, Damage{Path: t.path, Offset: int64(p.at), Lower: []byte{}, Upper: []byte{}, Cause: "older versions: " + err.Error()})
+		}
+		t.values = append(t.values, plain)
+	}
+}
+
+// value returns the value of a row; false when it stands in a block of values
+// that cannot be read.
+func (t *table) value(v pebble.LazyValue) ([]byte, bool) {
+	if v.Fetcher == nil {
+		return v.ValueOrHandle, true
+	}
+	h := valblk.DecodeRemainingHandle(v.ValueOrHandle)
+	if int64(h.BlockNum) >= int64(len(t.values)) {
+		return nil, false
+	}
+	from, values := int64(h.OffsetInBlock), t.values[h.BlockNum]
+	to := from + int64(v.Fetcher.Attribute.ValueLen)
+	if to > int64(len(values)) {
+		return nil, false
+	}
+	return values[from:to], true
+}
+
+// block returns a block that passes its check, aligned as the decoder wants it.
+func (t *table) block(p place) ([]byte, error) {
+	if p.at < 0 || p.length < 0 || p.at+p.length+trailer > len(t.data) {
+		return nil, errors.New("the file ends before")
+	}
+	stored := t.data[p.at : p.at+p.length+trailer]
+	if masked(crc32.Checksum(stored[:p.length+1], castagnoli)) != binary.LittleEndian.Uint32(stored[p.length+1:]) {
+		return nil, errors.New("a block fails its checksum")
+	}
+	return t.decompress(stored[:p.length], stored[p.length])
+}
+
 // damaged notes that what stands at an offset cannot be read. While no key
 // follows, it may concern every key behind the last.
 func (t *table) damaged(at int, cause string) {
@@ -222,7 +263,7 @@ func (t *table) close(key []byte) {
 	t.open = t.open[:0]
 }
 
-// decompress returns the octets of a block, aligned as the decoder wants it.
+// decompress returns the octets of a block, aligned.
 func (t *table) decompress(stored []byte, how byte) (plain []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -264,9 +305,9 @@ func (t *table) decode(plain []byte) (rows []Row, err error) {
 		return nil, err
 	}
 	for kv := t.rows.First(); kv != nil; kv = t.rows.Next() {
-		value, _, err := kv.Value(nil)
-		if err != nil {
-			return nil, err
+		value, found := t.value(kv.LazyValue())
+		if !found {
+			continue
 		}
 		row := Row{Key: append([]byte{}, kv.K.UserKey...), Seq: uint64(kv.SeqNum())}
 		switch kv.Kind() {
