@@ -55,12 +55,14 @@ func (d *Database) examine(dir string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: %w", dir, fs.ErrNotExist)
-	}
 	about, err := pebble.Peek(dir, d.files)
 	if err != nil {
 		return nil, err
+	}
+	if !about.Exists && !slices.ContainsFunc(all, func(f File) bool { return f.Kind != Manifest }) {
+		// Or one that was being made when the power went: a manifest comes
+		// into force before there are logs and tables.
+		return nil, fmt.Errorf("%s: %w", dir, fs.ErrNotExist)
 	}
 	current := slices.IndexFunc(all, func(f File) bool { return f.Kind == Manifest && f.Path == about.ManifestFilename })
 	if current < 0 {

@@ -7,7 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// guard stands between Pebble and the file system, for the sake of the log.
+// guard stands between Pebble and the file system, for the sake of the log and
+// of the manifest.
 //
 // QUIRK: an operation on the log that fails never returns. Pebble would panic
 // over it, in a place where that unlocks what is not locked: the process
@@ -20,7 +21,16 @@ type guard struct {
 	armed   atomic.Bool // not while the store opens or closes: then errors are returned
 }
 
+// Create makes names durable before a marker says which of them is in force.
+//
+// QUIRK: Pebble syncs the name of a new manifest together with that of the
+// marker. A power cut could keep the marker and not the manifest.
 func (g *guard) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(g.PathBase(name), "marker.") {
+		if err := syncDirectory(g.FS, g.PathDir(name)); err != nil {
+			return nil, err
+		}
+	}
 	f, err := g.FS.Create(name, c)
 	return g.file(name, f, err)
 }

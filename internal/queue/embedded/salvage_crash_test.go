@@ -47,7 +47,7 @@ func (c *cutting) count(op errorfs.Op) error {
 	defer c.mu.Unlock()
 	if c.n--; c.n == 0 {
 		c.killed = vfs.NewMem()
-		if _, err := vfs.Clone(c.memory, c.killed, "queue", "queue"); err != nil {
+		if _, err := vfs.Clone(c.memory, c.killed, "", ""); err != nil {
 			return err
 		}
 		c.left = c.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.random.IntN(101), RNG: c.random})
