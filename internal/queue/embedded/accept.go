@@ -223,6 +223,7 @@ func (st *staging) undo() {
 		if err := b.draft.recover(b.body, b.place.Place); err != nil {
 			st.store.options.Logger.Warn("queue: a draft that was not accepted is lost", "entry", b.body, "error", err)
 		}
-		st.store.reclaimer.free(b.body, b.place)
+		// At once: a file of its own has the same name when it comes again.
+		st.store.log.Free(b.body, b.place.Place)
 	}
 }

@@ -419,3 +419,30 @@ func TestBodyOpenAtClose(t *testing.T) {
 	}
 	must(t, b.Close())
 }
+
+// TestRefusedAndAcceptedAgain: what was written for an entry that was refused
+// has gone when the refusal is told. Else it would go later, under the same
+// name, and take along what the second try has stored.
+func TestRefusedAndAcceptedAgain(t *testing.T) {
+	const ownID = mail.ID("00000000000000h1")
+	files := newDisk()
+	s := open(t, "queue", embedded.Options{FS: files})
+	d, err := s.Create(t.Context())
+	must(t, err)
+	_, err = d.Write(contentOf(ownID))
+	must(t, err)
+	refused := queue.Group{Submissions: []queue.Submission{{Entry: entryTo(ownID, "one.example"), Draft: d}, {Entry: entryTo(otherID, "one.example")}}}
+	refused.Submissions[1].Entry.Body = "0000000000000005" // is not there
+	for range 20 {
+		if err := s.Accept(t.Context(), refused); !errors.Is(err, queue.ErrNotFound) {
+			t.Fatalf("accept: %v, want ErrNotFound", err)
+		}
+		if names, err := files.List("queue/bodies"); err != nil || len(names) > 0 {
+			t.Fatalf("left of an entry that was refused: %q, %v", names, err)
+		}
+	}
+	must(t, s.Accept(t.Context(), queue.Group{Submissions: refused.Submissions[:1]}))
+	if content, err := readBody(s, ownID); err != nil || !bytes.Equal(content, contentOf(ownID)) {
+		t.Errorf("%d octets, %v", len(content), err)
+	}
+}
