@@ -35,18 +35,21 @@ func lockDirectory(files vfs.FS, path string) (io.Closer, error) {
 
 // holder says who holds the lock. The system knows: what a file says may be
 // left over from a process that is dead.
+//
+// QUIRK: a process loses a lock on a file when it closes any handle of it
+// (fcntl(2)). So the handle stays open when the lock is its own.
 func holder(path string) string {
-	f, err := os.Open(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "another process"
 	}
-	defer f.Close()
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
-	switch err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); {
-	case err != nil:
-		return "another process"
-	case lock.Type == unix.F_UNLCK: // its own locks are none to a process
+	err = unix.FcntlFlock(uintptr(fd), unix.F_GETLK, &lock)
+	if err == nil && lock.Type == unix.F_UNLCK { // its own locks are none to a process
 		return "this process"
+	}
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return "another process"
 	}
 	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", lock.Pid))
 	if err != nil {

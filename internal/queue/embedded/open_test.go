@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -80,6 +83,25 @@ func TestDirectoryInUse(t *testing.T) {
 		}
 		closeStore(t, s)
 		open(t, dir, embedded.Options{FS: files})
+	}
+}
+
+// TestRefusalKeepsTheLock: to find out who has a store must not take it away
+// from him.
+func TestRefusalKeepsTheLock(t *testing.T) {
+	dir := t.TempDir() + "/queue"
+	open(t, dir, embedded.Options{})
+	if _, err := embedded.Open(dir, embedded.Options{}); err == nil {
+		t.Error("it can be opened twice")
+	}
+	var st syscall.Stat_t
+	must(t, syscall.Stat(dir+"/lock", &st))
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		t.Skip(err)
+	}
+	if want := regexp.MustCompile(fmt.Sprintf(`POSIX +\S+ +WRITE +%d +\S+:%d `, os.Getpid(), st.Ino)); !want.Match(locks) {
+		t.Errorf("%s is not locked any more", dir)
 	}
 }
 
