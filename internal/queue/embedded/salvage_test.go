@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -175,6 +176,38 @@ func TestFlippedBit(t *testing.T) {
 	if salvaged < 10 {
 		t.Error("hardly any damage needed a salvage")
 	}
+}
+
+// TestTwoFlippedBits does the same with two bits in different files.
+func TestTwoFlippedBits(t *testing.T) {
+	samples := mailtest.Number(t, "FLIPS", 150)
+	random := rand.New(rand.NewPCG(13, 14))
+	salvaged := 0
+	for _, stopped := range []bool{true, false} {
+		h := newHarmed(t, stopped)
+		all := paths(t, h.files, "queue")
+		names := slices.Sorted(maps.Keys(all))
+		for range samples / 2 {
+			files := h.copied(t)
+			two := random.Perm(len(names))[:2]
+			f := flippedStore{harmed: h, files: files, stopped: stopped}
+			what := ""
+			for _, i := range two {
+				bit := random.Int64N(all[names[i]] * 8)
+				flipBit(t, files, names[i], bit)
+				what += fmt.Sprintf("%s of %d octets, octet %d; ", names[i], all[names[i]], bit/8)
+				if f.path == "" || strings.HasSuffix(names[i], ".log") {
+					f.path = names[i]
+				}
+			}
+			f.check(t)
+			salvaged += f.salvaged
+			if t.Failed() {
+				t.Fatalf("stopped %t, %s", stopped, what)
+			}
+		}
+	}
+	t.Logf("%d salvaged", salvaged)
 }
 
 // flippedStore is a store with a bit flipped.
