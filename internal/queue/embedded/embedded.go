@@ -21,6 +21,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -362,8 +363,20 @@ func syncDirectory(files vfs.FS, path string) error {
 
 // openPebble opens the database.
 func (s *Store) openPebble(path string) (*pebble.DB, error) {
-	db, err := pebble.Open(path, s.pebbleOptions())
-	if err != nil {
+	return openDatabase(path, s.pebbleOptions())
+}
+
+// openDatabase opens a database.
+//
+// QUIRK: Pebble panics when it cannot sync the name of a marker.
+func openDatabase(path string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			cause, _ := p.(error)
+			db, err = nil, fmt.Errorf("cannot open the database: %w", cmp.Or(cause, fmt.Errorf("%v", p)))
+		}
+	}()
+	if db, err = pebble.Open(path, o); err != nil {
 		return nil, fmt.Errorf("cannot open the database: %w", err)
 	}
 	return db, nil

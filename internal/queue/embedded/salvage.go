@@ -59,13 +59,18 @@ func Salvage(ctx context.Context, dir string, o Options, past Past, progress fun
 	if err != nil {
 		return queue.Salvaged{}, fmt.Errorf("queue in %s: %w", dir, err)
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	v := &salvage{
-		ctx: ctx, store: s, past: past, tell: progress, now: s.options.Clock.Now(),
+		ctx: ctx, stop: stop, store: s, past: past, tell: progress, now: s.options.Clock.Now(),
 		contents: make(map[mail.ID]kept), gone: make(map[mail.ID]bool), kept: make(map[mail.ID]bool), used: make(map[mail.ID]bool),
 		bodies: make(map[mail.ID]mail.ID),
 	}
-	err = errors.Join(v.run(), lock.Close())
-	if err != nil {
+	err = v.run()
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	if err = errors.Join(err, lock.Close()); err != nil {
 		err = fmt.Errorf("queue in %s: %w", dir, err)
 	}
 	return v.result, err
@@ -90,6 +95,7 @@ func (s *Store) lockToSalvage() (io.Closer, error) {
 // salvage is one under way.
 type salvage struct {
 	ctx      context.Context
+	stop     func(error) // ends ctx
 	store    *Store
 	past     Past
 	tell     func(queue.Progress)
@@ -161,16 +167,22 @@ func (v *salvage) open() (err error) {
 			return err
 		}
 	}
-	options := func() *pebble.Options {
-		o := v.store.pebbleOptions()
-		o.DisableWAL = true // it is begun anew if it is not finished
-		return o
-	}
-	if v.versions, err = pebble.Open(v.store.path(versionsName), options()); err != nil {
+	if v.versions, err = openDatabase(v.store.path(versionsName), v.options()); err != nil {
 		return err
 	}
-	v.out, err = pebble.Open(v.store.path(salvagingName), options())
+	v.out, err = openDatabase(v.store.path(salvagingName), v.options())
 	return err
+}
+
+// options are those of the two databases. What Pebble cannot write it tries
+// again for ever, on a full disk too; a salvage ends instead.
+func (v *salvage) options() *pebble.Options {
+	o := v.store.pebbleOptions()
+	o.DisableWAL = true // it is begun anew if it is not finished
+	o.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
+		v.stop(fmt.Errorf("cannot write the new database: %w", err))
+	}}
+	return o
 }
 
 // close closes what is open, and removes what is only in the way by now.
@@ -317,9 +329,13 @@ func (v *salvage) walkLog() error {
 
 // replace puts the new database in the place of the old one.
 func (v *salvage) replace() error {
-	err := errors.Join(v.out.Set([]byte{versionPrefix}, encodeNumber(formatVersion), pebble.NoSync), v.out.Flush(), v.out.Close())
-	v.out = nil
+	err := errors.Join(v.out.Set([]byte{versionPrefix}, encodeNumber(formatVersion), pebble.NoSync), v.flush())
 	if err != nil {
+		return err
+	}
+	err = v.out.Close()
+	v.out = nil
+	if err = errors.Join(err, v.store.failure.get()); err != nil { // Pebble tells of some failures by Fatalf alone
 		return err
 	}
 	files := v.store.options.FS
@@ -335,6 +351,20 @@ func (v *salvage) replace() error {
 	}
 	v.result.Old = v.store.path(name)
 	return v.store.finishSalvage()
+}
+
+// flush makes the new database durable.
+func (v *salvage) flush() error {
+	flushed, err := v.out.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-flushed:
+		return v.ctx.Err()
+	case <-v.ctx.Done():
+		return v.ctx.Err()
+	}
 }
 
 // finishSalvage gives a salvaged database its name, when there is no other.

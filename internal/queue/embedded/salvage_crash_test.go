@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -180,6 +182,48 @@ func statesOf(t *testing.T, s *embedded.Store) map[mail.ID]mail.State {
 	}
 	must(t, s.Close())
 	return states
+}
+
+// TestSalvageOnFullDisk lets the disk become full at each operation of a
+// salvage. It fails and comes to an end; with room on the disk the next one
+// does all there is to do.
+func TestSalvageOnFullDisk(t *testing.T) {
+	step := 4
+	if mailtest.Long() {
+		step = 1
+	}
+	h := newHarmed(t, false)
+	harm := func(files vfs.FS) { flipBit(t, files, fileOf(t, files, "MANIFEST"), 8*20) }
+	want := h.salvaged(t, h.crashable(t, harm), false)
+	failed := 0
+	for n := int64(1); ; n += int64(step) {
+		files := h.crashable(t, harm)
+		var done atomic.Int64
+		full := errorfs.InjectorFunc(func(op errorfs.Op) error {
+			switch op.Kind {
+			case errorfs.OpCreate, errorfs.OpMkdirAll, errorfs.OpRename, errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpFileSyncData:
+				if done.Add(1) >= n {
+					return syscall.ENOSPC
+				}
+			}
+			return nil
+		})
+		o := h.options
+		o.FS = errorfs.Wrap(files, full)
+		_, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {})
+		if done.Load() < n {
+			break
+		}
+		if failed++; !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("full at operation %d: %v", n, err)
+		}
+		if got := h.salvaged(t, files, false); !maps.Equal(got, want) {
+			t.Errorf("full at operation %d: %d entries, want %d", n, len(got), len(want))
+		}
+	}
+	if failed < 20 {
+		t.Errorf("%d failures are too few to say anything", failed)
+	}
 }
 
 // TestSalvageBeforeMigration: when a salvage was killed between its last two

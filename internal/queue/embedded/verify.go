@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"postern/internal/mail"
@@ -77,8 +76,8 @@ func (s *Store) prepareToRead() (err error) {
 	}
 	options := s.pebbleOptions()
 	options.ReadOnly = true
-	if s.db, err = pebble.Open(s.path(databaseName), options); err != nil {
-		return s.located(fmt.Errorf("cannot open the database: %w", err))
+	if s.db, err = openDatabase(s.path(databaseName), options); err != nil {
+		return s.located(err)
 	}
 	return s.located(s.load())
 }
