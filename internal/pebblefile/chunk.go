@@ -3,6 +3,7 @@ package pebblefile
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 )
 
 // A log, or a manifest, is a file of blocks of blockSize octets. Each holds
@@ -212,4 +213,10 @@ func (p *parsed) records() []record {
 		}
 	}
 	return all
+}
+
+// begins reports whether a record begins at the nth chunk or behind it. What
+// stands there else is the end of one that was torn.
+func (p *parsed) begins(n int) bool {
+	return slices.ContainsFunc(p.chunks[n:], func(c chunk) bool { return c.part == whole || c.part == first })
 }

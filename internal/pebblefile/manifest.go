@@ -28,7 +28,7 @@ func readManifest(files vfs.FS, f File) (manifest, *Damage, error) {
 		return manifest{}, &Damage{Path: f.Path, Cause: "it has no record that can be read"}, nil
 	}
 	for _, g := range p.gaps {
-		if g.then < len(p.chunks) {
+		if p.begins(g.then) {
 			return manifest{}, &Damage{Path: f.Path, Offset: int64(g.at), Cause: "a record of the manifest fails its checksum"}, nil
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+	pebblerecord "github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
@@ -467,6 +468,46 @@ func TestVersionsDamaged(t *testing.T) {
 		damage, err := ReadTable(files, table, func(Row) error { rows++; return nil })
 		if err != nil || len(damage) != 1 || rows != 2 || damage[0].Touches([]byte("k"), []byte("k\x00")) != want {
 			t.Errorf("offset %d: %d rows, %+v, %v; touched: want %t", at, rows, damage, err, want)
+		}
+	}
+}
+
+// TestTornManifest: a power cut may keep the end of the last record and not its
+// beginning. That is no damage; a record that is lost before another one is.
+func TestTornManifest(t *testing.T) {
+	for _, behind := range []bool{false, true} {
+		var written bytes.Buffer
+		w := pebblerecord.NewWriter(&written)
+		records := [][]byte{{tagLog, 2}, make([]byte, 40_000)}
+		if behind {
+			records = append(records, []byte{tagLog, 3})
+		}
+		for _, r := range records {
+			if _, err := w.WriteRecord(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		data := written.Bytes()
+		torn := legacyHeader + len(records[0]) // where the second begins
+		clear(data[torn:blockSize])
+		files := vfs.NewMem()
+		f, err := files.Create("MANIFEST-000001", vfs.WriteCategoryUnspecified)
+		if err == nil {
+			_, err = f.Write(data)
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		file := File{Path: "MANIFEST-000001", Kind: Manifest, Number: 1, Size: int64(len(data))}
+		m, damage, err := readManifest(files, file)
+		if err != nil || (damage != nil) != behind {
+			t.Errorf("with another record behind it %t: %v, %v", behind, damage, err)
+		}
+		if !behind && (!m.torn(file) || m.end != torn || m.oldest != 2) {
+			t.Errorf("%+v; want one that is torn at %d", m, torn)
 		}
 	}
 }
