@@ -134,12 +134,16 @@ type verification struct {
 	tell     func(queue.Progress)
 }
 
-// did counts what was read.
+// did counts what was read. It fails when the verification is to end: whoever
+// closes the store waits for it.
 func (v *verification) did(octets int64) error {
 	v.result.Octets += octets
 	v.progress.Done += octets
 	v.progress.Total = max(v.progress.Total, v.progress.Done)
 	v.tell(v.progress)
+	if v.store != nil && v.store.gate.isClosed() {
+		return queue.ErrClosed
+	}
 	return v.ctx.Err()
 }
 

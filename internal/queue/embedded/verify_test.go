@@ -75,3 +75,28 @@ func settleLater(ctx context.Context, s queue.Store, l queue.Lease, state mail.S
 		Lease: l, Next: noon.Add(time.Hour), Outcomes: []mail.Outcome{{State: state, Attempt: l.Attempt(), At: noon}},
 	}})
 }
+
+// TestVerifyEndsAtClose: it may take hours, and nobody who closes the store
+// wants to wait for that.
+func TestVerifyEndsAtClose(t *testing.T) {
+	s := open(t, "queue", embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon)})
+	var ids mail.IDs
+	for range 10 {
+		must(t, submit(t.Context(), s, entryTo(ids.New(noon), "one.example")))
+	}
+	closed := make(chan error, 1)
+	told := 0
+	_, err := s.Verify(t.Context(), func(queue.Progress) {
+		if told++; told > 1 {
+			return
+		}
+		go func() { closed <- s.Close() }()
+		for err := error(nil); !errors.Is(err, queue.ErrClosed); {
+			_, err = s.Count(t.Context(), queue.Filter{})
+		}
+	})
+	if !errors.Is(err, queue.ErrClosed) || told != 1 {
+		t.Errorf("%v, after progress was told %d times", err, told)
+	}
+	must(t, <-closed)
+}
