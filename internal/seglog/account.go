@@ -19,6 +19,7 @@ type segment struct {
 	created time.Time
 	readers int  // open contents
 	closed  bool // not being written any more
+	failed  bool // a write or a sync of it has
 	stuck   bool // what is needed in it cannot be moved
 }
 
@@ -32,10 +33,11 @@ func (l *Log) entered(g *segment, group []*request, size int64) {
 	g.records += len(group)
 }
 
-// retired says that a segment is not written any more.
-func (l *Log) retired(g *segment) {
+// retired says that a segment is not written any more, and whether that is
+// because it could not be.
+func (l *Log) retired(g *segment, failed bool) {
 	l.mu.Lock()
-	g.closed = true
+	g.closed, g.failed = true, failed
 	end := l.dropEmpty(g)
 	l.mu.Unlock()
 	l.dispose(g, end)
@@ -128,7 +130,7 @@ func (l *Log) dropEmpty(g *segment) fate {
 		return needed
 	}
 	delete(l.segments, g.number)
-	if l.spare || g.readers > 0 || g.disk < l.options.SegmentSize {
+	if l.spare || g.readers > 0 || g.failed || g.disk < l.options.SegmentSize {
 		return useless
 	}
 	l.spare = true

@@ -418,3 +418,28 @@ func FuzzWalk(f *testing.F) {
 		}
 	})
 }
+
+// TestFailedFileIsNotUsedAgain: a spare file on a bad place of the disk would
+// otherwise fail every segment to come.
+func TestFailedFileIsNotUsedAgain(t *testing.T) {
+	memory := vfs.NewMem()
+	newDir(t, memory)
+	files := errorfs.Wrap(memory, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && op.Path == "log/0000000000000002.seg" {
+			return syscall.EIO
+		}
+		return nil
+	}))
+	l := open(t, files, Options{SegmentSize: 10_000, Logger: quiet()})
+	var ids mail.IDs
+	first, second := ids.New(noon), ids.New(noon)
+	p := appendOne(t, l, first, 10_000)
+	l.Free(first, p)
+	if _, err := l.Append(t.Context(), record(second, 10_000)); err == nil { // in the file of the first
+		t.Fatal("the second segment does not fail")
+	}
+	if got := listed(t, files); got != "" || l.Stat().Spare {
+		t.Errorf("files are %q, want none", got)
+	}
+	wantContent(t, l, second, appendOne(t, l, second, 10_000))
+}

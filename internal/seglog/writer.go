@@ -110,7 +110,7 @@ func (l *Log) writeAll() {
 		}
 		clear(w.group)
 	}
-	w.retire()
+	w.retire(false)
 }
 
 // writer is the state of the writer's goroutine.
@@ -141,10 +141,11 @@ func (w *writer) gather(most int64) {
 }
 
 // write stores the group with one write and one sync. A segment for which
-// either failed is not written again: nobody knows what of it is on the disk.
+// either failed is not written again, nor is its file: nobody knows what of it
+// is on the disk, and the next would fail there too.
 func (w *writer) write() error {
 	if w.active != nil && w.active.size >= w.log.options.SegmentSize {
-		w.retire()
+		w.retire(false)
 	}
 	if w.active == nil {
 		if err := w.begin(); err != nil {
@@ -162,7 +163,7 @@ func (w *writer) write() error {
 	}
 	if err != nil {
 		err = fmt.Errorf("body log: cannot write segment %s: %w", w.log.path(segmentName(w.active.number)), err)
-		w.retire()
+		w.retire(true)
 		return err
 	}
 	w.log.entered(w.active, w.group, int64(len(data)))
@@ -252,7 +253,7 @@ func forgetPages(f vfs.File) {
 
 // retire ends the writing of the active segment. What was acknowledged of it
 // is synced, so an error of closing it harms nothing.
-func (w *writer) retire() {
+func (w *writer) retire(failed bool) {
 	if w.active == nil {
 		return
 	}
@@ -260,6 +261,6 @@ func (w *writer) retire() {
 	if err := w.file.Close(); err != nil {
 		w.log.options.Logger.Warn("body log: cannot close a segment", "segment", w.active.number, "error", err)
 	}
-	w.log.retired(w.active)
+	w.log.retired(w.active, failed)
 	w.active, w.file = nil, nil
 }
