@@ -56,42 +56,54 @@ func (m Maintenance) Salvage(ctx context.Context, progress func(queue.Progress))
 	return s, namedInUse(m.Config, err)
 }
 
-// past reads the journal for a salvage. Lines that are damaged are logged and
-// passed over: what they tell is then not known. A journal that is gone knows
-// nothing.
+// past reads the journal for a salvage. A journal that is gone knows nothing.
 func (m Maintenance) past(ctx context.Context) embedded.Past {
-	return func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (embedded.Known, error) {
-		last, err := journal.Mark(journalDir(m.Config), queue.FactSource)
+	return func(q embedded.Question) (embedded.Known, error) {
+		s := stories{Question: q, open: make(map[mail.ID]*story), ended: make(map[mail.ID]bool)}
+		last, err := m.readJournal(ctx, &s)
 		if errors.Is(err, fs.ErrNotExist) {
 			m.Logger.Warn("there is no journal to say what has ended", "error", err)
-			return embedded.Known{}, nil
-		}
-		if err != nil {
+		} else if err != nil {
 			return embedded.Known{}, err
 		}
-		s := stories{kept: kept, suspects: suspects, open: make(map[mail.ID]*story), ended: make(map[mail.ID]bool)}
-		err = journal.Read(ctx, journalDir(m.Config), journal.Query{}, func(f mail.Fact) error {
-			s.add(&f)
-			return nil
-		})
-		if damage, ok := errors.AsType[*journal.DamageError](err); ok {
-			m.Logger.Warn("the journal is damaged too", "error", damage)
-			err = nil
+		for _, f := range q.Facts {
+			if f.N > last {
+				s.add(&f)
+			}
 		}
 		known := embedded.Known{Ended: s.ended, Last: last}
 		for _, one := range s.open {
 			known.Open = append(known.Open, one.accepted)
 		}
-		return known, err
+		return known, nil
 	}
 }
 
-// stories are what the journal tells of messages that are not kept.
+// readJournal adds what stands in the journal, and returns the number of the
+// last fact of the queue that it has. Lines that are damaged are logged and
+// passed over: what they tell is then not known.
+func (m Maintenance) readJournal(ctx context.Context, s *stories) (uint64, error) {
+	dir := journalDir(m.Config)
+	last, err := journal.Mark(dir, queue.FactSource)
+	if err != nil {
+		return 0, err
+	}
+	err = journal.Read(ctx, dir, journal.Query{}, func(f mail.Fact) error {
+		s.add(&f)
+		return nil
+	})
+	if damage, ok := errors.AsType[*journal.DamageError](err); ok {
+		m.Logger.Warn("the journal is damaged too", "error", damage)
+		err = nil
+	}
+	return last, err
+}
+
+// stories are what the facts tell of messages that are not kept.
 type stories struct {
-	kept     func(mail.ID) bool
-	suspects map[mail.ID]bool
-	open     map[mail.ID]*story
-	ended    map[mail.ID]bool // of the suspects
+	embedded.Question
+	open  map[mail.ID]*story
+	ended map[mail.ID]bool // of the suspects
 }
 
 // story is a message with a recipient that has not come to an end.
@@ -101,8 +113,9 @@ type story struct {
 }
 
 func (s *stories) add(f *mail.Fact) {
+	begins := f.Reason == mail.ReasonAccepted || f.Reason == mail.ReasonHeld && f.Hold == mail.HoldDeadLetter
 	switch one := s.open[f.Message]; {
-	case f.Reason == mail.ReasonAccepted && !s.kept(f.Message):
+	case begins && !s.Kept[f.Message]:
 		one = &story{accepted: *f, left: make(map[string]bool)}
 		for _, to := range f.To {
 			one.left[bare(to)] = true
@@ -114,7 +127,7 @@ func (s *stories) add(f *mail.Fact) {
 		}
 		if len(one.left) == 0 {
 			delete(s.open, f.Message)
-			if s.suspects[f.Message] {
+			if s.Suspects[f.Message] {
 				s.ended[f.Message] = true
 			}
 		}

@@ -2,13 +2,16 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"os"
+	"maps"
+	"slices"
 	"testing"
 
 	"postern/internal/config"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/queue/embedded"
 )
 
 // copied are a source of the journal.
@@ -20,44 +23,48 @@ func (f copied) NextFacts(_ context.Context, after uint64, _ int) ([]mail.Fact, 
 func (f copied) ForgetFacts(context.Context, uint64) error { return nil }
 func (f copied) FactsWake() <-chan struct{}                { return nil }
 
-// TestPast: what the journal knows goes to the salvage, and one that has gone
-// does not keep it from its work.
+// TestPast: what the journal knows goes to the salvage, with what the store
+// says behind it; and a journal that has gone does not keep it from its work.
 func TestPast(t *testing.T) {
 	m := Maintenance{Config: &config.Config{DataDir: t.TempDir()}, Logger: slog.New(slog.DiscardHandler)}
-	const ended, open, kept = mail.ID("0000000000000001"), mail.ID("0000000000000002"), mail.ID("0000000000000003")
-	past := func() (n uint64, hasEnded bool, opened int) {
-		k, err := m.past(t.Context())(func(id mail.ID) bool { return id == kept }, map[mail.ID]bool{ended: true, open: true})
-		if err != nil {
-			t.Fatal(err)
+	const ended, open, kept, endedSince = mail.ID("0000000000000001"), mail.ID("0000000000000002"), mail.ID("0000000000000003"), mail.ID("0000000000000004")
+	both := []string{"<joe@one.example>", "ann@two.example"}
+	delivered := func(n uint64, id mail.ID, to string) mail.Fact {
+		return mail.Fact{Source: "queue", N: n, Reason: mail.ReasonFor(mail.Delivered), Message: id, To: []string{to}}
+	}
+	source := copied{
+		{Source: "queue", N: 1, Reason: mail.ReasonAccepted, Message: ended, To: both[:1]},
+		{Source: "queue", N: 2, Reason: mail.ReasonAccepted, Message: open, To: both},
+		{Source: "queue", N: 3, Reason: mail.ReasonAccepted, Message: kept, To: both},
+		{Source: "queue", N: 4, Reason: mail.ReasonAccepted, Message: endedSince, To: both},
+		delivered(5, ended, "joe@one.example"),
+		delivered(6, endedSince, "joe@one.example"),
+	}
+	q := embedded.Question{
+		Kept:     map[mail.ID]bool{kept: true},
+		Suspects: map[mail.ID]bool{ended: true, open: true, endedSince: true},
+		Facts:    []mail.Fact{source[3], source[5], delivered(7, endedSince, "ann@two.example"), delivered(8, open, "ann@two.example")},
+	}
+	want := func(when string, last uint64, wantEnded []mail.ID, wantOpen []mail.ID) {
+		t.Helper()
+		k, err := m.past(t.Context())(q)
+		var opened []mail.ID
+		for _, f := range k.Open {
+			opened = append(opened, f.Message)
 		}
-		return k.Last, k.Ended[ended] && len(k.Ended) == 1, len(k.Open)
+		if err != nil || k.Last != last || !slices.Equal(slices.Sorted(maps.Keys(k.Ended)), wantEnded) || !slices.Equal(opened, wantOpen) {
+			t.Errorf("%s: %+v, %v; want ended %q and open %q", when, k, err, wantEnded, wantOpen)
+		}
 	}
-	if n, hasEnded, opened := past(); n != 0 || hasEnded || opened != 0 {
-		t.Errorf("without a journal: last fact %d, ended %t, open %d", n, hasEnded, opened)
-	}
-	if err := os.Mkdir(journalDir(m.Config), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	want("without a journal", 0, []mail.ID{endedSince}, nil)
 	j, err := journal.Open(journalDir(m.Config), journal.Options{Logger: m.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := []string{"<joe@one.example>"}
-	source := copied{
-		{Source: "queue", N: 1, Reason: mail.ReasonAccepted, Message: ended, To: to},
-		{Source: "queue", N: 2, Reason: mail.ReasonAccepted, Message: open, To: to},
-		{Source: "queue", N: 3, Reason: mail.ReasonAccepted, Message: kept, To: to},
-		{Source: "queue", N: 4, Reason: mail.ReasonFor(mail.Delivered), Message: ended, To: to},
-	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := j.Copy(over, source); err != nil {
+	if err := errors.Join(j.Copy(over, source), j.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if n, hasEnded, opened := past(); n != 4 || !hasEnded || opened != 1 {
-		t.Errorf("with a journal: last fact %d, ended %t, open %d", n, hasEnded, opened)
-	}
+	want("with a journal", 6, []mail.ID{ended, endedSince}, []mail.ID{open})
 }

@@ -19,8 +19,18 @@ import (
 )
 
 // Past asks somebody else about messages that were in the store: the journal.
-// suspects are entries of which the store cannot tell whether they ended.
-type Past func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (Known, error)
+type Past func(Question) (Known, error)
+
+// Question is what a salvage has to ask.
+type Question struct {
+	// Kept are the entries that need no asking after.
+	Kept map[mail.ID]bool
+	// Suspects are entries of which the store cannot tell whether they ended.
+	Suspects map[mail.ID]bool
+	// Facts are those that the store has, in order of their numbers. They come
+	// behind what the journal has, which may have the first of them.
+	Facts []mail.Fact
+}
 
 // Known is what the journal knows.
 type Known struct {
@@ -63,7 +73,7 @@ func Salvage(ctx context.Context, dir string, o Options, past Past, progress fun
 	defer stop(nil)
 	v := &salvage{
 		ctx: ctx, stop: stop, store: s, past: past, tell: progress, now: s.options.Clock.Now(),
-		contents: make(map[mail.ID]kept), gone: make(map[mail.ID]bool), kept: make(map[mail.ID]bool), used: make(map[mail.ID]bool),
+		contents: make(map[mail.ID]kept), kept: make(map[mail.ID]bool), used: make(map[mail.ID]bool),
 		bodies: make(map[mail.ID]mail.ID),
 	}
 	err = v.run()
@@ -111,7 +121,7 @@ type salvage struct {
 	kept     map[mail.ID]bool    // entries in the new database, or set aside
 	used     map[mail.ID]bool    // bodies in use
 	bodies   map[mail.ID]mail.ID // that of an entry, as the rows of uses say
-	gone     map[mail.ID]bool    // entries with an end that is on its way to the journal
+	onTheWay []mail.Fact         // to the journal, in order
 	lost     []queue.Flaw        // entries that cannot be put together
 	known    Known               // by the journal
 	facts    []mail.Fact         // of what is done
@@ -258,8 +268,8 @@ func (v *salvage) chooseNewest() error {
 			continue
 		}
 		if k[0] == factPrefix {
-			if f, err := decodeFact(k, p.value[1:]); err == nil && mail.State(f.Reason).Final() {
-				v.gone[f.Message] = true
+			if f, err := decodeFact(k, p.value[1:]); err == nil {
+				v.onTheWay = append(v.onTheWay, f)
 			}
 		}
 		if err := v.out.Set(k, p.value[1:], pebble.NoSync); err != nil {
@@ -270,11 +280,8 @@ func (v *salvage) chooseNewest() error {
 }
 
 // ended reports whether the newest version of an entry's header says that the
-// entry has gone, or a fact that is on its way to the journal does.
+// entry has gone.
 func (v *salvage) ended(id mail.ID) (bool, error) {
-	if v.gone[id] {
-		return true, nil
-	}
 	k := key(headerPrefix, id)
 	for p, err := range scan(v.versions, versionKey(k, math.MaxUint64), versionKey(k, 0)) {
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -279,14 +280,19 @@ func TestSalvageWritesHeadersOnce(t *testing.T) {
 // TestSalvageKeepsContents: what of an entry that cannot be put together is
 // its content stays, whether it was set aside before or by the salvage.
 func TestSalvageKeepsContents(t *testing.T) {
-	for _, before := range []bool{true, false} {
+	for _, before := range []string{"not", "before", "before, and its record is lost"} {
 		o := embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon)}
 		s := open(t, "queue", o)
 		must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 		must(t, s.Close())
-		tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Delete([]byte("e"+smallID), pebble.Sync)) })
-		if before {
+		if before == "not" {
+			tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Set([]byte("e"+smallID), []byte("{"), pebble.Sync)) })
+		} else {
+			tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Delete([]byte("e"+smallID), pebble.Sync)) })
 			must(t, open(t, "queue", o).Close())
+		}
+		if strings.HasSuffix(before, "lost") {
+			tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Delete([]byte("y"+smallID), pebble.Sync)) })
 		}
 		flipBit(t, o.FS, fileOf(t, o.FS, "MANIFEST"), 8*20)
 		if r, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {}); err != nil || r.Old == "" {
@@ -296,8 +302,61 @@ func TestSalvageKeepsContents(t *testing.T) {
 		content, err := readBody(s, smallID)
 		damaged, failed := s.Damaged(t.Context(), queue.Page{})
 		if err = errors.Join(err, failed); err != nil || string(content) != string(contentOf(smallID)) || len(damaged) != 1 {
-			t.Errorf("set aside before %t: %d octets of content, %+v, %v", before, len(content), damaged, err)
+			t.Errorf("set aside %s: %d octets of content, %+v, %v", before, len(content), damaged, err)
 		}
 		must(t, s.Close())
+	}
+}
+
+// TestSalvageOfTheEnded: an entry whose header was removed has ended, whatever
+// else damage has kept of it.
+func TestSalvageOfTheEnded(t *testing.T) {
+	o := embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon), InlineSize: -1}
+	s := open(t, "queue", o)
+	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	must(t, submit(t.Context(), s, entryTo(otherID, "two.example"))) // which keeps the segment
+	must(t, s.Close())
+	tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Flush()) })
+	s = open(t, "queue", o)
+	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Hour))
+	must(t, err)
+	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
+	embedded.Overwrite(t, s, "u"+string(smallID)+"\x00"+string(smallID), "") // as if its removal had been lost
+	must(t, s.Close())
+	h := &harmed{files: o.FS, options: o}
+	flipBit(t, o.FS, fileOf(t, o.FS, "MANIFEST"), 8*20)
+	if got := h.salvaged(t, o.FS, false); !maps.Equal(got, map[mail.ID]mail.State{otherID: mail.Held}) {
+		t.Errorf("after the salvage: %v", got)
+	}
+}
+
+// TestSalvageOfTheUnfinished: an entry of which one recipient is final has not
+// ended, though a fact of an end is all that the database has of it.
+func TestSalvageOfTheUnfinished(t *testing.T) {
+	clock := mail.NewManualClock(noon)
+	o := embedded.Options{FS: vfs.NewMem(), Clock: clock, InlineSize: -1}
+	s := open(t, "queue", o)
+	e := entryTo(smallID, "one.example")
+	e.Deliveries = append(e.Deliveries, entryTo(smallID, "two.example").Deliveries...)
+	must(t, submit(t.Context(), s, e))
+	leases, err := s.Claim(t.Context(), "one.example", 2, noon, noon.Add(time.Minute))
+	must(t, err)
+	for i, l := range leases {
+		must(t, s.Settle(t.Context(), []queue.Settlement{{
+			Lease: l, Next: noon.Add(time.Duration(i) * time.Hour), Outcomes: []mail.Outcome{{State: mail.Deferred, Attempt: 1, At: noon}},
+		}}))
+	}
+	must(t, s.Close())
+	tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Flush()) })
+	clock.Advance(2 * time.Minute)
+	s = open(t, "queue", o)
+	leases, err = s.Claim(t.Context(), "one.example", 1, clock.Now(), clock.Now().Add(time.Minute))
+	must(t, err)
+	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
+	must(t, s.Close())
+	must(t, o.FS.Remove(fileOf(t, o.FS, ".sst")))
+	h := &harmed{files: o.FS, options: o}
+	if got := h.salvaged(t, o.FS, false); got[smallID] != mail.Held {
+		t.Errorf("after the salvage: %v", got)
 	}
 }

@@ -40,9 +40,31 @@ func (v *salvage) entries() error {
 		}
 		delete(ids, id)
 	}
+	if err := v.asideUnlisted(aside, ids); err != nil {
+		return err
+	}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		if err := errors.Join(v.entry(id), v.ctx.Err()); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// asideUnlisted finds the entries that were set aside, as rows of theirs show,
+// and of which the row that lists them is lost. They are no others' any more.
+func (v *salvage) asideUnlisted(listed, ids map[mail.ID]bool) error {
+	for p, err := range scanPrefix(v.out, asidePrefix) {
+		if err != nil {
+			return err
+		}
+		if k := p.key[1:]; len(k) > 0 && (k[0] == headerPrefix || k[0] == deliveryPrefix) {
+			id, _, _ := splitKey(k)
+			if !listed[id] {
+				listed[id] = true
+				v.lost = append(v.lost, queue.Flaw{Entry: id, Body: v.bodies[id], Cause: "it was set aside before, and why is lost"})
+			}
+			delete(ids, id)
 		}
 	}
 	return nil
@@ -77,6 +99,9 @@ func (v *salvage) entry(id mail.ID) error {
 		err = fmt.Errorf("%w: it has no delivery", queue.ErrDamaged)
 	}
 	if errors.Is(err, queue.ErrNotFound) {
+		if ended, failed := v.ended(id); failed != nil || ended { // and what else is there, damage has kept
+			return errors.Join(failed, v.clear(id))
+		}
 		err = fmt.Errorf("%w: its header is lost", queue.ErrDamaged)
 	}
 	if err == nil {
@@ -277,7 +302,7 @@ func (v *salvage) orphans() error {
 		return err
 	}
 	if v.past != nil {
-		if v.known, err = v.past(func(id mail.ID) bool { return v.kept[id] }, suspects); err != nil {
+		if v.known, err = v.past(Question{v.kept, suspects, v.onTheWay}); err != nil {
 			return fmt.Errorf("cannot read the journal: %w", err)
 		}
 	}

@@ -381,7 +381,7 @@ func (h *harmed) withoutDatabase(t *testing.T, files vfs.FS) {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
 	const copied = 500 // facts that the journal has
-	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (embedded.Known, error) {
+	past := func(embedded.Question) (embedded.Known, error) {
 		var open []mail.Fact
 		for id := range h.stored {
 			open = append(open, mail.Fact{Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}})
