@@ -211,15 +211,31 @@ func (m *migration) body(id mail.ID, value []byte) (place, error) {
 	if err := m.chunks(id, value, d); err != nil {
 		return place{}, err
 	}
-	e := queue.Entry{ID: id, Body: id, Size: d.Size()}
-	k := key(headerPrefix, id)
-	if header, err := m.store.read(m.old, k); err == nil { // else another entry uses it
-		if e, err = decodeHeader(k, header); err != nil {
-			e = queue.Entry{ID: id, Body: id, Size: d.Size()}
-		}
+	e, err := m.envelope(id)
+	if err != nil { // it is damaged, or another entry uses the body
+		e = queue.Entry{ID: id, Body: id, Size: d.Size()}
 	}
 	st := staging{store: m.store, change: &change{batch: m.batch}}
 	return st.keep(context.Background(), &e, d)
+}
+
+// envelope returns an entry as it is to stand beside its content.
+func (m *migration) envelope(id mail.ID) (queue.Entry, error) {
+	e, err := m.store.readHeader(m.old, id)
+	if err != nil {
+		return e, err
+	}
+	for p, err := range scanPrefix(m.old, partKey(deliveryPrefix, id, "")...) {
+		if err != nil {
+			return e, err
+		}
+		d, err := decode[queue.Delivery](p.key, p.value)
+		if err != nil {
+			return e, err
+		}
+		e.Deliveries = append(e.Deliveries, d)
+	}
+	return e, nil
 }
 
 // chunks writes the content of a body of format 1.
