@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -28,7 +29,7 @@ func accepting(b *testing.B, size, writers int, o embedded.Options) {
 	for w := range writers {
 		group.Go(func() {
 			for i := w; i < b.N; i += writers {
-				if err := acceptOne(b, s, ids.New(noon), content); err != nil {
+				if err := acceptOne(b.Context(), s, ids.New(noon), content); err != nil {
 					b.Error(err)
 					return
 				}
@@ -49,8 +50,8 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func acceptOne(b *testing.B, s *embedded.Store, id mail.ID, content []byte) error {
-	d, err := s.Create(b.Context())
+func acceptOne(ctx context.Context, s *embedded.Store, id mail.ID, content []byte) error {
+	d, err := s.Create(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func acceptOne(b *testing.B, s *embedded.Store, id mail.ID, content []byte) erro
 		return err
 	}
 	e := entryTo(id, "one.example")
-	return s.Accept(b.Context(), queue.Group{
+	return s.Accept(ctx, queue.Group{
 		Submissions: []queue.Submission{{Entry: e, Draft: d}},
 		Facts:       []mail.Fact{{Time: noon, Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}}},
 	})
@@ -88,7 +89,7 @@ func BenchmarkDeliver(b *testing.B) {
 			for w := range 20 {
 				filling.Go(func() {
 					for i := w; i < b.N; i += 20 {
-						if err := acceptOne(b, s, ids.New(noon), make([]byte, 4096)); err != nil {
+						if err := acceptOne(b.Context(), s, ids.New(noon), make([]byte, 4096)); err != nil {
 							b.Error(err)
 							return
 						}

@@ -13,3 +13,26 @@ func Overwrite(t *testing.T, s *Store, key, value string) {
 		t.Fatal(err)
 	}
 }
+
+// BlocksRead is how often a block of the database's tables was looked at
+// since the store was opened, in the cache or on the disk. What was written
+// since then lies in memory, and is not counted.
+func BlocksRead(s *Store) int {
+	cache := s.db.Metrics().BlockCache
+	return int(cache.Hits + cache.Misses)
+}
+
+// DataBlocks is how many blocks of rows the database's tables have.
+func DataBlocks(t *testing.T, s *Store) (blocks int) {
+	t.Helper()
+	levels, err := s.db.SSTables(pebble.WithProperties())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tables := range levels {
+		for _, table := range tables {
+			blocks += int(table.Properties.NumDataBlocks)
+		}
+	}
+	return blocks
+}
