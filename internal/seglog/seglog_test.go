@@ -3,7 +3,6 @@ package seglog
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -392,42 +391,3 @@ func TestAppendAllocates(t *testing.T) {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-func benchmarkAppend(b *testing.B, size, writers int) {
-	dir := b.TempDir()
-	l, err := Open(dir, Options{Logger: quiet()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	var ids mail.IDs
-	content := contentOf("0000000000000001", size)
-	b.SetBytes(int64(size))
-	b.ReportAllocs()
-	b.ResetTimer()
-	var group sync.WaitGroup
-	for w := range writers {
-		group.Go(func() {
-			for i := w; i < b.N; i += writers {
-				r := Record{ID: ids.New(noon), Head: content[:300], Content: bytes.NewReader(content), Size: int64(size)}
-				p, err := l.Append(b.Context(), r)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				l.Free(r.ID, p)
-			}
-		})
-	}
-	group.Wait()
-	if err := l.Close(); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func BenchmarkAppend(b *testing.B) {
-	for _, size := range []int{4 << 10, 32 << 10} {
-		for _, writers := range []int{1, 20} {
-			b.Run(fmt.Sprintf("%dKiB/writers=%d", size>>10, writers), func(b *testing.B) { benchmarkAppend(b, size, writers) })
-		}
-	}
-}

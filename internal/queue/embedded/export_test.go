@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -35,4 +36,16 @@ func DataBlocks(t *testing.T, s *Store) (blocks int) {
 		}
 	}
 	return blocks
+}
+
+// Rest has the database write down what lies in memory, and waits until
+// nothing more is compacted.
+func Rest(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for s.db.Metrics().Compact.NumInProgress > 0 {
+		time.Sleep(time.Millisecond)
+	}
 }
