@@ -50,7 +50,7 @@ var waits = bytes.Repeat([]byte("text\r\n"), 200)
 
 // deferredStore is a store with n entries that were attempted once and are due
 // in an hour, opened again so that they lie in the tables.
-func deferredStore(t *testing.T, files vfs.FS, n int, inline int64) *embedded.Store {
+func deferredStore(t testing.TB, files vfs.FS, n int, inline int64) *embedded.Store {
 	t.Helper()
 	s := open(t, "queue", backlogOptions(files, inline))
 	const together = 1000
@@ -66,7 +66,7 @@ func deferredStore(t *testing.T, files vfs.FS, n int, inline int64) *embedded.St
 }
 
 // acceptMany accepts n entries to several hundred destinations in one group.
-func acceptMany(t *testing.T, s *embedded.Store, first, n int) {
+func acceptMany(t testing.TB, s *embedded.Store, first, n int) {
 	t.Helper()
 	var group queue.Group
 	for i := first; i < first+n; i++ {
@@ -81,7 +81,7 @@ func acceptMany(t *testing.T, s *embedded.Store, first, n int) {
 }
 
 // deferAll attempts all that is due in vain.
-func deferAll(t *testing.T, s *embedded.Store) {
+func deferAll(t testing.TB, s *embedded.Store) {
 	t.Helper()
 	agenda, err := s.Due(t.Context(), noon, 1000)
 	must(t, err)
@@ -169,5 +169,21 @@ func TestStartReadsRowsOnce(t *testing.T) {
 		}
 		t.Logf("%d deferred: %d blocks read of %d; of %d with contents in the database", n, read, rows, embedded.DataBlocks(t, s))
 		must(t, s.Close())
+	}
+}
+
+// BenchmarkOpen opens a store with deferred entries; b.N does not count them.
+func BenchmarkOpen(b *testing.B) {
+	for _, n := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprintf("deferred=%d", n), func(b *testing.B) {
+			b.Chdir(b.TempDir())
+			must(b, deferredStore(b, vfs.Default, n, 0).Close())
+			b.ReportAllocs()
+			for b.Loop() {
+				s, err := embedded.Open("queue", backlogOptions(vfs.Default, 0))
+				must(b, err)
+				must(b, s.Close())
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -119,7 +120,12 @@ func deliverOne(ctx context.Context, s *embedded.Store) error {
 	if err != nil || len(leases) != 1 {
 		return fmt.Errorf("%d leases of one: %w", len(leases), err)
 	}
-	if _, err := readBody(s, leases[0].Entry.Body); err != nil {
+	body, err := s.Body(ctx, leases[0].Entry.Body)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, io.NewSectionReader(body, 0, body.Size()))
+	if err := errors.Join(err, body.Close()); err != nil {
 		return err
 	}
 	return settleAs(ctx, s, leases[0], mail.Delivered)
