@@ -262,6 +262,9 @@ func (j *joining) admit(c *change) error {
 
 // account keeps count of the uses of bodies, and removes those without any.
 func (j *joining) account(c *change) error {
+	if m := c.moving; m != nil {
+		j.store.ledger.move(m.body, m.to) // now: who leaves behind it in the group leaves the new place
+	}
 	for _, e := range c.enter {
 		j.entered[e.entry] = true
 		if e.brings != nil {

@@ -123,19 +123,14 @@ func (l *ledger) at(body mail.ID, p seglog.Place) bool {
 	return b != nil && !b.unplaced && !b.place.inline && b.place.Place == p
 }
 
-// move says that a body is at another place now. It returns false when the
-// body is gone.
-func (l *ledger) move(body mail.ID, to seglog.Place) bool {
+// move says that a body is at another place now.
+func (l *ledger) move(body mail.ID, to seglog.Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.bodies[body]
-	if b == nil {
-		return false
-	}
 	l.unlink(b)
 	b.place.Place = to
 	l.link(b)
-	return true
 }
 
 // survivors returns the bodies in a segment.
