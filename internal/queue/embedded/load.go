@@ -177,7 +177,7 @@ func (s *Store) loadLedger() error {
 		}
 		if err != nil {
 			s.options.Logger.Error("queue: body is damaged", "body", body, "error", err)
-			s.ledger.enterUnplaced(body)
+			s.ledger.enterUnplaced(body, err)
 			continue
 		}
 		s.ledger.enter(body, where)
@@ -188,7 +188,7 @@ func (s *Store) loadLedger() error {
 		}
 		id, _, _ := splitKey(p.key)
 		if !s.ledger.has(id) {
-			s.ledger.enterUnplaced(id)
+			s.ledger.enterUnplaced(id, fmt.Errorf("%w: the place of content %s is missing", queue.ErrDamaged, id))
 		}
 		s.ledger.use(id)
 	}

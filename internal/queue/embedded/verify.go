@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -241,7 +242,7 @@ func (v *verification) contents() error {
 			}
 		}
 	}
-	for _, body := range v.store.ledger.all() {
+	for _, body := range slices.Sorted(slices.Values(v.store.ledger.all())) {
 		if err := v.body(body); err != nil {
 			return err
 		}
