@@ -120,6 +120,12 @@ func parseName(name string) (Kind, uint64) {
 	return Other, 0
 }
 
+// HoldsData reports whether a file of that name holds data of a database.
+func HoldsData(name string) bool {
+	kind, _ := parseName(name)
+	return kind != Other
+}
+
 // contents reads a file whole. Tables and logs are small enough for that.
 func contents(files vfs.FS, path string) ([]byte, error) {
 	f, err := files.Open(path)

@@ -3,6 +3,8 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -13,13 +15,45 @@ import (
 
 // checkDatabase refuses a database whose manifest or log is damaged. Pebble
 // takes some of that for the traces of a power cut, and would go on without
-// what is behind it.
+// what is behind it. It also refuses contents without a database: a new one
+// would know none of them, and they would be removed.
 func (s *Store) checkDatabase() error {
 	damage, err := pebblefile.Check(s.options.FS, s.path(databaseName))
+	if err == nil && len(damage) == 0 {
+		damage, err = s.missing()
+	}
 	if err != nil {
 		return fmt.Errorf("cannot check the database: %w", err)
 	}
 	return s.refuse(damage)
+}
+
+// missing tells of contents without a database.
+func (s *Store) missing() ([]pebblefile.Damage, error) {
+	names, err := s.options.FS.List(s.path(databaseName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if slices.ContainsFunc(names, pebblefile.HoldsData) {
+		return nil, nil
+	}
+	contents, err := seglog.Files(s.options.FS, s.path(bodiesName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(contents) == 0 {
+		return nil, err
+	}
+	return []pebblefile.Damage{{Path: s.path(databaseName), Cause: "the database is missing, but there are contents"}}, nil
+}
+
+// openFiles opens the files of the database, which may all be missing.
+func (s *Store) openFiles() (*pebblefile.Database, error) {
+	missing, err := s.missing()
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		return &pebblefile.Database{Unsettled: true, Damage: missing}, nil
+	}
+	return pebblefile.Open(s.options.FS, s.path(databaseName))
 }
 
 // refuse makes an error of what is damaged, if anything is: the place, and

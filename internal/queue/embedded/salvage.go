@@ -92,7 +92,7 @@ func (v *salvage) run() (err error) {
 	if err := v.store.checkFormat(); err != nil {
 		return err
 	}
-	if v.source, err = pebblefile.Open(v.store.options.FS, v.store.path(databaseName)); err != nil {
+	if v.source, err = v.store.openFiles(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.close()) }()
@@ -299,6 +299,9 @@ func (v *salvage) replace() error {
 		return err
 	}
 	if err := syncDirectory(files, v.store.dir); err != nil {
+		return err
+	}
+	if err := files.MkdirAll(v.store.path(databaseName), 0o700); err != nil { // it may be missing
 		return err
 	}
 	if err := files.Rename(v.store.path(databaseName), v.store.path(name)); err != nil {

@@ -312,18 +312,39 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestSalvageWithoutDatabase brings back what the body log knows.
+// TestSalvageWithoutDatabase brings back what the body log knows, whether the
+// files with data are gone, or all files, or the directory. No start takes
+// that for a new store.
 func TestSalvageWithoutDatabase(t *testing.T) {
+	for gone, remove := range map[string]func(files vfs.FS) error{
+		"tables and logs": func(files vfs.FS) error {
+			var errs []error
+			for path := range paths(t, files, "queue/db-2") {
+				if strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".log") {
+					errs = append(errs, files.Remove(path))
+				}
+			}
+			return errors.Join(errs...)
+		},
+		"files": func(files vfs.FS) error {
+			return errors.Join(files.RemoveAll("queue/db-2"), files.MkdirAll("queue/db-2", 0o700))
+		},
+		"directory": func(files vfs.FS) error { return files.RemoveAll("queue/db-2") },
+	} {
+		t.Run(gone, func(t *testing.T) { testSalvageWithoutDatabase(t, remove) })
+	}
+}
+
+func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
 	h := newHarmed(t, true)
 	o := h.options
 	o.FS = h.copied(t)
-	for path := range paths(t, o.FS, "queue/db-2") {
-		if strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".log") {
-			must(t, o.FS.Remove(path))
-		}
-	}
+	must(t, remove(o.FS))
 	if _, err := embedded.Open("queue", o); !errors.Is(err, queue.ErrDamaged) {
 		t.Fatalf("a store without its tables: %v", err)
+	}
+	if v, err := embedded.Verify(t.Context(), "queue", o, func(queue.Progress) {}); err != nil || v.Flaws.Count != 1 {
+		t.Errorf("verify: %+v, %v", v, err)
 	}
 	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
 		var open []mail.Fact

@@ -39,12 +39,37 @@ func (s *Store) openToRead() (err error) {
 
 // lockToRead locks a directory that holds a store.
 func (s *Store) lockToRead() (io.Closer, error) {
-	if _, err := s.options.FS.Stat(s.path(databaseName)); errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.New("there is no store here, or one of an older format, which a start of the server migrates")
-	} else if err != nil {
+	here, err := s.isHere()
+	if err != nil {
 		return nil, err
 	}
+	if !here {
+		return nil, errors.New("there is no store here, or one that a start of the server must finish: of an older format, or salvaged")
+	}
 	return lockDirectory(s.options.FS, s.path(lockName))
+}
+
+// isHere reports whether the directory holds a database of this format, or
+// contents that have lost it.
+func (s *Store) isHere() (bool, error) {
+	if found, err := s.exists(databaseName); found || err != nil {
+		return found, err
+	}
+	for _, name := range []string{formatOneName, salvagedName} {
+		if found, err := s.exists(name); found || err != nil {
+			return false, err
+		}
+	}
+	missing, err := s.missing()
+	return len(missing) > 0, err
+}
+
+func (s *Store) exists(name string) (bool, error) {
+	_, err := s.options.FS.Stat(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (s *Store) prepareToRead() (err error) {
@@ -78,7 +103,7 @@ func Verify(ctx context.Context, dir string, o Options, progress func(queue.Prog
 		return queue.Verified{}, fmt.Errorf("queue in %s: %w", dir, err)
 	}
 	v := &verification{ctx: ctx, files: s.options.FS, tell: progress}
-	err = v.database(s.path(databaseName))
+	err = v.database(s)
 	if err == nil && v.result.Flaws.Count > 0 { // then the database cannot say where contents are
 		err = v.log(s.path(bodiesName))
 	}
@@ -133,15 +158,15 @@ func (v *verification) damaged(damage []pebblefile.Damage) {
 }
 
 // database reads all files of a database that nobody has open.
-func (v *verification) database(path string) error {
-	d, err := pebblefile.Open(v.files, path)
+func (v *verification) database(s *Store) error {
+	d, err := s.openFiles()
 	if err != nil {
 		return err
 	}
 	for _, f := range d.Files {
 		v.progress.Total += f.Size
 	}
-	v.progress.Total += v.logSize(v.files.PathJoin(v.files.PathDir(path), bodiesName))
+	v.progress.Total += v.logSize(s.path(bodiesName))
 	damage, err := d.Read(func(pebblefile.Row) error { return v.ctx.Err() }, func(f pebblefile.File) {
 		v.result.Files++
 		_ = v.did(f.Size) // the next row asks whether to go on
