@@ -58,7 +58,7 @@ func (m Maintenance) Salvage(ctx context.Context, progress func(queue.Progress))
 // past reads the journal for a salvage. Lines that are damaged are logged and
 // passed over: what they tell is then not known.
 func (m Maintenance) past(ctx context.Context) embedded.Past {
-	return func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
+	return func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (embedded.History, error) {
 		s := stories{kept: kept, suspects: suspects, open: make(map[mail.ID]*story), ended: make(map[mail.ID]bool)}
 		err := journal.Read(ctx, journalDir(m.Config), journal.Query{}, func(f mail.Fact) error {
 			s.add(&f)
@@ -68,11 +68,11 @@ func (m Maintenance) past(ctx context.Context) embedded.Past {
 			m.Logger.Warn("the journal is damaged too", "error", damage)
 			err = nil
 		}
-		var open []mail.Fact
+		history := embedded.History{Ended: s.ended, Last: s.last}
 		for _, one := range s.open {
-			open = append(open, one.accepted)
+			history.Open = append(history.Open, one.accepted)
 		}
-		return s.ended, open, err
+		return history, err
 	}
 }
 
@@ -82,6 +82,7 @@ type stories struct {
 	suspects map[mail.ID]bool
 	open     map[mail.ID]*story
 	ended    map[mail.ID]bool // of the suspects
+	last     uint64           // the number of the last fact of the queue
 }
 
 // story is a message with a recipient that has not come to an end.
@@ -91,6 +92,9 @@ type story struct {
 }
 
 func (s *stories) add(f *mail.Fact) {
+	if f.Source == queue.FactSource {
+		s.last = max(s.last, f.N)
+	}
 	switch one := s.open[f.Message]; {
 	case f.Reason == mail.ReasonAccepted && !s.kept(f.Message):
 		one = &story{accepted: *f, left: make(map[string]bool)}

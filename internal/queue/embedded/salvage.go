@@ -18,11 +18,20 @@ import (
 	"postern/internal/seglog"
 )
 
-// Past is what somebody else knows about messages that were in the store: the
-// journal. suspects are entries of which the store cannot tell whether they
-// ended. It returns which of them did, and the facts of the acceptance of
-// those entries that have not and that are not kept.
-type Past func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (ended map[mail.ID]bool, open []mail.Fact, err error)
+// Past asks somebody else, the journal, about messages that were in the store.
+// suspects are entries of which the store cannot tell whether they ended.
+type Past func(kept func(mail.ID) bool, suspects map[mail.ID]bool) (History, error)
+
+// History is what a Past answers.
+type History struct {
+	Ended map[mail.ID]bool // those of the suspects that ended
+	// Open are the facts of the acceptance of entries that have not ended and
+	// are not kept.
+	Open []mail.Fact
+	// Last is the highest number of a fact of the store that is known: those
+	// that come now must have higher ones.
+	Last uint64
+}
 
 // The directories in which a salvage works. The second is whole: should the
 // power go while the database is replaced by it, the next start ends that.
@@ -80,6 +89,7 @@ type salvage struct {
 	gone     map[mail.ID]bool // entries with an end that is on its way to the journal
 	lost     []queue.Flaw     // entries that cannot be put together
 	facts    []mail.Fact      // of what is done
+	copied   uint64           // the last fact that the journal has
 }
 
 // kept is a content in the body log.

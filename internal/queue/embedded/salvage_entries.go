@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -220,7 +221,7 @@ func (v *salvage) hold(e *queue.Entry, why string) error {
 func (v *salvage) setAside(lost queue.Flaw, accepted mail.Fact) error {
 	id, body := lost.Entry, lost.Body
 	if accepted.From != "" {
-		lost.Cause += fmt.Sprintf("; it was from %s to %v, Message-ID %s", accepted.From, accepted.To, accepted.MessageID)
+		lost.Cause += fmt.Sprintf("; it was from %s to %s, Message-ID %s", accepted.From, strings.Join(accepted.To, " "), accepted.MessageID)
 	}
 	for p, err := range v.rows(id) {
 		k := bytes.Clone(p.key)
@@ -251,14 +252,15 @@ func (v *salvage) orphans() error {
 	if err != nil {
 		return err
 	}
-	ended, open := map[mail.ID]bool(nil), []mail.Fact(nil)
+	var history History
 	if v.past != nil {
-		if ended, open, err = v.past(func(id mail.ID) bool { return v.kept[id] }, suspects); err != nil {
+		if history, err = v.past(func(id mail.ID) bool { return v.kept[id] }, suspects); err != nil {
 			return fmt.Errorf("cannot read the journal: %w", err)
 		}
 	}
+	v.copied = history.Last
 	for _, id := range slices.Sorted(maps.Keys(suspects)) {
-		if ended[id] {
+		if history.Ended[id] {
 			continue
 		}
 		if e, found := v.fromLog(id); found {
@@ -267,7 +269,7 @@ func (v *salvage) orphans() error {
 			}
 		}
 	}
-	return v.setLostAside(open)
+	return v.setLostAside(history.Open)
 }
 
 // suspects are the contents in the body log that no entry uses, and of which
@@ -335,12 +337,12 @@ func (v *salvage) bodies() error {
 }
 
 // number adds the facts of what was done, and fills the places of those that
-// were lost.
+// were lost before the journal had them.
 func (v *salvage) number() error {
-	last := uint64(0)
+	last := v.copied
 	if value, err := v.store.read(v.out, []byte{forgottenPrefix}); err == nil {
 		if n, err := decodeNumber([]byte{forgottenPrefix}, value); err == nil {
-			last = n
+			last = max(last, n)
 		}
 	}
 	known := make(map[uint64]bool)

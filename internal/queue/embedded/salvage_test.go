@@ -346,12 +346,13 @@ func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
 	if v, err := embedded.Verify(t.Context(), "queue", o, func(queue.Progress) {}); err != nil || v.Flaws.Count != 1 {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
-	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (map[mail.ID]bool, []mail.Fact, error) {
+	const copied = 5000 // facts that the journal has
+	past := func(_ func(mail.ID) bool, _ map[mail.ID]bool) (embedded.History, error) {
 		var open []mail.Fact
 		for id := range h.stored {
 			open = append(open, mail.Fact{Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}})
 		}
-		return h.ended, open, nil
+		return embedded.History{Ended: h.ended, Open: open, Last: copied}, nil
 	}
 	result, err := embedded.Salvage(t.Context(), "queue", o, past, func(queue.Progress) {})
 	if err != nil {
@@ -371,6 +372,10 @@ func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
 		if err != nil || e.Deliveries[0].Recipients[0].State != mail.Held || e.Deliveries[0].Recipients[0].Hold != mail.HoldDamage {
 			t.Errorf("%s is not held: %+v, %v", id, e, err)
 		}
+	}
+	facts, err := s.NextFacts(t.Context(), copied, 10_000)
+	if err != nil || len(facts) != len(h.stored) || facts[0].N != copied+1 || result.Facts != 0 {
+		t.Errorf("%d facts behind those of the journal, %d lost, %v; want one for each that is held or set aside", len(facts), result.Facts, err)
 	}
 	if result.Held != inLog || result.Entries != inLog || result.Lost.Count != len(h.stored)-inLog {
 		t.Errorf("of %d entries, %d in the body log: %+v", len(h.stored), inLog, result)
