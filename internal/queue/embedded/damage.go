@@ -91,9 +91,9 @@ func (s *Store) located(err error) error {
 }
 
 // plain is the text of an error without the words that only say that it is
-// about damage.
+// about damage, and without the line that Pebble adds to its own.
 func plain(err error) string {
-	text := err.Error()
+	text := strings.ReplaceAll(err.Error(), "\n<corruption detail carrier>", "")
 	for _, kind := range []error{queue.ErrDamaged, seglog.ErrDamaged} {
 		text = strings.ReplaceAll(text, kind.Error()+": ", "")
 	}
