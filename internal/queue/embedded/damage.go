@@ -38,7 +38,10 @@ func (s *Store) missing() ([]pebblefile.Damage, error) {
 		return nil, nil
 	}
 	contents, err := seglog.Files(s.options.FS, s.path(bodiesName))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(contents) == 0 {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(contents) == 0 {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return []pebblefile.Damage{{Path: s.path(databaseName), Cause: "the database is missing, but there are contents"}}, nil

@@ -387,6 +387,18 @@ func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
 	}
 }
 
+// TestNoStore: where there is none, that is told.
+func TestNoStore(t *testing.T) {
+	for _, name := range []string{"", "queue", "queue/db", "queue/db-2.salvaged"} {
+		files := vfs.NewMem()
+		must(t, files.MkdirAll(name, 0o700))
+		_, err := embedded.Salvage(t.Context(), "queue", embedded.Options{FS: files}, nil, func(queue.Progress) {})
+		if err == nil || !strings.Contains(err.Error(), "there is no store here, or one that a start of the server must finish") {
+			t.Errorf("with %q: %v", name, err)
+		}
+	}
+}
+
 // TestSalvageOfNothing changes nothing where nothing is damaged.
 func TestSalvageOfNothing(t *testing.T) {
 	h := newHarmed(t, false)
