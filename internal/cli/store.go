@@ -74,6 +74,9 @@ func (a *app) showStat(st *queue.Stat) error {
 	fmt.Fprintf(a.out, "database  %s\n", size(int64(st.Database)))
 	fmt.Fprintf(a.out, "segments  %d of %s in all, of which %s are needed and %s are garbage; %s moved\n",
 		len(st.Segments), size(taken), size(live), size(max(0, taken-live)), several(int(st.Moved), "content", "contents"))
+	if st.Spare {
+		fmt.Fprintln(a.out, "spare     1 file of an old segment, kept to become the next")
+	}
 	fmt.Fprintf(a.out, "files     %d of %s in all, each a large content\n", st.Files, size(st.FileSize))
 	fmt.Fprintf(a.out, "memory    %s\n", size(st.Memory))
 	if len(st.Segments) == 0 {

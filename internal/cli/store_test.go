@@ -8,6 +8,29 @@ import (
 	"postern/internal/queue"
 )
 
+// TestShowStat: what is there only at times has its line only then.
+func TestShowStat(t *testing.T) {
+	show := func(st queue.Stat) string {
+		var out bytes.Buffer
+		if err := (&app{out: &output{Writer: &out}}).showStat(&st); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	for word, st := range map[string]queue.Stat{
+		"\noldest    m1, accepted ": {Oldest: "m1", Accepted: at(3)},
+		"\nspare     1 file ":       {Spare: true},
+		"\nSEGMENT  SIZE  NEEDED  ": {Segments: []queue.Segment{{Number: 7, Created: at(3)}}},
+	} {
+		if got := show(st); !strings.Contains(got, word) {
+			t.Errorf("no %q in\n%s", word, got)
+		}
+		if got := show(queue.Stat{}); strings.Contains(got, word) {
+			t.Errorf("%q for an empty store, in\n%s", word, got)
+		}
+	}
+}
+
 // TestShowVerified: where the database is damaged, that no entry was read is
 // not told as if there were none.
 func TestShowVerified(t *testing.T) {
