@@ -91,7 +91,7 @@ fuzz: ## run every fuzz target for T=1m
 	done
 
 .PHONY: bench
-bench: build packages ## compare it with Postfix on this machine; BENCH=-quick for a rough figure
+bench: build packages ## measure it on this machine, beside Postfix; BENCH="-only storage -quick" passes flags
 	$(AS_ROOT) $(GO) run ./test/bench $(BENCH)
 
 .PHONY: clean

@@ -43,7 +43,7 @@ type Status struct {
 
 // Pressure is something that the server runs short of.
 type Pressure struct {
-	Kind  string    `json:"kind"` // disk, inodes, memory, journal or slow
+	Kind  string    `json:"kind"` // disk, inodes, memory, journal, store or slow
 	Since time.Time `json:"since"`
 	// Text has the figures.
 	Text string `json:"text"`

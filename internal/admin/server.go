@@ -138,6 +138,9 @@ func (s *Server) problem(r *http.Request, err error) *Problem {
 	if errors.Is(err, queue.ErrClosed) || errors.Is(err, queue.ErrUnknown) {
 		return &Problem{Status: http.StatusServiceUnavailable, Title: "Stopping", Detail: "the server is stopping"}
 	}
+	if errors.Is(err, queue.ErrDamaged) {
+		return &Problem{Status: http.StatusInternalServerError, Title: "Damaged store", Detail: fmt.Sprintf("%v; `postern store verify` tells where", err)}
+	}
 	s.Logger.Error("administrative request failed", "path", r.URL.Path, "error", err)
 	return &Problem{Status: http.StatusInternalServerError, Title: "Internal error", Detail: "the request failed; the log of the server says why"}
 }

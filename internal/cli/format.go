@@ -29,6 +29,14 @@ func (a *app) printJSON(value any) error {
 	return encoder.Encode(value)
 }
 
+// several writes how many there are of something.
+func several(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
 // size writes a number of octets in the unit that suits it.
 func size(n int64) string {
 	switch {

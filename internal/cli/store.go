@@ -66,14 +66,18 @@ func (a *app) showStat(st *queue.Stat) error {
 		live, taken = live+g.Live, taken+g.Size
 	}
 	fmt.Fprintf(a.out, "store     %s, format %d\n", printable(st.Directory), st.Format)
-	fmt.Fprintf(a.out, "entries   %d with %d deliveries and %d contents; %d set aside as damaged\n", st.Entries, st.Deliveries, st.Bodies, st.Aside)
+	fmt.Fprintf(a.out, "entries   %d with %s and %s; %d set aside as damaged\n", st.Entries,
+		several(st.Deliveries, "delivery", "deliveries"), several(st.Bodies, "content", "contents"), st.Aside)
 	if st.Oldest != "" {
 		fmt.Fprintf(a.out, "oldest    %s, accepted %s (%s ago)\n", st.Oldest, st.Accepted.Local().Format(dateTime), age(st.Accepted))
 	}
 	fmt.Fprintf(a.out, "database  %s\n", size(int64(st.Database)))
-	fmt.Fprintf(a.out, "segments  %d of %s, of which %s are needed and %s are garbage; %d contents moved\n",
-		len(st.Segments), size(taken), size(live), size(max(0, taken-live)), st.Moved)
-	fmt.Fprintf(a.out, "files     %d of %s, each a large content\n", st.Files, size(st.FileSize))
+	fmt.Fprintf(a.out, "segments  %d of %s in all, of which %s are needed and %s are garbage; %s moved\n",
+		len(st.Segments), size(taken), size(live), size(max(0, taken-live)), several(int(st.Moved), "content", "contents"))
+	if st.Spare {
+		fmt.Fprintln(a.out, "spare     1 file of an old segment, kept to become the next")
+	}
+	fmt.Fprintf(a.out, "files     %d of %s in all, each a large content\n", st.Files, size(st.FileSize))
 	fmt.Fprintf(a.out, "memory    %s\n", size(st.Memory))
 	if len(st.Segments) == 0 {
 		return nil
@@ -106,14 +110,22 @@ func (a *app) storeVerifyCommand() *cobra.Command {
 			if a.json {
 				err = a.printJSON(v)
 			} else {
-				fmt.Fprintf(a.out, "read %s in %d files: %d entries, %d contents\n", size(v.Octets), v.Files, v.Entries, v.Bodies)
-				a.showFlaws(&v.Flaws)
+				a.showVerified(&v)
 			}
-			if v.Flaws.Count > 0 {
-				return errors.Join(err, fmt.Errorf("%d places are damaged; docs/operations.md says what to do", v.Flaws.Count))
+			if n := v.Flaws.Count; n > 0 {
+				return errors.Join(err, fmt.Errorf("damaged in %s; docs/operations.md says what to do", several(n, "place", "places")))
 			}
 			return err
 		}}
+}
+
+func (a *app) showVerified(v *queue.Verified) {
+	entries := ", " + several(v.Entries, "entry", "entries")
+	if v.Entries == 0 && v.Flaws.Count > 0 {
+		entries = "; entries are not looked at while the database is damaged"
+	}
+	fmt.Fprintf(a.out, "read %s: %s%s\n", size(v.Octets), several(v.Bodies, "content", "contents"), entries)
+	a.showFlaws(&v.Flaws)
 }
 
 func (a *app) showFlaws(f *queue.Flaws) {
@@ -168,22 +180,22 @@ database stays where it is told at the end, until you remove it.`,
 
 func (a *app) showSalvaged(s *queue.Salvaged) {
 	if s.Old == "" {
-		fmt.Fprintln(a.out, "nothing is damaged; nothing was changed")
+		fmt.Fprintln(a.out, "the database is whole; nothing was changed")
+		fmt.Fprintln(a.out, "a message whose content is damaged cannot be mended: the server sets it aside at its next attempt")
 		return
 	}
-	fmt.Fprintf(a.out, "%d places were damaged:\n", s.Found.Count)
+	fmt.Fprintf(a.out, "the database was damaged in %s:\n", several(s.Found.Count, "place", "places"))
 	a.showFlaws(&s.Found)
-	fmt.Fprintf(a.out, "\n%d messages are in the store", s.Entries)
+	fmt.Fprintf(a.out, "\nin the store now: %s\n", several(s.Entries, "message", "messages"))
 	if s.Held > 0 {
-		fmt.Fprintf(a.out, "; %d of them are held, because what became of them before is not certain (postern queue list --state held)", s.Held)
+		fmt.Fprintf(a.out, "held, because what became of them before is not certain: %d (postern queue list --state held)\n", s.Held)
 	}
-	fmt.Fprintln(a.out)
 	if s.Lost.Count > 0 {
-		fmt.Fprintf(a.out, "%d messages could not be brought back (postern queue damaged):\n", s.Lost.Count)
+		fmt.Fprintf(a.out, "not brought back: %s (postern queue damaged):\n", several(s.Lost.Count, "message", "messages"))
 		a.showFlaws(&s.Lost)
 	}
 	if s.Facts > 0 {
-		fmt.Fprintf(a.out, "%d facts were lost on their way to the journal\n", s.Facts)
+		fmt.Fprintf(a.out, "lost on the way to the journal: %s\n", several(s.Facts, "fact", "facts"))
 	}
 	fmt.Fprintf(a.out, "the damaged database is in %s; remove it when you do not need it any more\n", printable(s.Old))
 }

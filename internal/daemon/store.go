@@ -58,24 +58,24 @@ func (m Maintenance) Salvage(ctx context.Context, progress func(queue.Progress))
 
 // past reads the journal for a salvage. A journal that is gone knows nothing.
 func (m Maintenance) past(ctx context.Context) embedded.Past {
-	return func(q embedded.Question) (embedded.Known, error) {
+	return func(q embedded.Question) (embedded.History, error) {
 		s := stories{Question: q, open: make(map[mail.ID]*story), ended: make(map[mail.ID]bool)}
 		last, err := m.readJournal(ctx, &s)
 		if errors.Is(err, fs.ErrNotExist) {
 			m.Logger.Warn("there is no journal to say what has ended", "error", err)
 		} else if err != nil {
-			return embedded.Known{}, err
+			return embedded.History{}, err
 		}
 		for _, f := range q.Facts {
 			if f.N > last {
 				s.add(&f)
 			}
 		}
-		known := embedded.Known{Ended: s.ended, Last: last}
+		history := embedded.History{Ended: s.ended, Last: last}
 		for _, one := range s.open {
-			known.Open = append(known.Open, one.accepted)
+			history.Open = append(history.Open, one.accepted)
 		}
-		return known, nil
+		return history, nil
 	}
 }
 

@@ -35,7 +35,7 @@ func Check(files vfs.FS, dir string) ([]Damage, error) {
 
 // Missing is a database of which no file is left: any row may have been in it.
 func Missing(files vfs.FS, dir string) *Database {
-	return &Database{files: files, Unsettled: true, Damage: []Damage{{Path: dir, Cause: "the database is missing"}}}
+	return &Database{files: files, Unsettled: true, Damage: []Damage{{Path: dir, Cause: "the database is missing, but there are contents"}}}
 }
 
 // Open checks a database as Check does, and finds out which of its files are

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/json"
 	"time"
 
 	"postern/internal/mail"
@@ -69,6 +70,15 @@ type Flaws struct {
 	Count int    `json:"count"` // of all
 }
 
+// MarshalJSON writes the list even when it is empty.
+func (f Flaws) MarshalJSON() ([]byte, error) {
+	type bare Flaws
+	if f.List == nil {
+		f.List = []Flaw{}
+	}
+	return json.Marshal(bare(f))
+}
+
 // Add adds a flaw.
 func (f *Flaws) Add(flaw Flaw) {
 	if f.Count++; f.Count <= MaxFlaws {
@@ -78,7 +88,7 @@ func (f *Flaws) Add(flaw Flaw) {
 
 // Verified is what a verification has read, and what it found.
 type Verified struct {
-	Files   int   `json:"files"`
+	Files   int   `json:"files"` // of the database; those of contents when it is damaged
 	Octets  int64 `json:"octets"`
 	Entries int   `json:"entries"`
 	Bodies  int   `json:"bodies"`

@@ -1,9 +1,11 @@
 package seglog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"postern/internal/mail"
@@ -172,24 +174,23 @@ func (l *Log) reading(number uint64, n int) {
 // needed is worth moving: three octets are won for each that is written.
 const sparse = 4
 
-// Sparse returns the segment with the smallest part that is needed, if that
-// is less than a quarter.
-func (l *Log) Sparse() (number uint64, found bool) {
+// Sparse returns the segments of which less than a quarter is needed, those
+// with the smallest part first.
+func (l *Log) Sparse() []uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var best *segment
+	var found []*segment
 	for _, g := range l.segments {
-		if !g.closed || g.stuck || g.live*sparse >= g.size {
-			continue
-		}
-		if best == nil || g.live*best.size < best.live*g.size {
-			best = g
+		if g.closed && !g.stuck && g.live*sparse < g.size {
+			found = append(found, g)
 		}
 	}
-	if best == nil {
-		return 0, false
+	slices.SortFunc(found, func(a, b *segment) int { return cmp.Compare(a.live*b.size, b.live*a.size) })
+	numbers := make([]uint64, len(found))
+	for i, g := range found {
+		numbers[i] = g.number
 	}
-	return best.number, true
+	return numbers
 }
 
 // Stuck says that a segment cannot be emptied: Sparse passes over it from now

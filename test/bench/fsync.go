@@ -16,28 +16,28 @@ import (
 // countFsyncs runs each relay once more, traced, and prints its calls of
 // fsync and its like per message. Tracing slows a relay, so that more
 // messages may share a call than usual: no time is taken here.
-func (b *runner) countFsyncs(ctx context.Context, out io.Writer) error {
+func (b *bench) countFsyncs(ctx context.Context, relays []relay, out io.Writer) error {
 	w := kept
 	w.messages /= b.settings.shrink
 	fmt.Fprintf(out, "\n| %s | fsync calls per message |\n|---|---|\n", w.name)
-	for _, c := range b.relays {
-		if c.start == nil {
+	for _, r := range relays {
+		if r.start == nil {
 			continue
 		}
-		calls, err := b.traced(ctx, c, w)
+		calls, err := b.traced(ctx, r, w)
 		if err != nil {
-			return fmt.Errorf("%s, traced: %w", c.name, err)
+			return fmt.Errorf("%s, traced: %w", r.name, err)
 		}
-		fmt.Fprintf(out, "| %s | %.2f |\n", c.name, float64(calls)/float64(w.messages))
+		fmt.Fprintf(out, "| %s | %.2f |\n", r.name, float64(calls)/float64(w.messages))
 	}
 	return nil
 }
 
 // traced counts a relay's calls under a workload.
-func (b *runner) traced(ctx context.Context, c contender, w workload) (calls int, err error) {
+func (b *bench) traced(ctx context.Context, r relay, w workload) (calls int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	line, err := b.set(ctx, c, w)
+	line, err := b.set(ctx, r, w)
 	if err != nil {
 		return 0, err
 	}

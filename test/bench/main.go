@@ -1,10 +1,11 @@
-// Command bench compares Postern with Postfix on this machine, end to end:
-// source, relay, sink. README.md beside it says how it measures, and what the
+// Command bench measures Postern on this machine, in three parts: whole relays
+// end to end beside Postfix, what it takes to store a message, and what a
+// large backlog costs. README.md beside it says how it measures, and what the
 // figures do and do not mean.
 //
-//	go run ./test/bench [-quick] [-pairs 5] [-postern bin/postern] [-fsync]
+//	go run ./test/bench [-only relay,storage,backlog] [-quick] [-pairs 5] [-postern bin/postern] [-fsync] [-backlog 200000]
 //
-// It needs root, who alone may start Postfix. It prints a table in Markdown,
+// It needs root, who alone may start Postfix. It prints tables in Markdown,
 // its progress to the standard error, and ends with 1 when it could not
 // measure.
 package main
@@ -16,26 +17,32 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
-	"time"
 )
 
 // settings are what the command line says.
 type settings struct {
 	postern string
 	dir     string
+	only    string
 	pairs   int
 	shrink  int // divides the number of messages
 	fsync   bool
+	backlog int
 }
 
 func parseFlags() settings {
 	var s settings
 	flag.StringVar(&s.postern, "postern", "bin/postern", "Postern's `binary`; empty measures Postfix alone")
 	flag.StringVar(&s.dir, "dir", os.TempDir(), "`directory`, on the disk to measure, for the queues")
+	flag.StringVar(&s.only, "only", strings.Join(partNames(), ","), "the `parts` to run")
 	flag.IntVar(&s.pairs, "pairs", 5, "how often each row is measured")
 	flag.BoolVar(&s.fsync, "fsync", false, "also count the fsyncs of each relay, with strace")
-	quick := flag.Bool("quick", false, "a rough figure in two minutes: 2 pairs and a fifth of the messages")
+	flag.IntVar(&s.backlog, "backlog", 200_000, "how many messages wait in the part about them")
+	quick := flag.Bool("quick", false, "rough figures in a few minutes: 2 pairs and a fifth of the messages")
 	flag.Parse()
 	s.shrink = 1
 	if *quick {
@@ -44,18 +51,63 @@ func parseFlags() settings {
 	return s
 }
 
+// part is a part of the bench.
+type part struct {
+	name, title string
+	run         func(context.Context, *bench) error
+}
+
+func parts() []part {
+	return []part{
+		{"relay", "Relays, end to end", compareRelays},
+		{"storage", "Storing a message", compareStores},
+		{"backlog", "With a backlog", compareBacklog},
+	}
+}
+
+func partNames() []string {
+	var names []string
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, parseFlags()); err != nil {
+	run := func(ctx context.Context) error { return runParts(ctx, parseFlags()) }
+	if len(os.Args) == 3 && os.Args[1] == storeCommand {
+		run = func(ctx context.Context) error { return storeChild(ctx, os.Args[2], os.Stdout) }
+	}
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-// bench measures and prints.
-func bench(ctx context.Context, s settings) error {
+// bench is what its parts share.
+type bench struct {
+	settings settings
+	dir      string
+	dirs     int // so far
+}
+
+// newDir names a directory that nothing has used.
+func (b *bench) newDir() string {
+	b.dirs++
+	return filepath.Join(b.dir, fmt.Sprint(b.dirs))
+}
+
+// runParts measures and prints.
+func runParts(ctx context.Context, s settings) error {
+	only := strings.Split(s.only, ",")
+	for _, name := range only {
+		if !slices.Contains(partNames(), name) {
+			return fmt.Errorf("there is no part %q; the parts are %s", name, strings.Join(partNames(), ", "))
+		}
+	}
 	if err := checkDisk(s.dir); err != nil {
 		return err
 	}
@@ -68,24 +120,17 @@ func bench(ctx context.Context, s settings) error {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
 	}
-	b := &runner{dir: dir, settings: s, relays: relaysToCompare(s.postern), results: map[resultKey][]figures{}}
-	began := time.Now()
-	loadBefore := loadAverage()
-	for pair := range s.pairs {
-		if err := b.round(ctx, pair); err != nil {
-			return err
+	b := &bench{settings: s, dir: dir}
+	for _, p := range parts() {
+		if !slices.Contains(only, p.name) {
+			continue
+		}
+		fmt.Printf("\n## %s\n\n", p.title)
+		if err := p.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	fmt.Printf("%s, load %s before and %s after, %d pairs in %v", machine(), loadBefore, loadAverage(), s.pairs, time.Since(began).Round(time.Second))
-	if s.shrink > 1 {
-		fmt.Printf(", 1/%d of the messages", s.shrink)
-	}
-	fmt.Print("\n\n")
-	b.report(os.Stdout)
-	if !s.fsync {
-		return nil
-	}
-	return b.countFsyncs(ctx, os.Stdout)
+	return nil
 }
 
 // tmpfsMagic is what statfs calls a file system in memory (statfs(2)).

@@ -10,50 +10,67 @@ import (
 // maxSpread is the spread above which a row counts as unmeasured.
 const maxSpread = 0.15
 
-// report prints the table.
-func (b *runner) report(out io.Writer) {
-	fmt.Fprintln(out, "| |", strings.Join(columns, " | "), "| Postern / better Postfix | spread |")
-	fmt.Fprintln(out, "|---|"+strings.Repeat("---|", len(columns)+2))
-	for _, r := range rows() {
-		cells := []string{r.title}
-		for _, name := range columns {
-			cells = append(cells, b.cell(r, name))
+// row is a row of a table: one figure of one workload.
+type row struct {
+	title    string
+	workload string
+	figure   func(figures) float64
+	format   string
+	// lower says that less is better.
+	lower bool
+}
+
+// table says how the results of a comparison are shown: a column for each
+// contender, then the ratio of one of them to the best of some others.
+type table struct {
+	rows    []row
+	columns []string
+	ratio   string // the title of its column
+	of      string
+	to      []string
+}
+
+// print prints the table with its results. A cell without any has a dash.
+func (t *table) print(out io.Writer, r results) {
+	fmt.Fprintln(out, "| |", strings.Join(t.columns, " | "), "|", t.ratio, "| spread |")
+	fmt.Fprintln(out, "|---|"+strings.Repeat("---|", len(t.columns)+2))
+	for _, row := range t.rows {
+		cells := []string{row.title}
+		for _, name := range t.columns {
+			cells = append(cells, r.cell(row, name))
 		}
-		fmt.Fprintln(out, "|", strings.Join(append(cells, b.ratioCells(r)...), " | "), "|")
+		fmt.Fprintln(out, "|", strings.Join(append(cells, t.ratioCells(row, r)...), " | "), "|")
 	}
 }
 
-var columns = []string{noRelay, postfixShipped, postfixTuned, posternName}
-
-// values returns a row's figures of one relay, one for each round.
-func (b *runner) values(r row, relay string) []float64 {
+// values returns a row's figures of one contender, one for each round.
+func (r results) values(row row, contender string) []float64 {
 	var values []float64
-	for _, f := range b.results[resultKey{relay, r.workload}] {
-		values = append(values, r.figure(f))
+	for _, f := range r[resultKey{contender, row.workload}] {
+		values = append(values, row.figure(f))
 	}
 	return values
 }
 
-// cell is the median of a relay's figures.
-func (b *runner) cell(r row, relay string) string {
-	values := b.values(r, relay)
-	if len(values) == 0 || relay == noRelay && r.lower {
+// cell is the median of a contender's figures.
+func (r results) cell(row row, contender string) string {
+	values := r.values(row, contender)
+	if len(values) == 0 || contender == noRelay && row.lower {
 		return "–"
 	}
-	return fmt.Sprintf(r.format, median(values))
+	return fmt.Sprintf(row.format, median(values))
 }
 
 // ratioCells are the median of the rounds' ratios with their range, and
 // their spread.
-func (b *runner) ratioCells(r row) []string {
-	postern := b.values(r, posternName)
-	if len(postern) == 0 {
+func (t *table) ratioCells(row row, r results) []string {
+	of, to := r.values(row, t.of), t.best(row, r)
+	if len(of) == 0 || len(to) == 0 {
 		return []string{"–", "–"}
 	}
-	postfix := better(b.values(r, postfixShipped), b.values(r, postfixTuned), r.lower)
-	ratios := make([]float64, len(postern))
-	for i := range postern {
-		ratios[i] = postern[i] / postfix[i]
+	ratios := make([]float64, len(of))
+	for i := range of {
+		ratios[i] = of[i] / to[i]
 	}
 	ratio := fmt.Sprintf("%.2f × (%.2f – %.2f)", median(ratios), slices.Min(ratios), slices.Max(ratios))
 	s := spread(ratios)
@@ -62,6 +79,19 @@ func (b *runner) ratioCells(r row) []string {
 		verdict += ", unmeasured"
 	}
 	return []string{ratio, verdict}
+}
+
+// best returns the figures of whichever of the others has the best median.
+func (t *table) best(row row, r results) []float64 {
+	var best []float64
+	for _, name := range t.to {
+		if values := r.values(row, name); best == nil {
+			best = values
+		} else {
+			best = better(best, values, row.lower)
+		}
+	}
+	return best
 }
 
 // better returns whichever series has the better median.

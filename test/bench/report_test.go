@@ -39,7 +39,7 @@ func TestBetter(t *testing.T) {
 func rates(perSecond ...int) []figures {
 	var all []figures
 	for _, n := range perSecond {
-		all = append(all, figures{messages: n, elapsed: time.Second})
+		all = append(all, figures{Messages: n, Elapsed: time.Second})
 	}
 	return all
 }
@@ -53,16 +53,17 @@ func TestReport(t *testing.T) {
 		{rates(400, 400, 420, 900, 900), "| 9000 | 80 | 100 | 420 | 4.20 × (4.00 – 9.00) | 119 %, unmeasured |"},
 		{nil, "| 9000 | 80 | 100 | – | – | – |"},
 	} {
-		b := runner{results: map[resultKey][]figures{
+		r := results{
 			{noRelay, kept.name}:        rates(9000, 9000, 9000, 9000, 9000),
 			{postfixShipped, kept.name}: rates(80, 80, 80, 80, 80),
 			{postfixTuned, kept.name}:   rates(100, 100, 100, 100, 100),
-		}}
+		}
 		if c.postern != nil {
-			b.results[resultKey{posternName, kept.name}] = c.postern
+			r[resultKey{posternName, kept.name}] = c.postern
 		}
 		var out strings.Builder
-		b.report(&out)
+		relays := relayTable()
+		relays.print(&out, r)
 		if want := "| " + kept.name + ", msg/s " + c.want + "\n"; !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks the row\n%sbut is\n%s", want, out.String())
 		}

@@ -2,7 +2,9 @@ package harness
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 )
 
 // Message is a message to be submitted.
@@ -29,10 +31,20 @@ func Header(id, from, to string) []byte {
 		"Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nMessage-ID: <%s%s\r\n\r\n", from, to, id, id, idDomain)
 }
 
-// Text returns n octets of lines of 78 characters and CRLF.
+// textLine is how many characters a line of Text has.
+const textLine = 78
+
+// Text returns n octets of lines of 78 characters and CRLF. They are of the
+// kind that attachments are made of: who stores them gains little by
+// compressing them. It returns the same for the same n.
 func Text(n int) []byte {
-	line := []byte("The quick brown fox jumps over the lazy dog, and the dog does not mind it ....\r\n")
-	text := bytes.Repeat(line, n/len(line)+1)[:n]
+	random := make([]byte, n+textLine)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	encoded := base64.StdEncoding.AppendEncode(nil, random)
+	text := make([]byte, 0, n+textLine+2)
+	for ; len(text) < n; encoded = encoded[textLine:] {
+		text = append(append(text, encoded[:textLine]...), "\r\n"...)
+	}
 	return append(text[:max(n-2, 0)], "\r\n"[:min(n, 2)]...)
 }
 

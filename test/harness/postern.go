@@ -34,6 +34,9 @@ type PosternOptions struct {
 	NextHop string
 	// Settings are more lines of the configuration, behind the others.
 	Settings string
+	// Retry and RetryReports are the schedules of those names; empty: one that
+	// tries again every few seconds, and the default.
+	Retry, RetryReports string
 }
 
 //go:embed postern.toml
@@ -56,6 +59,9 @@ func NewPostern(o PosternOptions) (*Postern, error) {
 	port, err := FreePort()
 	if err != nil {
 		return nil, err
+	}
+	if o.Retry == "" {
+		o.Retry = "1s 1s 1s 1s, every 2s until 10m"
 	}
 	p := &Postern{binary: o.Binary, dir: o.Dir, port: port}
 	if err := os.MkdirAll(p.dir, 0o755); err != nil {
@@ -86,6 +92,9 @@ func (p *Postern) Journal() string { return filepath.Join(p.Data(), "journal") }
 func (p *Postern) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, p.binary, append(args, "--config", p.config())...)
 }
+
+// Queue is the directory of the instance's queue.
+func (p *Postern) Queue() string { return filepath.Join(p.Data(), "queue") }
 
 // Start starts the instance.
 func (p *Postern) Start(ctx context.Context) error { return p.StartAs(ctx, p.binary) }
@@ -126,6 +135,20 @@ func (p *Postern) Addr() string { return Loopback(p.port) }
 
 // PID is the id of the process.
 func (p *Postern) PID() int { return p.process.pid() }
+
+// Recipients counts the recipients in the queue by their state.
+func (p *Postern) Recipients(ctx context.Context) (map[mail.State]int, error) {
+	status := p.Command(ctx, "status", "--json")
+	out, err := status.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", status.Args, err)
+	}
+	var answer struct{ Recipients map[mail.State]int }
+	if err := json.Unmarshal(out, &answer); err != nil {
+		return nil, fmt.Errorf("%v printed %.200q: %w", status.Args, out, err)
+	}
+	return answer.Recipients, nil
+}
 
 // Queued counts the entries that `postern queue list` shows.
 func (p *Postern) Queued(ctx context.Context) (int, error) {

@@ -45,16 +45,33 @@ func (s *Store) putAside(c *change, id mail.ID, cause error) {
 			c.remove(bytes.Clone(p.key))
 		}
 	}
-	record := damageRecord{At: s.options.Clock.Now(), Cause: cause.Error()}
+	record := damageRecord{At: s.options.Clock.Now(), Cause: plain(cause)}
 	if body, _, err := s.index.About(id); err == nil {
 		record.Body = body
 	}
 	c.set(key(damagePrefix, id), record)
-	c.record([]mail.Fact{{Time: record.At, Reason: mail.ReasonDamaged, Message: id, Text: record.Cause}})
+	c.record([]mail.Fact{s.damagedFact(id, record)})
 	c.after(func() {
 		s.fresh.drop(id)
 		s.index.Drop(id)
 	})
+}
+
+// damagedFact tells that an entry was set aside, and whose it was if that can
+// be read.
+func (s *Store) damagedFact(id mail.ID, r damageRecord) mail.Fact {
+	f := mail.Fact{Time: r.At, Reason: mail.ReasonDamaged, Message: id, Text: r.Cause}
+	e, err := s.readEntry(s.db, id)
+	if err != nil {
+		return f
+	}
+	f.From = e.Envelope.From.Path()
+	for i := range e.Deliveries {
+		for _, r := range e.Deliveries[i].Recipients {
+			f.To = append(f.To, r.Address.String())
+		}
+	}
+	return f
 }
 
 // unreadable is an entry that was found damaged while the store opened.

@@ -114,7 +114,7 @@ func (b *body) failed(err error) error {
 		err = fmt.Errorf("%w: %w", queue.ErrDamaged, err)
 	}
 	if errors.Is(err, queue.ErrDamaged) {
-		b.store.ledger.spoil(b.id)
+		b.store.ledger.spoil(b.id, err)
 	}
 	return err
 }

@@ -261,11 +261,9 @@ func (j *joining) admit(c *change) error {
 }
 
 // account keeps count of the uses of bodies, and removes those without any.
-// A body that moves is at its new place from here on: if it ends in the same
-// group, that is the place to be freed with it, beside the one it moves from.
 func (j *joining) account(c *change) error {
 	if m := c.moving; m != nil {
-		j.store.ledger.move(m.body, m.to)
+		j.store.ledger.move(m.body, m.to) // now: who leaves behind it in the group leaves the new place
 	}
 	for _, e := range c.enter {
 		j.entered[e.entry] = true

@@ -304,3 +304,51 @@ func wantLatency(t *testing.T, s *embedded.Store, want time.Duration, when strin
 		t.Errorf("%s: %v, want %v", when, got, want)
 	}
 }
+
+// TestSettledWhileMoved: a content may be moved and not be needed any more in
+// one commit. Each of its places is freed once.
+func TestSettledWhileMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newSlowDisk()
+		s := open(t, "queue", embedded.Options{FS: disk, Clock: mail.NewManualClock(noon), InlineSize: -1, SegmentSize: 4000})
+		defer closeStore(t, s)
+		var ids mail.IDs
+		for _, size := range []int{500, 4000, 500} { // the third begins another segment
+			must(t, submitContent(t.Context(), s, entryTo(ids.New(noon), "one.example"), make([]byte, size)))
+		}
+		leases, err := s.Claim(t.Context(), "one.example", 3, noon, noon.Add(time.Hour))
+		must(t, err)
+		done := make(chan error, 3)
+		end := func(l queue.Lease) { go func() { done <- settleAs(t.Context(), s, l, mail.Delivered) }() }
+
+		disk.set(true)
+		end(leases[1])
+		<-disk.asked
+		go func() {
+			done <- s.Accept(t.Context(), queue.Group{Facts: []mail.Fact{{Time: noon, Reason: mail.ReasonRefused}}})
+		}()
+		synctest.Wait()
+		disk.granted <- struct{}{} // the large one has gone, and the small one beside it is copied
+		<-disk.asked
+		synctest.Wait() // its move waits for the commit of the fact
+		end(leases[0])
+		synctest.Wait()
+		disk.set(false)
+		disk.granted <- struct{}{}
+		for range 3 {
+			must(t, <-done)
+		}
+		synctest.Wait()
+		st, err := s.Stat(t.Context())
+		must(t, err)
+		if st.Moved != 1 {
+			t.Errorf("%d contents were moved, want 1", st.Moved)
+		}
+		for _, g := range st.Segments {
+			if want := map[bool]int{true: 1}[g.Active]; g.Bodies != want || (g.Live != 0) != (want != 0) {
+				t.Errorf("segment %+v, want %d contents", g, want)
+			}
+		}
+		must(t, settleAs(t.Context(), s, leases[2], mail.Delivered))
+	})
+}

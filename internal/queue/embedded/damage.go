@@ -19,10 +19,11 @@ import (
 func (s *Store) checkDatabase() error {
 	damage, err := pebblefile.Check(s.options.FS, s.path(databaseName))
 	if errors.Is(err, fs.ErrNotExist) {
-		if !s.hasContents() {
+		var found bool
+		if found, err = s.hasContents(); err == nil && !found {
 			return nil // a new store
 		}
-		damage, err = pebblefile.Missing(s.options.FS, s.path(databaseName)).Damage, nil
+		damage = pebblefile.Missing(s.options.FS, s.path(databaseName)).Damage
 	}
 	if err != nil {
 		return fmt.Errorf("cannot check the database: %w", err)
@@ -32,13 +33,16 @@ func (s *Store) checkDatabase() error {
 
 // hasContents reports whether there is anything in the body log, to which no
 // content comes before there is a database.
-func (s *Store) hasContents() bool {
+func (s *Store) hasContents() (bool, error) {
 	paths, err := seglog.Files(s.options.FS, s.path(bodiesName))
-	return err == nil && len(paths) > 0
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return len(paths) > 0, err
 }
 
-// databaseFiles opens the files of the database; a missing one is damaged.
-func (s *Store) databaseFiles() (*pebblefile.Database, error) {
+// openFiles opens the files of the database; a missing one is damaged.
+func (s *Store) openFiles() (*pebblefile.Database, error) {
 	d, err := pebblefile.Open(s.options.FS, s.path(databaseName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return pebblefile.Missing(s.options.FS, s.path(databaseName)), nil
@@ -81,9 +85,9 @@ func (s *Store) located(err error) error {
 }
 
 // plain is the text of an error without the words that only say that it is
-// about damage.
+// about damage, and without the line that Pebble adds to its own.
 func plain(err error) string {
-	text := err.Error()
+	text := strings.ReplaceAll(err.Error(), "\n<corruption detail carrier>", "")
 	for _, kind := range []error{queue.ErrDamaged, seglog.ErrDamaged} {
 		text = strings.ReplaceAll(text, kind.Error()+": ", "")
 	}

@@ -48,7 +48,7 @@ func (h *health) found(path string, why error) {
 	h.mu.Unlock()
 	if !known {
 		h.logger.Error("queue: a file of the database is damaged; messages in it are set aside when they are needed; stop the server and run `postern store salvage`",
-			"file", path, "error", why)
+			"file", path, "error", plain(why))
 	}
 }
 

@@ -62,6 +62,11 @@ func TestDamagedBlock(t *testing.T) {
 	for _, d := range aside {
 		delete(stored, d.ID)
 	}
+	for _, d := range aside {
+		if strings.Contains(d.Cause, "\n") {
+			t.Errorf("the cause has two lines: %q", d.Cause)
+		}
+	}
 	if len(stored) > 0 || len(aside) == 0 || len(aside) > 10 {
 		t.Errorf("%d entries are neither delivered nor set aside, %d are set aside", len(stored), len(aside))
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // ledger knows each body's place and counts its uses. Only the committer
-// changes both; what it does stands in the order of the commits.
+// changes uses; what it does stands in the order of the commits.
 //
 // A body's place is read, and its file opened, under the ledger's lock: who
 // has the handle keeps the content, whatever becomes of the place.
@@ -19,6 +19,7 @@ type ledger struct {
 	mu       sync.Mutex
 	bodies   map[mail.ID]*stored
 	segments map[uint64]*stored // the bodies in each, as a list
+	spoilt   map[mail.ID]error  // why the content cannot be read
 }
 
 // stored is one body.
@@ -26,14 +27,13 @@ type stored struct {
 	id    mail.ID
 	place place
 	uses  int
-	// unplaced says that its place cannot be read, damaged that its content
-	// cannot.
-	unplaced, damaged bool
-	previous, next    *stored // in the same segment
+	// unplaced says that its place cannot be read.
+	unplaced       bool
+	previous, next *stored // in the same segment
 }
 
 func newLedger() *ledger {
-	return &ledger{bodies: make(map[mail.ID]*stored), segments: make(map[uint64]*stored)}
+	return &ledger{bodies: make(map[mail.ID]*stored), segments: make(map[uint64]*stored), spoilt: make(map[mail.ID]error)}
 }
 
 // enter takes in a body without uses.
@@ -45,11 +45,12 @@ func (l *ledger) enter(body mail.ID, p place) {
 	l.link(b)
 }
 
-// enterUnplaced takes in a body whose place cannot be read.
-func (l *ledger) enterUnplaced(body mail.ID) {
+// enterUnplaced takes in a body whose place cannot be read, and why.
+func (l *ledger) enterUnplaced(body mail.ID, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bodies[body] = &stored{id: body, unplaced: true, damaged: true}
+	l.bodies[body] = &stored{id: body, unplaced: true}
+	l.spoilt[body] = why
 }
 
 // use counts one use more.
@@ -74,6 +75,7 @@ func (l *ledger) leave(body mail.ID) (last stored, gone bool) {
 	}
 	l.unlink(b)
 	delete(l.bodies, body)
+	delete(l.spoilt, body)
 	return *b, true
 }
 
@@ -123,7 +125,7 @@ func (l *ledger) at(body mail.ID, p seglog.Place) bool {
 	return b != nil && !b.unplaced && !b.place.inline && b.place.Place == p
 }
 
-// move says that a body, which is there, is at another place now.
+// move says that a body is at another place now.
 func (l *ledger) move(body mail.ID, to seglog.Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -144,21 +146,20 @@ func (l *ledger) survivors(segment uint64) []stored {
 	return all
 }
 
-// spoil notes that the content of a body cannot be read.
-func (l *ledger) spoil(body mail.ID) {
+// spoil notes why the content of a body cannot be read.
+func (l *ledger) spoil(body mail.ID, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.bodies[body]; b != nil {
-		b.damaged = true
+	if l.bodies[body] != nil && l.spoilt[body] == nil {
+		l.spoilt[body] = why
 	}
 }
 
-// spoilt reports whether the content of a body is known to be damaged.
-func (l *ledger) spoilt(body mail.ID) bool {
+// damage returns why the content of a body cannot be read, if that is known.
+func (l *ledger) damage(body mail.ID) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.bodies[body]
-	return b != nil && b.damaged
+	return l.spoilt[body]
 }
 
 // all returns the ids of all bodies.

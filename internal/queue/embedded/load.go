@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -69,14 +70,17 @@ func (s *Store) loadEntries() error {
 // loadEntry takes in the deliveries of one entry.
 func (s *Store) loadEntry(id mail.ID, deliveries *pebble.Iterator, attempts map[string]int) error {
 	found := false
-	for ; deliveryOf(deliveries) == id; deliveries.Next() {
+	for ; standsAt(deliveries, id); deliveries.Next() {
 		k := deliveries.Key()
 		d, _, err := decodeSummary(k, deliveries.Value())
 		if err != nil {
 			return err
 		}
+		if d.body == id {
+			d.body = id // one string in memory, not two
+		}
 		d.Attempts = max(d.Attempts, attempts[string(k[1:])])
-		_, at, _ := splitKey(k)
+		_, at, _ := bytes.Cut(k[1:], []byte{0})
 		s.index.Load(id, d.body, d.class, mail.Destination(at), d.Summary)
 		found = true
 	}
@@ -84,6 +88,16 @@ func (s *Store) loadEntry(id mail.ID, deliveries *pebble.Iterator, attempts map[
 		return fmt.Errorf("%w: it has no delivery", queue.ErrDamaged)
 	}
 	return nil
+}
+
+// standsAt reports whether it stands at a delivery of the entry. It makes no
+// strings: it is asked for every row at a start.
+func standsAt(it *pebble.Iterator, id mail.ID) bool {
+	if !it.Valid() {
+		return false
+	}
+	before, _, _ := bytes.Cut(it.Key()[1:], []byte{0})
+	return string(before) == string(id)
 }
 
 // deliveryOf returns the entry of the delivery at which it stands; "" at the end.
@@ -97,7 +111,7 @@ func deliveryOf(it *pebble.Iterator) mail.ID {
 
 // skip passes over the deliveries of an entry.
 func skip(it *pebble.Iterator, id mail.ID) {
-	for it.Valid() && deliveryOf(it) == id {
+	for standsAt(it, id) {
 		it.Next()
 	}
 }
@@ -106,8 +120,11 @@ func skip(it *pebble.Iterator, id mail.ID) {
 // next entry that has one; "" is the end.
 func (s *Store) skipOrphans(it *pebble.Iterator, next mail.ID) {
 	for it.Valid() {
+		if next != "" && standsAt(it, next) {
+			return
+		}
 		id := deliveryOf(it)
-		if next != "" && id >= next {
+		if next != "" && id > next {
 			return
 		}
 		s.unreadable = append(s.unreadable, unreadable{id, fmt.Errorf("%w: a delivery without its entry", queue.ErrDamaged)})
@@ -160,7 +177,7 @@ func (s *Store) loadLedger() error {
 		}
 		if err != nil {
 			s.options.Logger.Error("queue: body is damaged", "body", body, "error", err)
-			s.ledger.enterUnplaced(body)
+			s.ledger.enterUnplaced(body, err)
 			continue
 		}
 		s.ledger.enter(body, where)
@@ -171,7 +188,7 @@ func (s *Store) loadLedger() error {
 		}
 		id, _, _ := splitKey(p.key)
 		if !s.ledger.has(id) {
-			s.ledger.enterUnplaced(id)
+			s.ledger.enterUnplaced(id, fmt.Errorf("%w: the place of content %s is missing", queue.ErrDamaged, id))
 		}
 		s.ledger.use(id)
 	}

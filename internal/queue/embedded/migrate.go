@@ -46,8 +46,11 @@ func (s *Store) checkFormat() error {
 // no newer. The store has its lock and its body log.
 func (s *Store) migrate() error {
 	files := s.options.FS
-	if s.has(databaseName) || !s.has(formatOneName) {
-		return nil
+	if found, err := s.exists(databaseName); found || err != nil {
+		return err
+	}
+	if found, err := s.exists(formatOneName); !found || err != nil {
+		return err // a new store
 	}
 	s.options.Logger.Info("queue: migrating to a new format; the old database stays until that is done", "directory", s.dir, "from", 1, "to", formatVersion)
 	if err := files.RemoveAll(s.path(unfinishedName)); err != nil {

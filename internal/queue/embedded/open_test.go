@@ -127,7 +127,7 @@ func TestNotAQueue(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -168,8 +168,13 @@ func TestDamagedContent(t *testing.T) {
 	}
 	damaged, err := s.Damaged(t.Context(), queue.Page{})
 	if err != nil || len(damaged) != 2 || damaged[0].ID != largeID || damaged[1].ID != smallID ||
-		damaged[1].Body != smallID || !strings.Contains(damaged[1].Cause, "content") || !damaged[1].At.Equal(noon) {
+		damaged[1].Body != smallID || !strings.Contains(damaged[1].Cause, "content") || !damaged[1].At.Equal(noon) ||
+		!strings.HasPrefix(damaged[0].Cause, "its content cannot be read: queue/bodies/0000000000000001.seg, offset ") {
 		t.Errorf("damaged are %+v, %v", damaged, err)
+	}
+	facts, err := s.NextFacts(t.Context(), 3, 10)
+	if err != nil || len(facts) != 2 || facts[1].From != "<ann@source.example>" || !slices.Equal(facts[1].To, []string{"joe@one.example"}) {
+		t.Errorf("the facts are %+v, %v; want from whom and to whom", facts, err)
 	}
 }
 

@@ -155,7 +155,8 @@ func (s *Store) Get(ctx context.Context, id mail.ID) (queue.Entry, error) {
 }
 
 // List returns a page of the entries that a filter selects. Entries that are
-// damaged are logged and passed over.
+// damaged are logged and passed over. It fails with ErrDamaged when a part of
+// the database is, of which nobody knows what stood there.
 func (s *Store) List(ctx context.Context, f queue.Filter, p queue.Page) ([]queue.Entry, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
@@ -226,7 +227,7 @@ func (s *Store) entries(r pebble.Reader, selector *queue.Selector, behind mail.I
 			} else if err == nil {
 				continue
 			}
-			if errors.Is(err, queue.ErrDamaged) {
+			if errors.Is(err, queue.ErrDamaged) && e.ID != "" { // else nobody knows what follows
 				s.options.Logger.Error("queue: entry is damaged", "message", e.ID, "error", err)
 				continue
 			}

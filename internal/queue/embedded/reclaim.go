@@ -84,8 +84,9 @@ func (r *reclaimer) freeAll() {
 	}
 }
 
-// moveOne empties one sparse segment. It returns false when there is none, or
-// nothing to be moved in it, or the store is closing or has failed.
+// moveOne empties one sparse segment. It returns false when there is none with
+// anything to be moved (what is needed in it may be on its way in or out), or
+// the store is closing or has failed.
 func (r *reclaimer) moveOne() bool {
 	select {
 	case <-r.stop:
@@ -94,14 +95,17 @@ func (r *reclaimer) moveOne() bool {
 		return false
 	default:
 	}
-	segment, found := r.store.log.Sparse()
-	if !found {
-		return false
+	for _, segment := range r.store.log.Sparse() {
+		if survivors := r.store.ledger.survivors(segment); len(survivors) > 0 {
+			r.empty(segment, survivors)
+			return true
+		}
 	}
-	survivors := r.store.ledger.survivors(segment)
-	if len(survivors) == 0 {
-		return false // what is needed in it is on its way in or out; the next that is freed wakes us
-	}
+	return false
+}
+
+// empty moves what is left in a segment.
+func (r *reclaimer) empty(segment uint64, survivors []stored) {
 	for _, b := range survivors {
 		err := r.move(b)
 		if err == nil || errors.Is(err, errMovedOn) {
@@ -111,16 +115,16 @@ func (r *reclaimer) moveOne() bool {
 			r.store.options.Logger.Warn("queue: a segment of the body log cannot be emptied, and keeps its space", "segment", segment, "body", b.id, "error", err)
 		}
 		r.store.log.Stuck(segment)
-		break
+		return
 	}
-	return true
 }
 
 // errMovedOn says that a body was not where it was thought to be any more.
 var errMovedOn = errors.New("the body has gone or moved")
 
 // move copies a body to the active segment, and has the database name the new
-// place. The old one is free once that is durable.
+// place; the committer notes that in the ledger. The old place is free once it
+// is durable.
 func (r *reclaimer) move(b stored) error {
 	s := r.store
 	at, content, err := s.ledger.open(s.log, b.id)
@@ -139,23 +143,18 @@ func (r *reclaimer) move(b stored) error {
 		return fmt.Errorf("cannot copy it: %w", err)
 	}
 	crashpoint.Reach(crashpoint.Moved)
-	if err := s.commit(context.Background(), r.moving(b.id, at, to)); err != nil {
+	c := s.newChange()
+	c.moving = &moving{body: b.id, from: at.Place, to: to}
+	c.setBytes(key(placePrefix, b.id), place{Place: to}.encode())
+	c.after(func() {
+		r.free(b.id, at)
+		r.moved.Add(1)
+	})
+	if err := s.commit(context.Background(), c); err != nil {
 		if s.failure.get() == nil { // else nobody knows which place is named
 			s.log.Free(b.id, to)
 		}
 		return err
 	}
 	return nil
-}
-
-// moving is the change by which a body goes from one place to another.
-func (r *reclaimer) moving(body mail.ID, from place, to seglog.Place) *change {
-	c := r.store.newChange()
-	c.moving = &moving{body: body, from: from.Place, to: to}
-	c.setBytes(key(placePrefix, body), place{Place: to}.encode())
-	c.after(func() {
-		r.free(body, from)
-		r.moved.Add(1)
-	})
-	return c
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // Past asks somebody else about messages that were in the store: the journal.
-type Past func(Question) (Known, error)
+type Past func(Question) (History, error)
 
 // Question is what a salvage has to ask.
 type Question struct {
@@ -32,8 +32,8 @@ type Question struct {
 	Facts []mail.Fact
 }
 
-// Known is what the journal knows.
-type Known struct {
+// History is what the journal knows.
+type History struct {
 	// Ended are those of the suspects that have ended.
 	Ended map[mail.ID]bool
 	// Open are the facts of the acceptance of those entries that have not ended
@@ -89,14 +89,14 @@ func Salvage(ctx context.Context, dir string, o Options, past Past, progress fun
 // lockToSalvage locks a directory that holds a store, and ends a salvage that
 // was cut short when it was all but done.
 func (s *Store) lockToSalvage() (io.Closer, error) {
-	if err := s.find(); err != nil {
-		return nil, err
+	if done, err := s.exists(salvagedName); err != nil || !done {
+		return s.lockToRead()
 	}
 	lock, err := lockDirectory(s.options.FS, s.path(lockName))
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.finishSalvage(), makeDirectory(s.options.FS, s.path(databaseName))); err != nil {
+	if err := s.finishSalvage(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
@@ -123,7 +123,7 @@ type salvage struct {
 	bodies   map[mail.ID]mail.ID // that of an entry, as the rows of uses say
 	onTheWay []mail.Fact         // to the journal, in order
 	lost     []queue.Flaw        // entries that cannot be put together
-	known    Known               // by the journal
+	history  History             // by the journal
 	facts    []mail.Fact         // of what is done
 }
 
@@ -137,7 +137,7 @@ func (v *salvage) run() (err error) {
 	if err := v.store.checkFormat(); err != nil {
 		return err
 	}
-	if v.source, err = v.store.databaseFiles(); err != nil {
+	if v.source, err = v.store.openFiles(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.close()) }()
@@ -353,6 +353,9 @@ func (v *salvage) replace() error {
 	if err := syncDirectory(files, v.store.dir); err != nil {
 		return err
 	}
+	if err := files.MkdirAll(v.store.path(databaseName), 0o700); err != nil { // it may be missing
+		return err
+	}
 	if err := files.Rename(v.store.path(databaseName), v.store.path(name)); err != nil {
 		return err
 	}
@@ -377,8 +380,11 @@ func (v *salvage) flush() error {
 // finishSalvage gives a salvaged database its name, when there is no other.
 func (s *Store) finishSalvage() error {
 	files := s.options.FS
-	if s.has(databaseName) || !s.has(salvagedName) {
-		return nil
+	if found, err := s.exists(databaseName); found || err != nil {
+		return err
+	}
+	if found, err := s.exists(salvagedName); !found || err != nil {
+		return err
 	}
 	if err := files.Rename(s.path(salvagedName), s.path(databaseName)); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -270,7 +271,7 @@ func (v *salvage) hold(e *queue.Entry, why string) error {
 func (v *salvage) setAside(lost queue.Flaw, accepted mail.Fact) error {
 	id, body := lost.Entry, lost.Body
 	if accepted.From != "" {
-		lost.Cause += fmt.Sprintf("; it was from %s to %v, Message-ID %s", accepted.From, accepted.To, accepted.MessageID)
+		lost.Cause += fmt.Sprintf("; it was from %s to %s, Message-ID %s", accepted.From, strings.Join(accepted.To, " "), accepted.MessageID)
 	}
 	for p, err := range v.rows(id) {
 		k := bytes.Clone(p.key)
@@ -302,12 +303,12 @@ func (v *salvage) orphans() error {
 		return err
 	}
 	if v.past != nil {
-		if v.known, err = v.past(Question{v.kept, suspects, v.onTheWay}); err != nil {
+		if v.history, err = v.past(Question{v.kept, suspects, v.onTheWay}); err != nil {
 			return fmt.Errorf("cannot read the journal: %w", err)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(suspects)) {
-		if v.known.Ended[id] {
+		if v.history.Ended[id] {
 			continue
 		}
 		if e, found := v.fromLog(id); found {
@@ -342,7 +343,7 @@ func (v *salvage) suspects() (map[mail.ID]bool, error) {
 // journal knows of.
 func (v *salvage) setLostAside() error {
 	accepted := make(map[mail.ID]mail.Fact)
-	for _, f := range v.known.Open {
+	for _, f := range v.history.Open {
 		accepted[f.Message] = f
 	}
 	for _, lost := range v.lost {

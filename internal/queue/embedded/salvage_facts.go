@@ -16,7 +16,7 @@ func (v *salvage) number() error {
 		return err
 	}
 	if forgotten == 0 { // what was forgotten is not known
-		forgotten = v.known.Last
+		forgotten = v.history.Last
 		if len(facts) > 0 && (forgotten == 0 || facts[0] <= forgotten) {
 			forgotten = facts[0] - 1
 		}
@@ -24,7 +24,7 @@ func (v *salvage) number() error {
 			return err
 		}
 	}
-	last := max(forgotten, v.known.Last)
+	last := max(forgotten, v.history.Last)
 	for _, n := range facts {
 		for ; last+1 < n; last++ {
 			v.result.Facts++

@@ -345,48 +345,47 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestSalvageWithoutDatabase brings back what the body log knows. That log is
-// not cleared away by a start that finds no database.
+// TestSalvageWithoutDatabase brings back what the body log knows, whether the
+// files with data are gone, or all files, or the directory. No start takes
+// that for a new store.
 func TestSalvageWithoutDatabase(t *testing.T) {
-	h := newHarmed(t, true)
-	for what, harm := range map[string]func(vfs.FS){
-		"no tables": func(files vfs.FS) {
+	for gone, remove := range map[string]func(files vfs.FS) error{
+		"tables and logs": func(files vfs.FS) error {
+			var errs []error
 			for path := range paths(t, files, "queue/db-2") {
 				if strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".log") {
-					must(t, files.Remove(path))
+					errs = append(errs, files.Remove(path))
 				}
 			}
+			return errors.Join(errs...)
 		},
-		"no files": func(files vfs.FS) {
-			must(t, files.RemoveAll("queue/db-2"))
-			must(t, files.MkdirAll("queue/db-2", 0o700))
+		"files": func(files vfs.FS) error {
+			return errors.Join(files.RemoveAll("queue/db-2"), files.MkdirAll("queue/db-2", 0o700))
 		},
-		"no directory": func(files vfs.FS) { must(t, files.RemoveAll("queue/db-2")) },
+		"directory": func(files vfs.FS) error { return files.RemoveAll("queue/db-2") },
 	} {
-		t.Run(what, func(t *testing.T) {
-			files := h.copied(t)
-			harm(files)
-			h.withoutDatabase(t, files)
-		})
+		t.Run(gone, func(t *testing.T) { testSalvageWithoutDatabase(t, remove) })
 	}
 }
 
-func (h *harmed) withoutDatabase(t *testing.T, files vfs.FS) {
+func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
+	h := newHarmed(t, true)
 	o := h.options
-	o.FS = files
+	o.FS = h.copied(t)
+	must(t, remove(o.FS))
 	if _, err := embedded.Open("queue", o); !errors.Is(err, queue.ErrDamaged) {
 		t.Fatalf("a store without its tables: %v", err)
 	}
-	if v, err := embedded.Verify(t.Context(), "queue", o, func(queue.Progress) {}); err != nil || v.Flaws.Count == 0 {
+	if v, err := embedded.Verify(t.Context(), "queue", o, func(queue.Progress) {}); err != nil || v.Flaws.Count != 1 {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
-	const copied = 500 // facts that the journal has
-	past := func(embedded.Question) (embedded.Known, error) {
+	const copied = 5000 // facts that the journal has
+	past := func(embedded.Question) (embedded.History, error) {
 		var open []mail.Fact
 		for id := range h.stored {
 			open = append(open, mail.Fact{Reason: mail.ReasonAccepted, Message: id, From: "<ann@source.example>", To: []string{"<joe@one.example>"}})
 		}
-		return embedded.Known{Ended: h.ended, Open: open, Last: copied}, nil
+		return embedded.History{Ended: h.ended, Open: open, Last: copied}, nil
 	}
 	result, err := embedded.Salvage(t.Context(), "queue", o, past, func(queue.Progress) {})
 	if err != nil {
@@ -407,6 +406,10 @@ func (h *harmed) withoutDatabase(t *testing.T, files vfs.FS) {
 			t.Errorf("%s is not held: %+v, %v", id, e, err)
 		}
 	}
+	facts, err := s.NextFacts(t.Context(), copied, 10_000)
+	if err != nil || len(facts) != len(h.stored) || facts[0].N != copied+1 || result.Facts != 0 {
+		t.Errorf("%d facts behind those of the journal, %d lost, %v; want one for each that is held or set aside", len(facts), result.Facts, err)
+	}
 	if result.Held != inLog || result.Entries != inLog || result.Lost.Count != len(h.stored)-inLog {
 		t.Errorf("of %d entries, %d in the body log: %+v", len(h.stored), inLog, result)
 	}
@@ -418,6 +421,21 @@ func (h *harmed) withoutDatabase(t *testing.T, files vfs.FS) {
 	must(t, s.ForgetFacts(t.Context(), copied)) // as the journal has it done when the server starts
 	if facts, err := s.NextFacts(t.Context(), 0, 1000); err != nil || len(facts) != len(h.stored) || facts[0].N != copied+1 {
 		t.Errorf("of %d entries that were held or set aside there are %d facts: %+v, %v", len(h.stored), len(facts), facts, err)
+	}
+}
+
+// TestNoStore: where there is none, that is told.
+func TestNoStore(t *testing.T) {
+	for _, name := range []string{"", "queue", "queue/db", "queue/db-2.salvaged"} {
+		files := vfs.NewMem()
+		must(t, files.MkdirAll(name, 0o700))
+		_, err := embedded.Verify(t.Context(), "queue", embedded.Options{FS: files}, func(queue.Progress) {})
+		if name != "queue/db-2.salvaged" && err != nil { // which a salvage ends itself
+			_, err = embedded.Salvage(t.Context(), "queue", embedded.Options{FS: files}, nil, func(queue.Progress) {})
+		}
+		if err == nil || !strings.Contains(err.Error(), "there is no store here, or one that a start of the server must finish") {
+			t.Errorf("with %q: %v", name, err)
+		}
 	}
 }
 

@@ -78,8 +78,10 @@ func (s *Store) register(ctx context.Context, claimed []queue.Claimed) error {
 // lease reads what a lease shows. header is the entry that was read last:
 // the leases of one entry follow each other.
 func (s *Store) lease(c queue.Claimed, header *queue.Entry) (queue.Lease, error) {
-	if body, _, err := s.index.About(c.ID); err == nil && s.ledger.spoilt(body) {
-		return queue.Lease{}, fmt.Errorf("%w: content %q of entry %q cannot be read", queue.ErrDamaged, body, c.ID)
+	if body, _, err := s.index.About(c.ID); err == nil {
+		if why := s.ledger.damage(body); why != nil {
+			return queue.Lease{}, fmt.Errorf("%w: its content cannot be read: %s", queue.ErrDamaged, plain(why))
+		}
 	}
 	if header.ID != c.ID {
 		read, err := s.currentHeader(c.ID)

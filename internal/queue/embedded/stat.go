@@ -19,7 +19,7 @@ func (s *Store) Stat(ctx context.Context) (queue.Stat, error) {
 	}
 	defer view.Close()
 	st := queue.Stat{
-		Directory: s.dir, Format: formatVersion,
+		Directory: s.dir, Format: formatVersion, Segments: []queue.Segment{},
 		Deliveries: s.index.Deliveries(), Bodies: s.ledger.count(),
 		Database: s.db.Metrics().DiskSpaceUsage(),
 		Moved:    s.reclaimer.moved.Load(), Memory: s.Memory(),

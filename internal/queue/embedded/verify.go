@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -35,33 +36,41 @@ func (s *Store) openToRead() (err error) {
 	return nil
 }
 
+// errNoStore says that there is nothing that could be read.
+var errNoStore = errors.New("there is no store here, or one that a start of the server must finish: of an older format, or salvaged")
+
 // lockToRead locks a directory that holds a store.
 func (s *Store) lockToRead() (io.Closer, error) {
-	if err := s.find(); err != nil {
+	here, err := s.isHere()
+	if err != nil {
 		return nil, err
 	}
-	if s.has(salvagedName) && !s.has(databaseName) {
-		return nil, errors.New("a salvage was cut short at its very end; `postern store salvage`, or a start of the server, ends it")
+	if !here {
+		return nil, errNoStore
 	}
 	return lockDirectory(s.options.FS, s.path(lockName))
 }
 
-// find makes sure that there is a store of this format in the directory. Its
-// database may be missing.
-func (s *Store) find() error {
-	if s.has(databaseName) || s.has(salvagedName) || s.hasContents() && !s.has(formatOneName) {
-		return nil
+// isHere reports whether the directory holds a database of this format, or
+// contents that have lost it.
+func (s *Store) isHere() (bool, error) {
+	if found, err := s.exists(databaseName); found || err != nil {
+		return found, err
 	}
-	if _, err := s.options.FS.Stat(s.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, name := range []string{formatOneName, salvagedName} {
+		if found, err := s.exists(name); found || err != nil {
+			return false, err
+		}
 	}
-	return errors.New("there is no store here, or one of an older format, which a start of the server migrates")
+	return s.hasContents()
 }
 
-// has reports whether there is a part of the directory, or that cannot be told.
-func (s *Store) has(name string) bool {
+func (s *Store) exists(name string) (bool, error) {
 	_, err := s.options.FS.Stat(s.path(name))
-	return !errors.Is(err, fs.ErrNotExist)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (s *Store) prepareToRead() (err error) {
@@ -155,7 +164,7 @@ func (v *verification) damaged(damage []pebblefile.Damage) {
 
 // database reads all files of a database that nobody has open.
 func (v *verification) database(s *Store) error {
-	d, err := s.databaseFiles()
+	d, err := s.openFiles()
 	if err != nil {
 		return err
 	}
@@ -250,7 +259,7 @@ func (v *verification) contents() error {
 	if err != nil {
 		return err
 	}
-	for _, body := range bodies {
+	for _, body := range slices.Sorted(slices.Values(bodies)) {
 		if err := v.body(body); err != nil {
 			return err
 		}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// workload is what is sent.
+type workload struct {
+	name     string
+	size     int // octets of the body
+	sessions int
+	keep     bool // a connection for all messages of a session
+	messages int
+	// tools sends with Postfix's smtp-source to its smtp-sink in place of our
+	// own source and sink. They check no ids.
+	tools bool
+	// memory samples the relay's memory, which costs time: the run's rate is
+	// not used.
+	memory bool
+}
+
+// figures are what one run measured.
+type figures struct {
+	Messages int           `json:"messages"`
+	Elapsed  time.Duration `json:"elapsed"`
+	CPU      time.Duration `json:"cpu"`    // of the contender and all its processes
+	Memory   int64         `json:"memory"` // their peak PSS in octets; 0 where not sampled
+	load     string        // load average before the run
+}
+
+func (f figures) perSecond() float64  { return float64(f.Messages) / f.Elapsed.Seconds() }
+func (f figures) cpuPer1000() float64 { return f.CPU.Seconds() * 1000 / float64(f.Messages) }
+func (f figures) megabytes() float64  { return float64(f.Memory) / 1e6 }
+
+// cpuEach is the CPU time for one message in microseconds.
+func (f figures) cpuEach() float64 { return f.CPU.Seconds() * 1e6 / float64(f.Messages) }
+
+// results are the figures of each contender under each workload, one for each
+// round.
+type results map[resultKey][]figures
+
+type resultKey struct{ contender, workload string }
+
+// contender is one of those that are compared.
+type contender struct {
+	name string
+	// run measures it once.
+	run func(context.Context, workload) (figures, error)
+	// passes says which workloads it does not take part in; nil: none.
+	passes func(workload) bool
+}
+
+// comparison measures contenders under workloads, round by round.
+type comparison struct {
+	workloads  []workload
+	contenders []contender
+	table      table
+}
+
+// measure makes all rounds. The contenders follow each other closely, and
+// each round another one begins: the machine's speed drifts, and nobody may
+// gain by it.
+func (c *comparison) measure(ctx context.Context, s settings) (results, error) {
+	all := results{}
+	for round := range s.pairs {
+		for _, w := range c.workloads {
+			w.messages /= s.shrink
+			for i := range c.contenders {
+				contender := c.contenders[(i+round)%len(c.contenders)]
+				if contender.passes != nil && contender.passes(w) {
+					continue
+				}
+				f, err := contender.once(ctx, w)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", contender.name, w.name, err)
+				}
+				key := resultKey{contender.name, w.name}
+				all[key] = append(all[key], f)
+				fmt.Fprintf(os.Stderr, "round %d/%d  %-60s %-22s %7.0f msg/s %6.2f CPU s/1000 %5.0f MB  load %s\n",
+					round+1, s.pairs, w.name, contender.name, f.perSecond(), f.cpuPer1000(), f.megabytes(), f.load)
+			}
+		}
+	}
+	return all, nil
+}
+
+// runLimit bounds one run.
+const runLimit = 3 * time.Minute
+
+// once measures the contender once.
+func (c *contender) once(ctx context.Context, w workload) (figures, error) {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	load := loadAverage()
+	f, err := c.run(ctx, w)
+	f.load = load
+	return f, err
+}
+
+// compare measures, and prints the table under a line that says where and
+// when.
+func (c *comparison) compare(ctx context.Context, s settings) error {
+	began, load := time.Now(), loadAverage()
+	all, err := c.measure(ctx, s)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, load %s before and %s after, %d pairs in %v", machine(), load, loadAverage(), s.pairs, time.Since(began).Round(time.Second))
+	if s.shrink > 1 {
+		fmt.Printf(", 1/%d of the messages", s.shrink)
+	}
+	fmt.Print("\n\n")
+	c.table.print(os.Stdout, all)
+	return nil
+}
