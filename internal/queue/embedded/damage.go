@@ -15,12 +15,14 @@ import (
 // checkDatabase refuses a database whose manifest or log is damaged. Pebble
 // takes some of that for the traces of a power cut, and would go on without
 // what is behind it. It refuses a missing one too when there are contents: they
-// would go as orphans of the new one that Pebble would make.
+// would go as orphans of the new one that Pebble would make; and when there once
+// was one, or all that was in it would be gone without a word.
 func (s *Store) checkDatabase() error {
 	damage, err := pebblefile.Check(s.options.FS, s.path(databaseName))
 	if errors.Is(err, fs.ErrNotExist) {
-		var found bool
-		if found, err = s.hasContents(); err == nil && !found {
+		made, failed := s.wasMade()
+		found, alsoFailed := s.hasContents()
+		if err = errors.Join(failed, alsoFailed); err == nil && !made && !found {
 			return nil // a new store
 		}
 		damage = pebblefile.Missing(s.options.FS, s.path(databaseName)).Damage

@@ -21,7 +21,6 @@
 package embedded
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,6 +134,7 @@ const (
 	bodiesName   = "bodies"
 	incomingName = "incoming"
 	lockName     = "lock"
+	madeName     = "made"
 )
 
 // backlog is how many changes may wait for the committer; more callers wait
@@ -227,6 +227,9 @@ func (s *Store) prepare() (err error) {
 	}
 	if err := s.checkVersion(); err != nil {
 		return s.located(err)
+	}
+	if err := s.writeMade(); err != nil {
+		return err
 	}
 	if err := s.load(); err != nil {
 		return s.located(err)
@@ -359,74 +362,4 @@ func syncDirectory(files vfs.FS, path string) error {
 		return err
 	}
 	return errors.Join(directory.Sync(), directory.Close())
-}
-
-// openPebble opens the database.
-func (s *Store) openPebble(path string) (*pebble.DB, error) {
-	return openDatabase(path, s.pebbleOptions())
-}
-
-// openDatabase opens a database.
-//
-// QUIRK: Pebble panics when it cannot sync the name of a marker.
-func openDatabase(path string, o *pebble.Options) (db *pebble.DB, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			cause, _ := p.(error)
-			db, err = nil, fmt.Errorf("cannot open the database: %w", cmp.Or(cause, fmt.Errorf("%v", p)))
-		}
-	}()
-	if db, err = pebble.Open(path, o); err != nil {
-		return nil, fmt.Errorf("cannot open the database: %w", err)
-	}
-	return db, nil
-}
-
-func (s *Store) pebbleOptions() *pebble.Options {
-	o := &pebble.Options{
-		FS: s.guard,
-		// Named, not "the newest": a database is never upgraded by accident.
-		// At least FormatWALSyncChunks, so that a torn end of the log can be
-		// told from damage before it.
-		FormatMajorVersion: pebble.FormatValueSeparation,
-		CacheSize:          64 << 20,
-		MemTableSize:       32 << 20,
-		// Room for a burst while one is being flushed, before writes must wait.
-		MemTableStopWritesThreshold: 4,
-		L0StopWritesThreshold:       stopWrites,
-		Logger:                      pebbleLogger{s.options.Logger, s.failure},
-		EventListener:               s.health.listener(),
-	}
-	o.WithFSDefaults()
-	return o
-}
-
-// checkVersion marks a new database, and sees to it that an old one is ours.
-func (s *Store) checkVersion() error {
-	k := []byte{versionPrefix}
-	value, err := s.read(s.db, k)
-	switch {
-	case errors.Is(err, queue.ErrNotFound):
-		return s.markNew(k)
-	case err != nil:
-		return err
-	}
-	version, err := decodeNumber(k, value)
-	if err != nil {
-		return err
-	}
-	if version != formatVersion {
-		return damaged(k, fmt.Sprintf("format %d, in the directory of format %d", version, formatVersion))
-	}
-	return nil
-}
-
-func (s *Store) markNew(k []byte) error {
-	for other, err := range scan(s.db, nil, nil) {
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: a database without a format version, but with the key %q", queue.ErrDamaged, other.key)
-	}
-	return s.db.Set(k, encodeNumber(formatVersion), pebble.Sync)
 }

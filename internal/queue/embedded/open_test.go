@@ -473,3 +473,16 @@ func TestRefusedAndAcceptedAgain(t *testing.T) {
 		t.Errorf("%d octets, %v", len(content), err)
 	}
 }
+
+// TestDatabaseGone: a store whose database has gone is damaged, also when all
+// its mail was in there; it is not taken for a new one.
+func TestDatabaseGone(t *testing.T) {
+	files := newDisk()
+	s := open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
+	must(t, submitContent(t.Context(), s, entryTo(smallID, "one.example"), []byte("small")))
+	closeStore(t, s)
+	must(t, files.RemoveAll("queue/db-2"))
+	if _, err := embedded.Open("queue", embedded.Options{FS: files}); !errors.Is(err, queue.ErrDamaged) {
+		t.Errorf("open: %v, want ErrDamaged", err)
+	}
+}

@@ -1,0 +1,106 @@
+package embedded
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"postern/internal/queue"
+)
+
+// openPebble opens the database.
+func (s *Store) openPebble(path string) (*pebble.DB, error) {
+	return openDatabase(path, s.pebbleOptions())
+}
+
+// openDatabase opens a database.
+//
+// QUIRK: Pebble panics when it cannot sync the name of a marker.
+func openDatabase(path string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			cause, _ := p.(error)
+			db, err = nil, fmt.Errorf("cannot open the database: %w", cmp.Or(cause, fmt.Errorf("%v", p)))
+		}
+	}()
+	if db, err = pebble.Open(path, o); err != nil {
+		return nil, fmt.Errorf("cannot open the database: %w", err)
+	}
+	return db, nil
+}
+
+func (s *Store) pebbleOptions() *pebble.Options {
+	o := &pebble.Options{
+		FS: s.guard,
+		// Named, not "the newest": a database is never upgraded by accident.
+		// At least FormatWALSyncChunks, so that a torn end of the log can be
+		// told from damage before it.
+		FormatMajorVersion: pebble.FormatValueSeparation,
+		CacheSize:          64 << 20,
+		MemTableSize:       32 << 20,
+		// Room for a burst while one is being flushed, before writes must wait.
+		MemTableStopWritesThreshold: 4,
+		L0StopWritesThreshold:       stopWrites,
+		Logger:                      pebbleLogger{s.options.Logger, s.failure},
+		EventListener:               s.health.listener(),
+	}
+	o.WithFSDefaults()
+	return o
+}
+
+// checkVersion marks a new database, and sees to it that an old one is ours.
+func (s *Store) checkVersion() error {
+	k := []byte{versionPrefix}
+	value, err := s.read(s.db, k)
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
+		return s.markNew(k)
+	case err != nil:
+		return err
+	}
+	version, err := decodeNumber(k, value)
+	if err != nil {
+		return err
+	}
+	if version != formatVersion {
+		return damaged(k, fmt.Sprintf("format %d, in the directory of format %d", version, formatVersion))
+	}
+	return nil
+}
+
+func (s *Store) markNew(k []byte) error {
+	for other, err := range scan(s.db, nil, nil) {
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: a database without a format version, but with the key %q", queue.ErrDamaged, other.key)
+	}
+	return s.db.Set(k, encodeNumber(formatVersion), pebble.Sync)
+}
+
+// writeMade notes, in a file of its own, that this store has had a database:
+// should that be missing one day, the store is damaged and not a new one.
+func (s *Store) writeMade() error {
+	files, path := s.options.FS, s.path(madeName)
+	if made, err := s.wasMade(); made || err != nil {
+		return err
+	}
+	f, err := files.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), syncDirectory(files, s.dir))
+}
+
+// wasMade reports whether this store has had a database.
+func (s *Store) wasMade() (bool, error) {
+	_, err := s.options.FS.Stat(s.path(madeName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
