@@ -208,7 +208,7 @@ func (d *Daemon) deliverOptions() deliver.Options {
 			Hosts:    c.Smarthosts,
 			TLS:      string(c.SmarthostTLS),
 			Self:     d.own,
-			Resolver: dns.NewSystem(dns.Options{}),
+			Resolver: dns.NewClient(dns.Options{Clock: d.Clock}),
 		}),
 		IDs:             &d.ids,
 		Client:          d.clientOptions(),

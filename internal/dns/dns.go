@@ -1,35 +1,59 @@
 // Package dns asks the domain name system for what mail needs of it.
 //
 // It knows nothing of routes: which name to ask for, and what a failure
-// means for a message, its callers decide. It keeps no cache; the system's
-// resolver does.
+// means for a message, its callers decide. It is a stub: it asks servers that
+// look everything up, believes of an answer only what belongs to the question,
+// and remembers it for as long as the answer says.
 //
 // A question fails in one of two ways, and they are never mixed up:
 // ErrNotFound, when the answer is that there is nothing, and ErrTemporary,
-// when there was no answer.
+// when there was no answer, or none that can be believed.
 package dns
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 )
 
-// The two ways a question fails.
+// The ways a question fails.
 var (
 	// ErrNotFound says that the name does not exist, or has no record of the
 	// kind asked for.
-	ErrNotFound = errors.New("no such name in DNS")
+	ErrNotFound = errors.New("not in DNS")
+	// ErrNoName says, of the two, that the name does not exist (NXDOMAIN). It
+	// is an ErrNotFound.
+	ErrNoName = fmt.Errorf("%w: no such name", ErrNotFound)
 	// ErrTemporary says that nobody knows: no server answered in time, or
-	// the one that did had failed itself.
+	// those that did had failed, refused, or said what cannot be.
 	ErrTemporary = errors.New("DNS gave no answer")
 )
 
-// Resolver asks for the records of a name. Its implementations are System
-// and, in memory, Memory.
+// MX is a mail exchanger of a domain (RFC 5321 5.1).
+type MX struct {
+	// Host is its name in lower case, without the final dot: as DNS has it,
+	// which may be no name of a host. It is empty for the root, the null MX of
+	// RFC 7505.
+	Host string
+	// Preference says which is tried first: the lowest.
+	Preference uint16
+}
+
+// Resolver asks for the records of a name. A name with a dot at its end, or
+// within, is complete. Its implementations are Client and, in memory, Memory.
+//
+// Every method fails with ErrNotFound or ErrTemporary, wrapped with the name
+// and the cause.
 type Resolver interface {
 	// LookupAddr returns the IPv4 addresses of host, then its IPv6
-	// addresses; at least one. It fails with ErrNotFound or ErrTemporary,
-	// wrapped with the name and the cause.
+	// addresses; at least one.
 	LookupAddr(ctx context.Context, host string) ([]netip.Addr, error)
+	// LookupMX returns the mail exchangers of domain in no order; at least one.
+	LookupMX(ctx context.Context, domain string) ([]MX, error)
 }
+
+// canonical is a name as DNS compares it: without case, and without the dot
+// that may end it.
+func canonical(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }

@@ -5,64 +5,103 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 )
 
-// Memory is a Resolver that knows what it was told, the twin of System for
+// Memory is a Resolver that knows what it was told, the twin of Client for
 // tests. The zero value knows no name. It is safe for use by several
 // goroutines.
 type Memory struct {
-	mu      sync.Mutex
-	answers map[string]answer
+	mu         sync.Mutex
+	addresses  map[string][]netip.Addr
+	exchangers map[string][]MX
+	failures   map[string]error
 }
 
-type answer struct {
-	addresses []netip.Addr
-	err       error
-}
-
-// Set makes host have these addresses, in this order; without any it exists
-// no more.
+// Set makes host have these addresses, in this order; without any it has none
+// any more.
 func (m *Memory) Set(host string, addresses ...netip.Addr) {
-	a := answer{addresses: slices.Clone(addresses)}
-	if len(addresses) == 0 {
-		a.err = ErrNotFound
-	}
-	m.put(host, a)
-}
-
-// Fail makes questions for host fail with err, which is ErrNotFound or
-// ErrTemporary, until the next Set.
-func (m *Memory) Fail(host string, err error) { m.put(host, answer{err: err}) }
-
-func (m *Memory) put(host string, a answer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.answers == nil {
-		m.answers = make(map[string]answer)
+	if m.addresses == nil {
+		m.addresses = make(map[string][]netip.Addr)
 	}
-	m.answers[canonical(host)] = a
+	put(m.addresses, canonical(host), addresses)
+	delete(m.failures, canonical(host))
+}
+
+// SetMX makes domain have these mail exchangers; without any it has none any
+// more.
+func (m *Memory) SetMX(domain string, exchangers ...MX) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.exchangers == nil {
+		m.exchangers = make(map[string][]MX)
+	}
+	put(m.exchangers, canonical(domain), exchangers)
+	delete(m.failures, canonical(domain))
+}
+
+func put[T any](known map[string][]T, name string, values []T) {
+	if len(values) == 0 {
+		delete(known, name)
+		return
+	}
+	known[name] = slices.Clone(values)
+}
+
+// Fail makes every question for the name fail with err, which is ErrNotFound,
+// ErrNoName or ErrTemporary, until the next Set or SetMX of it.
+func (m *Memory) Fail(name string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failures == nil {
+		m.failures = make(map[string]error)
+	}
+	m.failures[canonical(name)] = err
 }
 
 // LookupAddr returns what was told of host. A name it never heard of is
-// ErrNotFound; a context that has ended is ErrTemporary, as with System.
+// ErrNoName; a context that has ended is ErrTemporary, as with Client.
 func (m *Memory) LookupAddr(ctx context.Context, host string) ([]netip.Addr, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrTemporary, host, err)
-	}
 	m.mu.Lock()
-	a, known := m.answers[canonical(host)]
-	m.mu.Unlock()
-	if !known {
-		a.err = ErrNotFound
+	defer m.mu.Unlock()
+	if err := m.fails(ctx, host); err != nil {
+		return nil, err
 	}
-	if a.err != nil {
-		return nil, fmt.Errorf("%w: %s", a.err, host)
-	}
-	return slices.Clone(a.addresses), nil
+	return known(m.addresses, host, m.exchangers[canonical(host)] != nil)
 }
 
-// canonical is a name as DNS compares it: without case, and without the dot
-// that may end it.
-func canonical(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
+// LookupMX returns what was told of domain, as LookupAddr does.
+func (m *Memory) LookupMX(ctx context.Context, domain string) ([]MX, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fails(ctx, domain); err != nil {
+		return nil, err
+	}
+	return known(m.exchangers, domain, m.addresses[canonical(domain)] != nil)
+}
+
+// fails returns the failure that a question for the name is to have. mu is
+// held.
+func (m *Memory) fails(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrTemporary, name, err)
+	}
+	if err := m.failures[canonical(name)]; err != nil {
+		return fmt.Errorf("%w: %s", err, name)
+	}
+	return nil
+}
+
+// known returns the records of a name. exists says that it has others.
+func known[T any](records map[string][]T, name string, exists bool) ([]T, error) {
+	values := records[canonical(name)]
+	switch {
+	case len(values) > 0:
+		return slices.Clone(values), nil
+	case exists:
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoName, name)
+}

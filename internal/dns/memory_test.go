@@ -45,6 +45,28 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestMemoryMX(t *testing.T) {
+	var m Memory
+	m.SetMX("Mail.example", MX{"mx.example", 10})
+	m.Set("mx.example", four)
+	m.SetMX("gone.example", MX{"mx.example", 10})
+	m.SetMX("gone.example")
+	m.Fail("lost.example", ErrNoName)
+	got, err := m.LookupMX(t.Context(), "mail.EXAMPLE.")
+	if diff := cmp.Diff([]MX{{"mx.example", 10}}, got); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	for name, want := range map[string]error{"mx.example": ErrNotFound, "gone.example": ErrNoName, "lost.example": ErrNoName} {
+		_, err := m.LookupMX(t.Context(), name)
+		if !errors.Is(err, want) || want == ErrNotFound && errors.Is(err, ErrNoName) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+	if _, err := m.LookupAddr(t.Context(), "mail.example"); !errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoName) {
+		t.Errorf("the addresses of a name with exchangers: %v", err)
+	}
+}
+
 func TestMemoryContextEnded(t *testing.T) {
 	var m Memory
 	m.Set("relay.example", four)
