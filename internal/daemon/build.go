@@ -205,10 +205,9 @@ func (d *Daemon) deliverOptions() deliver.Options {
 		Hostname: d.config.Hostname,
 		Store:    d.store,
 		Router: route.NewSmarthosts(route.Options{
-			Hosts:    c.Smarthosts,
-			TLS:      string(c.SmarthostTLS),
-			Self:     d.own,
-			Resolver: dns.NewClient(dns.Options{Clock: d.Clock}),
+			Hosts:  c.Smarthosts,
+			TLS:    string(c.SmarthostTLS),
+			Lookup: route.Lookup{Self: d.own, Resolver: dns.NewClient(dns.Options{Clock: d.Clock})},
 		}),
 		IDs:             &d.ids,
 		Client:          d.clientOptions(),

@@ -6,18 +6,21 @@
 // DNS or in the configuration reaches mail that already waits.
 //
 // When there is no way now, the error is a *mail.Error with the reply to
-// record, always a temporary one: that a name does not resolve today says
-// nothing of tomorrow.
+// record. It is permanent only where DNS is certain that the recipient's
+// domain takes no mail; that nobody knows, or that a server which was
+// configured does not resolve, is always temporary.
 package route
 
 import "net/netip"
 
 // Route is the way of a delivery.
 type Route struct {
-	// Name is the transport that chose it: "smarthost".
+	// Name is the transport that chose it: "smarthost" or "mx".
 	Name string
-	// Site names the whole ordered list of hosts as it is configured,
-	// whatever it resolves to now: "smarthost:relay1.example:25,relay2.example:25".
+	// Site names the whole ordered list of hosts as it is configured or as the
+	// domain names them, whatever it resolves to now:
+	// "smarthost:relay1.example:25,relay2.example:25", or
+	// "mx:a.example:25,b.example:25;backup.example:25" (see MX).
 	// Routes with an equal site share limits and connections.
 	Site string
 	// Hops are tried in this order; there is at least one.
@@ -26,8 +29,8 @@ type Route struct {
 
 // Hop is one server of a route.
 type Hop struct {
-	// Host is the server's name, or its address, as configured; it is what a
-	// certificate is checked against.
+	// Host is the server's name, or its address, as it is configured or in DNS;
+	// it is what a certificate is checked against.
 	Host string
 	Port uint16
 	// Addresses are where it is, in the order of use; at least one.

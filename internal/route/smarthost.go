@@ -3,8 +3,6 @@ package route
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/netip"
 	"strings"
 	"sync"
 
@@ -12,16 +10,14 @@ import (
 	"postern/internal/mail"
 )
 
-// Options say which smarthosts there are. Hosts and Resolver are required.
+// Options say which smarthosts there are. Hosts and the resolver are required.
 type Options struct {
-	// Hosts are tried in this order.
-	Hosts    []mail.HostPort
-	Resolver dns.Resolver
+	Lookup
+	// Hosts are tried in this order. Those that are this server itself are
+	// passed over.
+	Hosts []mail.HostPort
 	// TLS is the policy for each of them; see Hop.
 	TLS string
-	// Self reports whether an address is this server's own. Such addresses
-	// are passed over, because the mail would come back. Nil means none is.
-	Self func(netip.AddrPort) bool
 }
 
 // Smarthosts sends every destination to one list of servers. It is safe for
@@ -31,15 +27,12 @@ type Smarthosts struct {
 	site    string
 }
 
-// maxAddresses bounds what one host may resolve to: an attempt would never
-// reach the end of a longer list.
+// maxAddresses bounds what one smarthost may resolve to: an attempt would
+// never reach the end of a longer list.
 const maxAddresses = 32
 
 // NewSmarthosts returns the list as a route for every destination.
 func NewSmarthosts(o Options) *Smarthosts {
-	if o.Self == nil {
-		o.Self = func(netip.AddrPort) bool { return false }
-	}
 	names := make([]string, len(o.Hosts))
 	for i, h := range o.Hosts {
 		names[i] = strings.ToLower(h.String())
@@ -47,18 +40,14 @@ func NewSmarthosts(o Options) *Smarthosts {
 	return &Smarthosts{options: o, site: "smarthost:" + strings.Join(names, ",")}
 }
 
-// The ways in which there is no way.
+// The ways in which there is no way to a smarthost.
 var (
 	errUnresolved = mail.Refuse(451, "4.4.3", "No answer from DNS for the next server")
 	errNotFound   = mail.Refuse(451, "4.4.4", "The name of the next server does not resolve")
-	errLoop       = mail.Refuse(451, "4.4.6", "The next server is this one")
+	errNextIsSelf = mail.Refuse(451, "4.4.6", "The next server is this one")
 )
 
-// The reasons for which one host is passed over.
-var (
-	errSelf    = errors.New("it is this server itself")
-	errNoHosts = errors.New("no smarthost is configured")
-)
+var errNoHosts = errors.New("no smarthost is configured")
 
 // Route resolves every host now, all at the same time, and returns those that
 // have an address. A host without one is passed over as long as another has
@@ -66,21 +55,23 @@ var (
 //
 // Errors, when none has: 451 4.4.3 if DNS gave no answer for one of them,
 // else 451 4.4.6 if one is this server itself, else 451 4.4.4. The cause
-// names each host.
+// names each host. None is permanent: what is wrong is the configuration, and
+// no sender's fault.
 func (s *Smarthosts) Route(ctx context.Context, _ mail.Destination) (Route, error) {
 	hosts := s.options.Hosts
-	addresses := make([][]netip.AddrPort, len(hosts))
-	failures := make([]error, len(hosts))
+	places := make([]found, len(hosts))
 	var running sync.WaitGroup
 	for i, h := range hosts {
-		running.Go(func() { addresses[i], failures[i] = s.resolve(ctx, h) })
+		running.Go(func() { places[i] = s.options.find(ctx, h, maxAddresses) })
 	}
 	running.Wait()
 
 	route := Route{Name: "smarthost", Site: s.site}
+	failures := make([]error, len(hosts))
 	for i, h := range hosts {
-		if len(addresses[i]) > 0 {
-			route.Hops = append(route.Hops, Hop{Host: h.Host, Port: h.Port, Addresses: addresses[i], TLS: s.options.TLS})
+		failures[i] = places[i].err
+		if addresses := places[i].addresses; len(addresses) > 0 {
+			route.Hops = append(route.Hops, Hop{Host: h.Host, Port: h.Port, Addresses: addresses, TLS: s.options.TLS})
 		}
 	}
 	if len(route.Hops) == 0 {
@@ -95,39 +86,9 @@ func noRoute(cause error) error {
 	case errors.Is(cause, dns.ErrTemporary):
 		return errUnresolved.Because(cause)
 	case errors.Is(cause, errSelf):
-		return errLoop.Because(cause)
+		return errNextIsSelf.Because(cause)
 	case cause == nil:
 		cause = errNoHosts
 	}
 	return errNotFound.Because(cause)
-}
-
-// resolve returns the addresses of a host that are not our own. An address
-// is its own answer and is never looked up.
-func (s *Smarthosts) resolve(ctx context.Context, h mail.HostPort) ([]netip.AddrPort, error) {
-	ips, err := s.lookup(ctx, h)
-	if err != nil {
-		return nil, err
-	}
-	seen := make(map[netip.AddrPort]bool, len(ips))
-	var others []netip.AddrPort
-	for _, ip := range ips {
-		a := netip.AddrPortFrom(ip, h.Port)
-		if seen[a] || s.options.Self(a) || len(others) == maxAddresses {
-			continue
-		}
-		seen[a] = true
-		others = append(others, a)
-	}
-	if len(others) == 0 {
-		return nil, fmt.Errorf("%s: %w", h, errSelf)
-	}
-	return others, nil
-}
-
-func (s *Smarthosts) lookup(ctx context.Context, h mail.HostPort) ([]netip.Addr, error) {
-	if ip, ok := h.IP(); ok {
-		return []netip.Addr{ip}, nil
-	}
-	return s.options.Resolver.LookupAddr(ctx, h.Host)
 }

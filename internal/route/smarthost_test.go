@@ -93,10 +93,9 @@ func TestRoute(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewSmarthosts(Options{
-				Hosts:    hosts(t, c.hosts...),
-				Resolver: names(),
-				TLS:      "required",
-				Self:     func(a netip.AddrPort) bool { return a == self },
+				Hosts:  hosts(t, c.hosts...),
+				TLS:    "required",
+				Lookup: Lookup{Resolver: names(), Self: func(a netip.AddrPort) bool { return a == self }},
 			})
 			r, err := s.Route(t.Context(), "anywhere.test")
 			if err != nil {
@@ -138,9 +137,11 @@ func TestNoRoute(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewSmarthosts(Options{
-				Hosts:    hosts(t, c.hosts...),
-				Resolver: names(),
-				Self:     func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("192.0.2.9") },
+				Hosts: hosts(t, c.hosts...),
+				Lookup: Lookup{
+					Resolver: names(),
+					Self:     func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("192.0.2.9") },
+				},
 			})
 			_, err := s.Route(c.ctx, "anywhere.test")
 			e, ok := errors.AsType[*mail.Error](err)
@@ -153,7 +154,7 @@ func TestNoRoute(t *testing.T) {
 
 func TestRouteIsResolvedAnew(t *testing.T) {
 	m := names()
-	s := NewSmarthosts(Options{Hosts: hosts(t, "b.test"), Resolver: m})
+	s := NewSmarthosts(Options{Hosts: hosts(t, "b.test"), Lookup: Lookup{Resolver: m}})
 	before, err := s.Route(t.Context(), "x.test")
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +180,7 @@ func TestAddressesAreBounded(t *testing.T) {
 		many = append(many, netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}))
 	}
 	m.Set("many.test", many...)
-	r, err := NewSmarthosts(Options{Hosts: hosts(t, "many.test"), Resolver: &m}).Route(t.Context(), "x.test")
+	r, err := NewSmarthosts(Options{Hosts: hosts(t, "many.test"), Lookup: Lookup{Resolver: &m}}).Route(t.Context(), "x.test")
 	if err != nil {
 		t.Fatal(err)
 	}
