@@ -38,6 +38,7 @@ type Config struct {
 	Listeners []Listener // at least one, in the order of the file
 	Message   Message
 	Delivery  Delivery
+	DNS       DNS
 	Journal   Journal
 	Pressure  Pressure
 }
@@ -98,8 +99,10 @@ type Message struct {
 
 // Delivery is the table [delivery].
 type Delivery struct {
-	Smarthosts            []mail.HostPort // at least one
-	SmarthostTLS          TLSPolicy
+	Smarthosts            []mail.HostPort // none: directly, by MX
+	SmarthostTLS, MXTLS   TLSPolicy
+	Port                  int // of direct delivery
+	AddressFamily         AddressFamily
 	Retry, RetryReports   mail.Schedule
 	MaxConnections        int
 	MaxConnectionsPerSite int
@@ -124,6 +127,22 @@ const (
 	TLSVerify        TLSPolicy = "verify"
 )
 
+// AddressFamily says which addresses of a server are tried first.
+type AddressFamily string
+
+// The families that can be first.
+const (
+	AnyFamily AddressFamily = "any"
+	IPv4First AddressFamily = "ipv4"
+	IPv6First AddressFamily = "ipv6"
+)
+
+// DNS is the table [dns].
+type DNS struct {
+	Servers []netip.AddrPort // none: those of the machine
+	Timeout time.Duration
+}
+
 // Journal is the table [journal].
 type Journal struct {
 	MaxFile int64 // octets
@@ -139,7 +158,7 @@ type Pressure struct {
 }
 
 // Default returns a configuration with every default set. What has none is
-// empty: Hostname, DataDir, Postmaster, Listeners and Delivery.Smarthosts.
+// empty: Hostname, DataDir, Postmaster and Listeners.
 func Default() *Config {
 	c := &Config{}
 	for i := range sections {

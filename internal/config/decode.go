@@ -153,9 +153,6 @@ func (d *decoder) assign(t *table, key []word, v node) {
 	}
 	t.given[key[0].text] = given{key: at, value: v.at}
 	row.value.read(v, t.fields, func(at int, f *fault) { d.report(at, full, f) })
-	if row.required && v.kind == nodeList && len(v.items) == 0 {
-		d.report(v.at, full, faultf("write for instance "+row.example, "is empty"))
-	}
 }
 
 // assignTable reads the forms that TOML allows for a table besides a header:

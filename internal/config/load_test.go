@@ -37,9 +37,6 @@ postmaster = "postmaster@example.com"
 
 [[listener]]
 address = "127.0.0.1:2525"
-
-[delivery]
-smarthosts = ["relay.example.com"]
 `
 
 func TestDefaults(t *testing.T) {
@@ -70,8 +67,10 @@ func TestDefaults(t *testing.T) {
 			DropFields: []string{"Return-Path", "Bcc", "Resent-Bcc", "Content-Length"},
 		},
 		Delivery: Delivery{
-			Smarthosts:            []mail.HostPort{{Host: "relay.example.com", Port: 25}},
 			SmarthostTLS:          TLSOpportunistic,
+			MXTLS:                 TLSOpportunistic,
+			Port:                  25,
+			AddressFamily:         AnyFamily,
 			Retry:                 mail.Schedule{Waits: waits, Every: time.Hour, Until: 5 * 24 * time.Hour},
 			RetryReports:          mail.Schedule{Waits: waits, Every: time.Hour, Until: 24 * time.Hour},
 			MaxConnections:        100,
@@ -85,6 +84,7 @@ func TestDefaults(t *testing.T) {
 			BlockTimeout:          3 * time.Minute,
 			FinalTimeout:          10 * time.Minute,
 		},
+		DNS:      DNS{Timeout: 10 * time.Second},
 		Journal:  Journal{MaxFile: 64 << 20, Keep: 0},
 		Pressure: Pressure{MinFreeSpace: 256 << 20, MinFreeInodes: 10_000, MaxMemory: 0, SlowCommit: time.Second},
 	}
@@ -134,6 +134,9 @@ smarthosts = [
   "[2001:db8::25]",
 ]
 smarthost_tls = "verify"
+mx_tls = "required"
+port = 2525
+address_family = "ipv6"
 retry = "1s, every 2s until 1m"
 retry_reports = "every 1h until 2h"
 max_connections = 50
@@ -146,6 +149,10 @@ command_timeout = "3s"
 data_timeout = "4s"
 block_timeout = "5s"
 final_timeout = "1h"
+
+[dns]
+servers = ["192.0.2.53", "[2001:db8::53]:5353", "::ffff:192.0.2.54"]
+timeout = "3s"
 
 [journal]
 max_file = "1GiB"
@@ -164,14 +171,14 @@ func TestEverySetting(t *testing.T) {
 		"data", filepath.Join("tls", "cert.pem"), "/etc/tls/key.pem", "/run/x.sock",
 		netip.MustParseAddrPort("[::]:25"), int64(65536), 30 * time.Second, TLSVerify, BareNewlineRefuse, slog.LevelDebug,
 		"10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25", "example.net example.de",
-		"1s, every 2s until 1m", int64(1 << 30),
+		"1s, every 2s until 1m", int64(1 << 30), "192.0.2.53:53 [2001:db8::53]:5353 192.0.2.54:53", TLSRequired, IPv6First,
 	}
 	l, d := got.Listeners[0], got.Delivery
 	have := []any{
 		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
 		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
 		words(l.Trust), words(d.Smarthosts), strings.Join(got.OwnNames, " "),
-		d.Retry.String(), got.Journal.MaxFile,
+		d.Retry.String(), got.Journal.MaxFile, words(got.DNS.Servers), d.MXTLS, d.AddressFamily,
 	}
 	if diff := cmp.Diff(want, have, compareValues); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -202,10 +209,10 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, Journal{}, Pressure{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	const notSettings = 6 + 1 // Log, Listeners, Message, Delivery, Journal, Pressure; Listener.Place
+	const notSettings = 7 + 1 // Log, Listeners, Message, Delivery, DNS, Journal, Pressure; Listener.Place
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}

@@ -43,7 +43,7 @@ func TestExampleSaysTheDefaults(t *testing.T) {
 	for line := range strings.Lines(Example()) {
 		if s, found := strings.CutPrefix(line, "# "); found && beginsExpression([]byte(s)) {
 			name, _, _ := strings.Cut(s, " =")
-			if !slices.Contains([]string{"admin_socket", "tls_certificate", "tls_key", "max_memory"}, name) {
+			if !slices.Contains([]string{"admin_socket", "tls_certificate", "tls_key", "max_memory", "servers"}, name) {
 				line = s
 			}
 		}
@@ -115,7 +115,7 @@ func TestDescribe(t *testing.T) {
 		"journal.keep":            "range         0 to 1000000",
 		"hostname":                "required",
 		"admin_socket":            "admin.sock in data_dir",
-		"delivery.smarthosts":     "see also      delivery.smarthost_tls, delivery.retry",
+		"delivery.smarthosts":     "see also      delivery.smarthost_tls, delivery.port",
 		"delivery":                "delivery.smarthosts\n",
 		"listener":                "[[listener]]\n",
 		"message.add_message_id":  "takes effect  at reload",

@@ -55,7 +55,11 @@ var sections = []section{
 	},
 	{
 		name: "delivery",
-		text: "How mail goes out.",
+		text: "How mail goes out: to the smarthosts if there are any, else directly to the servers that each recipient's domain names in DNS (its MX records).",
+	},
+	{
+		name: "dns",
+		text: "Which name servers are asked. What the machine's `/etc/hosts` says of the address of a name goes before what they say.",
 	},
 	{
 		name: "journal",
@@ -130,7 +134,8 @@ var settings = []setting{
 		value:  list(ipAddress, func(f fields) *[]netip.Addr { return &f.config.OwnAddresses }),
 		effect: atReload,
 		text: "The addresses of this host as others see them, for mail to `user@[192.0.2.1]`. It is treated as mail for `own_names` is. " +
-			"Loopback addresses and the address a client connected to need not be named. Name those that lie on a router or load balancer before this host.",
+			"Loopback addresses and the address a client connected to need not be named. Name those that lie on a router or load balancer before this host. " +
+			"A server of a domain that has one of them is taken for this host too, and never connected to.",
 		see: []string{"postmaster", "own_names"},
 	},
 
@@ -291,28 +296,49 @@ var settings = []setting{
 	},
 
 	{
-		key:      "delivery.smarthosts",
-		value:    list(server, func(f fields) *[]mail.HostPort { return &f.config.Delivery.Smarthosts }),
-		effect:   atReload,
-		required: true,
-		example:  `["relay.example.com"]`,
-		text: "The servers that take all outgoing mail, in the order in which they are tried. Each is a name or an address, with a port unless it is 25; " +
+		key:    "delivery.smarthosts",
+		value:  list(server, func(f fields) *[]mail.HostPort { return &f.config.Delivery.Smarthosts }),
+		effect: atReload,
+		text: "The servers that take all outgoing mail, in the order in which they are tried, such as `[\"relay.example.com\"]`. Each is a name or an address, with a port unless it is 25; " +
 			"IPv6 addresses stand in brackets, `\"[2001:db8::1]:587\"`. A name is looked up for every attempt, and all its addresses are tried. " +
-			"When none of the servers can be reached, mail waits.",
-		see: []string{"delivery.smarthost_tls", "delivery.retry"},
+			"When none of the servers can be reached, mail waits. Without smarthosts, mail goes directly to its domain; for that this host needs a name and an address that " +
+			"other servers trust, as `postern check --dns` tells, and connections to port 25 that nobody blocks.",
+		see: []string{"delivery.smarthost_tls", "delivery.port", "delivery.mx_tls", "hostname"},
 	},
 	{
-		key: "delivery.smarthost_tls",
-		value: one(oneOf(
-			choice[TLSPolicy]{"none", TLSNone, "in clear, even if the server offers TLS"},
-			choice[TLSPolicy]{"opportunistic", TLSOpportunistic, "with TLS if the server offers it and it works, else in clear"},
-			choice[TLSPolicy]{"required", TLSRequired, "with TLS or not at all; the certificate may be anyone's"},
-			choice[TLSPolicy]{"verify", TLSVerify, "with TLS, and a certificate for the configured name by an authority that the system trusts"},
-		), func(f fields) *TLSPolicy { return &f.config.Delivery.SmarthostTLS }, TLSOpportunistic),
+		key:    "delivery.smarthost_tls",
+		value:  one(tlsPolicy("for the configured name"), func(f fields) *TLSPolicy { return &f.config.Delivery.SmarthostTLS }, TLSOpportunistic),
 		effect: atReload,
 		text: "What TLS a connection to a smarthost must have. `opportunistic` and `required` keep out who only listens; only `verify` keeps out who can stand in between. " +
 			"Mail for which the demand is not met waits.",
 		see: []string{"delivery.smarthosts"},
+	},
+	{
+		key:    "delivery.mx_tls",
+		value:  one(tlsPolicy("for the name in the MX record"), func(f fields) *TLSPolicy { return &f.config.Delivery.MXTLS }, TLSOpportunistic),
+		effect: atReload,
+		text: "What TLS a connection to a server of the recipient's domain must have. Many servers have a certificate that nobody vouches for, and some have no TLS, " +
+			"so that with `required` or `verify` mail for their domains waits and is sent back in the end. Not even `verify` keeps out who can forge answers of DNS.",
+		see: []string{"delivery.smarthosts"},
+	},
+	{
+		key:    "delivery.port",
+		value:  one(integer(1, 65535), func(f fields) *int { return &f.config.Delivery.Port }, smtpPort),
+		effect: atReload,
+		text:   "The port of the servers to which mail goes directly. All of the Internet uses 25; another is for tests.",
+		see:    []string{"delivery.smarthosts"},
+	},
+	{
+		key: "delivery.address_family",
+		value: one(oneOf(
+			choice[AddressFamily]{"any", AnyFamily, "IPv4 and IPv6 by turns, either one first"},
+			choice[AddressFamily]{"ipv4", IPv4First, "those of IPv4 first"},
+			choice[AddressFamily]{"ipv6", IPv6First, "those of IPv6 first"},
+		), func(f fields) *AddressFamily { return &f.config.Delivery.AddressFamily }, AnyFamily),
+		effect: atReload,
+		text: "Which addresses of a server are tried first, if it has some of both families. The others are tried after them. Of one server in a domain's MX records five addresses are tried, " +
+			"at least two of either family.",
+		see: []string{"delivery.connect_timeout"},
 	},
 	{
 		key:    "delivery.retry",
@@ -348,7 +374,7 @@ var settings = []setting{
 		value:  one(integer(1, 50_000), func(f fields) *int { return &f.config.Delivery.MaxRecipients }, 100),
 		effect: atReload,
 		text: "How many recipients of a message are sent in one transaction. A message with more takes several. Every server takes 100 (RFC 5321 4.5.3.1.8); " +
-			"one that takes fewer says so, and is heeded.",
+			"one that takes fewer says so, and is heeded. A smarthost that takes more gets the content of a message for many recipients only once if this is as large.",
 	},
 	{
 		key:    "delivery.idle_timeout",
@@ -392,6 +418,25 @@ var settings = []setting{
 		effect: atReload,
 		text: "How long to wait for the reply to the end of the message (RFC 5321 4.5.3.2.6). Giving up early is costly: the server may have taken the message, " +
 			"and would get it a second time.",
+	},
+
+	{
+		key:       "dns.servers",
+		value:     list(nameServer, func(f fields) *[]netip.AddrPort { return &f.config.DNS.Servers }),
+		effect:    atReload,
+		byDefault: "those of `/etc/resolv.conf`, which is read again when it changes",
+		example:   `["127.0.0.1", "192.0.2.53"]`,
+		text: "The name servers, in the order in which they are asked: the next when one does not answer, or fails. They must be ones that look up every name (recursive). " +
+			"At most eight are asked. A server on this host or nearby is best; a mail server asks much.",
+		see: []string{"dns.timeout"},
+	},
+	{
+		key:    "dns.timeout",
+		value:  one(duration(time.Second, time.Minute), func(f fields) *time.Duration { return &f.config.DNS.Timeout }, 10*time.Second),
+		effect: atReload,
+		text: "How long one question may take in all. Every server is asked twice within it, and has an equal share of the time. " +
+			"Mail whose domain nobody can tell of by then waits for its next attempt.",
+		see: []string{"dns.servers"},
 	},
 
 	{

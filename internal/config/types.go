@@ -295,6 +295,33 @@ var server = textType("server", "servers", `write host or host:port, such as "re
 		return h, nil
 	})
 
+// dnsPort is the port of a name server that is named without one (RFC 1035 4.2).
+const dnsPort = 53
+
+var nameServer = textType("name server", "name servers", `write an IP address, and a port unless it is 53, such as "192.0.2.53" or "[2001:db8::53]:5353"`,
+	func(s string) (netip.AddrPort, *fault) {
+		ip, err := netip.ParseAddr(s)
+		if err == nil {
+			return netip.AddrPortFrom(ip.Unmap(), dnsPort), nil
+		}
+		a, err := netip.ParseAddrPort(s)
+		if err != nil || a.Port() == 0 {
+			return netip.AddrPort{}, faultf("", "%q is not the address of a name server", clip(s))
+		}
+		return a, nil
+	})
+
+// tlsPolicy is the type of a TLS policy, under which a certificate must be for
+// a name, if for any, as whom says.
+func tlsPolicy(whom string) scalar[TLSPolicy] {
+	return oneOf(
+		choice[TLSPolicy]{"none", TLSNone, "in clear, even if the server offers TLS"},
+		choice[TLSPolicy]{"opportunistic", TLSOpportunistic, "with TLS if the server offers it and it works, else in clear"},
+		choice[TLSPolicy]{"required", TLSRequired, "with TLS or not at all; the certificate may be anyone's"},
+		choice[TLSPolicy]{"verify", TLSVerify, "with TLS, and a certificate " + whom + " by an authority that the system trusts"},
+	)
+}
+
 var listenAddress = textType("listen address", "listen addresses", `write address:port, such as "127.0.0.1:2525", "[::1]:2525", or ":25" for all addresses`,
 	func(s string) (netip.AddrPort, *fault) {
 		text := s

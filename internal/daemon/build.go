@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -202,13 +203,9 @@ func newlines(c *config.Listener) func(mail.Origin) smtp.Newlines {
 func (d *Daemon) deliverOptions() deliver.Options {
 	c := &d.config.Delivery
 	return deliver.Options{
-		Hostname: d.config.Hostname,
-		Store:    d.store,
-		Router: route.NewSmarthosts(route.Options{
-			Hosts:  c.Smarthosts,
-			TLS:    string(c.SmarthostTLS),
-			Lookup: route.Lookup{Self: d.own, Resolver: dns.NewClient(dns.Options{Clock: d.Clock})},
-		}),
+		Hostname:        d.config.Hostname,
+		Store:           d.store,
+		Router:          d.router(),
 		IDs:             &d.ids,
 		Client:          d.clientOptions(),
 		Retry:           c.Retry,
@@ -227,6 +224,29 @@ func (d *Daemon) deliverOptions() deliver.Options {
 			return to, err == nil
 		},
 	}
+}
+
+// router sends mail to the smarthosts, or without any directly.
+func (d *Daemon) router() deliver.Router {
+	c := &d.config.Delivery
+	lookup := route.Lookup{
+		Resolver: d.resolver(),
+		Self:     d.own,
+		Prefer:   route.Family(c.AddressFamily),
+		Shuffle:  rand.Shuffle,
+	}
+	if len(c.Smarthosts) > 0 {
+		return route.NewSmarthosts(route.Options{Lookup: lookup, Hosts: c.Smarthosts, TLS: string(c.SmarthostTLS)})
+	}
+	lookup.Self = func(a netip.AddrPort) bool {
+		// What is before this host, such as a NAT router, passes all on to it.
+		return d.own(a) || slices.Contains(d.config.OwnAddresses, a.Addr())
+	}
+	return route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), Names: d.local.Names, TLS: string(c.MXTLS)})
+}
+
+func (d *Daemon) resolver() *dns.Client {
+	return dns.NewClient(dns.Options{Servers: d.config.DNS.Servers, Timeout: d.config.DNS.Timeout, Clock: d.Clock})
 }
 
 func (d *Daemon) clientOptions() smtpclient.Options {
