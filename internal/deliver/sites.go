@@ -26,9 +26,9 @@ type sites struct {
 	timers sync.WaitGroup
 }
 
-// siteOfLimit bounds the memory of siteOf; it is only a memory, so that it
-// may be forgotten whole.
-const siteOfLimit = 20_000
+// maxKnown bounds how many destinations, and how many sites, are remembered.
+// With mail going directly to its domains there are ever new ones.
+const maxKnown = 20_000
 
 // site is the unit of concurrency.
 type site struct {
@@ -66,10 +66,21 @@ func (s *sites) get(name string) *site {
 func (s *sites) learn(d mail.Destination, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.siteOf) >= siteOfLimit {
-		clear(s.siteOf)
+	if len(s.siteOf) >= maxKnown || len(s.byName) >= maxKnown {
+		s.sweep()
 	}
 	s.siteOf[d] = s.get(name)
+}
+
+// sweep forgets which destinations lead where, which the next attempt of each
+// finds out again, and the sites that are not in use. mu is held.
+func (s *sites) sweep() {
+	clear(s.siteOf)
+	for name, site := range s.byName {
+		if site.inHand == 0 && len(site.slots) == 0 && len(site.idle) == 0 {
+			delete(s.byName, name)
+		}
+	}
 }
 
 // room returns how many transactions of a destination may be claimed now.

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -235,15 +236,25 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestMemoryOfDestinationsIsBounded: it is forgotten, not grown.
-func TestMemoryOfDestinationsIsBounded(t *testing.T) {
+// TestSitesAreForgotten: with ever new sites, those that are not in use go.
+func TestSitesAreForgotten(t *testing.T) {
 	s := newSites(1, patience)
-	var name [4]byte
-	for i := range siteOfLimit + 10 {
-		name = [4]byte{byte(i), byte(i >> 8), byte(i >> 16), 'd'}
-		s.learn(mail.Destination(name[:]), "site")
+	s.learn("used.test", "used")
+	place := s.enter("used.test")
+	for i := range 3 * maxKnown {
+		s.learn("one.test", fmt.Sprint("site", i)) // a domain that changes its servers all the time
 	}
-	if n := len(s.siteOf); n > siteOfLimit {
-		t.Errorf("%d destinations are remembered", n)
+	if len(s.byName) > maxKnown {
+		t.Errorf("%d sites are remembered", len(s.byName))
+	}
+	if s.byName["used"] != place.site {
+		t.Error("a site that is in use was forgotten")
+	}
+	place.leave()
+	for i := range maxKnown {
+		s.learn(mail.Destination(fmt.Sprint(i, ".test")), "another")
+	}
+	if s.byName["used"] != nil || len(s.siteOf) > maxKnown {
+		t.Errorf("%d destinations are remembered, and a site that nobody uses", len(s.siteOf))
 	}
 }

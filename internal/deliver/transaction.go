@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"postern/internal/crashpoint"
@@ -55,33 +56,59 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 	}
 }
 
+// maxLookups is how many destinations of one message are resolved at once, and
+// routingTime how long that may take: the leases must last for the attempt.
+const (
+	maxLookups  = 20
+	routingTime = lease / 4
+)
+
+// way is what the router said of one lease.
+type way struct {
+	route route.Route
+	err   error
+}
+
+// ways resolves every lease.
+func (d *Deliverer) ways(ctx context.Context, leases []queue.Lease) []way {
+	ways := make([]way, len(leases))
+	tokens := make(chan struct{}, maxLookups)
+	var resolving sync.WaitGroup
+	for i := range leases {
+		tokens <- struct{}{}
+		resolving.Go(func() {
+			ways[i].route, ways[i].err = d.Router.Route(ctx, leases[i].Delivery().Destination)
+			<-tokens
+		})
+	}
+	resolving.Wait()
+	return ways
+}
+
 // route resolves every lease. Those that lead to the site of the first that
-// has one make the transaction; others, and those for which ctx left no time,
+// has one make the transaction; others, and those for which there was no time,
 // are to be released, and those without a way are grouped by the error that
 // says why.
 func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) (*transaction, []queue.Lease, map[error][]queue.Lease) {
+	ctx, cancel := context.WithTimeout(ctx, routingTime)
+	defer cancel()
 	var together, elsewhere []queue.Lease
-	var failed map[error][]queue.Lease
-	var way route.Route
-	for i := range leases {
-		destination := leases[i].Delivery().Destination
-		r, err := d.Router.Route(ctx, destination)
+	failed := make(map[error][]queue.Lease)
+	var first route.Route
+	for i, w := range d.ways(ctx, leases) {
 		switch {
-		case err != nil && ctx.Err() != nil:
+		case w.err != nil && ctx.Err() != nil:
 			elsewhere = append(elsewhere, leases[i])
 			continue
-		case err != nil:
-			if failed == nil {
-				failed = make(map[error][]queue.Lease)
-			}
-			err = sameError(failed, err)
+		case w.err != nil:
+			err := sameError(failed, w.err)
 			failed[err] = append(failed[err], leases[i])
 			continue
 		case len(together) == 0:
-			way = r
+			first = w.route
 		}
-		d.sites.learn(destination, r.Site)
-		if r.Site == way.Site {
+		d.sites.learn(leases[i].Delivery().Destination, w.route.Site)
+		if w.route.Site == first.Site {
 			together = append(together, leases[i])
 		} else {
 			elsewhere = append(elsewhere, leases[i])
@@ -91,7 +118,7 @@ func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) (*transacti
 		return nil, elsewhere, failed
 	}
 	t := newTransaction(together)
-	t.route, t.routed = way, d.Clock.Now()
+	t.route, t.routed = first, d.Clock.Now()
 	return t, elsewhere, failed
 }
 
