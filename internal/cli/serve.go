@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/daemon"
+	"postern/internal/doctor"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -29,34 +31,49 @@ func (a *app) serveCommand() *cobra.Command {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	return &cobra.Command{Use: "check", Short: "Check the configuration and the certificates it names, without starting anything", Args: noArguments,
-		RunE: func(*cobra.Command, []string) error {
-			c, err := a.load()
-			if err == nil {
-				_, err = daemon.New(c, daemon.Options{Version: version})
-			}
+	var askDNS bool
+	command := &cobra.Command{Use: "check", Short: "Check the configuration and the certificates it names, without starting anything", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f := finding{Problems: []string{}, Warnings: []doctor.Finding{}}
+			err := a.check(cmd.Context(), askDNS, &f)
 			if a.json {
-				return errors.Join(a.printJSON(checked(err)), err)
+				return errors.Join(a.printJSON(f), err)
 			}
 			if err != nil {
 				return err
 			}
 			fmt.Fprintln(a.out, a.config, "is good")
+			for _, w := range f.Warnings {
+				fmt.Fprintln(a.out, "warning:", w)
+			}
 			return nil
 		}}
+	command.Flags().BoolVar(&askDNS, "dns", false, "also ask DNS whether others will find this host as they expect; what they will not is a warning")
+	return command
 }
 
 // finding is what `check --json` says of a configuration.
 type finding struct {
-	Good     bool     `json:"good"`
-	Problems []string `json:"problems"`
+	Good     bool             `json:"good"`
+	Problems []string         `json:"problems"`
+	Warnings []doctor.Finding `json:"warnings"`
 }
 
-func checked(err error) finding {
+// check fills f. It fails when the configuration is not good.
+func (a *app) check(ctx context.Context, askDNS bool, f *finding) error {
+	c, err := a.load()
 	if err == nil {
-		return finding{Good: true, Problems: []string{}}
+		var d *daemon.Daemon
+		if d, err = daemon.New(c, daemon.Options{Version: version}); err == nil && askDNS {
+			f.Warnings = append(f.Warnings, d.CheckDNS(ctx)...)
+		}
 	}
-	return finding{Problems: strings.Split(err.Error(), "\n")}
+	if err != nil {
+		f.Problems = strings.Split(err.Error(), "\n")
+		return err
+	}
+	f.Good = true
+	return nil
 }
 
 // newLogger returns the logger that the configuration asks for.

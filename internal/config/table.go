@@ -90,8 +90,8 @@ var settings = []setting{
 		required: true,
 		example:  `"mail.example.com"`,
 		text: "The full name of this host in DNS. The server greets its clients with it, presents itself with it to the next server, and writes it " +
-			"into the Received fields. Many servers refuse mail from a host whose name does not resolve to the address it comes from.",
-		see: []string{"own_names"},
+			"into the Received fields. Many servers refuse mail from a host whose name does not lead to the address it comes from, or that address not back to the name; `postern check --dns` asks whether they do.",
+		see: []string{"own_names", "own_addresses"},
 	},
 	{
 		key:      "data_dir",

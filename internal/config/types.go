@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -231,8 +232,15 @@ var hostname = textType("host name", "host names", `write the full name that thi
 		if len(name) != utf8.RuneCountInString(name) {
 			return "", faultf("write its xn-- form", "%q is not ASCII", clip(s))
 		}
+		if last := name[strings.LastIndexByte(name, '.')+1:]; slices.Contains(neverInDNS, last) {
+			return "", faultf("", "%q is a name that nobody else can look up", clip(s))
+		}
 		return name, nil
 	})
+
+// neverInDNS are top-level domains that machines give themselves (RFC 6761 6.3,
+// 6.4; RFC 6762 3; the last by habit). Servers refuse mail from such names.
+var neverInDNS = []string{"localhost", "invalid", "local", "localdomain"}
 
 var domain = textType("domain", "domains", `write a domain, such as "example.com"`,
 	func(s string) (string, *fault) {

@@ -17,6 +17,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/deliver"
 	"postern/internal/dns"
+	"postern/internal/doctor"
 	"postern/internal/intake"
 	"postern/internal/mail"
 	"postern/internal/pressure"
@@ -230,7 +231,7 @@ func (d *Daemon) deliverOptions() deliver.Options {
 func (d *Daemon) router() deliver.Router {
 	c := &d.config.Delivery
 	lookup := route.Lookup{
-		Resolver: d.resolver(),
+		Resolver: d.resolver(""),
 		Self:     d.own,
 		Prefer:   route.Family(c.AddressFamily),
 		Shuffle:  rand.Shuffle,
@@ -245,8 +246,21 @@ func (d *Daemon) router() deliver.Router {
 	return route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), Names: d.local.Names, TLS: string(c.MXTLS)})
 }
 
-func (d *Daemon) resolver() *dns.Client {
-	return dns.NewClient(dns.Options{Servers: d.config.DNS.Servers, Timeout: d.config.DNS.Timeout, Clock: d.Clock})
+// resolver asks DNS; hosts is the file of host names that goes before it, ""
+// for that of the machine.
+func (d *Daemon) resolver(hosts string) *dns.Client {
+	return dns.NewClient(dns.Options{Servers: d.config.DNS.Servers, Timeout: d.config.DNS.Timeout, Hosts: hosts, Clock: d.Clock})
+}
+
+// CheckDNS asks DNS whether other servers will find this one as they expect,
+// and returns what is wrong. It takes a few questions of at most dns.timeout.
+func (d *Daemon) CheckDNS(ctx context.Context) []doctor.Finding {
+	return doctor.Identity{
+		// The machine's own file would say what nobody else knows.
+		Resolver:  d.resolver(os.DevNull),
+		Hostname:  d.config.Hostname,
+		Addresses: d.local.Addresses,
+	}.Check(ctx)
 }
 
 func (d *Daemon) clientOptions() smtpclient.Options {

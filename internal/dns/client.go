@@ -143,6 +143,22 @@ func (c *Client) LookupMX(ctx context.Context, domain string) ([]MX, error) {
 	return list, nil
 }
 
+// LookupName asks for the names of an address, its PTR records
+// (RFC 1035 3.5), and returns them in lower case, without the final dot.
+func (c *Client) LookupName(ctx context.Context, ip netip.Addr) ([]string, error) {
+	a := c.lookup(ctx, ReverseName(ip), dns.TypePTR)
+	if a.err != nil {
+		return nil, a.err
+	}
+	names := make([]string, 0, len(a.records))
+	for _, rr := range a.records {
+		if ptr, ok := rr.(*dns.PTR); ok {
+			names = append(names, canonical(ptr.Ptr))
+		}
+	}
+	return names, nil
+}
+
 // lookup finds the records of a name, along aliases of which the servers did
 // not say where they end.
 func (c *Client) lookup(ctx context.Context, name string, kind uint16) answer {

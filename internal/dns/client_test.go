@@ -182,6 +182,19 @@ func TestLookupMX(t *testing.T) {
 	}
 }
 
+func TestLookupName(t *testing.T) {
+	server := mailtest.NewDNS(t, "1.2.0.192.in-addr.arpa. PTR Mail.test.\n1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR six.test.")
+	c := client(t, patience, server.Addr())
+	for ip, want := range map[netip.Addr]string{four: "mail.test", six: "six.test", netip.MustParseAddr("::ffff:192.0.2.1"): "mail.test"} {
+		if got, err := c.LookupName(t.Context(), ip); err != nil || !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: %q, %v", ip, got, err)
+		}
+	}
+	if _, err := c.LookupName(t.Context(), netip.Addr{}); !errors.Is(err, ErrTemporary) && !errors.Is(err, ErrNotFound) {
+		t.Errorf("no address: %v", err)
+	}
+}
+
 // TestNextServer: a server that fails gives way to the next, and one that has
 // an answer ends the search, whatever it is.
 func TestNextServer(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/miekg/dns"
 )
 
 // The ways a question fails.
@@ -52,6 +54,17 @@ type Resolver interface {
 	LookupAddr(ctx context.Context, host string) ([]netip.Addr, error)
 	// LookupMX returns the mail exchangers of domain in no order; at least one.
 	LookupMX(ctx context.Context, domain string) ([]MX, error)
+	// LookupName returns the names of an address, in lower case, in no order;
+	// at least one.
+	LookupName(ctx context.Context, ip netip.Addr) ([]string, error)
+}
+
+// ReverseName is the name at which DNS has the names of an address: of
+// 192.0.2.1 it is 1.2.0.192.in-addr.arpa (RFC 1035 3.5, RFC 3596 2.5). It is
+// empty for an address that is none.
+func ReverseName(ip netip.Addr) string {
+	name, _ := dns.ReverseAddr(ip.Unmap().WithZone("").String()) // fails for what is no address
+	return name
 }
 
 // canonical is a name as DNS compares it: without case, and without the dot

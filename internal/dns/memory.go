@@ -15,6 +15,7 @@ type Memory struct {
 	mu         sync.Mutex
 	addresses  map[string][]netip.Addr
 	exchangers map[string][]MX
+	names      map[string][]string // by ReverseName
 	failures   map[string]error
 }
 
@@ -42,6 +43,17 @@ func (m *Memory) SetMX(domain string, exchangers ...MX) {
 	delete(m.failures, canonical(domain))
 }
 
+// SetNames makes an address lead to these names; without any to none any more.
+func (m *Memory) SetNames(ip netip.Addr, names ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.names == nil {
+		m.names = make(map[string][]string)
+	}
+	put(m.names, canonical(ReverseName(ip)), names)
+	delete(m.failures, canonical(ReverseName(ip)))
+}
+
 func put[T any](known map[string][]T, name string, values []T) {
 	if len(values) == 0 {
 		delete(known, name)
@@ -51,7 +63,7 @@ func put[T any](known map[string][]T, name string, values []T) {
 }
 
 // Fail makes every question for the name fail with err, which is ErrNotFound,
-// ErrNoName or ErrTemporary, until the next Set or SetMX of it.
+// ErrNoName or ErrTemporary, until the next Set, SetMX or SetNames of it.
 func (m *Memory) Fail(name string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -80,6 +92,17 @@ func (m *Memory) LookupMX(ctx context.Context, domain string) ([]MX, error) {
 		return nil, err
 	}
 	return known(m.exchangers, domain, m.addresses[canonical(domain)] != nil)
+}
+
+// LookupName returns what was told of an address, as LookupAddr does.
+func (m *Memory) LookupName(ctx context.Context, ip netip.Addr) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	name := ReverseName(ip)
+	if err := m.fails(ctx, name); err != nil {
+		return nil, err
+	}
+	return known(m.names, name, false)
 }
 
 // fails returns the failure that a question for the name is to have. mu is
