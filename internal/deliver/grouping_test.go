@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -109,4 +110,31 @@ func TestOneTransactionBySmarthost(t *testing.T) {
 			t.Errorf("recipients of each transaction, at most %d:\n%s", limit, diff)
 		}
 	}
+}
+
+// TestOneReportOfAllThatHasNoWay: domains that have no way for different
+// reasons are settled together, and the sender is told once.
+func TestOneReportOfAllThatHasNoWay(t *testing.T) {
+	h := start(t, routes{
+		"one.example":   mail.Refuse(550, "5.1.2", "no such domain"),
+		"two.example":   mail.Refuse(556, "5.1.10", "no mail").Because(errors.New("null MX")),
+		"three.example": mail.Refuse(451, "4.4.3", "no answer"),
+		"":              to("site", refused),
+	}, Options{})
+	id := h.submit("joe@sender.example", "a@one.example", "b@one.example", "c@two.example", "d@three.example")
+	h.awaitFacts(id, mail.ReasonBounced, 2)
+	h.finish()
+	reports := 0
+	for _, f := range h.facts(id) {
+		switch {
+		case f.About == id && f.Reason == mail.ReasonAccepted:
+			reports++
+		case f.Reason == mail.ReasonBounced && f.Reply.Code == 556 && f.Text != "null MX":
+			t.Errorf("the cause is %q", f.Text)
+		}
+	}
+	if reports != 1 {
+		t.Errorf("%d reports", reports)
+	}
+	h.wantStates(id, "d@three.example deferred 1")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,21 +39,20 @@ func newTransaction(leases []queue.Lease) *transaction {
 // run attempts the claimed deliveries of one entry and settles them. The end
 // of ctx ends attempts, never what is to be stored of them.
 func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
-	routed, elsewhere, failed := d.route(ctx, leases)
-	if routed != nil && !at.move(routed.route.Site) {
-		elsewhere = append(elsewhere, routed.leases...)
-		routed = nil
+	routed := d.route(ctx, leases)
+	if routed.together != nil && !at.move(routed.together.route.Site) {
+		routed.elsewhere = append(routed.elsewhere, routed.together.leases...)
+		routed.together = nil
 	}
 	storing := context.WithoutCancel(ctx)
-	if len(elsewhere) > 0 {
-		d.release(storing, elsewhere)
+	if len(routed.elsewhere) > 0 {
+		d.release(storing, routed.elsewhere)
 	}
-	for err, leases := range failed {
-		t := newTransaction(leases)
-		d.settle(storing, t, allOf(t, routeOutcome(err)))
+	if len(routed.lost) > 0 {
+		d.settle(storing, newTransaction(routed.lost), routed.outcomes)
 	}
-	if routed != nil {
-		d.attempt(ctx, routed)
+	if routed.together != nil {
+		d.attempt(ctx, routed.together)
 	}
 }
 
@@ -85,52 +85,52 @@ func (d *Deliverer) ways(ctx context.Context, leases []queue.Lease) []way {
 	return ways
 }
 
-// route resolves every lease. Those that lead to the site of the first that
-// has one make the transaction; others, and those for which there was no time,
-// are to be released, and those without a way are grouped by the error that
-// says why.
-func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) (*transaction, []queue.Lease, map[error][]queue.Lease) {
+// routed are the leases of one entry, by where they lead.
+type routed struct {
+	// together lead to the site of the first lease that has one; nil when none
+	// has.
+	together *transaction
+	// elsewhere lead to other sites, or there was no time: they are to be
+	// released.
+	elsewhere []queue.Lease
+	// lost have no way, and outcomes say so for each of their recipients. They
+	// are settled together, so that the sender gets one report of all.
+	lost     []queue.Lease
+	outcomes []mail.Outcome
+}
+
+// route resolves every lease.
+func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) routed {
 	ctx, cancel := context.WithTimeout(ctx, routingTime)
 	defer cancel()
-	var together, elsewhere []queue.Lease
-	failed := make(map[error][]queue.Lease)
+	var r routed
+	var together []queue.Lease
 	var first route.Route
 	for i, w := range d.ways(ctx, leases) {
+		delivery := leases[i].Delivery()
 		switch {
 		case w.err != nil && ctx.Err() != nil:
-			elsewhere = append(elsewhere, leases[i])
+			r.elsewhere = append(r.elsewhere, leases[i])
 			continue
 		case w.err != nil:
-			err := sameError(failed, w.err)
-			failed[err] = append(failed[err], leases[i])
+			r.lost = append(r.lost, leases[i])
+			r.outcomes = append(r.outcomes, slices.Repeat([]mail.Outcome{routeOutcome(w.err)}, len(delivery.Recipients))...)
 			continue
 		case len(together) == 0:
 			first = w.route
 		}
-		d.sites.learn(leases[i].Delivery().Destination, w.route.Site)
+		d.sites.learn(delivery.Destination, w.route.Site)
 		if w.route.Site == first.Site {
 			together = append(together, leases[i])
 		} else {
-			elsewhere = append(elsewhere, leases[i])
+			r.elsewhere = append(r.elsewhere, leases[i])
 		}
 	}
-	if len(together) == 0 {
-		return nil, elsewhere, failed
+	if len(together) > 0 {
+		r.together = newTransaction(together)
+		r.together.route, r.together.routed = first, d.Clock.Now()
 	}
-	t := newTransaction(together)
-	t.route, t.routed = first, d.Clock.Now()
-	return t, elsewhere, failed
-}
-
-// sameError returns the error of the map that reads like err, or err, so that
-// the recipients of one cause share one report.
-func sameError(failed map[error][]queue.Lease, err error) error {
-	for known := range failed {
-		if known.Error() == err.Error() {
-			return known
-		}
-	}
-	return err
+	return r
 }
 
 func (d *Deliverer) release(ctx context.Context, leases []queue.Lease) {
@@ -207,8 +207,11 @@ func routeOutcome(err error) mail.Outcome {
 	if o.Reply.Permanent() {
 		o.State = mail.Bounced
 	}
-	if e, ok := errors.AsType[*mail.Error](err); ok && e.Cause == nil {
-		o.Cause = ""
+	if e, ok := errors.AsType[*mail.Error](err); ok {
+		o.Cause = "" // the error's own text begins with the reply
+		if e.Cause != nil {
+			o.Cause = e.Cause.Error()
+		}
 	}
 	return o
 }

@@ -4,6 +4,9 @@
 // Beside the commands of testscript there are:
 //
 //	free NAME...             sets each variable to a free address on loopback
+//	nameserver NAME FILE     starts a name server with the zone in the file
+//	                         (mailtest.DNS), and sets the variable to its
+//	                         address
 //	await ADDRESS            waits until a server greets there, or with "!"
 //	                         until nobody listens there
 //	chat FILE                holds a conversation at $SMTP: "C: text" is sent,
@@ -34,6 +37,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"postern/internal/cli"
+	"postern/internal/mailtest"
 )
 
 // patience bounds every wait.
@@ -50,6 +54,7 @@ func TestScript(t *testing.T) {
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"free":       free,
+			"nameserver": nameserver,
 			"await":      await,
 			"chat":       chat,
 			"eventually": eventually,
@@ -65,6 +70,16 @@ func free(ts *testscript.TestScript, _ bool, names []string) {
 		ts.Setenv(name, l.Addr().String())
 		ts.Check(l.Close())
 	}
+}
+
+func nameserver(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: nameserver NAME FILE")
+	}
+	server, err := mailtest.StartDNS(ts.ReadFile(args[1]))
+	ts.Check(err)
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], server.Addr().String())
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
