@@ -30,8 +30,9 @@ type answer struct {
 	ttl   time.Duration
 }
 
-// The reasons for which an answer is not believed.
+// The reasons for which there is no answer, or it is not believed.
 var (
+	errSilent    = errors.New("it did not answer in time")
 	errForeign   = errors.New("the answer is to another question")
 	errTruncated = errors.New("the answer is cut off, also by TCP")
 	errLame      = errors.New("the server knows nothing of the name and asks nobody")

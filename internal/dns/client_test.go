@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -121,8 +122,8 @@ func TestLookupAddr(t *testing.T) {
 		"lame.test":          "DNS gave no answer: lame.test A: 127.0.0.1: the server knows nothing of the name and asks nobody",
 		"cut.test":           "DNS gave no answer: cut.test A: 127.0.0.1: the answer is cut off, also by TCP",
 		"garbage.test":       "DNS gave no answer: garbage.test A: 127.0.0.1: bad question name",
-		"dropped.test brief": "DNS gave no answer: dropped.test A: 127.0.0.1: read udp",
-		"forged.test brief":  "DNS gave no answer: forged.test A: 127.0.0.1: read udp",
+		"dropped.test brief": "DNS gave no answer: dropped.test A: 127.0.0.1: it did not answer in time",
+		"forged.test brief":  "DNS gave no answer: forged.test A: 127.0.0.1: it did not answer in time",
 	} {
 		t.Run(host, func(t *testing.T) {
 			t.Parallel()
@@ -228,6 +229,25 @@ func TestContextEnded(t *testing.T) {
 	}
 	if got := show(c.LookupAddr(t.Context(), "both.test")); got != "192.0.2.1 2001:db8::1" {
 		t.Errorf("the failure of who had no time was remembered: %s", got)
+	}
+}
+
+// TestStopWhileWaiting: who stops does not wait for a server that is silent.
+func TestStopWhileWaiting(t *testing.T) {
+	server := mailtest.NewDNS(t, zone)
+	ctx, cancel := context.WithCancel(t.Context())
+	c := client(t, time.Hour, server.Addr())
+	done := make(chan error)
+	go func() {
+		_, err := c.LookupMX(ctx, "dropped.test")
+		done <- err
+	}()
+	for server.Asked("dropped.test. MX") == 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, ErrTemporary) {
+		t.Errorf("error %v, want ErrTemporary", err)
 	}
 }
 

@@ -2,7 +2,9 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/miekg/dns"
@@ -37,12 +39,23 @@ func askServer(ctx context.Context, server netip.AddrPort, q question, timeout t
 	return read(q, reply)
 }
 
+// exchange sends one message and waits for its answer, until ctx ends.
 func exchange(ctx context.Context, network string, server netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
 	client := dns.Client{Net: network}
 	if deadline, ok := ctx.Deadline(); ok {
 		// The library's own limit, of two seconds, would be used else.
 		client.Timeout = time.Until(deadline)
 	}
-	reply, _, err := client.ExchangeContext(ctx, m, server.String())
+	conn, err := client.DialContext(ctx, server.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	// The library looks at the time only, not at the end of ctx.
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	reply, _, err := client.ExchangeWithConnContext(ctx, m, conn)
+	if err != nil && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+		return nil, errSilent
+	}
 	return reply, err
 }
