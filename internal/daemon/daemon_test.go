@@ -198,6 +198,29 @@ func TestStopEndsFollowers(t *testing.T) {
 
 // TestPressure: what the gauge says reaches clients, operators and the
 // journal.
+// TestRouter: smarthosts take all mail; without any it goes directly, and what
+// is before this host is this host.
+func TestRouter(t *testing.T) {
+	c := settings(t, "127.0.0.1:2525")
+	c.OwnAddresses = []netip.Addr{netip.MustParseAddr("192.0.2.77")}
+	c.Delivery.Port = 2526
+	for _, want := range []struct{ name, own string }{{"smarthost", ""}, {"mx", "5.4.6"}} {
+		d, err := New(c, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		router := d.router()
+		r, err := router.Route(t.Context(), "[192.0.2.78]")
+		if err != nil || r.Name != want.name {
+			t.Errorf("route %+v, %v, want %s", r, err, want.name)
+		}
+		if _, err := router.Route(t.Context(), "[192.0.2.77]"); mail.ReplyOf(err).Enhanced != want.own {
+			t.Errorf("%s to the address of a router before this host: %v", want.name, err)
+		}
+		c.Delivery.Smarthosts = nil
+	}
+}
+
 func TestPressure(t *testing.T) {
 	c := settings(t, nowhere)
 	c.Pressure.MinFreeSpace = 1 << 62

@@ -43,6 +43,10 @@ var (
 // (RFC 1034 5.2.2 asks only that loops be noticed).
 const maxAliases = 8
 
+// maxRecords bounds what is taken of one answer: it is remembered, and who
+// makes the zone may be no friend.
+const maxRecords = 100
+
 // read makes an answer of what a server said. It fails when another server
 // should be asked: what this one said is no answer, or not to q.
 func read(q question, m *dns.Msg) (answer, error) {
@@ -61,7 +65,7 @@ func read(q question, m *dns.Msg) (answer, error) {
 	}
 	a := answer{ttl: ttl}
 	for _, rr := range m.Answer {
-		if h := rr.Header(); h.Rrtype == q.kind && isAt(h, name) {
+		if h := rr.Header(); h.Rrtype == q.kind && isAt(h, name) && len(a.records) < maxRecords {
 			a.records = append(a.records, rr)
 			a.ttl = min(a.ttl, seconds(h.Ttl))
 		}

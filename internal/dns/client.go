@@ -31,8 +31,8 @@ type Options struct {
 
 const (
 	defaultTimeout = 10 * time.Second
-	// maxEntries bounds the cache: some 10 MiB.
-	maxEntries = 20_000
+	// maxEntries bounds the cache: some 5 MiB of usual answers.
+	maxEntries = 10_000
 	// maxServers bounds how many are asked: each has a share of the time.
 	maxServers = 8
 	// rounds is how often every server is asked before the question fails.

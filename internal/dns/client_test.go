@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -180,6 +181,18 @@ func TestLookupMX(t *testing.T) {
 		if !errors.Is(err, want) || want == ErrNotFound && errors.Is(err, ErrNoName) {
 			t.Errorf("%s: %v, want %v", domain, err, want)
 		}
+	}
+}
+
+func TestRecordsAreBounded(t *testing.T) {
+	var zone strings.Builder
+	for i := range maxRecords + 10 {
+		fmt.Fprintf(&zone, "many.test. A 198.51.100.%d\n", i)
+	}
+	server := mailtest.NewDNS(t, zone.String())
+	addresses, err := client(t, patience, server.Addr()).LookupAddr(t.Context(), "many.test")
+	if err != nil || len(addresses) != maxRecords {
+		t.Errorf("%d addresses, %v", len(addresses), err)
 	}
 }
 

@@ -165,7 +165,18 @@ func (d *DNS) serve(w dns.ResponseWriter, m *dns.Msg) {
 	default:
 		spoil(reply, m, fault)
 	}
+	if !tcp {
+		reply.Truncate(room(m))
+	}
 	_ = w.WriteMsg(reply) // who asked may have gone
+}
+
+// room is how many octets who asked takes by UDP (RFC 6891 6.2.3).
+func room(m *dns.Msg) int {
+	if options := m.IsEdns0(); options != nil {
+		return int(options.UDPSize())
+	}
+	return dns.MinMsgSize
 }
 
 // spoil makes a fault of a good reply that needs nothing but another content.
