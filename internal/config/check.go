@@ -3,7 +3,8 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strings"
+
+	"postern/internal/mail"
 )
 
 // check finds what no setting shows by itself: settings that contradict each
@@ -24,7 +25,7 @@ func (d *decoder) checkPostmaster() {
 	const hint = "write a mailbox on another server"
 	a, c := d.config.Postmaster, d.config
 	own := append([]string{c.Hostname, "localhost"}, c.OwnNames...)
-	same := func(name string) bool { return strings.EqualFold(name, a.Domain) }
+	same := func(name string) bool { return mail.SameDomain(name, a.Domain) }
 	ip, literal := a.LiteralIP()
 	if slices.ContainsFunc(own, same) || literal && (ip.IsLoopback() || slices.Contains(c.OwnAddresses, ip)) {
 		d.report(at.value, "postmaster", faultf(hint, "%q is at this host itself, which has no mailboxes", clip(a.String())))

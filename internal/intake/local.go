@@ -3,7 +3,6 @@ package intake
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"postern/internal/mail"
 )
@@ -33,7 +32,7 @@ func (l *Local) Is(a mail.Address, connected netip.Addr) bool {
 	if ip, ok := a.LiteralIP(); ok {
 		return l.Has(ip) || ip.Unmap() == connected.Unmap().WithZone("")
 	}
-	same := func(name string) bool { return strings.EqualFold(name, a.Domain) }
+	same := func(name string) bool { return mail.SameDomain(name, a.Domain) }
 	return same("localhost") || slices.ContainsFunc(l.Names, same)
 }
 

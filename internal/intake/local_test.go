@@ -9,7 +9,7 @@ import (
 
 func TestLocal(t *testing.T) {
 	local := &Local{
-		Names:      []string{"gate.example.com", "mail.example.com"},
+		Names:      []string{"gate.example.com", "mail.example.com", "bücher.example"},
 		Addresses:  []netip.Addr{netip.MustParseAddr("203.0.113.5")},
 		Postmaster: mail.Address{Local: "admin", Domain: "example.com"},
 	}
@@ -22,6 +22,8 @@ func TestLocal(t *testing.T) {
 		{"joe@gate.example.com", ""},
 		{"joe@GATE.example.com", ""},
 		{"joe@mail.example.com", ""},
+		{"joe@bücher.example", ""},
+		{"joe@xn--bcher-kva.example", ""},
 		{"joe@localhost", ""},
 		{"joe@[203.0.113.5]", ""},
 		{"joe@[127.0.0.1]", ""},

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/net/idna"
-
 	"postern/internal/dns"
 	"postern/internal/mail"
 )
@@ -21,7 +19,7 @@ type MXOptions struct {
 	Lookup
 	// Port is where the servers listen: 25 (RFC 5321 4.5.4.2) but for tests.
 	Port uint16
-	// Names are this server's own, in any case of letters.
+	// Names are this server's own, in any form.
 	Names []string
 	// TLS is the policy for each server; see Hop.
 	TLS string
@@ -31,7 +29,6 @@ type MXOptions struct {
 // safe for use by several goroutines.
 type MX struct {
 	options MXOptions
-	idna    *idna.Profile
 }
 
 const (
@@ -45,9 +42,8 @@ const (
 
 // NewMX returns the route that asks DNS for each domain.
 func NewMX(o MXOptions) *MX {
-	// STD3 rules would forbid the underscores that real mail domains have.
 	o.complete = true
-	return &MX{options: o, idna: idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false))}
+	return &MX{options: o}
 }
 
 // The ways in which there is no way to a domain.
@@ -114,7 +110,7 @@ func (m *MX) exchangers(ctx context.Context, d mail.Destination) ([]exchanger, e
 	if ip, ok := (mail.Address{Domain: string(d)}).LiteralIP(); ok {
 		return []exchanger{{MX: dns.MX{Host: ip.String()}, literal: true}}, nil
 	}
-	domain, err := m.ascii(string(d))
+	domain, err := mail.ASCIIDomain(string(d))
 	if err != nil {
 		return nil, errBadDomain.Because(err)
 	}
@@ -129,18 +125,6 @@ func (m *MX) exchangers(ctx context.Context, d mail.Destination) ([]exchanger, e
 		return list[:min(len(list), maxExchangers)], nil
 	}
 	return nil, errNullMX
-}
-
-// ascii is a domain as DNS knows it, U-labels as A-labels (RFC 5891 4). What
-// is ASCII already stays as it is: it may be older than those rules.
-func (m *MX) ascii(domain string) (string, error) {
-	if !(mail.Address{Domain: domain}).IsASCII() {
-		var err error
-		if domain, err = m.idna.ToASCII(domain); err != nil {
-			return "", err
-		}
-	}
-	return domain, mail.CheckDomain(domain)
 }
 
 // named are the exchangers of MX records, sorted. One that has no name is no
@@ -173,7 +157,7 @@ func (m *MX) find(ctx context.Context, list []exchanger) {
 }
 
 func (m *MX) findOne(ctx context.Context, x *exchanger) found {
-	if slices.ContainsFunc(m.options.Names, func(own string) bool { return strings.EqualFold(own, x.Host) }) {
+	if slices.ContainsFunc(m.options.Names, func(own string) bool { return mail.SameDomain(own, x.Host) }) {
 		return found{self: true, err: fmt.Errorf("%s: %w", x.Host, errSelf)}
 	}
 	h := mail.HostPort{Host: x.Host, Port: m.options.Port}
