@@ -67,6 +67,28 @@ func TestHostsFile(t *testing.T) {
 	look("192.0.2.1 2001:db8::1")
 }
 
+// TestServersOfTheMachine: they are read again when they change, and not at
+// all when the configuration names others.
+func TestServersOfTheMachine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	clock := mail.NewManualClock(time.Unix(1e9, 0))
+	c := NewClient(Options{Hosts: none, ResolvConf: path, Clock: clock})
+	for _, want := range []string{"192.0.2.1:53", "[2001:db8::1]:53"} {
+		server := netip.MustParseAddrPort(want)
+		if err := os.WriteFile(path, []byte("nameserver "+server.Addr().String()+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(recheck)
+		if got := c.servers(); len(got) != 1 || got[0] != server {
+			t.Errorf("servers %v, want %s", got, want)
+		}
+	}
+	c.options.Servers = make([]netip.AddrPort, maxServers+1)
+	if got := c.servers(); len(got) != maxServers || got[0].IsValid() {
+		t.Errorf("servers %v, want the first %d of those configured", got, maxServers)
+	}
+}
+
 func FuzzParseHosts(f *testing.F) {
 	f.Add([]byte("127.0.0.1 localhost # the machine\n::1%lo x\n\xff y"))
 	f.Fuzz(func(t *testing.T, data []byte) {
