@@ -96,7 +96,7 @@ func (v *verdict) fail(i int, r mail.Recipient, somebody bool) {
 	case !somebody:
 		v.outcomes[i].State = mail.Dead
 		v.dead = append(v.dead, i)
-	case r.Notify.OnFailure():
+	case r.Notify.Wants(v.outcomes[i].State):
 		v.failed = append(v.failed, i)
 	}
 }

@@ -73,9 +73,20 @@ func (n Notify) String() string {
 	return strings.Join(names, ",")
 }
 
-// OnFailure reports whether the sender wants to hear of a failure; so it is
-// when NOTIFY was not given (RFC 3461 4.1).
-func (n Notify) OnFailure() bool { return n == 0 || n&NotifyFailure != 0 }
+// Wants reports whether the sender wants to hear that a recipient came to
+// state s. Without NOTIFY it hears of failure and of delay, not of success
+// (RFC 3461 4.1).
+func (n Notify) Wants(s State) bool {
+	switch s {
+	case Bounced, Expired:
+		return n == 0 || n&NotifyFailure != 0
+	case Deferred:
+		return n == 0 || n&NotifyDelay != 0
+	case Delivered, Relayed, Expanded:
+		return n&NotifySuccess != 0
+	}
+	return false
+}
 
 // ParseNotify reads the value of a NOTIFY parameter. ok is false when a
 // keyword is unknown, or NEVER stands beside another.
