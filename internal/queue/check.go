@@ -180,6 +180,11 @@ func checkSettlement(s *Settlement) error {
 			return fmt.Errorf("outcome %d leaves its recipient in state %q; it must be deferred or final", i, state)
 		}
 	}
+	for _, i := range s.Warned {
+		if i < 0 || i >= len(s.Outcomes) || s.Outcomes[i].State != mail.Deferred {
+			return fmt.Errorf("the sender is warned of recipient %d, which is not deferred", i)
+		}
+	}
 	return nil
 }
 

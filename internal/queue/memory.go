@@ -326,7 +326,7 @@ func (m *Memory) settle(b *Settling) error {
 	for _, ended := range b.ByEntry {
 		revision := m.revise(ended[0].Claimed.ID, b.Now)
 		for _, s := range ended {
-			if err := revision.Settle(s.Claimed, s.Settlement.Outcomes, s.Settlement.Next); err != nil {
+			if err := revision.Settle(s.Claimed, s.Settlement); err != nil {
 				return err
 			}
 		}

@@ -77,6 +77,9 @@ type Recipient struct {
 	Hold  mail.Hold  `json:"hold,omitempty"` // when State is Held
 	// Last is the outcome of the last attempt; nil before the first.
 	Last *mail.Outcome `json:"last,omitempty"`
+	// Warned is when the sender was told that the recipient has to wait; zero
+	// while it was not. It outlasts edits: nobody is told twice.
+	Warned time.Time `json:"warned,omitzero"`
 }
 
 // Deliveries groups recipients by destination, in the order in which they
@@ -174,6 +177,9 @@ type Settlement struct {
 	Outcomes []mail.Outcome
 	// Next is the time of the next attempt, for recipients that are deferred.
 	Next time.Time
+	// Warned are those recipients of whose delay New tells the sender, by
+	// their places in Outcomes. They must be deferred.
+	Warned []int
 	// New are entries that this outcome brings forth: a report, a dead
 	// letter. A submission without a draft may name the settled entry's body.
 	New   []Submission
@@ -304,8 +310,9 @@ type (
 		// leases are passed over.
 		Release(ctx context.Context, leases []Lease, next time.Time) error
 		// Settle ends leases with their outcomes, new entries and facts in
-		// one commit. Pending edits are applied to recipients that the
-		// outcome leaves in the queue. Repeating a settlement is a no-op.
+		// one commit, and with whom the sender was warned of. Pending edits
+		// are applied to recipients that the outcome leaves in the queue.
+		// Repeating a settlement is a no-op.
 		//
 		// Errors: ErrFenced when a lease was lost: its settlement (new
 		// entries and facts too) is left out; all others are done.

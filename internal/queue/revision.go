@@ -39,10 +39,11 @@ func Revise(e *Entry, now time.Time) *Revision {
 	return r
 }
 
-// Settle applies the outcomes of a lease, and next to what is deferred. It
-// fails with ErrInvalid when they do not fit the lease, with ErrDamaged when
-// what is stored does not.
-func (r *Revision) Settle(c Claimed, outcomes []mail.Outcome, next time.Time) error {
+// Settle applies the outcomes of a lease, and to what is deferred the next
+// time and who was warned. It fails with ErrInvalid when they do not fit the
+// lease, with ErrDamaged when what is stored does not.
+func (r *Revision) Settle(c Claimed, s *Settlement) error {
+	outcomes := s.Outcomes
 	if len(outcomes) != c.Recipients {
 		return fmt.Errorf("%w: entry %q: %d outcomes for a lease on %d recipients", ErrInvalid, r.entry.ID, len(outcomes), c.Recipients)
 	}
@@ -65,6 +66,9 @@ func (r *Revision) Settle(c Claimed, outcomes []mail.Outcome, next time.Time) er
 			return fmt.Errorf("%w: entry %q: state %q cannot follow %q", ErrInvalid, r.entry.ID, o.State, rcpt.State)
 		}
 		rcpt.State, rcpt.Last = o.State, clonePointer(&o)
+		if slices.Contains(s.Warned, applied) {
+			rcpt.Warned = r.now
+		}
 		deferred = deferred || o.State == mail.Deferred
 		applied++
 	}
@@ -72,8 +76,8 @@ func (r *Revision) Settle(c Claimed, outcomes []mail.Outcome, next time.Time) er
 		return fmt.Errorf("%w: entry %q, delivery to %q: a lease on %d recipients of %d", ErrDamaged, r.entry.ID, c.Destination, c.Recipients, applied)
 	}
 	d.Attempts = c.Attempt
-	if deferred && (!later || next.Before(d.Next)) {
-		d.Next = next
+	if deferred && (!later || s.Next.Before(d.Next)) {
+		d.Next = s.Next
 	}
 	return nil
 }

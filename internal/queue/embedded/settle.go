@@ -41,7 +41,7 @@ func (s *Store) settle(ctx context.Context, b *queue.Settling) error {
 	c.record(b.Facts())
 	for _, ended := range b.ByEntry {
 		s.end(c, ending{ended, b.Now, true}, func(r *queue.Revision, e queue.Ending) error {
-			return r.Settle(e.Claimed, e.Settlement.Outcomes, e.Settlement.Next)
+			return r.Settle(e.Claimed, e.Settlement)
 		})
 	}
 	return s.commitWith(ctx, c, b.New())

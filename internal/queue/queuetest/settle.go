@@ -18,6 +18,7 @@ var settleTests = []test{
 	{"settle refuses what breaks the contract, and does nothing", settleInvalid},
 	{"settle: deferred stays deferred", settleDeferred},
 	{"settle: siblings in one call", settleSiblings},
+	{"settle: who was warned of stays so, whatever comes", settleWarned},
 }
 
 func settleOutcomes(w *world) {
@@ -163,15 +164,17 @@ func settleInvalid(w *world) {
 	w.accept(e, other)
 	l, l2 := w.claimOne("one.example"), w.claimOne("two.example")
 	spoil := map[string]func(s *queue.Settlement){
-		"too few outcomes":     func(s *queue.Settlement) { s.Outcomes = s.Outcomes[:1] },
-		"too many outcomes":    func(s *queue.Settlement) { s.Outcomes = append(s.Outcomes, s.Outcomes[0]) },
-		"unknown state":        func(s *queue.Settlement) { s.Outcomes[1].State = "lost" },
-		"queued again":         func(s *queue.Settlement) { s.Outcomes[1].State = mail.Queued },
-		"held, for no reason":  func(s *queue.Settlement) { s.Outcomes[1].State = mail.Held },
-		"deferred, no time":    func(s *queue.Settlement) { s.Next = time.Time{} },
-		"fact without reason":  func(s *queue.Settlement) { s.Facts = []mail.Fact{{}} },
-		"new entry is invalid": func(s *queue.Settlement) { s.New = []queue.Submission{{Entry: queue.Entry{ID: "x"}}} },
-		"new entry is stored":  func(s *queue.Settlement) { s.New = []queue.Submission{{Entry: other, Draft: w.draft([]byte("x"))}} },
+		"too few outcomes":            func(s *queue.Settlement) { s.Outcomes = s.Outcomes[:1] },
+		"too many outcomes":           func(s *queue.Settlement) { s.Outcomes = append(s.Outcomes, s.Outcomes[0]) },
+		"unknown state":               func(s *queue.Settlement) { s.Outcomes[1].State = "lost" },
+		"queued again":                func(s *queue.Settlement) { s.Outcomes[1].State = mail.Queued },
+		"held, for no reason":         func(s *queue.Settlement) { s.Outcomes[1].State = mail.Held },
+		"deferred, no time":           func(s *queue.Settlement) { s.Next = time.Time{} },
+		"fact without reason":         func(s *queue.Settlement) { s.Facts = []mail.Fact{{}} },
+		"new entry is invalid":        func(s *queue.Settlement) { s.New = []queue.Submission{{Entry: queue.Entry{ID: "x"}}} },
+		"new entry is stored":         func(s *queue.Settlement) { s.New = []queue.Submission{{Entry: other, Draft: w.draft([]byte("x"))}} },
+		"warned of nobody":            func(s *queue.Settlement) { s.Warned = []int{2} },
+		"warned of a final recipient": func(s *queue.Settlement) { s.Warned = []int{0} },
 		"fewer recipients than leased": func(s *queue.Settlement) {
 			s.Outcomes = s.Outcomes[:1]
 			s.Lease.Entry = s.Lease.Entry.Clone()
@@ -226,4 +229,32 @@ func settleSiblings(w *world) {
 	w.clock.Advance(time.Hour)
 	w.settle(w.claimOne("two.example"), mail.Relayed)
 	w.gone(e.ID)
+}
+
+func settleWarned(w *world) {
+	e := w.entry("a@one.example", "b@one.example")
+	w.accept(e)
+	s := w.settlement(w.claimOne("one.example"), mail.Deferred)
+	s.Warned = []int{1}
+	w.ok(w.Store.Settle(w.ctx, []queue.Settlement{s}))
+	warned := w.now()
+	check := func(of queue.Entry) {
+		w.Helper()
+		recipients := of.Deliveries[0].Recipients
+		w.same("first is warned of", recipients[0].Warned.IsZero(), true)
+		w.same("second is warned of", recipients[1].Warned, warned)
+	}
+	check(w.get(e.ID))
+	w.reopen()
+	check(w.get(e.ID))
+	w.clock.Advance(time.Hour)
+	l := w.claimOne("one.example")
+	check(l.Entry)
+	w.settle(l, mail.Deferred) // says nothing of a warning
+	check(w.get(e.ID))
+	for _, kind := range []queue.ChangeKind{queue.ChangeHold, queue.ChangeRelease, queue.ChangeReroute} {
+		w.edit(queue.Filter{}, change(kind))
+		check(w.get(e.ID))
+	}
+	check(w.claimOne("other.example").Entry)
 }
