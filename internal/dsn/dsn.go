@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -43,16 +44,19 @@ type Report struct {
 	Envelope mail.Envelope
 	Origin   mail.Origin
 	Accepted time.Time
-	// Recipients are those the report is about: at least one, each bounced
-	// or expired.
+	// Recipients are those the report is about: at least one, and all of one
+	// Action.
 	Recipients []Recipient
+	// RetryUntil is how long delivery is tried, for a report of delay.
+	RetryUntil time.Time
 	// Content is the original content, Size its octets.
 	Content io.ReaderAt
 	Size    int64
 
 	// MaxReturn is the size in octets up to which the original is returned
-	// whole, unless its sender wanted the header only (RET, RFC 3461 4.3);
-	// 0 means DefaultMaxReturn. Of a larger one the header is returned.
+	// whole with a report of failure, unless its sender wanted the header only
+	// (RET, RFC 3461 4.3); 0 means DefaultMaxReturn. Of a larger one, and with
+	// other reports, the header is returned.
 	MaxReturn int64
 }
 
@@ -67,30 +71,14 @@ var (
 	ErrNullSender   = errors.New("no report can go to the null sender")
 	ErrNoRecipients = errors.New("a report needs a recipient that it is about")
 	ErrState        = errors.New("there is no report about this state")
+	ErrMixed        = errors.New("one report speaks of one action")
 )
-
-// kind is what a report says of recipients in one state.
-type kind struct {
-	action  string // RFC 3464 2.3.3
-	subject string
-	one     string // introduces one recipient
-	many    string // introduces several
-}
-
-var failed = kind{
-	action:  "failed",
-	subject: "Your message could not be delivered",
-	one:     "Your message could not be delivered to this recipient:",
-	many:    "Your message could not be delivered to these recipients:",
-}
-
-// kinds has the states that can be reported.
-var kinds = map[mail.State]kind{mail.Bounced: failed, mail.Expired: failed}
 
 // composer is one report on its way out. Errors of out stay with it until
 // they are asked for, by Flush.
 type composer struct {
 	*Report
+	kind     kind
 	to       mail.Address
 	from     mail.Address
 	out      *bufio.Writer
@@ -110,14 +98,15 @@ type composer struct {
 // with the errors of Content and w; io.ErrUnexpectedEOF says that Content is
 // shorter than Size.
 func (r *Report) Compose(w io.Writer) (mail.Envelope, error) {
-	if err := r.check(); err != nil {
-		return mail.Envelope{}, err
-	}
-	original, err := r.readOriginal()
+	kind, err := r.kind()
 	if err != nil {
 		return mail.Envelope{}, err
 	}
-	c := &composer{Report: r, to: r.Envelope.From, from: r.From, out: bufio.NewWriter(w), original: original}
+	original, err := r.readOriginal(kind)
+	if err != nil {
+		return mail.Envelope{}, err
+	}
+	c := &composer{Report: r, kind: kind, to: r.Envelope.From, from: r.From, out: bufio.NewWriter(w), original: original}
 	if c.from.IsNull() {
 		c.from = mail.Address{Local: "postmaster", Domain: r.Host}
 	}
@@ -134,30 +123,39 @@ func (r *Report) Compose(w io.Writer) (mail.Envelope, error) {
 	}
 	c.line("")
 	c.line("--" + c.boundary + "--")
-	envelope := mail.Envelope{UTF8: !c.to.IsASCII() || !c.from.IsASCII()}
+	envelope := mail.Envelope{UTF8: c.headerUTF8()}
 	if c.eightBit() {
 		envelope.Body = mail.Body8BitMIME
 	}
 	return envelope, c.out.Flush()
 }
 
-func (r *Report) check() error {
+// kind checks the report, and finds out what it says.
+func (r *Report) kind() (kind, error) {
 	if r.Envelope.From.IsNull() {
-		return ErrNullSender
+		return kind{}, ErrNullSender
 	}
 	if len(r.Recipients) == 0 {
-		return ErrNoRecipients
+		return kind{}, ErrNoRecipients
 	}
+	first := ActionFor(r.Recipients[0].Outcome.State)
 	for _, rcpt := range r.Recipients {
-		if _, known := kinds[rcpt.Outcome.State]; !known {
-			return ErrState
+		switch ActionFor(rcpt.Outcome.State) {
+		case "":
+			return kind{}, ErrState
+		case first:
+		default:
+			return kind{}, ErrMixed
 		}
 	}
-	return nil
+	return kinds[first], nil
 }
 
+// headerUTF8 reports whether the header of the report cannot do without UTF-8.
+func (c *composer) headerUTF8() bool { return !c.to.IsASCII() || !c.from.IsASCII() }
+
 func (c *composer) needsUTF8() bool {
-	if !c.to.IsASCII() || !c.from.IsASCII() {
+	if c.headerUTF8() {
 		return true
 	}
 	for _, rcpt := range c.Recipients {
@@ -175,7 +173,7 @@ func (c *composer) eightBit() bool { return c.utf8 || c.original.eightBit }
 func (c *composer) writeHeader() {
 	c.field("From", "Mail Delivery System "+c.from.Path())
 	c.field("To", c.to.Path())
-	c.field("Subject", kinds[c.Recipients[0].Outcome.State].subject)
+	c.folded("Subject", c.subject())
 	c.field("Date", message.FormatDate(c.Now))
 	c.field("Message-ID", message.MessageID(c.ID, c.Host))
 	if c.original.messageID != "" {
@@ -188,6 +186,16 @@ func (c *composer) writeHeader() {
 	c.line("\tboundary=\"" + c.boundary + "\"")
 	c.encoding(c.eightBit())
 	c.line("")
+}
+
+// subject names the message by its own subject, as it stands there: a mail
+// program decodes the encoded words of this field as it does those of that.
+func (c *composer) subject() string {
+	about := strings.TrimSpace(c.original.subject)
+	if about == "" || message.HasEightBit([]byte(about)) && !c.headerUTF8() {
+		return c.kind.subject
+	}
+	return c.kind.subject + ": " + about
 }
 
 // part begins a part of the report.

@@ -87,7 +87,26 @@ func goldenReports() map[string]*Report {
 	eightBit.Recipients[0].Outcome.Reply = mail.Reply{Code: 550, Text: "unbekannt: j\xc3\xb6rg"}
 	eightBit.setContent("Subject: x\r\n\r\nGr\xfc\xdfe\r\n")
 
-	return map[string]*Report{"refused": testReport(), "several": several, "utf8": utf8, "eightbit": eightBit}
+	reports := map[string]*Report{"refused": testReport(), "several": several, "utf8": utf8, "eightbit": eightBit}
+	for state, name := range map[mail.State]string{mail.Deferred: "delayed", mail.Delivered: "delivered", mail.Relayed: "relayed", mail.Expanded: "expanded"} {
+		reports[name] = testReportOf(state)
+	}
+	return reports
+}
+
+// testReportOf is testReport about another state, as the sender asked for it.
+func testReportOf(s mail.State) *Report {
+	r := testReport()
+	r.Envelope.Return, r.Envelope.EnvelopeID = mail.ReturnFull, "QQ314159"
+	rcpt := &r.Recipients[0]
+	rcpt.Original = "rfc822;Joe.Doe@example.net"
+	rcpt.Outcome.State, rcpt.Outcome.Command = s, "end of data"
+	rcpt.Outcome.Reply = mail.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok: queued as 8A3F"}
+	if s == mail.Deferred {
+		r.RetryUntil = r.Accepted.Add(5 * 24 * time.Hour)
+		rcpt.Outcome.Reply = mail.Reply{Code: 450, Enhanced: "4.7.1", Text: "Greylisted, see https://grey.example.net/"}
+	}
+	return r
 }
 
 func TestGolden(t *testing.T) {
@@ -125,6 +144,7 @@ func TestEnvelope(t *testing.T) {
 		"several":              {},
 		"utf8":                 {Body: mail.Body8BitMIME, UTF8: true},
 		"eightbit":             {Body: mail.Body8BitMIME},
+		"delayed":              {},
 		"UTF-8 recipient only": {Body: mail.Body8BitMIME},
 	} {
 		if _, got := compose(t, reports[name]); got != want {
@@ -203,26 +223,101 @@ func TestStatus(t *testing.T) {
 		"4.0.0":   {{Code: 421}, {Code: 421, Enhanced: "4.x.1"}},
 	} {
 		for _, reply := range replies {
-			if got := status(reply); got != want {
+			if got := kinds[Failed].status(reply); got != want {
 				t.Errorf("%#v: %s, want %s", reply, got, want)
 			}
+		}
+	}
+	for _, tt := range []struct {
+		action Action
+		reply  mail.Reply
+		want   string
+	}{
+		{Delayed, mail.Reply{Code: 451, Enhanced: "4.2.1"}, "4.2.1"},
+		{Delayed, mail.Reply{Code: 554, Enhanced: "5.3.2"}, "4.3.2"}, // a greeting is never final
+		{Delayed, mail.Reply{Code: 554}, "4.0.0"},
+		{Relayed, mail.Reply{Code: 250, Enhanced: "2.1.5"}, "2.1.5"},
+		{Relayed, mail.Reply{Code: 250}, "2.0.0"},
+		{Delivered, mail.Reply{}, "2.0.0"},
+	} {
+		if got := kinds[tt.action].status(tt.reply); got != tt.want {
+			t.Errorf("%s, %#v: %s, want %s", tt.action, tt.reply, got, tt.want)
+		}
+	}
+}
+
+// TestKinds: every state has the action that says what became of it, and every
+// action can be told.
+func TestKinds(t *testing.T) {
+	for _, s := range mail.States {
+		if _, told := kinds[ActionFor(s)]; told != (ActionFor(s) != "") {
+			t.Errorf("%s: the action %q is told: %v", s, ActionFor(s), told)
+		}
+	}
+	for _, a := range Actions {
+		if kinds[a].action != a {
+			t.Errorf("%s is told as %q", a, kinds[a].action)
+		}
+	}
+}
+
+// TestHeaderOnly: RET is about failures (RFC 3461 4.3).
+func TestHeaderOnly(t *testing.T) {
+	for _, s := range []mail.State{mail.Deferred, mail.Delivered, mail.Relayed, mail.Expanded} {
+		text, _ := compose(t, testReportOf(s))
+		if part := parse(t, text).parts[2]; part.mediaType != "text/rfc822-headers" || strings.Contains(part.body, "Hello,") {
+			t.Errorf("%s: the report brings back %s:\n%s", s, part.mediaType, part.body)
+		}
+	}
+}
+
+func TestSubject(t *testing.T) {
+	const failed = "Your message could not be delivered"
+	for _, tt := range []struct{ subject, from, want string }{
+		{"hello", "ann", failed + ": hello"},
+		{"", "ann", failed},
+		{" folded\r\n\tup ", "ann", failed + ": folded up"},
+		{"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "ann", failed + ": =?utf-8?q?Gr=C3=BC=C3=9Fe?="},
+		{"Gr\xc3\xbc\xc3\x9fe", "ann", failed},
+		{"Gr\xc3\xbc\xc3\x9fe", "\xc3\xa4nne", failed + ": Gr\xc3\xbc\xc3\x9fe"},
+	} {
+		r := testReport()
+		r.Envelope.From.Local = tt.from
+		r.setContent("Subject:" + tt.subject + "\r\n\r\n")
+		text, _ := compose(t, r)
+		if got := parse(t, text).header.Get("Subject"); got != tt.want {
+			t.Errorf("of %q: %q, want %q", tt.subject, got, tt.want)
 		}
 	}
 }
 
 func TestExplain(t *testing.T) {
 	for key, replies := range map[string][]mail.Reply{
-		"1.1":  {{Code: 550, Enhanced: "5.1.1"}, {Code: 450, Enhanced: "4.1.1"}},
-		"1.0":  {{Code: 550, Enhanced: "5.1.99"}},
-		"7.10": {{Code: 550, Enhanced: "5.7.10"}},
-		"550":  {{Code: 550}},
-		"0.0":  {{Code: 554}, {}, {Code: 550, Enhanced: "5.9.9"}},
+		"1.1":   {{Code: 550, Enhanced: "5.1.1"}, {Code: 450, Enhanced: "4.1.1"}},
+		"1.0":   {{Code: 550, Enhanced: "5.1.99"}},
+		"7.10":  {{Code: 550, Enhanced: "5.7.10"}},
+		"7.1":   {{Code: 550, Enhanced: "5.7.1"}},
+		"4.7.1": {{Code: 450, Enhanced: "4.7.1"}},
+		"3.0":   {{Code: 451, Enhanced: "4.3.0"}},
+		"550":   {{Code: 550}},
+		"0.0":   {{Code: 554}, {}, {Code: 550, Enhanced: "5.9.9"}},
 	} {
 		for _, reply := range replies {
-			if got, want := explain(mail.Outcome{State: mail.Bounced, Reply: reply}), meanings[key]; got != want {
+			m := meanings[key]
+			if got, want := explain(mail.Outcome{State: mail.Bounced, Remote: true, Reply: reply}), m.why+" "+m.todo; got != want {
 				t.Errorf("%#v: %q, want %q", reply, got, want)
 			}
+			if got := explain(mail.Outcome{State: mail.Deferred, Remote: true, Reply: reply}); got != m.why {
+				t.Errorf("%#v, for now: %q, want %q", reply, got, m.why)
+			}
 		}
+	}
+	local := mail.Outcome{State: mail.Deferred, Reply: mail.LocalError}
+	if got := explain(local); got != meanings["local"].why {
+		t.Errorf("our own trouble: %q", got)
+	}
+	if got := explain(mail.Outcome{State: mail.Relayed, Reply: mail.Reply{Code: 250}}); got != "" {
+		t.Errorf("a success is explained: %q", got)
 	}
 	for attempt, want := range map[int]string{0: "tried once,", 1: "tried once,", 7: "tried 7 times,"} {
 		if got := explain(mail.Outcome{State: mail.Expired, Attempt: attempt}); !strings.Contains(got, want) {
@@ -244,7 +339,11 @@ func TestRefusals(t *testing.T) {
 	for want, change := range map[error]func(*Report){
 		ErrNullSender:   func(r *Report) { r.Envelope.From = mail.Address{} },
 		ErrNoRecipients: func(r *Report) { r.Recipients = nil },
-		ErrState:        func(r *Report) { r.Recipients[0].Outcome.State = mail.Delivered },
+		ErrState:        func(r *Report) { r.Recipients[0].Outcome.State = mail.Removed },
+		ErrMixed: func(r *Report) {
+			r.Recipients = append(r.Recipients, r.Recipients[0])
+			r.Recipients[1].Outcome.State = mail.Deferred
+		},
 	} {
 		r := testReport()
 		change(r)

@@ -19,12 +19,13 @@ type original struct {
 	mediaType string
 	eightBit  bool
 	messageID string // "" when there is none that can be referred to
+	subject   string // as it stands in the header
 	digest    [sha256.Size]byte
 }
 
 // readOriginal decides what is returned, and looks it through once. Of a
 // header over the limits of package message as much is returned as they allow.
-func (r *Report) readOriginal() (original, error) {
+func (r *Report) readOriginal(k kind) (original, error) {
 	header, err := message.ReadHeader(bufio.NewReader(r.section()), message.Limits{})
 	if _, tooLarge := errors.AsType[*mail.Error](err); err != nil && !tooLarge {
 		return original{}, err
@@ -34,12 +35,14 @@ func (r *Report) readOriginal() (original, error) {
 		limit = DefaultMaxReturn
 	}
 	o := original{
-		full:   r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
+		// RET is about failures; else the header is enough (RFC 3461 4.3).
+		full:   k.action == Failed && r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
 		fields: header.AppendFields(nil),
 	}
 	if id, ok := header.First("Message-ID"); ok && isMessageID(id) {
 		o.messageID = id
 	}
+	o.subject, _ = header.First("Subject")
 	global := r.Envelope.UTF8 && message.HasEightBit(o.fields) && utf8.Valid(o.fields)
 	o.mediaType = mediaTypes[o.full][global]
 
@@ -85,9 +88,9 @@ func (l *looker) Write(p []byte) (int, error) {
 // writeOriginal writes the third part.
 func (c *composer) writeOriginal() error {
 	c.line("")
-	description := "Header of the undelivered message"
+	description := "Header of the original message"
 	if c.original.full {
-		description = "Undelivered message"
+		description = "Original message"
 	}
 	c.part(c.original.mediaType, description, c.original.eightBit)
 	return c.original.copyTo(c.out, c.Report)

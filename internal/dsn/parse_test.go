@@ -143,11 +143,11 @@ func TestParsesInPython(t *testing.T) {
 		if got.Type != "multipart/report" || len(got.Parts) != 3 || len(got.Defects) != 0 {
 			t.Errorf("%s: %s of %v, defects %v", name, got.Type, got.Parts, got.Defects)
 		}
-		if !strings.HasPrefix(got.Text, "This is the mail system at mx.example.com.") {
+		if !strings.HasPrefix(got.Text, "Your message ") {
 			t.Errorf("%s: text %q", name, got.Text)
 		}
 		if got.Parts[1] == "message/delivery-status" &&
-			(len(got.Groups) != 1+len(report.Recipients) || got.Groups[1]["Action"] != "failed") {
+			(len(got.Groups) != 1+len(report.Recipients) || got.Groups[1]["Action"] != string(ActionFor(report.Recipients[0].Outcome.State))) {
 			t.Errorf("%s: delivery-status %v", name, got.Groups)
 		}
 	}
@@ -158,7 +158,7 @@ func TestParsesInPython(t *testing.T) {
 var allowed = []string{
 	"From", "To", "Subject", "Date", "Message-Id", "In-Reply-To", "References", "Auto-Submitted", "Mime-Version", "Content-Type", "Content-Transfer-Encoding",
 	"Reporting-Mta", "Original-Envelope-Id", "Received-From-Mta", "Arrival-Date",
-	"Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-Mta", "Diagnostic-Code", "Last-Attempt-Date",
+	"Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-Mta", "Diagnostic-Code", "Last-Attempt-Date", "Will-Retry-Until",
 }
 
 func checkFields(t *testing.T, header map[string][]string) {

@@ -1,8 +1,6 @@
 package dsn
 
 import (
-	"strings"
-
 	"postern/internal/mail"
 	"postern/internal/message"
 )
@@ -39,8 +37,8 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 		c.field("Original-Recipient", rcpt.Original)
 	}
 	c.field("Final-Recipient", addressType(rcpt.Address)+"; "+rcpt.Address.String())
-	c.field("Action", kinds[o.State].action)
-	c.field("Status", status(o.Reply))
+	c.field("Action", string(c.kind.action))
+	c.field("Status", c.kind.status(o.Reply))
 	if o.Remote {
 		if o.Host != "" {
 			c.field("Remote-MTA", "dns; "+o.Host)
@@ -52,6 +50,9 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	if !o.At.IsZero() {
 		c.field("Last-Attempt-Date", message.FormatDate(o.At))
 	}
+	if c.kind.action == Delayed && !c.RetryUntil.IsZero() {
+		c.field("Will-Retry-Until", message.FormatDate(c.RetryUntil))
+	}
 }
 
 // addressType is "utf-8" for an address that is not US-ASCII (RFC 6533 3).
@@ -60,20 +61,4 @@ func addressType(a mail.Address) string {
 		return "rfc822"
 	}
 	return "utf-8"
-}
-
-// status returns the status code of a failure (RFC 3463 2). A reply without
-// a code that can stand for one counts as a failure of no known cause.
-func status(r mail.Reply) string {
-	s := r.Status()
-	parts := strings.Split(s, ".")
-	if len(parts) != 3 || parts[0] != "4" && parts[0] != "5" {
-		return "5.0.0"
-	}
-	for _, part := range parts[1:] {
-		if part == "" || len(part) > 3 || strings.Trim(part, "0123456789") != "" {
-			return parts[0] + ".0.0"
-		}
-	}
-	return s
 }
