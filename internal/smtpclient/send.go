@@ -33,7 +33,7 @@ const pipelined = 100
 
 // Send sends one message and returns one outcome for each recipient, in their
 // order; Attempt and At are left to the caller. States are delivered,
-// deferred and bounced. A connection that broke, or was in doubt, is closed;
+// relayed, deferred and bounced. A connection that broke, or was in doubt, is closed;
 // afterwards Usable tells.
 //
 // What the server cannot take is bounced without being sent: SMTPUTF8 or
@@ -301,15 +301,26 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 		return s.unexpected("end of data", reply)
 	}
 	outcome := s.remote("end of data", reply).Outcome()
-	if reply.Success() {
-		outcome.State = mail.Delivered
-	}
 	for _, i := range s.recipients {
-		if s.outcomes[i].State == "" {
-			s.outcomes[i] = outcome
+		if s.outcomes[i].State != "" {
+			continue
+		}
+		s.outcomes[i] = outcome
+		if reply.Success() {
+			s.outcomes[i].State = s.taken(s.t.Recipients[i])
 		}
 	}
 	return nil
+}
+
+// taken is the state of a recipient whose message the server has taken. It is
+// relayed when the sender wants to hear of success, of which a server without
+// DSN tells nothing (RFC 3461 5.2.2 b).
+func (s *sending) taken(r mail.Recipient) mail.State {
+	if r.Notify.Wants(mail.Relayed) && !s.extensions.DSN {
+		return mail.Relayed
+	}
+	return mail.Delivered
 }
 
 // copyBody writes the content and makes sure that it may end here.

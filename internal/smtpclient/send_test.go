@@ -448,3 +448,41 @@ func BenchmarkSend(b *testing.B) {
 		})
 	}
 }
+
+// TestSendTellsWhoRelays: a recipient of whose success the sender wants to
+// hear is relayed by a server without DSN (RFC 3461 5.2.2), and delivered by
+// one that will tell (RFC 3461 5.2.1).
+func TestSendTellsWhoRelays(t *testing.T) {
+	for keyword, want := range map[string][]mail.State{
+		"DSN":  {mail.Delivered, mail.Delivered, mail.Delivered},
+		"HELP": {mail.Delivered, mail.Relayed, mail.Delivered},
+	} {
+		conn := mustDial(t, mailtest.NewPeer(t, `
+			S: 220 peer
+			C: EHLO
+			S: 250-peer
+			S: 250 `+keyword+`
+			C: MAIL
+			S: 250 ok
+			C: RCPT
+			S: 250 ok
+			C: RCPT
+			S: 250 ok
+			C: RCPT
+			S: 250 ok
+			C: DATA
+			S: 354 go on
+			CONTENT
+			S: 250 taken`+quit))
+		tx := transaction(3, "text\r\n")
+		tx.Recipients[1].Notify = mail.NotifySuccess | mail.NotifyDelay
+		tx.Recipients[2].Notify = mail.NotifyFailure
+		var got []mail.State
+		for _, o := range conn.Send(t.Context(), tx) {
+			got = append(got, o.State)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", keyword, diff)
+		}
+	}
+}
