@@ -49,8 +49,11 @@ type Options struct {
 	// Retry is for mail (mail.DefaultSchedule), RetryReports for what has the
 	// null sender (likewise, for one day).
 	Retry, RetryReports mail.Schedule
-	// ReportTo returns the address at which a sender is told of a failure;
-	// false when there is nobody to tell. Nil: the sender itself.
+	// DelayWarning is the age from which the sender of mail that still waits is
+	// told so; 0: never.
+	DelayWarning time.Duration
+	// ReportTo returns the address at which a sender is told what became of its
+	// mail; false when there is nobody to tell. Nil: the sender itself.
 	ReportTo func(sender mail.Address) (mail.Address, bool)
 	// MaxTransactions is how many transactions run at once (100);
 	// MaxPerSite how many of these, and connections, one site has (20).

@@ -3,6 +3,7 @@ package deliver
 import (
 	"time"
 
+	"postern/internal/dsn"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
@@ -95,7 +96,7 @@ func heldFact(e *queue.Entry, about mail.ID) mail.Fact {
 }
 
 // reportFact is the fact that a report was accepted, about its message.
-func reportFact(s *queue.Submission, about mail.ID) mail.Fact {
+func reportFact(s *queue.Submission, about mail.ID, action dsn.Action) mail.Fact {
 	return mail.Fact{
 		Time:    s.Entry.Accepted,
 		Reason:  mail.ReasonAccepted,
@@ -105,6 +106,7 @@ func reportFact(s *queue.Submission, about mail.ID) mail.Fact {
 		To:      s.Entry.Addresses(),
 		Size:    s.Draft.Size(),
 		Origin:  &s.Entry.Origin,
+		Text:    "report: " + string(action),
 	}
 }
 

@@ -7,19 +7,22 @@ import (
 	"time"
 
 	"postern/internal/crashpoint"
+	"postern/internal/dsn"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
 
-// This file decides what a failed attempt becomes. The rules, in order:
+// This file decides what an attempt becomes. The rules, in order:
 //
 //   - a permanent failure bounces;
 //   - a temporary one is deferred to the next time of the schedule, or
 //     expires when the schedule has none;
-//   - a recipient that bounces or expires is reported to the sender, unless
-//     the sender asked for no report (NOTIFY=NEVER);
-//   - when there is nobody to tell (null sender), it is dead: the message is
-//     kept as a dead letter.
+//   - a recipient that bounces or expires with nobody to tell (null sender) is
+//     dead: the message is kept as a dead letter;
+//   - the sender is told, as far as NOTIFY asks for it (RFC 3461 4.1), of a
+//     recipient that bounces or expires, of one that still waits when it is
+//     late, once, and of one that was relayed. Of one that was delivered to a
+//     server which knows DSN, that server tells (RFC 3461 5.2.1).
 
 // settle decides about every recipient of the transaction and settles its
 // leases, with the report that follows, in one commit.
@@ -28,15 +31,15 @@ func (d *Deliverer) settle(ctx context.Context, t *transaction, outcomes []mail.
 	verdict := d.judge(t, outcomes, now)
 	brought, err := d.aftermath(ctx, t, verdict, now)
 	if err != nil {
-		// Without its report a failure may not become final.
-		d.Logger.Error("cannot write the report of a failure", "message", t.entry.ID, "error", err)
+		// Without its report no failure may become final.
+		d.Logger.Error("cannot write a report", "message", t.entry.ID, "error", err)
 		verdict.postpone(now, err)
 	}
 	err = d.Store.Settle(ctx, d.settlements(t, verdict, brought, now))
 	if err != nil && !errors.Is(err, queue.ErrFenced) && !errors.Is(err, queue.ErrUnknown) && len(brought.entries) > 0 {
 		// It may be the report for which there is no room. What was delivered
 		// must be settled all the same, or it is delivered again.
-		d.Logger.Error("cannot store the report of a failure", "message", t.entry.ID, "error", err)
+		d.Logger.Error("cannot store a report", "message", t.entry.ID, "error", err)
 		brought.discard()
 		verdict.postpone(now, err)
 		err = d.Store.Settle(ctx, d.settlements(t, verdict, aftermath{}, now))
@@ -57,9 +60,11 @@ func (d *Deliverer) settle(ctx context.Context, t *transaction, outcomes []mail.
 type verdict struct {
 	outcomes []mail.Outcome // final, in order of the recipients
 	next     []time.Time    // of those that are deferred, for each lease
-	// failed are the recipients to report, dead those with nobody to tell:
-	// places in outcomes.
-	failed, dead []int
+	until    time.Time      // then they expire
+	// told are the recipients to report, by what the report says of them, dead
+	// those that failed with nobody to tell: places in outcomes.
+	told map[dsn.Action][]int
+	dead []int
 }
 
 // judge applies the rules above to each recipient.
@@ -68,21 +73,35 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 	if t.entry.Envelope.From.IsNull() {
 		schedule = d.RetryReports
 	}
+	accepted := t.entry.Accepted
 	_, somebody := d.reportTo(t.entry.Envelope.From)
-	v := &verdict{outcomes: outcomes, next: make([]time.Time, len(t.leases))}
+	late := d.DelayWarning > 0 && !now.Before(accepted.Add(d.DelayWarning))
+	v := &verdict{
+		outcomes: outcomes,
+		next:     make([]time.Time, len(t.leases)),
+		until:    accepted.Add(schedule.Until),
+		told:     make(map[dsn.Action][]int),
+	}
 	i := 0
 	for l := range t.leases {
 		attempt := t.leases[l].Attempt()
 		var again bool
-		v.next[l], again = schedule.Next(attempt, t.entry.Accepted, now)
-		for range t.leases[l].Delivery().Recipients {
+		v.next[l], again = schedule.Next(attempt, accepted, now)
+		for _, r := range t.leases[l].Delivery().Recipients {
 			o := &outcomes[i]
 			o.Attempt, o.At = attempt, now
 			if o.State == mail.Deferred && !again {
 				o.State = mail.Expired
 			}
-			if o.State == mail.Bounced || o.State == mail.Expired {
-				v.fail(i, t.recipients[i], somebody)
+			switch action := dsn.ActionFor(o.State); {
+			case action == dsn.Failed && !somebody:
+				o.State = mail.Dead
+				v.dead = append(v.dead, i)
+			case !somebody, !r.Notify.Wants(o.State):
+			case action == dsn.Delivered: // the next server tells
+			case action == dsn.Delayed && (!late || !r.Warned.IsZero()):
+			default:
+				v.told[action] = append(v.told[action], i)
 			}
 			i++
 		}
@@ -90,35 +109,49 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 	return v
 }
 
-// fail notes a recipient that has failed for good.
-func (v *verdict) fail(i int, r mail.Recipient, somebody bool) {
-	switch {
-	case !somebody:
-		v.outcomes[i].State = mail.Dead
-		v.dead = append(v.dead, i)
-	case r.Notify.Wants(v.outcomes[i].State):
-		v.failed = append(v.failed, i)
+// warned are the recipients of a delay, of n from first on, by their places
+// among these.
+func (v *verdict) warned(first, n int) []int {
+	var places []int
+	for _, i := range v.told[dsn.Delayed] {
+		if i >= first && i < first+n {
+			places = append(places, i-first)
+		}
 	}
+	return places
 }
 
 // postponed is the wait after a failure whose report could not be stored.
 const postponed = 10 * time.Minute
 
-// postpone takes failures back: they are deferred, because what must follow
-// from them could not be stored.
+// postpone says nothing of all that there was to tell, because it could not be
+// stored. Failures are taken back: they are deferred. What was passed on cannot
+// be taken back; its fact says that the sender was not told.
 func (v *verdict) postpone(now time.Time, cause error) {
 	for l := range v.next {
 		if v.next[l].IsZero() {
 			v.next[l] = now.Add(postponed)
 		}
 	}
-	for _, i := range append(v.failed, v.dead...) {
+	for _, i := range slices.Concat(v.told[dsn.Failed], v.dead) {
 		v.outcomes[i].State = mail.Deferred
-		v.outcomes[i].Cause = cause.Error()
+	}
+	for _, places := range v.told {
+		v.excuse(places, cause)
+	}
+	v.excuse(v.dead, cause)
+	v.told, v.dead = nil, nil
+}
+
+// excuse gives the outcomes the cause for which nothing was told of them.
+func (v *verdict) excuse(places []int, cause error) {
+	for _, i := range places {
+		v.outcomes[i].Cause = "cannot report: " + cause.Error()
 	}
 }
 
-// reportTo returns whom to tell of a failure.
+// reportTo returns whom to tell. There is never a report about a report: it
+// has the null sender (RFC 5321 4.5.5).
 func (d *Deliverer) reportTo(sender mail.Address) (mail.Address, bool) {
 	if sender.IsNull() {
 		return mail.Address{}, false
@@ -141,7 +174,8 @@ func (a *aftermath) discard() {
 	}
 }
 
-// aftermath writes the report and the dead letter that the verdict asks for.
+// aftermath writes the dead letter and the reports that the verdict asks for,
+// one for each action.
 func (d *Deliverer) aftermath(ctx context.Context, t *transaction, v *verdict, now time.Time) (aftermath, error) {
 	var a aftermath
 	if len(v.dead) > 0 {
@@ -149,13 +183,17 @@ func (d *Deliverer) aftermath(ctx context.Context, t *transaction, v *verdict, n
 		a.entries = append(a.entries, queue.Submission{Entry: entry})
 		a.facts = append(a.facts, heldFact(&entry, t.entry.ID))
 	}
-	if len(v.failed) > 0 {
-		report, err := d.report(ctx, t, v, now)
+	for _, action := range dsn.Actions {
+		if len(v.told[action]) == 0 {
+			continue
+		}
+		report, err := d.report(ctx, t, v, action, now)
 		if err != nil {
+			a.discard()
 			return aftermath{}, err
 		}
 		a.entries = append(a.entries, report)
-		a.facts = append(a.facts, reportFact(&report, t.entry.ID))
+		a.facts = append(a.facts, reportFact(&report, t.entry.ID, action))
 	}
 	return a, nil
 }
@@ -171,6 +209,7 @@ func (d *Deliverer) settlements(t *transaction, v *verdict, brought aftermath, n
 			Lease:    t.leases[l],
 			Outcomes: v.outcomes[first : first+n],
 			Next:     v.next[l],
+			Warned:   v.warned(first, n),
 			Facts:    factsOf(t, l, v, first),
 		}
 		first += n

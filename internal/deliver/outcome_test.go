@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"postern/internal/dsn"
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/queue"
@@ -19,13 +20,14 @@ import (
 
 // TestJudge: what becomes of each outcome, by sender, NOTIFY and age.
 func TestJudge(t *testing.T) {
-	const old = 6 * 24 * time.Hour
+	const old, late = 6 * 24 * time.Hour, 4 * time.Hour
 	schedule := mail.Schedule{Waits: []time.Duration{time.Minute, time.Hour}, Every: 2 * time.Hour, Until: 5 * 24 * time.Hour}
 	reports := mail.Schedule{Every: 7 * time.Minute, Until: 24 * time.Hour}
 	type want struct {
-		state        mail.State
-		failed, dead bool
-		wait         time.Duration
+		state mail.State
+		told  dsn.Action
+		dead  bool
+		wait  time.Duration
 	}
 	for _, c := range []struct {
 		name    string
@@ -34,20 +36,31 @@ func TestJudge(t *testing.T) {
 		notify  mail.Notify
 		attempt int
 		age     time.Duration
+		warned  bool
 		want    want
 	}{
 		{name: "delivered", from: "joe@x.example", outcome: mail.Delivered, want: want{state: mail.Delivered}},
-		{name: "bounced", from: "joe@x.example", outcome: mail.Bounced, want: want{state: mail.Bounced, failed: true}},
-		{name: "bounced, to be told", from: "joe@x.example", outcome: mail.Bounced, notify: mail.NotifySuccess | mail.NotifyFailure, want: want{state: mail.Bounced, failed: true}},
+		{name: "bounced", from: "joe@x.example", outcome: mail.Bounced, want: want{state: mail.Bounced, told: dsn.Failed}},
+		{name: "bounced, to be told", from: "joe@x.example", outcome: mail.Bounced, notify: mail.NotifySuccess | mail.NotifyFailure, want: want{state: mail.Bounced, told: dsn.Failed}},
 		{name: "bounced, never to be told", from: "joe@x.example", outcome: mail.Bounced, notify: mail.NotifyNever, want: want{state: mail.Bounced}},
 		{name: "bounced, success only", from: "joe@x.example", outcome: mail.Bounced, notify: mail.NotifySuccess, want: want{state: mail.Bounced}},
 		{name: "first deferral", from: "joe@x.example", outcome: mail.Deferred, attempt: 1, want: want{state: mail.Deferred, wait: time.Minute}},
 		{name: "second deferral", from: "joe@x.example", outcome: mail.Deferred, attempt: 2, want: want{state: mail.Deferred, wait: time.Hour}},
 		{name: "later deferral", from: "joe@x.example", outcome: mail.Deferred, attempt: 9, want: want{state: mail.Deferred, wait: 2 * time.Hour}},
-		{name: "expired", from: "joe@x.example", outcome: mail.Deferred, attempt: 9, age: old, want: want{state: mail.Expired, failed: true}},
+		{name: "expired", from: "joe@x.example", outcome: mail.Deferred, attempt: 9, age: old, want: want{state: mail.Expired, told: dsn.Failed}},
 		{name: "expired, never to be told", from: "joe@x.example", outcome: mail.Deferred, notify: mail.NotifyNever, age: old, want: want{state: mail.Expired}},
 		{name: "delivered at last", from: "joe@x.example", outcome: mail.Delivered, age: old, want: want{state: mail.Delivered}},
-		{name: "bounced at last", from: "joe@x.example", outcome: mail.Bounced, age: old, want: want{state: mail.Bounced, failed: true}},
+		{name: "bounced at last", from: "joe@x.example", outcome: mail.Bounced, age: old, want: want{state: mail.Bounced, told: dsn.Failed}},
+		{name: "relayed", from: "joe@x.example", outcome: mail.Relayed, notify: mail.NotifySuccess, want: want{state: mail.Relayed, told: dsn.Relayed}},
+		{name: "relayed, nobody to tell", outcome: mail.Relayed, notify: mail.NotifySuccess, want: want{state: mail.Relayed}},
+		{name: "late", from: "joe@x.example", outcome: mail.Deferred, attempt: 1, age: late, want: want{state: mail.Deferred, told: dsn.Delayed, wait: time.Minute}},
+		{name: "not yet late", from: "joe@x.example", outcome: mail.Deferred, attempt: 1, age: late - 1, want: want{state: mail.Deferred, wait: time.Minute}},
+		{name: "late, and known to be", from: "joe@x.example", outcome: mail.Deferred, attempt: 1, age: late, warned: true, want: want{state: mail.Deferred, wait: time.Minute}},
+		{name: "late, failures only", from: "joe@x.example", outcome: mail.Deferred, notify: mail.NotifyFailure, attempt: 1, age: late, want: want{state: mail.Deferred, wait: time.Minute}},
+		{name: "late, nobody to tell", from: "gone@here.example", outcome: mail.Deferred, attempt: 1, age: late, want: want{state: mail.Deferred, wait: time.Minute}},
+		{name: "late, but there", from: "joe@x.example", outcome: mail.Delivered, age: late, want: want{state: mail.Delivered}},
+		{name: "late report", outcome: mail.Deferred, attempt: 1, age: late, want: want{state: mail.Deferred, wait: 7 * time.Minute}},
+		{name: "expired, and known to be late", from: "joe@x.example", outcome: mail.Deferred, attempt: 9, age: old, warned: true, want: want{state: mail.Expired, told: dsn.Failed}},
 		{name: "report deferred", outcome: mail.Deferred, attempt: 1, want: want{state: mail.Deferred, wait: 7 * time.Minute}},
 		{name: "report bounced", outcome: mail.Bounced, want: want{state: mail.Dead, dead: true}},
 		{name: "report expired", outcome: mail.Deferred, age: 25 * time.Hour, want: want{state: mail.Dead, dead: true}},
@@ -55,17 +68,23 @@ func TestJudge(t *testing.T) {
 		{name: "nobody to tell, not yet", from: "gone@here.example", outcome: mail.Deferred, attempt: 1, want: want{state: mail.Deferred, wait: time.Minute}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := New(Options{Retry: schedule, RetryReports: reports, ReportTo: func(a mail.Address) (mail.Address, bool) {
+			d := New(Options{Retry: schedule, RetryReports: reports, DelayWarning: late, ReportTo: func(a mail.Address) (mail.Address, bool) {
 				return a, a.Domain != "here.example"
 			}})
 			recipient := queue.Recipient{Recipient: mail.Recipient{Address: address(t, "a@one.example"), Notify: c.notify}}
+			if c.warned {
+				recipient.Warned = begin
+			}
 			tx := newTransaction([]queue.Lease{{Entry: queue.Entry{
 				Accepted:   begin.Add(-c.age),
 				Envelope:   mail.Envelope{From: address(t, c.from)},
 				Deliveries: []queue.Delivery{{Attempts: c.attempt, Recipients: []queue.Recipient{recipient}}},
 			}}})
 			v := d.judge(tx, []mail.Outcome{{State: c.outcome}}, begin)
-			got := want{state: v.outcomes[0].State, failed: len(v.failed) == 1, dead: len(v.dead) == 1}
+			got := want{state: v.outcomes[0].State, dead: len(v.dead) == 1}
+			for action := range v.told {
+				got.told = action
+			}
 			if got.state == mail.Deferred {
 				got.wait = v.next[0].Sub(begin)
 			}

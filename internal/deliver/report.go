@@ -13,29 +13,35 @@ import (
 // reporter is the listener in the origin of what the server writes itself.
 const reporter = "postern"
 
-// report writes the report about the recipients that have failed. It enters
-// the queue with the settlement that it reports.
-func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, now time.Time) (queue.Submission, error) {
-	to, _ := d.reportTo(t.entry.Envelope.From)
+// report writes the report of one action. It enters the queue with the
+// settlement that it reports.
+func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, action dsn.Action, now time.Time) (queue.Submission, error) {
 	content, err := d.Store.Body(ctx, t.entry.Body)
 	if err != nil {
 		return queue.Submission{}, fmt.Errorf("cannot open the content: %w", err)
 	}
 	defer content.Close()
 	report := dsn.Report{
-		ID:       d.IDs.New(now),
-		Host:     d.Hostname,
-		Now:      now,
-		About:    t.entry.ID,
-		Envelope: t.entry.Envelope,
-		Origin:   t.entry.Origin,
-		Accepted: t.entry.Accepted,
-		Content:  content,
-		Size:     content.Size(),
+		ID:         d.IDs.New(now),
+		Host:       d.Hostname,
+		Now:        now,
+		About:      t.entry.ID,
+		Envelope:   t.entry.Envelope,
+		Origin:     t.entry.Origin,
+		Accepted:   t.entry.Accepted,
+		RetryUntil: v.until,
+		Content:    content,
+		Size:       content.Size(),
 	}
-	for _, i := range v.failed {
+	for _, i := range v.told[action] {
 		report.Recipients = append(report.Recipients, dsn.Recipient{Recipient: t.recipients[i], Outcome: v.outcomes[i]})
 	}
+	return d.compose(ctx, &report)
+}
+
+// compose writes a report into an entry of its own: from the null sender, and
+// of its fate nobody wants to hear (RFC 3461 6.1).
+func (d *Deliverer) compose(ctx context.Context, report *dsn.Report) (queue.Submission, error) {
 	draft, err := d.Store.Create(ctx)
 	if err != nil {
 		return queue.Submission{}, err
@@ -45,16 +51,17 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, now 
 		draft.Discard()
 		return queue.Submission{}, err
 	}
-	recipient := queue.Recipient{Recipient: mail.Recipient{Address: to}, State: mail.Queued}
+	to, _ := d.reportTo(report.Envelope.From)
+	recipient := queue.Recipient{Recipient: mail.Recipient{Address: to, Notify: mail.NotifyNever}, State: mail.Queued}
 	return queue.Submission{
 		Draft: draft,
 		Entry: queue.Entry{
 			ID:         report.ID,
 			Message:    report.ID,
-			Accepted:   now,
+			Accepted:   report.Now,
 			Envelope:   envelope,
 			Origin:     mail.Origin{Listener: reporter},
-			Deliveries: queue.Deliveries([]queue.Recipient{recipient}, now),
+			Deliveries: queue.Deliveries([]queue.Recipient{recipient}, report.Now),
 		},
 	}, nil
 }
