@@ -196,4 +196,7 @@ func (a *app) showRecipient(r *queue.Recipient) {
 		}
 		fmt.Fprintf(a.out, "    attempt %d at %s: %s\n", o.Attempt, o.At.Local().Format(dateTime), printable(said))
 	}
+	if !r.Warned.IsZero() {
+		fmt.Fprintf(a.out, "    the sender was told of the delay at %s\n", r.Warned.Local().Format(dateTime))
+	}
 }

@@ -104,6 +104,7 @@ type Delivery struct {
 	Port                  int // of direct delivery
 	AddressFamily         AddressFamily
 	Retry, RetryReports   mail.Schedule
+	DelayWarning          time.Duration // 0 for none
 	MaxConnections        int
 	MaxConnectionsPerSite int
 	MaxRecipients         int

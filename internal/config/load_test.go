@@ -73,6 +73,7 @@ func TestDefaults(t *testing.T) {
 			AddressFamily:         AnyFamily,
 			Retry:                 mail.Schedule{Waits: waits, Every: time.Hour, Until: 5 * 24 * time.Hour},
 			RetryReports:          mail.Schedule{Waits: waits, Every: time.Hour, Until: 24 * time.Hour},
+			DelayWarning:          4 * time.Hour,
 			MaxConnections:        100,
 			MaxConnectionsPerSite: 20,
 			MaxRecipients:         100,
@@ -139,6 +140,7 @@ port = 2525
 address_family = "ipv6"
 retry = "1s, every 2s until 1m"
 retry_reports = "every 1h until 2h"
+delay_warning = "90m"
 max_connections = 50
 max_connections_per_site = 5
 max_recipients = 10

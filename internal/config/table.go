@@ -346,7 +346,7 @@ var settings = []setting{
 		effect: atReload,
 		text: "When mail that failed for now is tried again: the waits after the first attempts, the wait that repeats after them, and the age at which the sender is " +
 			"told that it could not be delivered. RFC 5321 4.5.4.1 asks for retries for at least 4 or 5 days.",
-		see: []string{"delivery.retry_reports"},
+		see: []string{"delivery.retry_reports", "delivery.delay_warning"},
 	},
 	{
 		key:    "delivery.retry_reports",
@@ -354,6 +354,14 @@ var settings = []setting{
 		effect: atReload,
 		text:   "The same for mail from the null sender `<>`: reports of failed delivery, and other mail that nobody may answer.",
 		see:    []string{"delivery.retry"},
+	},
+	{
+		key:    "delivery.delay_warning",
+		value:  one(duration(0, 30*day), func(f fields) *time.Duration { return &f.config.Delivery.DelayWarning }, 4*time.Hour),
+		effect: atReload,
+		text: "The age from which mail that still waits is late: with the next attempt that fails for now, the sender is told so, once of each recipient, " +
+			"unless it asked not to be (NOTIFY, RFC 3461 4.1). `\"0s\"` tells nobody.",
+		see: []string{"delivery.retry"},
 	},
 	{
 		key:    "delivery.max_connections",

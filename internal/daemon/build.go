@@ -211,6 +211,7 @@ func (d *Daemon) deliverOptions() deliver.Options {
 		Client:          d.clientOptions(),
 		Retry:           c.Retry,
 		RetryReports:    c.RetryReports,
+		DelayWarning:    c.DelayWarning,
 		MaxTransactions: c.MaxConnections,
 		MaxPerSite:      c.MaxConnectionsPerSite,
 		MaxRecipients:   c.MaxRecipients,
