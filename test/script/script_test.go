@@ -15,6 +15,9 @@
 //	                         to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
 //	                         matches
+//	receiver NAME            starts a server that takes everything and knows no
+//	                         DSN, and sets the variable to its address; each
+//	                         message becomes a file in a directory of that name
 //
 // A chat in which the server says "accepted as ID" sets $ID.
 package script
@@ -28,8 +31,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +44,7 @@ import (
 
 	"postern/internal/cli"
 	"postern/internal/mailtest"
+	"postern/test/harness"
 )
 
 // patience bounds every wait.
@@ -58,6 +65,7 @@ func TestScript(t *testing.T) {
 			"await":      await,
 			"chat":       chat,
 			"eventually": eventually,
+			"receiver":   receiver,
 		},
 	})
 }
@@ -135,6 +143,26 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// receiver starts the server at the end of a line.
+func receiver(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: receiver NAME")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.Mkdir(dir, 0o777))
+	var taken atomic.Int64
+	sink := &harness.Sink{Take: func(a *harness.Arrival) string {
+		name := filepath.Join(dir, strconv.FormatInt(taken.Add(1), 10))
+		if err := os.WriteFile(name, a.Content, 0o666); err != nil {
+			return "451 " + err.Error()
+		}
+		return ""
+	}}
+	ts.Check(sink.Listen())
+	ts.Setenv(args[0], sink.Addr())
+	ts.Defer(func() { sink.Close() })
 }
 
 // program returns the path of the program, which testscript put on PATH.
