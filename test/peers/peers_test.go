@@ -117,19 +117,30 @@ func startPostfix(ctx context.Context, t *testing.T, name, next string) *harness
 // startPostern starts a Postern that passes everything to next.
 func startPostern(ctx context.Context, t *testing.T, next string) *harness.Postern {
 	t.Helper()
+	return startPosternWith(ctx, t, next, "")
+}
+
+// startPosternWith does so with more settings of [delivery].
+func startPosternWith(ctx context.Context, t *testing.T, next, settings string) *harness.Postern {
+	t.Helper()
 	dir := directory(t)
 	binary, err := harness.BuildPostern(ctx, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next})
+	p, err := harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next, Settings: settings})
 	return start(ctx, t, p, err)
 }
 
 // startSink starts the sink at the end of the line.
 func startSink(t *testing.T, take func(*harness.Arrival) string) *harness.Sink {
 	t.Helper()
-	sink := &harness.Sink{Take: take}
+	return listen(t, &harness.Sink{Take: take})
+}
+
+// listen starts a sink for the length of the test.
+func listen(t *testing.T, sink *harness.Sink) *harness.Sink {
+	t.Helper()
 	if err := sink.Listen(); err != nil {
 		t.Fatal(err)
 	}
