@@ -36,7 +36,7 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	if rcpt.Original != "" {
 		c.field("Original-Recipient", rcpt.Original)
 	}
-	c.field("Final-Recipient", addressType(rcpt.Address)+"; "+rcpt.Address.String())
+	c.field("Final-Recipient", rcpt.Address.Type()+"; "+rcpt.Address.String())
 	c.field("Action", string(c.kind.action))
 	c.field("Status", c.kind.status(o.Reply))
 	if o.Remote {
@@ -53,12 +53,4 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	if c.kind.action == Delayed && !c.RetryUntil.IsZero() {
 		c.field("Will-Retry-Until", message.FormatDate(c.RetryUntil))
 	}
-}
-
-// addressType is "utf-8" for an address that is not US-ASCII (RFC 6533 3).
-func addressType(a mail.Address) string {
-	if a.IsASCII() {
-		return "rfc822"
-	}
-	return "utf-8"
 }

@@ -78,7 +78,7 @@ func newDoor(t *testing.T, o Options) *door {
 	clock := mail.NewManualClock(now)
 	s := &store{Memory: queue.NewMemory(queue.Options{Clock: clock}), fail: map[string]error{}}
 	o.Hostname, o.Store, o.IDs, o.Clock = "gate.example", s, new(mail.IDs), clock
-	o.Local = &Local{Names: []string{"gate.example"}, Postmaster: address(t, "admin@example.com")}
+	o.Local = &Local{Names: []string{"gate.example", "tür.example"}, Postmaster: address(t, "admin@example.com")}
 	return &door{Intake: New(o), t: t, store: s}
 }
 

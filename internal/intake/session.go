@@ -80,7 +80,7 @@ func (s *Session) recipient(r mail.Recipient) (mail.Recipient, error) {
 		return r, mail.Refuse(550, "5.7.1", "Relaying denied: %s may not send to this domain from here", s.origin.Client.Addr())
 	}
 	if redirected && r.Original == "" {
-		r.Original = "rfc822;" + given.String()
+		r.Original = given.Type() + ";" + given.String()
 	}
 	r.Address = resolved
 	return r, nil

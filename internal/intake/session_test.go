@@ -55,6 +55,7 @@ func TestRcpt(t *testing.T) {
 		{"postmaster", accepted, accepted, "admin@example.com", "rfc822;postmaster"},
 		{"PostMaster@gate.example", accepted, accepted, "admin@example.com", "rfc822;PostMaster@gate.example"},
 		{"postmaster@[198.51.100.7]", accepted, accepted, "admin@example.com", "rfc822;postmaster@[198.51.100.7]"},
+		{"postmaster@TÜR.example", accepted, accepted, "admin@example.com", "utf-8;postmaster@TÜR.example"},
 		{"postmaster@localhost", accepted, accepted, "admin@example.com", "rfc822;postmaster@localhost"},
 	} {
 		for _, client := range []netip.AddrPort{inside, outside} {

@@ -46,6 +46,15 @@ func (a Address) IsPostmaster() bool { return strings.EqualFold(a.Local, "postma
 // IsASCII reports whether a needs no SMTPUTF8.
 func (a Address) IsASCII() bool { return isASCII(a.Local) && isASCII(a.Domain) }
 
+// Type returns the address type of a in reports and in ORCPT: "rfc822"
+// (RFC 3461 4.2), or "utf-8" when it is not US-ASCII (RFC 6533 3).
+func (a Address) Type() string {
+	if a.IsASCII() {
+		return "rfc822"
+	}
+	return "utf-8"
+}
+
 // LiteralIP returns the IP address when the domain is an address literal
 // of RFC 5321 4.1.3; ok is false otherwise.
 func (a Address) LiteralIP() (ip netip.Addr, ok bool) {

@@ -124,6 +124,9 @@ func TestAddressQuestions(t *testing.T) {
 	if !(Address{Local: "PostMaster", Domain: "x"}).IsPostmaster() {
 		t.Error("PostMaster@x is not postmaster")
 	}
+	if a, b := joe.Type(), (Address{"jörg", "x"}).Type(); a != "rfc822" || b != "utf-8" {
+		t.Errorf("types %q and %q", a, b)
+	}
 	if (Address{"jörg", "x"}).IsASCII() || (Address{"joe", "bücher"}).IsASCII() {
 		t.Error("an address with an umlaut is ASCII")
 	}
