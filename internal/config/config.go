@@ -105,6 +105,7 @@ type Delivery struct {
 	AddressFamily         AddressFamily
 	Retry, RetryReports   mail.Schedule
 	DelayWarning          time.Duration // 0 for none
+	CopyFailures          bool
 	MaxConnections        int
 	MaxConnectionsPerSite int
 	MaxRecipients         int

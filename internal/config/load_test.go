@@ -141,6 +141,7 @@ address_family = "ipv6"
 retry = "1s, every 2s until 1m"
 retry_reports = "every 1h until 2h"
 delay_warning = "90m"
+copy_failures = true
 max_connections = 50
 max_connections_per_site = 5
 max_recipients = 10

@@ -364,6 +364,14 @@ var settings = []setting{
 		see: []string{"delivery.retry"},
 	},
 	{
+		key:    "delivery.copy_failures",
+		value:  one(boolean, func(f fields) *bool { return &f.config.Delivery.CopyFailures }, false),
+		effect: atReload,
+		text: "Send `postmaster` a copy of every report of failed delivery: who was told what, and the header of the message, not its text. " +
+			"It shows early that a program sends to addresses that do not exist, but in a large installation it is much mail; the journal tells the same.",
+		see: []string{"postmaster"},
+	},
+	{
 		key:    "delivery.max_connections",
 		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnections }, 100),
 		effect: atReload,

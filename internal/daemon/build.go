@@ -203,6 +203,10 @@ func newlines(c *config.Listener) func(mail.Origin) smtp.Newlines {
 
 func (d *Daemon) deliverOptions() deliver.Options {
 	c := &d.config.Delivery
+	var copyTo mail.Address
+	if c.CopyFailures {
+		copyTo = d.config.Postmaster
+	}
 	return deliver.Options{
 		Hostname:        d.config.Hostname,
 		Store:           d.store,
@@ -212,6 +216,7 @@ func (d *Daemon) deliverOptions() deliver.Options {
 		Retry:           c.Retry,
 		RetryReports:    c.RetryReports,
 		DelayWarning:    c.DelayWarning,
+		CopyFailures:    copyTo,
 		MaxTransactions: c.MaxConnections,
 		MaxPerSite:      c.MaxConnectionsPerSite,
 		MaxRecipients:   c.MaxRecipients,

@@ -55,6 +55,9 @@ type Options struct {
 	// ReportTo returns the address at which a sender is told what became of its
 	// mail; false when there is nobody to tell. Nil: the sender itself.
 	ReportTo func(sender mail.Address) (mail.Address, bool)
+	// CopyFailures gets a copy of every report of failure; the zero address:
+	// nobody does.
+	CopyFailures mail.Address
 	// MaxTransactions is how many transactions run at once (100);
 	// MaxPerSite how many of these, and connections, one site has (20).
 	MaxTransactions, MaxPerSite int

@@ -88,6 +88,7 @@ type faulty struct {
 	*queue.Memory
 	mu      sync.Mutex
 	create  error                            // what Create fails with
+	spare   int                              // after so many that succeed
 	settle  func(s []queue.Settlement) error // what Settle fails with
 	drafts  []*draft                         // that were created
 	settled int                              // calls of Settle
@@ -106,9 +107,10 @@ func (d *draft) Discard() {
 func (f *faulty) Create(ctx context.Context) (queue.Draft, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.create != nil {
+	if f.create != nil && f.spare == 0 {
 		return nil, f.create
 	}
+	f.spare = max(0, f.spare-1)
 	inner, err := f.Memory.Create(ctx)
 	if err != nil {
 		return nil, err
@@ -143,6 +145,12 @@ func (f *faulty) failCreate(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.create = err
+}
+
+// failLater lets one draft be made first.
+func (f *faulty) failLater(err error) {
+	f.failCreate(err)
+	f.spare = 1
 }
 
 func (f *faulty) failSettle(fail func([]queue.Settlement) error) {

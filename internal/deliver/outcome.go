@@ -187,13 +187,15 @@ func (d *Deliverer) aftermath(ctx context.Context, t *transaction, v *verdict, n
 		if len(v.told[action]) == 0 {
 			continue
 		}
-		report, err := d.report(ctx, t, v, action, now)
+		reports, err := d.report(ctx, t, v, action, now)
 		if err != nil {
 			a.discard()
 			return aftermath{}, err
 		}
-		a.entries = append(a.entries, report)
-		a.facts = append(a.facts, reportFact(&report, t.entry.ID, action))
+		a.entries = append(a.entries, reports...)
+		for i := range reports {
+			a.facts = append(a.facts, reportFact(&reports[i], t.entry.ID, action))
+		}
 	}
 	return a, nil
 }

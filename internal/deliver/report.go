@@ -13,12 +13,12 @@ import (
 // reporter is the listener in the origin of what the server writes itself.
 const reporter = "postern"
 
-// report writes the report of one action. It enters the queue with the
-// settlement that it reports.
-func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, action dsn.Action, now time.Time) (queue.Submission, error) {
+// report writes the report of one action, and of failures the copy. They enter
+// the queue with the settlement that they report.
+func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, action dsn.Action, now time.Time) ([]queue.Submission, error) {
 	content, err := d.Store.Body(ctx, t.entry.Body)
 	if err != nil {
-		return queue.Submission{}, fmt.Errorf("cannot open the content: %w", err)
+		return nil, fmt.Errorf("cannot open the content: %w", err)
 	}
 	defer content.Close()
 	report := dsn.Report{
@@ -36,12 +36,22 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 	for _, i := range v.told[action] {
 		report.Recipients = append(report.Recipients, dsn.Recipient{Recipient: t.recipients[i], Outcome: v.outcomes[i]})
 	}
-	return d.compose(ctx, &report)
+	to, _ := d.reportTo(t.entry.Envelope.From)
+	original, err := d.compose(ctx, &report, to)
+	if err != nil || action != dsn.Failed || d.CopyFailures.IsNull() || d.CopyFailures == to {
+		return []queue.Submission{original}, err
+	}
+	report.ID, report.CopyTo = d.IDs.New(now), d.CopyFailures
+	copied, err := d.compose(ctx, &report, report.CopyTo)
+	if err != nil {
+		original.Draft.Discard()
+	}
+	return []queue.Submission{original, copied}, err
 }
 
 // compose writes a report into an entry of its own: from the null sender, and
 // of its fate nobody wants to hear (RFC 3461 6.1).
-func (d *Deliverer) compose(ctx context.Context, report *dsn.Report) (queue.Submission, error) {
+func (d *Deliverer) compose(ctx context.Context, report *dsn.Report, to mail.Address) (queue.Submission, error) {
 	draft, err := d.Store.Create(ctx)
 	if err != nil {
 		return queue.Submission{}, err
@@ -51,7 +61,6 @@ func (d *Deliverer) compose(ctx context.Context, report *dsn.Report) (queue.Subm
 		draft.Discard()
 		return queue.Submission{}, err
 	}
-	to, _ := d.reportTo(report.Envelope.From)
 	recipient := queue.Recipient{Recipient: mail.Recipient{Address: to, Notify: mail.NotifyNever}, State: mail.Queued}
 	return queue.Submission{
 		Draft: draft,

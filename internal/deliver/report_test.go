@@ -271,3 +271,31 @@ func TestNoRoomForReport(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestCopy: the responsible person gets a copy of what failed, without the
+// text; of nothing else, and not twice where the sender is that person.
+func TestCopy(t *testing.T) {
+	peer := answering(t, refusing(map[string]string{"gone": "550 5.1.1 no such user"}))
+	h := start(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{CopyFailures: address(t, "admin@sender.example")})
+	for from, want := range map[string]string{"joe": "joe admin", "admin": "admin"} {
+		id := h.submit(from+"@sender.example", "gone@one.example", "ok@one.example SUCCESS", "gone@two.example NEVER")
+		var told []string
+		h.awaitFacts(id, mail.ReasonRelayed, 1)
+		for _, f := range h.facts(id) {
+			if f.Reason != mail.ReasonAccepted || f.Text != "report: failed" {
+				continue
+			}
+			local, _, _ := strings.Cut(f.To[0], "@")
+			told = append(told, local)
+			isCopy := len(told) > 1
+			text := h.report(f.Message).text
+			if strings.Contains(text, "\r\nSubject: Copy: ") != isCopy || strings.Contains(text, "\r\ntext\r\n") == isCopy ||
+				!strings.Contains(text, "\r\nTo: <"+f.To[0]+">\r\n") {
+				t.Errorf("to %s:\n%s", f.To[0], text)
+			}
+		}
+		if got := strings.Join(told, " "); got != want {
+			t.Errorf("told: %s, want %s", got, want)
+		}
+	}
+}

@@ -280,11 +280,12 @@ func TestReportCannotBeWritten(t *testing.T) {
 	full := errors.New("no space left on device")
 	peer := answering(t, refusing(map[string]string{"a": "550 5.1.1 no"}))
 	for name, fail := range map[string]func(*faulty){
-		"no draft": func(f *faulty) { f.failCreate(full) },
-		"no room":  func(f *faulty) { f.failSettle(noRoom) },
+		"no draft":        func(f *faulty) { f.failCreate(full) },
+		"no second draft": func(f *faulty) { f.failLater(full) },
+		"no room":         func(f *faulty) { f.failSettle(noRoom) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{})
+			h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{CopyFailures: address(t, "admin@sender.example")})
 			fail(h.store)
 			h.start()
 			id := h.submit("joe@sender.example", "a@one.example", "b@one.example")
@@ -307,7 +308,7 @@ func TestReportCannotBeWritten(t *testing.T) {
 			if f := h.awaitFacts(id, mail.ReasonBounced, 1)[0]; f.Attempt != 2 {
 				t.Errorf("bounced at attempt %d", f.Attempt)
 			}
-			h.awaitFacts(id, mail.ReasonAccepted, 1)
+			h.awaitFacts(id, mail.ReasonAccepted, 2)
 		})
 	}
 }

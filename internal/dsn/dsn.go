@@ -37,6 +37,10 @@ type Report struct {
 	// postmaster@Host.
 	From mail.Address
 	Now  time.Time
+	// CopyTo is who gets this report in place of the sender, as a copy: with
+	// the header of the message only, for its text is none of theirs. The zero
+	// address: it is for the sender.
+	CopyTo mail.Address
 
 	// About is the id of the message that the report is about, Envelope and
 	// Origin those it came with, Accepted the time at which it came.
@@ -106,7 +110,10 @@ func (r *Report) Compose(w io.Writer) (mail.Envelope, error) {
 	if err != nil {
 		return mail.Envelope{}, err
 	}
-	c := &composer{Report: r, kind: kind, to: r.Envelope.From, from: r.From, out: bufio.NewWriter(w), original: original}
+	c := &composer{Report: r, kind: kind, to: r.CopyTo, from: r.From, out: bufio.NewWriter(w), original: original}
+	if c.to.IsNull() {
+		c.to = r.Envelope.From
+	}
 	if c.from.IsNull() {
 		c.from = mail.Address{Local: "postmaster", Domain: r.Host}
 	}
@@ -155,7 +162,7 @@ func (r *Report) kind() (kind, error) {
 func (c *composer) headerUTF8() bool { return !c.to.IsASCII() || !c.from.IsASCII() }
 
 func (c *composer) needsUTF8() bool {
-	if c.headerUTF8() {
+	if c.headerUTF8() || !c.Envelope.From.IsASCII() {
 		return true
 	}
 	for _, rcpt := range c.Recipients {
@@ -191,11 +198,15 @@ func (c *composer) writeHeader() {
 // subject names the message by its own subject, as it stands there: a mail
 // program decodes the encoded words of this field as it does those of that.
 func (c *composer) subject() string {
+	says := c.kind.subject
+	if !c.CopyTo.IsNull() {
+		says = "Copy: " + says
+	}
 	about := strings.TrimSpace(c.original.subject)
 	if about == "" || message.HasEightBit([]byte(about)) && !c.headerUTF8() {
-		return c.kind.subject
+		return says
 	}
-	return c.kind.subject + ": " + about
+	return says + ": " + about
 }
 
 // part begins a part of the report.

@@ -91,6 +91,8 @@ func goldenReports() map[string]*Report {
 	for state, name := range map[mail.State]string{mail.Deferred: "delayed", mail.Delivered: "delivered", mail.Relayed: "relayed", mail.Expanded: "expanded"} {
 		reports[name] = testReportOf(state)
 	}
+	reports["copy"] = testReport()
+	reports["copy"].CopyTo = mail.Address{Local: "postmaster", Domain: "example.com"}
 	return reports
 }
 
@@ -258,6 +260,21 @@ func TestKinds(t *testing.T) {
 		if kinds[a].action != a {
 			t.Errorf("%s is told as %q", a, kinds[a].action)
 		}
+	}
+}
+
+// TestCopyOfUTF8: a copy for an address in US-ASCII can be sent without
+// SMTPUTF8, whatever the sender's.
+func TestCopyOfUTF8(t *testing.T) {
+	r := goldenReports()["utf8"]
+	r.CopyTo = mail.Address{Local: "postmaster", Domain: "example.com"}
+	text, envelope := compose(t, r)
+	if want := (mail.Envelope{Body: mail.Body8BitMIME}); envelope != want {
+		t.Errorf("%+v, want %+v", envelope, want)
+	}
+	p := parse(t, text)
+	if !strings.HasPrefix(p.parts[0].body, "This is a copy of what änne@bücher.example was told:\r\n") || p.parts[2].mediaType != "message/global-headers" {
+		t.Errorf("%s, text %q", p.parts[2].mediaType, p.parts[0].body)
 	}
 }
 

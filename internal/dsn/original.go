@@ -36,7 +36,7 @@ func (r *Report) readOriginal(k kind) (original, error) {
 	}
 	o := original{
 		// RET is about failures; else the header is enough (RFC 3461 4.3).
-		full:   k.action == Failed && r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
+		full:   k.action == Failed && r.CopyTo.IsNull() && r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
 		fields: header.AppendFields(nil),
 	}
 	if id, ok := header.First("Message-ID"); ok && isMessageID(id) {

@@ -143,7 +143,7 @@ func TestParsesInPython(t *testing.T) {
 		if got.Type != "multipart/report" || len(got.Parts) != 3 || len(got.Defects) != 0 {
 			t.Errorf("%s: %s of %v, defects %v", name, got.Type, got.Parts, got.Defects)
 		}
-		if !strings.HasPrefix(got.Text, "Your message ") {
+		if want := map[bool]string{true: "Your message ", false: "This is a copy of what "}[report.CopyTo.IsNull()]; !strings.HasPrefix(got.Text, want) {
 			t.Errorf("%s: text %q", name, got.Text)
 		}
 		if got.Parts[1] == "message/delivery-status" &&

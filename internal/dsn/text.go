@@ -17,6 +17,10 @@ func (c *composer) writeText() {
 		charset = "utf-8"
 	}
 	c.part("text/plain; charset="+charset, "Notification", c.utf8)
+	if !c.CopyTo.IsNull() {
+		c.paragraph("", "This is a copy of what "+c.Envelope.From.String()+" was told:")
+		c.line("")
+	}
 	if len(c.Recipients) == 1 {
 		c.paragraph("", c.kind.one)
 	} else {
