@@ -92,6 +92,7 @@ func entry(states ...mail.State) *queue.Entry {
 		case mail.Held:
 			r.Hold = mail.HoldDeadLetter
 		case mail.Deferred:
+			r.Warned = at(5)
 			r.Last = &mail.Outcome{Attempt: 1, At: at(4), Host: "h", Command: "RCPT", Remote: true, Reply: mail.Reply{Code: 450, Text: "\x1b]0;x\x07"}}
 		}
 		recipients = append(recipients, r)
@@ -130,7 +131,8 @@ func TestShowEntry(t *testing.T) {
 	for _, want := range []string{
 		"accepted  " + at(3).Format("2006-01-02 15:04:05 -0700") + " (",
 		"y.example: 0 attempts, next now\n",
-		"  <deferred@y.example>  deferred\n    attempt 1 at " + at(4).Format("2006-01-02 15:04:05 -0700") + ": h said 450 \ufffd]0;x\ufffd (RCPT)\n",
+		"  <deferred@y.example>  deferred\n    attempt 1 at " + at(4).Format("2006-01-02 15:04:05 -0700") + ": h said 450 \ufffd]0;x\ufffd (RCPT)\n" +
+			"    the sender was told of the delay at " + at(5).Format("2006-01-02 15:04:05 -0700") + "\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
