@@ -105,11 +105,17 @@ queue_run_delay = 1s
 // startPostfix starts a Postfix that passes everything to next.
 func startPostfix(ctx context.Context, t *testing.T, name, next string) *harness.Postfix {
 	t.Helper()
+	return startPostfixWith(ctx, t, name, next, transparent)
+}
+
+// startPostfixWith does so with other settings.
+func startPostfixWith(ctx context.Context, t *testing.T, name, next, settings string) *harness.Postfix {
+	t.Helper()
 	p, err := harness.NewPostfix(harness.PostfixOptions{
 		Dir:      filepath.Join(directory(t), name),
 		Hostname: name + ".test.example",
 		NextHop:  next,
-		Settings: transparent,
+		Settings: settings,
 	})
 	return start(ctx, t, p, err)
 }

@@ -238,3 +238,56 @@ func run(ctx context.Context, t *testing.T, in, out any, name string, args ...st
 		t.Fatalf("%v: %v\n%s", cmd.Args, err, stderr.String())
 	}
 }
+
+// delivering makes the Postfix at the end of the line deliver what is for
+// there.example, and refuse some of it.
+const delivering = transparent + `
+transport_maps = inline:{ { there.example = discard:silently } }
+smtpd_recipient_restrictions = check_recipient_access inline:{ { gone@there.example = 550 5.1.1 no such user } }
+`
+
+// TestReportsBetweenPostfixes: what a sender asks of Postfix comes through
+// Postern to Postfix, which reports a delivery; Postern reports what that one
+// refuses. Both name the envelope and the recipient as the sender did.
+func TestReportsBetweenPostfixes(t *testing.T) {
+	python := program(t, "python3")
+	ctx := bounded(t)
+	inbox := &inbox{}
+	sink := startSink(t, inbox.take)
+	receiver := startPostfixWith(ctx, t, "receiver", sink.Addr(), delivering)
+	postern := startPostern(ctx, t, receiver.Addr())
+	sender := startPostfix(ctx, t, "sender", postern.Addr())
+
+	run(ctx, t, []submission{
+		{"me@sender.example", []string{"ENVID=quiet", "RET=HDRS"}, []addressee{
+			{"fine@there.example", nil}, {"gone@there.example", []string{"NOTIFY=NEVER"}}}, "Subject: quiet\r\n\r\nHello\r\n"},
+		{"me@sender.example", []string{"ENVID=taken+3D", "RET=HDRS"}, []addressee{
+			{"fine@there.example", []string{"NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;Fine+2B@there.example"}}}, "Subject: taken\r\n\r\nHello\r\n"},
+		{"me@sender.example", []string{"ENVID=refused", "RET=FULL"}, []addressee{
+			{"gone@there.example", []string{"NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;Gone@there.example"}}}, "Subject: refused\r\n\r\nHello\r\n"},
+	}, nil, python, "testdata/submit.py", sender.Addr())
+	for _, relay := range []harness.Relay{sender, postern, receiver} {
+		if err := harness.UntilEmpty(ctx, relay); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := harness.Until(ctx, "both reports have come", func() (bool, error) { return len(inbox.reports()) >= 2, nil }); err != nil {
+		t.Fatal(err)
+	}
+	var parsed []report
+	run(ctx, t, inbox.reports(), &parsed, python, "testdata/parse.py")
+	got := map[string][]string{}
+	for _, r := range parsed {
+		id := r.Message["Original-Envelope-Id"] + " by " + r.Message["Reporting-MTA"]
+		for _, f := range r.Recipients {
+			got[id] = append(got[id], strings.ToLower(f["Original-Recipient"])+" "+f["Action"]+" "+f["Status"])
+		}
+	}
+	want := map[string][]string{
+		"taken= by dns; receiver.test.example": {"rfc822;fine+@there.example delivered 2.0.0"},
+		"refused by dns; postern.test.example": {"rfc822;gone@there.example failed 5.1.1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
