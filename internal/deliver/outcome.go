@@ -80,7 +80,6 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		outcomes: outcomes,
 		next:     make([]time.Time, len(t.leases)),
 		until:    accepted.Add(schedule.Until),
-		told:     make(map[dsn.Action][]int),
 	}
 	i := 0
 	for l := range t.leases {
@@ -101,12 +100,20 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 			case action == dsn.Delivered: // the next server tells
 			case action == dsn.Delayed && (!late || !r.Warned.IsZero()):
 			default:
-				v.told[action] = append(v.told[action], i)
+				v.tell(action, i)
 			}
 			i++
 		}
 	}
 	return v
+}
+
+// tell notes a recipient to report. Most transactions have none.
+func (v *verdict) tell(action dsn.Action, i int) {
+	if v.told == nil {
+		v.told = make(map[dsn.Action][]int)
+	}
+	v.told[action] = append(v.told[action], i)
 }
 
 // warned are the recipients of a delay, of n from first on, by their places

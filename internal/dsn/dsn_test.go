@@ -248,6 +248,19 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+func TestRemoteMTA(t *testing.T) {
+	for host, want := range map[string]string{
+		"mx.example.net": "dns; mx.example.net", "192.0.2.25": "dns; [192.0.2.25]", "2001:db8::25": "dns; [IPv6:2001:db8::25]", "": "",
+	} {
+		r := testReport()
+		r.Recipients[0].Outcome.Host = host
+		text, _ := compose(t, r)
+		if got := groups(t, parse(t, text).parts[1].body)[1].Get("Remote-Mta"); got != want {
+			t.Errorf("of %q: %q, want %q", host, got, want)
+		}
+	}
+}
+
 // TestKinds: every state has the action that says what became of it, and every
 // action can be told.
 func TestKinds(t *testing.T) {

@@ -1,6 +1,8 @@
 package dsn
 
 import (
+	"net/netip"
+
 	"postern/internal/mail"
 	"postern/internal/message"
 )
@@ -41,7 +43,7 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	c.field("Status", c.kind.status(o.Reply))
 	if o.Remote {
 		if o.Host != "" {
-			c.field("Remote-MTA", "dns; "+o.Host)
+			c.field("Remote-MTA", "dns; "+mtaName(o.Host))
 		}
 		if !o.Reply.IsZero() {
 			c.folded("Diagnostic-Code", "smtp; "+o.Reply.String())
@@ -53,4 +55,13 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	if c.kind.action == Delayed && !c.RetryUntil.IsZero() {
 		c.field("Will-Retry-Until", message.FormatDate(c.RetryUntil))
 	}
+}
+
+// mtaName names a server in the type "dns" of RFC 3464: by its name, or for want
+// of one by the literal of its address.
+func mtaName(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return message.AddressLiteral(ip)
+	}
+	return host
 }

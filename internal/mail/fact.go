@@ -104,7 +104,7 @@ type Fact struct {
 	Actor string `json:"actor,omitempty"`
 	// Count is how many facts one overflow stands for.
 	Count uint64 `json:"count,omitempty"`
-	// Text is what no other field says: the private cause of a failure, a
-	// version, the value of a mark, what runs short.
+	// Text is what no other field says: the private cause of a failure, what a
+	// report tells, a version, the value of a mark, what runs short.
 	Text string `json:"text,omitempty"`
 }

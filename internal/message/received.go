@@ -69,7 +69,7 @@ func (r Received) String() string {
 // stand where RFC 5321 4.4 wants one: the client's address does, and the
 // argument goes into a comment.
 func (r Received) addFrom(f *folder) {
-	client := addressLiteral(r.Origin.Client.Addr())
+	client := AddressLiteral(r.Origin.Client.Addr())
 	hello := r.Origin.Hello
 	valid := mail.CheckDomain(hello) == nil && r.allowed(hello)
 	switch {
@@ -109,8 +109,8 @@ func (r Received) allowed(s string) bool {
 	return true
 }
 
-// addressLiteral returns the literal of RFC 5321 4.1.3, or "" for no address.
-func addressLiteral(a netip.Addr) string {
+// AddressLiteral returns the literal of RFC 5321 4.1.3, or "" for no address.
+func AddressLiteral(a netip.Addr) string {
 	a = a.Unmap().WithZone("")
 	switch {
 	case a.Is4():

@@ -183,7 +183,7 @@ func checkReportForm(t *testing.T, r *report) {
 	}
 	for _, f := range r.Recipients {
 		_, address, _ := strings.Cut(f["Final-Recipient"], "; ")
-		if f["Last-Attempt-Date"] == "" || f["Remote-MTA"] != "dns; 127.0.0.1" || !strings.HasPrefix(f["Diagnostic-Code"], "smtp; ") ||
+		if f["Last-Attempt-Date"] == "" || f["Remote-MTA"] != "dns; [127.0.0.1]" || !strings.HasPrefix(f["Diagnostic-Code"], "smtp; ") ||
 			(f["Will-Retry-Until"] != "") != (f["Action"] == "delayed") || !strings.Contains(r.Text, "<"+address+">") {
 			t.Errorf("recipient %v, text %q", f, r.Text)
 		}
