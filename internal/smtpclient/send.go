@@ -32,8 +32,8 @@ type Transaction struct {
 const pipelined = 100
 
 // Send sends one message and returns one outcome for each recipient, in their
-// order; Attempt and At are left to the caller. States are delivered,
-// relayed, deferred and bounced. A connection that broke, or was in doubt, is closed;
+// order; Attempt and At are left to the caller. States are delivered, relayed,
+// deferred and bounced. A connection that broke, or was in doubt, is closed;
 // afterwards Usable tells.
 //
 // What the server cannot take is bounced without being sent: SMTPUTF8 or
@@ -300,6 +300,13 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 	case reply.Intermediate():
 		return s.unexpected("end of data", reply)
 	}
+	s.settleTaken(reply)
+	return nil
+}
+
+// settleTaken settles the recipients that were accepted by the reply to the
+// end of the message.
+func (s *sending) settleTaken(reply mail.Reply) {
 	outcome := s.remote("end of data", reply).Outcome()
 	for _, i := range s.recipients {
 		if s.outcomes[i].State != "" {
@@ -307,17 +314,16 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 		}
 		s.outcomes[i] = outcome
 		if reply.Success() {
-			s.outcomes[i].State = s.taken(s.t.Recipients[i])
+			s.outcomes[i].State = s.successFor(s.t.Recipients[i])
 		}
 	}
-	return nil
 }
 
-// taken is the state of a recipient whose message the server has taken. It is
-// relayed when the sender wants to hear of success, of which a server without
-// DSN tells nothing (RFC 3461 5.2.2 b).
-func (s *sending) taken(r mail.Recipient) mail.State {
-	if r.Notify.Wants(mail.Relayed) && !s.extensions.DSN {
+// successFor returns what a recipient is that the server has taken. Of one
+// whose success the sender wants to hear of, a server without DSN would say
+// nothing: that is for us to report now (RFC 3461 5.2.2).
+func (s *sending) successFor(r mail.Recipient) mail.State {
+	if r.Notify&mail.NotifySuccess != 0 && !s.extensions.DSN {
 		return mail.Relayed
 	}
 	return mail.Delivered
