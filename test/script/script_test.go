@@ -11,6 +11,7 @@
 //	                         until nobody listens there
 //	chat FILE                holds a conversation at $SMTP: "C: text" is sent,
 //	                         "S: pattern" must match the server's next line,
+//	                         "S+: pattern" all lines of its next reply,
 //	                         "-- TLS" begins TLS, "-- end" wants the connection
 //	                         to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
@@ -218,6 +219,9 @@ func (t *talk) step(line string) {
 		t.send(text)
 	case what == "S:":
 		t.expect(text)
+	case what == "S+:":
+		for strings.HasPrefix(t.expect(text)[3:], "-") {
+		}
 	case line == "-- TLS":
 		t.startTLS()
 	case line == "-- end":
@@ -225,7 +229,7 @@ func (t *talk) step(line string) {
 			t.fatalf("the server went on: %q, %v", rest, err)
 		}
 	default:
-		t.fatalf("a line begins with \"C: \" or \"S: \", or is \"-- TLS\" or \"-- end\"")
+		t.fatalf("a line begins with \"C: \", \"S: \" or \"S+: \", or is \"-- TLS\" or \"-- end\"")
 	}
 }
 
@@ -246,7 +250,8 @@ func (t *talk) send(text string) {
 
 var accepted = regexp.MustCompile(`accepted as (\w+)`)
 
-func (t *talk) expect(pattern string) {
+// expect reads a line, which has a code at its front, and returns it.
+func (t *talk) expect(pattern string) string {
 	line, err := t.in.ReadString('\n')
 	if err != nil {
 		t.fatalf("wanted %q, got %q and %v", pattern, line, err)
@@ -255,12 +260,13 @@ func (t *talk) expect(pattern string) {
 	if !ended {
 		t.fatalf("the line %q does not end in CRLF", line)
 	}
-	if matched, err := regexp.MatchString("^(?:"+pattern+")$", line); err != nil || !matched {
+	if matched, err := regexp.MatchString("^(?:"+pattern+")$", line); err != nil || !matched || len(line) < len("250 ") {
 		t.fatalf("wanted %q, got %q (%v)", pattern, line, err)
 	}
 	if m := accepted.FindStringSubmatch(line); m != nil {
 		t.ts.Setenv("ID", m[1])
 	}
+	return line
 }
 
 func (t *talk) startTLS() {
