@@ -61,10 +61,13 @@ func (r routes) Route(_ context.Context, d mail.Destination) (route.Route, error
 	if !listed {
 		way = r[""]
 	}
-	if err, failed := way.(error); failed {
-		return route.Route{}, err
+	switch way := way.(type) {
+	case error:
+		return route.Route{}, way
+	case route.Route:
+		return way, nil
 	}
-	return way.(route.Route), nil
+	return route.Route{}, errors.New("the test has no way to " + string(d))
 }
 
 // to is a way over hops at the given addresses, without TLS.
