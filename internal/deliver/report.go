@@ -38,15 +38,19 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 	}
 	to, _ := d.reportTo(t.entry.Envelope.From)
 	original, err := d.compose(ctx, &report, to)
-	if err != nil || action != dsn.Failed || d.CopyFailures.IsNull() || d.CopyFailures == to {
-		return []queue.Submission{original}, err
+	if err != nil {
+		return nil, err
+	}
+	if action != dsn.Failed || d.CopyFailures.IsNull() || d.CopyFailures == to {
+		return []queue.Submission{original}, nil
 	}
 	report.ID, report.CopyTo = d.IDs.New(now), d.CopyFailures
 	copied, err := d.compose(ctx, &report, report.CopyTo)
 	if err != nil {
 		original.Draft.Discard()
+		return nil, err
 	}
-	return []queue.Submission{original, copied}, err
+	return []queue.Submission{original, copied}, nil
 }
 
 // compose writes a report into an entry of its own: from the null sender, and

@@ -82,6 +82,7 @@ var (
 // they are asked for, by Flush.
 type composer struct {
 	*Report
+	action   Action
 	kind     kind
 	to       mail.Address
 	from     mail.Address
@@ -102,15 +103,15 @@ type composer struct {
 // with the errors of Content and w; io.ErrUnexpectedEOF says that Content is
 // shorter than Size.
 func (r *Report) Compose(w io.Writer) (mail.Envelope, error) {
-	kind, err := r.kind()
+	action, err := r.action()
 	if err != nil {
 		return mail.Envelope{}, err
 	}
-	original, err := r.readOriginal(kind)
+	original, err := r.readOriginal(action)
 	if err != nil {
 		return mail.Envelope{}, err
 	}
-	c := &composer{Report: r, kind: kind, to: r.CopyTo, from: r.From, out: bufio.NewWriter(w), original: original}
+	c := &composer{Report: r, action: action, kind: kinds[action], to: r.CopyTo, from: r.From, out: bufio.NewWriter(w), original: original}
 	if c.to.IsNull() {
 		c.to = r.Envelope.From
 	}
@@ -137,25 +138,25 @@ func (r *Report) Compose(w io.Writer) (mail.Envelope, error) {
 	return envelope, c.out.Flush()
 }
 
-// kind checks the report, and finds out what it says.
-func (r *Report) kind() (kind, error) {
+// action checks the report, and returns what it says of all recipients.
+func (r *Report) action() (Action, error) {
 	if r.Envelope.From.IsNull() {
-		return kind{}, ErrNullSender
+		return "", ErrNullSender
 	}
 	if len(r.Recipients) == 0 {
-		return kind{}, ErrNoRecipients
+		return "", ErrNoRecipients
 	}
 	first := ActionFor(r.Recipients[0].Outcome.State)
 	for _, rcpt := range r.Recipients {
 		switch ActionFor(rcpt.Outcome.State) {
 		case "":
-			return kind{}, ErrState
+			return "", ErrState
 		case first:
 		default:
-			return kind{}, ErrMixed
+			return "", ErrMixed
 		}
 	}
-	return kinds[first], nil
+	return first, nil
 }
 
 // headerUTF8 reports whether the header of the report cannot do without UTF-8.

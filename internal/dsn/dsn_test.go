@@ -264,14 +264,17 @@ func TestRemoteMTA(t *testing.T) {
 // TestKinds: every state has the action that says what became of it, and every
 // action can be told.
 func TestKinds(t *testing.T) {
+	used := map[Action]bool{}
 	for _, s := range mail.States {
-		if _, told := kinds[ActionFor(s)]; told != (ActionFor(s) != "") {
-			t.Errorf("%s: the action %q is told: %v", s, ActionFor(s), told)
+		a := ActionFor(s)
+		used[a] = true
+		if _, told := kinds[a]; told != (a != "") {
+			t.Errorf("%s: the action %q is told: %v", s, a, told)
 		}
 	}
 	for _, a := range Actions {
-		if kinds[a].action != a {
-			t.Errorf("%s is told as %q", a, kinds[a].action)
+		if !used[a] {
+			t.Errorf("%s is of no state", a)
 		}
 	}
 }

@@ -41,7 +41,6 @@ func ActionFor(s mail.State) Action {
 
 // kind is how an action is told.
 type kind struct {
-	action  Action
 	subject string
 	one     string // introduces one recipient
 	many    string // introduces several
@@ -54,14 +53,12 @@ type kind struct {
 
 var kinds = map[Action]kind{
 	Failed: {
-		action:  Failed,
 		subject: "Your message could not be delivered",
 		one:     "Your message could not be delivered to this recipient:",
 		many:    "Your message could not be delivered to these recipients:",
 		classes: "54",
 	},
 	Delayed: {
-		action:  Delayed,
 		subject: "Your message is delayed",
 		one:     "Your message has not yet been delivered to this recipient:",
 		many:    "Your message has not yet been delivered to these recipients:",
@@ -69,7 +66,6 @@ var kinds = map[Action]kind{
 		classes: "4",
 	},
 	Delivered: {
-		action:  Delivered,
 		subject: "Your message was delivered",
 		one:     "Your message was delivered to this recipient, as you asked to be told:",
 		many:    "Your message was delivered to these recipients, as you asked to be told:",
@@ -77,7 +73,6 @@ var kinds = map[Action]kind{
 		classes: "2",
 	},
 	Relayed: {
-		action:  Relayed,
 		subject: "Your message was passed on",
 		one:     "Your message was passed on to the next mail server for this recipient:",
 		many:    "Your message was passed on to the next mail server for these recipients:",
@@ -86,7 +81,6 @@ var kinds = map[Action]kind{
 		classes: "2",
 	},
 	Expanded: {
-		action:  Expanded,
 		subject: "Your message was passed on to a list",
 		one:     "Your message was passed on to the members of this list:",
 		many:    "Your message was passed on to the members of these lists:",

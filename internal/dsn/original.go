@@ -25,7 +25,7 @@ type original struct {
 
 // readOriginal decides what is returned, and looks it through once. Of a
 // header over the limits of package message as much is returned as they allow.
-func (r *Report) readOriginal(k kind) (original, error) {
+func (r *Report) readOriginal(a Action) (original, error) {
 	header, err := message.ReadHeader(bufio.NewReader(r.section()), message.Limits{})
 	if _, tooLarge := errors.AsType[*mail.Error](err); err != nil && !tooLarge {
 		return original{}, err
@@ -36,7 +36,7 @@ func (r *Report) readOriginal(k kind) (original, error) {
 	}
 	o := original{
 		// RET is about failures; else the header is enough (RFC 3461 4.3).
-		full:   k.action == Failed && r.CopyTo.IsNull() && r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
+		full:   a == Failed && r.CopyTo.IsNull() && r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
 		fields: header.AppendFields(nil),
 	}
 	if id, ok := header.First("Message-ID"); ok && isMessageID(id) {

@@ -39,7 +39,7 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 		c.field("Original-Recipient", rcpt.Original)
 	}
 	c.field("Final-Recipient", rcpt.Address.Type()+"; "+rcpt.Address.String())
-	c.field("Action", string(c.kind.action))
+	c.field("Action", string(c.action))
 	c.field("Status", c.kind.status(o.Reply))
 	if o.Remote {
 		if o.Host != "" {
@@ -52,7 +52,7 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	if !o.At.IsZero() {
 		c.field("Last-Attempt-Date", message.FormatDate(o.At))
 	}
-	if c.kind.action == Delayed && !c.RetryUntil.IsZero() {
+	if c.action == Delayed && !c.RetryUntil.IsZero() {
 		c.field("Will-Retry-Until", message.FormatDate(c.RetryUntil))
 	}
 }

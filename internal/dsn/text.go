@@ -46,7 +46,7 @@ func (c *composer) writeText() {
 
 // note is what holds for all recipients.
 func (c *composer) note() string {
-	if c.kind.action != Delayed || c.RetryUntil.IsZero() {
+	if c.action != Delayed || c.RetryUntil.IsZero() {
 		return c.kind.note
 	}
 	return c.kind.note + " It is given up on " + message.FormatDate(c.RetryUntil) + "."
