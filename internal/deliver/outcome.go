@@ -150,10 +150,14 @@ func (v *verdict) postpone(now time.Time, cause error) {
 	v.told, v.dead = nil, nil
 }
 
-// excuse gives the outcomes the cause for which nothing was told of them.
+// excuse adds to the outcomes the cause for which nothing was told of them.
 func (v *verdict) excuse(places []int, cause error) {
 	for _, i := range places {
-		v.outcomes[i].Cause = "cannot report: " + cause.Error()
+		o := &v.outcomes[i]
+		if o.Cause != "" {
+			o.Cause += "; "
+		}
+		o.Cause += "cannot report: " + cause.Error()
 	}
 }
 

@@ -434,3 +434,15 @@ func TestWireFactsTimes(t *testing.T) {
 		t.Errorf("facts: %+v", facts)
 	}
 }
+
+// TestExcuse: that nothing was told does not hide why it failed.
+func TestExcuse(t *testing.T) {
+	v := &verdict{outcomes: []mail.Outcome{{Cause: "connection refused"}, {}, {Cause: "kept"}}}
+	v.excuse([]int{0, 1}, queue.ErrFull)
+	why := "cannot report: " + queue.ErrFull.Error()
+	for i, want := range []string{"connection refused; " + why, why, "kept"} {
+		if got := v.outcomes[i].Cause; got != want {
+			t.Errorf("%d: %q, want %q", i, got, want)
+		}
+	}
+}

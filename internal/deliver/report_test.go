@@ -259,8 +259,11 @@ func TestNoRoomForReport(t *testing.T) {
 	h.start()
 	id := h.submitWith("joe@sender.example", func(e *queue.Entry) { e.Accepted = e.Accepted.Add(-time.Hour) },
 		"full@one.example", "ok@one.example SUCCESS")
-	relayed := h.awaitFacts(id, mail.ReasonRelayed, 1)[0]
-	wantContains(t, relayed.Text, "cannot report: ", queue.ErrFull.Error())
+	for _, reason := range []mail.Reason{mail.ReasonRelayed, mail.ReasonDeferred} {
+		if f := h.awaitFacts(id, reason, 1)[0]; f.Text != "cannot report: "+queue.ErrFull.Error() {
+			t.Errorf("%s, text %q", brief(f), f.Text)
+		}
+	}
 	entry := h.wantStates(id, "full@one.example deferred 1")
 	if r := entry.Deliveries[0].Recipients[0]; !r.Warned.IsZero() {
 		t.Errorf("warned at %v, in no report", r.Warned)
