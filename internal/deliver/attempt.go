@@ -13,37 +13,6 @@ import (
 // maxAddresses bounds how many addresses one attempt tries.
 const maxAddresses = 10
 
-// sendPart sends the message to some of the transaction's recipients, over a
-// kept connection if there is one.
-func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Recipient, s sending) []mail.Outcome {
-	site, conn, err := d.sites.acquire(ctx, t.route.Site)
-	if err != nil {
-		return eachOf(part, connectOutcome(err))
-	}
-	defer func() { d.sites.release(site, conn) }()
-
-	wire := smtpclient.Transaction{
-		Envelope:   t.entry.Envelope,
-		Recipients: part,
-		Size:       s.body.Size(),
-		BeforeDot:  s.beforeDot,
-	}
-	if conn != nil {
-		wire.Body = s.reader()
-		outcomes := conn.Send(ctx, &wire)
-		if !hungUp(conn, outcomes) {
-			return outcomes
-		}
-		conn.Close()
-	}
-	conn, err = d.connect(ctx, t)
-	if err != nil {
-		return eachOf(part, connectOutcome(err))
-	}
-	wire.Body = s.reader()
-	return conn.Send(ctx, &wire)
-}
-
 // hungUp reports whether a kept connection had been closed by the peer while
 // it was idle. That is no failed attempt: nothing of the message was sent.
 func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
@@ -112,13 +81,4 @@ func connectOutcome(err error) mail.Outcome {
 		o.State = mail.Deferred
 	}
 	return o
-}
-
-// eachOf gives every recipient of a part the same outcome.
-func eachOf(part []mail.Recipient, o mail.Outcome) []mail.Outcome {
-	outcomes := make([]mail.Outcome, len(part))
-	for i := range outcomes {
-		outcomes[i] = o
-	}
-	return outcomes
 }
