@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/netip"
 
 	"postern/internal/mail"
@@ -28,26 +29,64 @@ func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
 	return true
 }
 
-// connect opens a connection to the first hop that takes one. A hop that
-// cannot be reached, or greets with a refusal, gives way to the next.
-func (d *Deliverer) connect(ctx context.Context, t *transaction) (*smtpclient.Conn, error) {
-	err := error(mail.Refuse(451, "4.4.4", "No address to connect to"))
-	tried := 0
-	for _, hop := range t.route.Hops {
-		for _, address := range hop.Addresses {
-			if tried++; tried > maxAddresses {
-				return nil, err
+// connect opens a connection to the first hop that takes one and has what the
+// message needs. A hop that cannot be reached, greets with a refusal, or lacks
+// something gives way to the next.
+//
+// If all that were reached lack something, the connection is to the first of
+// them, and the error is that of a hop that was not reached, if there is one:
+// it may have what the message needs, so that nothing is final then.
+func (d *Deliverer) connect(ctx context.Context, t *transaction, misfit func(*smtpclient.Conn) mail.Reply) (*smtpclient.Conn, error) {
+	var unfit *smtpclient.Conn
+	var failed, last error
+	for hop, address := range addresses(t.route) {
+		if last != nil { // of the very last the outcome tells
+			d.Logger.Info("host cannot be used, trying the next", "message", t.entry.ID, "error", last)
+		}
+		conn, err := d.dial(ctx, hop, address)
+		if err != nil {
+			failed, last = err, err
+			if ctx.Err() != nil {
+				break
 			}
-			if tried > 1 { // else the outcome tells it
-				d.Logger.Info("host cannot be used, trying the next", "message", t.entry.ID, "error", err)
-			}
-			var conn *smtpclient.Conn
-			if conn, err = d.dial(ctx, hop, address); err == nil || ctx.Err() != nil {
-				return conn, err
+			continue
+		}
+		reply := misfit(conn)
+		switch {
+		case reply.IsZero():
+			closeIfOpen(unfit)
+			return conn, nil
+		case unfit == nil:
+			unfit = conn
+		default:
+			conn.Close()
+		}
+		last = &mail.Error{Reply: reply}
+	}
+	if last == nil {
+		failed = mail.Refuse(451, "4.4.4", "No address to connect to")
+	}
+	return unfit, failed
+}
+
+func closeIfOpen(conn *smtpclient.Conn) {
+	if conn != nil {
+		conn.Close()
+	}
+}
+
+// addresses are those of all hops, in order, as many as one attempt tries.
+func addresses(r route.Route) iter.Seq2[route.Hop, netip.AddrPort] {
+	return func(yield func(route.Hop, netip.AddrPort) bool) {
+		tried := 0
+		for _, hop := range r.Hops {
+			for _, address := range hop.Addresses {
+				if tried++; tried > maxAddresses || !yield(hop, address) {
+					return
+				}
 			}
 		}
 	}
-	return nil, err
 }
 
 // dial connects to one address of a hop. TLS that is only opportunistic must

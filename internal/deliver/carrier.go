@@ -17,6 +17,10 @@ type carrier struct {
 	conn *smtpclient.Conn // nil when there is none
 	kept bool             // conn has served before, so that its server may have closed it
 
+	// elsewhere is why a server could not be reached that may have what conn's
+	// lacks.
+	elsewhere error
+
 	part     []mail.Recipient
 	outcomes []mail.Outcome // of part
 	// most is how many recipients the server has shown to take in one
@@ -27,7 +31,7 @@ type carrier struct {
 // sendPart sends the message to some of the transaction's recipients.
 func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Recipient, s sending) []mail.Outcome {
 	c := &carrier{Deliverer: d, t: t, s: s, part: part, outcomes: make([]mail.Outcome, len(part))}
-	site, conn, err := d.sites.acquire(ctx, t.route.Site)
+	site, conn, err := d.sites.acquire(ctx, t.route.Site, c.fits)
 	open := positions(len(part))
 	if err != nil {
 		c.settle(open, connectOutcome(err))
@@ -137,19 +141,25 @@ func (c *carrier) ready(ctx context.Context) error {
 		return nil // what is wrong with a kept one, the server may still say
 	}
 	c.drop()
-	conn, err := c.connect(ctx, c.t)
-	if err == nil {
-		c.conn = conn
+	c.conn, c.elsewhere = c.connect(ctx, c.t, c.misfit)
+	if c.conn == nil {
+		return c.elsewhere
 	}
-	return err
+	return nil
 }
 
 func (c *carrier) drop() {
-	if c.conn != nil {
-		c.conn.Close()
-	}
+	closeIfOpen(c.conn)
 	c.conn, c.kept = nil, false
 }
+
+// misfit returns what a server lacks for this message, if it does.
+func (c *carrier) misfit(conn *smtpclient.Conn) mail.Reply {
+	return conn.Misfit(c.wire(c.part))
+}
+
+// fits reports whether a connection that is kept is one for this message.
+func (c *carrier) fits(conn *smtpclient.Conn) bool { return c.misfit(conn).IsZero() }
 
 // sendTo sends the message to the recipients at some positions of part.
 func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
@@ -157,11 +167,32 @@ func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
 	for i, at := range batch {
 		recipients[i] = c.part[at]
 	}
-	return c.conn.Send(ctx, &smtpclient.Transaction{
+	outcomes := c.conn.Send(ctx, c.wire(recipients))
+	if c.elsewhere != nil {
+		for i := range outcomes {
+			soften(&outcomes[i], c.elsewhere)
+		}
+	}
+	return outcomes
+}
+
+// soften makes a failure temporary that only says what this server lacks.
+func soften(o *mail.Outcome, elsewhere error) {
+	if o.State != mail.Bounced || o.Remote {
+		return
+	}
+	o.State, o.Reply.Code = mail.Deferred, 451
+	o.Reply.Enhanced = "4" + o.Reply.Enhanced[1:]
+	o.Cause = "another server may do: " + elsewhere.Error()
+}
+
+// wire is the transaction for some recipients.
+func (c *carrier) wire(recipients []mail.Recipient) *smtpclient.Transaction {
+	return &smtpclient.Transaction{
 		Envelope:   c.t.entry.Envelope,
 		Recipients: recipients,
 		Size:       c.s.body.Size(),
 		BeforeDot:  c.s.beforeDot,
 		Body:       c.s.reader(),
-	})
+	}
 }

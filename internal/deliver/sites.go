@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -142,9 +143,10 @@ func (p *place) out() {
 	}
 }
 
-// acquire waits for the right to use one connection of a site, and returns
-// one that is idle, if there is one. Release or put must follow.
-func (s *sites) acquire(ctx context.Context, name string) (*site, *smtpclient.Conn, error) {
+// acquire waits for the right to use one connection of a site, and returns the
+// last used of those that are idle and fit, if there is one. Release must
+// follow.
+func (s *sites) acquire(ctx context.Context, name string, fits func(*smtpclient.Conn) bool) (*site, *smtpclient.Conn, error) {
 	s.mu.Lock()
 	site := s.get(name)
 	s.mu.Unlock()
@@ -155,9 +157,12 @@ func (s *sites) acquire(ctx context.Context, name string) (*site, *smtpclient.Co
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(site.idle) > 0 {
-		last := site.idle[len(site.idle)-1]
-		site.idle = site.idle[:len(site.idle)-1]
+	for i := len(site.idle) - 1; i >= 0; i-- {
+		last := site.idle[i]
+		if !fits(last.conn) {
+			continue
+		}
+		site.idle = slices.Delete(site.idle, i, i+1)
 		if last.timer.Stop() { // else it is being closed
 			s.timers.Done()
 			return site, last.conn, nil
@@ -196,12 +201,7 @@ func (s *sites) keep(site *site, conn *smtpclient.Conn) bool {
 func (s *sites) forget(site *site, gone *idleConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, c := range site.idle {
-		if c == gone {
-			site.idle = append(site.idle[:i], site.idle[i+1:]...)
-			return
-		}
-	}
+	site.idle = slices.DeleteFunc(site.idle, func(c *idleConn) bool { return c == gone })
 }
 
 // close closes all idle connections and waits until they are. No transaction

@@ -183,7 +183,7 @@ func stacks() int {
 func TestSitesCloseForgets(t *testing.T) {
 	peer := mailtest.NewPeer(t, "S: 220 peer\nC: EHLO\nS: 250 peer\n"+quit)
 	s := newSites(1, patience)
-	site, conn, err := s.acquire(t.Context(), "site")
+	site, conn, err := s.acquire(t.Context(), "site", func(*smtpclient.Conn) bool { return true })
 	if err != nil || conn != nil {
 		t.Fatalf("%v, %v", conn, err)
 	}

@@ -32,7 +32,7 @@ type Transaction struct {
 const pipelined = 100
 
 // Send sends one message and returns one outcome for each recipient, in their
-// order; Attempt and At are left to the caller. States are delivered,
+// order; Attempt and At are left to the caller. States are delivered, relayed,
 // deferred and bounced. A connection that broke, or was in doubt, is closed;
 // afterwards Usable tells.
 //
@@ -87,16 +87,19 @@ func (s *sending) prepare(ctx context.Context) *Error {
 	if !s.Usable() {
 		return s.local("MAIL", mail.NewReply(451, "4.4.2", "Connection to %s lost", s.host), errNotUsable)
 	}
-	envelope := s.t.Envelope
-	envelope.UTF8 = envelope.UTF8 || !envelope.From.IsASCII()
-	if reply := s.unfit(envelope); !reply.IsZero() {
+	if reply := s.unfit(s.t); !reply.IsZero() {
 		return s.local("MAIL", reply, nil)
 	}
+	envelope := s.t.Envelope
 	s.commands = make([]string, 1, len(s.t.Recipients)+2)
 	s.recipients = make([]int, 0, len(s.t.Recipients))
 	for i, r := range s.t.Recipients {
 		command := smtp.FormatRcpt(r, s.extensions)
-		if reply := s.unfitRecipient(r, command); !reply.IsZero() {
+		reply := s.unfitRecipient(r)
+		if reply.IsZero() && !oneLine(command) {
+			reply = mail.NewReply(553, "5.1.3", "Recipient address malformed")
+		}
+		if !reply.IsZero() {
 			s.outcomes[i] = s.local("RCPT", reply, nil).Outcome()
 			continue
 		}
@@ -112,27 +115,41 @@ func (s *sending) prepare(ctx context.Context) *Error {
 	return nil
 }
 
+// Misfit returns the reply with which Send would bounce all recipients of t,
+// or some, because this server lacks what they need: SMTPUTF8, 8BITMIME, or
+// room for the size. It is zero if the server lacks nothing. Another server
+// of the same destination may do better.
+func (c *Conn) Misfit(t *Transaction) mail.Reply {
+	if reply := c.unfit(t); !reply.IsZero() {
+		return reply
+	}
+	for _, r := range t.Recipients {
+		if reply := c.unfitRecipient(r); !reply.IsZero() {
+			return reply
+		}
+	}
+	return mail.Reply{}
+}
+
 // unfit returns why the message as a whole cannot go to this server.
-func (s *sending) unfit(e mail.Envelope) mail.Reply {
+func (c *Conn) unfit(t *Transaction) mail.Reply {
+	e := &t.Envelope
 	switch {
-	case e.UTF8 && !s.extensions.SMTPUTF8: // RFC 6531 3.2
-		return mail.NewReply(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", s.host)
-	case e.Body == mail.Body8BitMIME && !s.extensions.EightBitMIME: // RFC 6152 3
-		return mail.NewReply(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", s.host)
-	case s.extensions.MaxSize > 0 && s.t.Size > s.extensions.MaxSize: // RFC 1870 6.1
+	case (e.UTF8 || !e.From.IsASCII()) && !c.extensions.SMTPUTF8: // RFC 6531 3.2
+		return mail.NewReply(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", c.host)
+	case e.Body == mail.Body8BitMIME && !c.extensions.EightBitMIME: // RFC 6152 3
+		return mail.NewReply(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", c.host)
+	case c.extensions.MaxSize > 0 && t.Size > c.extensions.MaxSize: // RFC 1870 6.1
 		return mail.NewReply(552, "5.3.4", "Message of %d octets exceeds the limit of %s, %d octets",
-			s.t.Size, s.host, s.extensions.MaxSize)
+			t.Size, c.host, c.extensions.MaxSize)
 	}
 	return mail.Reply{}
 }
 
 // unfitRecipient returns why a recipient cannot be named to this server.
-func (s *sending) unfitRecipient(r mail.Recipient, command string) mail.Reply {
-	switch {
-	case !r.Address.IsASCII() && !s.extensions.SMTPUTF8:
-		return mail.NewReply(550, "5.6.7", "%s does not take internationalized addresses (SMTPUTF8)", s.host)
-	case !oneLine(command):
-		return mail.NewReply(553, "5.1.3", "Recipient address malformed")
+func (c *Conn) unfitRecipient(r mail.Recipient) mail.Reply {
+	if !r.Address.IsASCII() && !c.extensions.SMTPUTF8 {
+		return mail.NewReply(550, "5.6.7", "%s does not take internationalized addresses (SMTPUTF8)", c.host)
 	}
 	return mail.Reply{}
 }
@@ -300,16 +317,33 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 	case reply.Intermediate():
 		return s.unexpected("end of data", reply)
 	}
+	s.settleTaken(reply)
+	return nil
+}
+
+// settleTaken settles the recipients that were accepted by the reply to the
+// end of the message.
+func (s *sending) settleTaken(reply mail.Reply) {
 	outcome := s.remote("end of data", reply).Outcome()
-	if reply.Success() {
-		outcome.State = mail.Delivered
-	}
 	for _, i := range s.recipients {
-		if s.outcomes[i].State == "" {
-			s.outcomes[i] = outcome
+		if s.outcomes[i].State != "" {
+			continue
+		}
+		s.outcomes[i] = outcome
+		if reply.Success() {
+			s.outcomes[i].State = s.successFor(s.t.Recipients[i])
 		}
 	}
-	return nil
+}
+
+// successFor returns what a recipient is that the server has taken. Of one
+// whose success the sender wants to hear of, a server without DSN would say
+// nothing: that is for us to report now (RFC 3461 5.2.2).
+func (s *sending) successFor(r mail.Recipient) mail.State {
+	if r.Notify&mail.NotifySuccess != 0 && !s.extensions.DSN {
+		return mail.Relayed
+	}
+	return mail.Delivered
 }
 
 // copyBody writes the content and makes sure that it may end here.
