@@ -51,7 +51,7 @@ var sections = []section{
 	},
 	{
 		name: "message",
-		text: "What is done to the header of a message when it is taken in. Nothing else in a message is ever changed.",
+		text: "What is done to the header of a message when it is taken in. Nothing else in a message is changed, but for the transfer encoding of 8-bit content that the next server would not take.",
 	},
 	{
 		name: "delivery",

@@ -194,5 +194,6 @@ func (c *carrier) wire(recipients []mail.Recipient) *smtpclient.Transaction {
 		Size:       c.s.body.Size(),
 		BeforeDot:  c.s.beforeDot,
 		Body:       c.s.reader(),
+		SevenBit:   c.s.sevenBit,
 	}
 }

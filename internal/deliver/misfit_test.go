@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -17,7 +18,8 @@ func offering(t *testing.T, keywords ...string) *mailtest.Sink {
 	return mailtest.NewSinkWith(t, mailtest.SinkOptions{Keywords: append([]string{"PIPELINING"}, keywords...)})
 }
 
-func utf8Message(e *queue.Entry) { e.Envelope.UTF8 = true }
+func eightBitBody(e *queue.Entry) { e.Envelope.Body = mail.Body8BitMIME }
+func utf8Message(e *queue.Entry)  { e.Envelope.UTF8 = true }
 
 // TestServerThatLacksSomething: another server of the destination may do
 // better; if none does, that is final only when all were asked.
@@ -94,6 +96,59 @@ func TestKeptConnectionThatLacksSomething(t *testing.T) {
 	received := rich.Received()
 	if len(received) != 2 || received[1].Connection != 0 {
 		t.Errorf("the second server got %+v, want two messages over one connection", received)
+	}
+}
+
+const eightBit = "Subject: Test\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\nViele Gr\xc3\xbc\xc3\x9fe an alle\r\n"
+
+// TestDownConversion: 8-bit content goes in 7-bit form to a server without
+// 8BITMIME, and as it is to one with it.
+func TestDownConversion(t *testing.T) {
+	poor, rich := offering(t, "SIZE"), offering(t, "SIZE", "8BITMIME")
+	h := newHarness(t, routes{"poor.example": to("poor", poor.Addr()), "rich.example": to("rich", rich.Addr())}, Options{})
+	h.content = eightBit
+	h.start()
+	for _, domain := range []string{"poor", "rich"} {
+		id := h.submitWith("joe@sender.example", eightBitBody, "a@"+domain+".example")
+		h.awaitFacts(id, mail.ReasonDelivered, 1)
+	}
+	const converted = "Subject: Test\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nViele Gr=C3=BC=C3=9Fe an alle\r\n"
+	for _, c := range []struct {
+		sink       *mailtest.Sink
+		mail, want string
+	}{
+		{poor, fmt.Sprintf("MAIL FROM:<joe@sender.example> SIZE=%d", len(converted)), converted},
+		{rich, fmt.Sprintf("MAIL FROM:<joe@sender.example> SIZE=%d BODY=8BITMIME", len(eightBit)), eightBit},
+	} {
+		got := c.sink.Received()[0]
+		if got.Mail != c.mail || string(got.Content) != c.want {
+			t.Errorf("%s\n%q", got.Mail, got.Content)
+		}
+	}
+}
+
+// TestNoDownConversion: what must not be changed goes to a server that takes
+// it as it is, or is refused.
+func TestNoDownConversion(t *testing.T) {
+	poor, rich := offering(t), offering(t, "8BITMIME")
+	h := newHarness(t, routes{
+		"both.example":   to("both", poor.Addr(), rich.Addr()),
+		"poor.example":   to("poor", poor.Addr()),
+		"sender.example": to("nowhere"),
+	}, Options{})
+	h.content = "DKIM-Signature: v=1\r\n" + eightBit
+	h.start()
+	h.awaitFacts(h.submitWith("joe@sender.example", eightBitBody, "a@both.example"), mail.ReasonDelivered, 1)
+	if got := string(rich.Received()[0].Content); got != h.content {
+		t.Errorf("%q", got)
+	}
+	id := h.submitWith("joe@sender.example", eightBitBody, "a@poor.example")
+	f := h.awaitFacts(id, mail.ReasonBounced, 1)[0]
+	if f.Command != "MAIL" || f.Reply.Code != 554 || f.Reply.Enhanced != "5.6.3" || f.Remote || f.Text != "" {
+		t.Errorf("%s, text %q", brief(f), f.Text)
+	}
+	if n := len(poor.Received()); n != 0 {
+		t.Errorf("the server without 8BITMIME got %d messages", n)
 	}
 }
 

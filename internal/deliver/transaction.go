@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
+	"postern/internal/message"
 	"postern/internal/queue"
 	"postern/internal/route"
+	"postern/internal/smtpclient"
 )
 
 // transaction is the deliveries of one entry that go over the wire together,
@@ -147,12 +150,14 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 		return allOf(t, mail.Outcome{State: mail.Deferred, Reply: mail.LocalError, Command: "content", Cause: err.Error()})
 	}
 	defer body.Close()
-
+	s := sending{body, keep.err, sync.OnceValues(func() (*message.SevenBit, error) {
+		return message.ToSevenBit(body, body.Size())
+	})}
 	outcomes := make([]mail.Outcome, 0, len(t.recipients))
 	for rest := t.recipients; len(rest) > 0; {
 		part := rest[:min(len(rest), d.MaxRecipients)]
 		rest = rest[len(part):]
-		outcomes = append(outcomes, d.sendPart(ctx, t, part, sending{body, keep.err})...)
+		outcomes = append(outcomes, d.sendPart(ctx, t, part, s)...)
 	}
 	return outcomes
 }
@@ -161,6 +166,17 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 type sending struct {
 	body      queue.Body
 	beforeDot func() error
+	// convert finds out once how the content becomes 7-bit, if it can.
+	convert func() (*message.SevenBit, error)
+}
+
+// sevenBit is the content for a server without 8BITMIME.
+func (s sending) sevenBit() (smtpclient.Content, error) {
+	converted, err := s.convert()
+	if err != nil {
+		return smtpclient.Content{}, err
+	}
+	return smtpclient.Content{Size: converted.Size(), Body: converted.Reader()}, nil
 }
 
 func (s sending) reader() io.Reader { return io.NewSectionReader(s.body, 0, s.body.Size()) }

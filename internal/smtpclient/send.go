@@ -2,6 +2,7 @@ package smtpclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,9 +22,19 @@ type Transaction struct {
 	Size int64
 	// Body is the content, read once and to its end.
 	Body io.Reader
+	// SevenBit, if not nil, returns another form of the content, which is
+	// 7-bit, for a server without 8BITMIME (RFC 6152 3). An error that is a
+	// mail.Error says why there is none.
+	SevenBit func() (Content, error)
 	// BeforeDot, if not nil, is called when all but the end of data has been
 	// written. If it fails, the message is not sent.
 	BeforeDot func() error
+}
+
+// Content is the content of a message.
+type Content struct {
+	Size int64 // octets
+	Body io.Reader
 }
 
 // pipelined is how many commands go out before their replies are read, for a
@@ -36,8 +47,8 @@ const pipelined = 100
 // deferred and bounced. A connection that broke, or was in doubt, is closed;
 // afterwards Usable tells.
 //
-// What the server cannot take is bounced without being sent: SMTPUTF8 or
-// 8BITMIME content, or a message larger than its SIZE. When ctx ends, Send
+// What the server cannot take is bounced without being sent: SMTPUTF8, 8-bit
+// content without a 7-bit form, or a message larger than its SIZE. When ctx ends, Send
 // does, and what is not settled by then is deferred.
 func (c *Conn) Send(ctx context.Context, t *Transaction) []mail.Outcome {
 	s := &sending{Conn: c, t: t, outcomes: make([]mail.Outcome, len(t.Recipients))}
@@ -87,9 +98,11 @@ func (s *sending) prepare(ctx context.Context) *Error {
 	if !s.Usable() {
 		return s.local("MAIL", mail.NewReply(451, "4.4.2", "Connection to %s lost", s.host), errNotUsable)
 	}
-	if reply := s.unfit(s.t); !reply.IsZero() {
-		return s.local("MAIL", reply, nil)
+	t, err := s.fitted(s.t)
+	if err != nil {
+		return s.local("MAIL", mail.ReplyOf(err), privateCause(err))
 	}
+	s.t = t
 	envelope := s.t.Envelope
 	s.commands = make([]string, 1, len(s.t.Recipients)+2)
 	s.recipients = make([]int, 0, len(s.t.Recipients))
@@ -120,8 +133,8 @@ func (s *sending) prepare(ctx context.Context) *Error {
 // room for the size. It is zero if the server lacks nothing. Another server
 // of the same destination may do better.
 func (c *Conn) Misfit(t *Transaction) mail.Reply {
-	if reply := c.unfit(t); !reply.IsZero() {
-		return reply
+	if _, err := c.fitted(t); err != nil {
+		return mail.ReplyOf(err)
 	}
 	for _, r := range t.Recipients {
 		if reply := c.unfitRecipient(r); !reply.IsZero() {
@@ -131,19 +144,38 @@ func (c *Conn) Misfit(t *Transaction) mail.Reply {
 	return mail.Reply{}
 }
 
-// unfit returns why the message as a whole cannot go to this server.
-func (c *Conn) unfit(t *Transaction) mail.Reply {
-	e := &t.Envelope
-	switch {
-	case (e.UTF8 || !e.From.IsASCII()) && !c.extensions.SMTPUTF8: // RFC 6531 3.2
-		return mail.NewReply(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", c.host)
-	case e.Body == mail.Body8BitMIME && !c.extensions.EightBitMIME: // RFC 6152 3
-		return mail.NewReply(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", c.host)
-	case c.extensions.MaxSize > 0 && t.Size > c.extensions.MaxSize: // RFC 1870 6.1
-		return mail.NewReply(552, "5.3.4", "Message of %d octets exceeds the limit of %s, %d octets",
+// fitted returns the message in the form in which it can go to this server,
+// or why there is none.
+func (c *Conn) fitted(t *Transaction) (*Transaction, error) {
+	if (t.Envelope.UTF8 || !t.Envelope.From.IsASCII()) && !c.extensions.SMTPUTF8 { // RFC 6531 3.2
+		return nil, mail.Refuse(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", c.host)
+	}
+	if t.Envelope.Body == mail.Body8BitMIME && !c.extensions.EightBitMIME { // RFC 6152 3
+		if t.SevenBit == nil {
+			return nil, mail.Refuse(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", c.host)
+		}
+		content, err := t.SevenBit()
+		if err != nil {
+			return nil, err
+		}
+		sevenBit := *t
+		sevenBit.Envelope.Body = mail.Body7Bit
+		sevenBit.Size, sevenBit.Body = content.Size, content.Body
+		t = &sevenBit
+	}
+	if c.extensions.MaxSize > 0 && t.Size > c.extensions.MaxSize { // RFC 1870 6.1
+		return nil, mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of %s, %d octets",
 			t.Size, c.host, c.extensions.MaxSize)
 	}
-	return mail.Reply{}
+	return t, nil
+}
+
+// privateCause returns what an error says beside its reply, if anything.
+func privateCause(err error) error {
+	if e, ok := errors.AsType[*mail.Error](err); ok {
+		return e.Cause
+	}
+	return err
 }
 
 // unfitRecipient returns why a recipient cannot be named to this server.

@@ -7,7 +7,8 @@
 //
 // It knows no queue and no routes: which server, when, and what becomes of a
 // failure is for the caller to decide. It never alters content beyond
-// dot-stuffing; what a server cannot take as it is comes back as bounced.
+// dot-stuffing; a server that cannot take it gets the 7-bit form that the
+// caller has, or the message comes back as bounced.
 //
 // Each failure has two faces. Its reply is the server's own, or Postern's
 // words with a code of RFC 3463, fit for a report to the sender; its cause is
