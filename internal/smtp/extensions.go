@@ -13,6 +13,7 @@ type Extensions struct {
 	SMTPUTF8            bool // RFC 6531
 	DSN                 bool // RFC 3461
 	EnhancedStatusCodes bool // RFC 2034
+	Chunking            bool // RFC 3030
 	StartTLS            bool // RFC 3207
 	Help                bool // RFC 5321 4.1.1.8
 	// HasSize says that SIZE is offered (RFC 1870); MaxSize is the largest
@@ -40,6 +41,7 @@ func (e Extensions) Keywords() []string {
 		{e.SMTPUTF8, "SMTPUTF8"},
 		{e.DSN, "DSN"},
 		{e.EnhancedStatusCodes, "ENHANCEDSTATUSCODES"},
+		{e.Chunking, "CHUNKING"},
 		{e.StartTLS, "STARTTLS"},
 		{e.MaxRecipients > 0 || e.MaxMessages > 0, e.limitsLine()},
 		{e.Help, "HELP"},
@@ -97,6 +99,8 @@ func (e *Extensions) add(keyword string, values []string) {
 		e.DSN = true
 	case "ENHANCEDSTATUSCODES":
 		e.EnhancedStatusCodes = true
+	case "CHUNKING":
+		e.Chunking = true
 	case "STARTTLS":
 		e.StartTLS = true
 	case "HELP":

@@ -11,7 +11,7 @@ import (
 )
 
 var allExtensions = Extensions{
-	Pipelining: true, EightBitMIME: true, SMTPUTF8: true, DSN: true, EnhancedStatusCodes: true,
+	Pipelining: true, EightBitMIME: true, SMTPUTF8: true, DSN: true, EnhancedStatusCodes: true, Chunking: true,
 	StartTLS: true, Help: true, HasSize: true, MaxSize: 1000, MaxRecipients: 10, MaxMessages: 20,
 }
 
@@ -212,7 +212,7 @@ func TestDecodeOriginal(t *testing.T) {
 }
 
 func TestExtensions(t *testing.T) {
-	want := []string{"PIPELINING", "SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES",
+	want := []string{"PIPELINING", "SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
 		"STARTTLS", "LIMITS RCPTMAX=10 MAILMAX=20", "HELP"}
 	if diff := cmp.Diff(want, allExtensions.Keywords()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
