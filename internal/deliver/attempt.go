@@ -36,14 +36,14 @@ func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
 // If all that were reached lack something, the connection is to the first of
 // them, and the error is that of a hop that was not reached, if there is one:
 // it may have what the message needs, so that nothing is final then.
-func (d *Deliverer) connect(ctx context.Context, t *transaction, misfit func(*smtpclient.Conn) mail.Reply) (*smtpclient.Conn, error) {
+func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
 	var unfit *smtpclient.Conn
 	var failed, last error
-	for hop, address := range addresses(t.route) {
+	for hop, address := range addresses(c.t.route) {
 		if last != nil { // of the very last the outcome tells
-			d.Logger.Info("host cannot be used, trying the next", "message", t.entry.ID, "error", last)
+			c.Logger.Info("host cannot be used, trying the next", "message", c.t.entry.ID, "error", last)
 		}
-		conn, err := d.dial(ctx, hop, address)
+		conn, err := c.dial(ctx, hop, address)
 		if err != nil {
 			failed, last = err, err
 			if ctx.Err() != nil {
@@ -51,7 +51,7 @@ func (d *Deliverer) connect(ctx context.Context, t *transaction, misfit func(*sm
 			}
 			continue
 		}
-		reply := misfit(conn)
+		reply := c.misfit(conn)
 		switch {
 		case reply.IsZero():
 			closeIfOpen(unfit)
@@ -93,8 +93,9 @@ func addresses(r route.Route) iter.Seq2[route.Hop, netip.AddrPort] {
 // not stand between the mail and its recipient: when the handshake fails, the
 // mail goes in clear, over a connection on which nothing of TLS was said
 // (RFC 7435 3).
-func (d *Deliverer) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
-	options := d.Client
+func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
+	options := c.Client
+	options.NoChunking = c.sites.avoidsChunks(c.site)
 	options.TLS = smtpclient.TLSMode(hop.TLS)
 	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
 	failure, ok := errors.AsType[*smtpclient.Error](err)

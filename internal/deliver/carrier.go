@@ -14,6 +14,7 @@ type carrier struct {
 	*Deliverer
 	t    *transaction
 	s    sending
+	site *site
 	conn *smtpclient.Conn // nil when there is none
 	kept bool             // conn has served before, so that its server may have closed it
 
@@ -37,7 +38,7 @@ func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Re
 		c.settle(open, connectOutcome(err))
 		return c.outcomes
 	}
-	c.conn, c.kept = conn, conn != nil
+	c.site, c.conn, c.kept = site, conn, conn != nil
 	defer func() { d.sites.release(site, c.conn) }()
 	for len(open) > 0 {
 		open = c.transact(ctx, open)
@@ -141,7 +142,7 @@ func (c *carrier) ready(ctx context.Context) error {
 		return nil // what is wrong with a kept one, the server may still say
 	}
 	c.drop()
-	c.conn, c.elsewhere = c.connect(ctx, c.t, c.misfit)
+	c.conn, c.elsewhere = c.connect(ctx)
 	if c.conn == nil {
 		return c.elsewhere
 	}
@@ -168,6 +169,9 @@ func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
 		recipients[i] = c.part[at]
 	}
 	outcomes := c.conn.Send(ctx, c.wire(recipients))
+	if c.conn.ChunksRefused() {
+		c.sites.avoidChunks(c.site)
+	}
 	if c.elsewhere != nil {
 		for i := range outcomes {
 			soften(&outcomes[i], c.elsewhere)

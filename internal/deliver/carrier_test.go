@@ -192,3 +192,20 @@ func TestServerLostBetweenParts(t *testing.T) {
 		t.Errorf("%s, after %d connections", brief(f), closing.Connections())
 	}
 }
+
+// TestServerThatRefusesChunks: mail for it waits once, and goes by DATA then.
+func TestServerThatRefusesChunks(t *testing.T) {
+	offers := strings.Replace(hello, "S: 250 peer", "S: 250-peer\nS: 250-PIPELINING\nS: 250 CHUNKING", 1)
+	peer := mailtest.NewPeer(t,
+		offers+"C: MAIL\nC: RCPT\nBDAT\nS: 250 ok\nS: 250 ok\nS: 502 5.5.1 what\nCLOSED",
+		offers+"C: MAIL\nC: RCPT\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go on\nCONTENT\nS: 250 taken"+quit)
+	h := start(t, routes{"": to("site", peer.Addr())}, Options{})
+	id := h.submit("joe@sender.example", "a@one.example")
+	deferred := h.awaitFacts(id, mail.ReasonDeferred, 1)[0]
+	h.advance(deferred.Next.Sub(h.clock.Now()))
+	h.awaitFacts(id, mail.ReasonDelivered, 1)
+	h.finish()
+	if contents := peer.Contents(); len(contents) != 2 || string(contents[1]) != content {
+		t.Errorf("%q", contents)
+	}
+}

@@ -36,6 +36,8 @@ type site struct {
 	slots  chan struct{} // one for each connection in use
 	inHand int           // transactions claimed and not yet settled
 	idle   []*idleConn   // the last used at the end
+	// noChunks says that a server of it refused BDAT although it offers it.
+	noChunks bool
 }
 
 type idleConn struct {
@@ -169,6 +171,19 @@ func (s *sites) acquire(ctx context.Context, name string, fits func(*smtpclient.
 		}
 	}
 	return site, nil, nil
+}
+
+// avoidChunks notes that mail for a site goes without BDAT from now on.
+func (s *sites) avoidChunks(site *site) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	site.noChunks = true
+}
+
+func (s *sites) avoidsChunks(site *site) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return site.noChunks
 }
 
 // release gives the right back, and keeps the connection for the next

@@ -136,6 +136,7 @@ func (c *PeerConn) Err() error { return c.err }
 //	S: text      send the text and CRLF
 //	C: text      read a line that begins with the text
 //	CONTENT      read a message, to CRLF.CRLF
+//	BDAT         read a BDAT command and its content, which is the whole message
 //	TLS          start TLS as the server
 //	RAW "text"   send the text, a Go string
 //	STALL        say no more; wait until the client closes
@@ -161,6 +162,8 @@ func (c *PeerConn) step(line string) {
 		c.Expect(rest)
 	case "CONTENT":
 		c.Content()
+	case "BDAT":
+		c.Chunk()
 	case "TLS":
 		c.StartTLS()
 	case "RAW":
@@ -224,6 +227,24 @@ func (c *PeerConn) Content() []byte {
 		return nil
 	}
 	content, err := readContent(c.br)
+	return c.keepContent(content, err)
+}
+
+// Chunk reads a BDAT command, which must be the last of its message, and its
+// content.
+func (c *PeerConn) Chunk() []byte {
+	command := c.Expect("BDAT ")
+	if c.err != nil {
+		return nil
+	}
+	content, last, err := readChunk(c.br, command)
+	if err == nil && !last {
+		err = fmt.Errorf("%q is not the last chunk", command)
+	}
+	return c.keepContent(content, err)
+}
+
+func (c *PeerConn) keepContent(content []byte, err error) []byte {
 	if err != nil {
 		c.fail(fmt.Errorf("reading a message: %w", err))
 		return nil

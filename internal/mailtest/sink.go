@@ -38,6 +38,8 @@ type Received struct {
 	Rcpts []string
 	// Content is the message, without its added dots.
 	Content []byte
+	// Chunked says that it came by BDAT.
+	Chunked bool
 	// Connection is the number of its connection, 0 first.
 	Connection int
 	TLS        bool
@@ -164,6 +166,8 @@ func (c *sinkConn) answer(line string) bool {
 		c.reply("250 2.1.5 Ok")
 	case "DATA":
 		return c.data()
+	case "BDAT":
+		return c.chunk(line)
 	case "STARTTLS":
 		return c.startTLS()
 	case "QUIT":
@@ -199,6 +203,21 @@ func (c *sinkConn) data() bool {
 	}
 	c.message.Content = content
 	c.sink.add(c.message)
+	c.reply("250 2.0.0 Taken")
+	return true
+}
+
+// chunk reads a chunk of content, which the last ends.
+func (c *sinkConn) chunk(line string) bool {
+	content, last, err := readChunk(c.br, line)
+	if err != nil {
+		return false
+	}
+	c.message.Content = append(c.message.Content, content...)
+	if last {
+		c.message.Chunked = true
+		c.sink.add(c.message)
+	}
 	c.reply("250 2.0.0 Taken")
 	return true
 }

@@ -30,7 +30,9 @@ type Conn struct {
 	tls        *mail.TLS
 	sent       int  // transactions
 	over       bool // no further command can be sent
-	copyBuffer []byte
+	// chunksRefused says that BDAT was offered, and refused.
+	chunksRefused bool
+	copyBuffer    []byte
 }
 
 // Sizes of the buffers of a connection, in octets.

@@ -72,13 +72,16 @@ type sending struct {
 	t        *Transaction
 	outcomes []mail.Outcome // a state of "" means that the recipient is open
 
-	// commands are MAIL, a RCPT for each of recipients, and DATA.
+	// commands are MAIL, a RCPT for each of recipients, and DATA or BDAT.
 	commands   []string
-	recipients []int // indices into outcomes
+	recipients []int  // indices into outcomes
+	chunked    bool   // the content goes with the commands, by BDAT
+	chunk      []byte // that content
 
 	refused  bool // MAIL was
 	accepted int  // recipients
 	started  bool // DATA was answered by 354
+	taken    bool // the message was
 }
 
 // settleOpen gives all recipients that are open the outcome of err.
@@ -120,6 +123,7 @@ func (s *sending) prepare(ctx context.Context) *Error {
 		s.commands = append(s.commands, command)
 		s.recipients = append(s.recipients, i)
 	}
+	s.chunked = s.fitsChunk()
 	s.commands = append(s.commands, "DATA")
 	s.commands[0] = smtp.FormatMail(envelope, s.t.Size, s.extensions)
 	if !oneLine(s.commands[0]) {
@@ -193,10 +197,17 @@ func oneLine(command string) bool {
 }
 
 func (s *sending) run(ctx context.Context) *Error {
+	if s.chunked {
+		if err := s.loadChunk(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.sendEnvelope(ctx); err != nil {
 		return err
 	}
 	switch {
+	case s.taken:
+		return nil
 	case s.started && s.accepted > 0:
 		return s.sendContent(ctx)
 	case s.started:
@@ -206,7 +217,7 @@ func (s *sending) run(ctx context.Context) *Error {
 		if _, err := s.ask(ctx, "end of data", s.options.Timeouts.Reset); err != nil {
 			return err
 		}
-	case s.refused:
+	case s.refused && !s.chunked:
 		return nil
 	}
 	return s.reset(ctx)
@@ -234,6 +245,9 @@ func (s *sending) sendEnvelope(ctx context.Context) *Error {
 		for _, command := range s.commands[from:to] {
 			s.put(command)
 		}
+		if to == len(s.commands) {
+			_, _ = s.bw.Write(s.chunk)
+		}
 		command, timeout := s.phase(from)
 		if err := s.flush(ctx, command, timeout); err != nil {
 			return err
@@ -245,7 +259,7 @@ func (s *sending) sendEnvelope(ctx context.Context) *Error {
 				err = s.take(n, reply)
 			}
 			if err != nil {
-				return err
+				return s.behindChunk(err)
 			}
 		}
 	}
@@ -263,6 +277,9 @@ func (s *sending) phase(n int) (command string, timeout time.Duration) {
 	case 0:
 		return "MAIL", s.options.Timeouts.Mail
 	case len(s.commands) - 1:
+		if s.chunked {
+			return "end of data", s.options.Timeouts.DataEnd
+		}
 		return "DATA", s.options.Timeouts.DataStart
 	}
 	return "RCPT", s.options.Timeouts.Rcpt
@@ -273,6 +290,8 @@ func (s *sending) take(n int, reply mail.Reply) *Error {
 	switch {
 	case n == 0:
 		return s.takeMail(reply)
+	case n == len(s.commands)-1 && s.chunked:
+		return s.takeChunk(reply)
 	case n == len(s.commands)-1:
 		return s.takeData(reply)
 	case s.refused: // and so were all RCPT commands that were sent with MAIL
@@ -356,6 +375,7 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 // settleTaken settles the recipients that were accepted by the reply to the
 // end of the message.
 func (s *sending) settleTaken(reply mail.Reply) {
+	s.taken = reply.Success()
 	outcome := s.remote("end of data", reply).Outcome()
 	for _, i := range s.recipients {
 		if s.outcomes[i].State != "" {

@@ -71,6 +71,8 @@ type Options struct {
 	TLSConfig *tls.Config
 	// Timeouts are the limits of time of each phase.
 	Timeouts Timeouts
+	// NoChunking leaves BDAT alone, even if the server offers it.
+	NoChunking bool
 	// MaxReply is the size of the largest reply in octets, all its lines
 	// together. The default is 16 KiB.
 	MaxReply int
