@@ -100,6 +100,8 @@ type Message struct {
 type Delivery struct {
 	Smarthosts            []mail.HostPort // at least one
 	SmarthostTLS          TLSPolicy
+	SmarthostUser         string
+	SmarthostPasswordFile string // set if SmarthostUser is
 	Retry, RetryReports   mail.Schedule
 	MaxConnections        int
 	MaxConnectionsPerSite int

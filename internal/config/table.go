@@ -312,7 +312,27 @@ var settings = []setting{
 		effect: atReload,
 		text: "What TLS a connection to a smarthost must have. `opportunistic` and `required` keep out who only listens; only `verify` keeps out who can stand in between. " +
 			"Mail for which the demand is not met waits.",
-		see: []string{"delivery.smarthosts"},
+		see: []string{"delivery.smarthosts", "delivery.smarthost_user"},
+	},
+	{
+		key:       "delivery.smarthost_user",
+		value:     one(userName, func(f fields) *string { return &f.config.Delivery.SmarthostUser }, ""),
+		effect:    atReload,
+		byDefault: "none",
+		example:   `"relay-user"`,
+		text: "The name with which the server authenticates itself to the smarthosts (AUTH PLAIN or LOGIN, RFC 4954), before it sends any mail. It needs `smarthost_tls = \"verify\"`, " +
+			"so that the password is shown to no one else. While a smarthost does not accept name and password, the next is tried, and mail waits.",
+		see: []string{"delivery.smarthost_password_file", "delivery.smarthost_tls"},
+	},
+	{
+		key:       "delivery.smarthost_password_file",
+		value:     file(func(f fields) *string { return &f.config.Delivery.SmarthostPasswordFile }),
+		effect:    atReload,
+		byDefault: "none",
+		example:   `"/etc/postern/smarthost.password"`,
+		text: "A file whose one line is the password for `smarthost_user`. It is refused if every user of the machine can read or write it: " +
+			"it should belong to the server's user, with mode 600.",
+		see: []string{"delivery.smarthost_user"},
 	},
 	{
 		key:    "delivery.retry",

@@ -55,9 +55,10 @@ func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
 		switch {
 		case reply.IsZero():
 			closeIfOpen(unfit)
+			c.lane = hop.Lane()
 			return conn, nil
 		case unfit == nil:
-			unfit = conn
+			unfit, c.lane = conn, hop.Lane()
 		default:
 			conn.Close()
 		}
@@ -97,6 +98,7 @@ func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPor
 	options := c.Client
 	options.NoChunking = c.sites.avoidsChunks(c.site)
 	options.TLS = smtpclient.TLSMode(hop.TLS)
+	options.Credentials = hop.Credentials
 	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
 	failure, ok := errors.AsType[*smtpclient.Error](err)
 	if !ok || !ofTLS(failure) || options.TLS != smtpclient.TLSOpportunistic {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"postern/internal/mail"
+	"postern/internal/route"
 	"postern/internal/smtpclient"
 )
 
@@ -16,6 +17,7 @@ type carrier struct {
 	s    sending
 	site *site
 	conn *smtpclient.Conn // nil when there is none
+	lane route.Lane       // of conn
 	kept bool             // conn has served before, so that its server may have closed it
 
 	// elsewhere is why a server could not be reached that may have what conn's
@@ -32,14 +34,17 @@ type carrier struct {
 // sendPart sends the message to some of the transaction's recipients.
 func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Recipient, s sending) []mail.Outcome {
 	c := &carrier{Deliverer: d, t: t, s: s, part: part, outcomes: make([]mail.Outcome, len(part))}
-	site, conn, err := d.sites.acquire(ctx, t.route.Site, c.fits)
+	site, kept, err := d.sites.acquire(ctx, t.route.Site, c.fits)
 	open := positions(len(part))
 	if err != nil {
 		c.settle(open, connectOutcome(err))
 		return c.outcomes
 	}
-	c.site, c.conn, c.kept = site, conn, conn != nil
-	defer func() { d.sites.release(site, c.conn) }()
+	c.site = site
+	if kept != nil {
+		c.conn, c.lane, c.kept = kept.conn, kept.lane, true
+	}
+	defer func() { d.sites.release(site, c.conn, c.lane) }()
 	for len(open) > 0 {
 		open = c.transact(ctx, open)
 	}
@@ -159,8 +164,12 @@ func (c *carrier) misfit(conn *smtpclient.Conn) mail.Reply {
 	return conn.Misfit(c.wire(c.part))
 }
 
-// fits reports whether a connection that is kept is one for this message.
-func (c *carrier) fits(conn *smtpclient.Conn) bool { return c.misfit(conn).IsZero() }
+// fits reports whether a connection that is kept is one for this message: over
+// one of its lanes, to a server that has what it needs.
+func (c *carrier) fits(kept *idleConn) bool {
+	ours := slices.ContainsFunc(c.t.route.Hops, func(h route.Hop) bool { return h.Lane() == kept.lane })
+	return ours && c.misfit(kept.conn).IsZero()
+}
 
 // sendTo sends the message to the recipients at some positions of part.
 func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {

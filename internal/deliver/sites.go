@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/route"
 	"postern/internal/smtpclient"
 )
 
@@ -42,6 +43,7 @@ type site struct {
 
 type idleConn struct {
 	conn  *smtpclient.Conn
+	lane  route.Lane
 	timer *time.Timer
 }
 
@@ -148,7 +150,7 @@ func (p *place) out() {
 // acquire waits for the right to use one connection of a site, and returns the
 // last used of those that are idle and fit, if there is one. Release must
 // follow.
-func (s *sites) acquire(ctx context.Context, name string, fits func(*smtpclient.Conn) bool) (*site, *smtpclient.Conn, error) {
+func (s *sites) acquire(ctx context.Context, name string, fits func(*idleConn) bool) (*site, *idleConn, error) {
 	s.mu.Lock()
 	site := s.get(name)
 	s.mu.Unlock()
@@ -161,13 +163,13 @@ func (s *sites) acquire(ctx context.Context, name string, fits func(*smtpclient.
 	defer s.mu.Unlock()
 	for i := len(site.idle) - 1; i >= 0; i-- {
 		last := site.idle[i]
-		if !fits(last.conn) {
+		if !fits(last) {
 			continue
 		}
 		site.idle = slices.Delete(site.idle, i, i+1)
 		if last.timer.Stop() { // else it is being closed
 			s.timers.Done()
-			return site, last.conn, nil
+			return site, last, nil
 		}
 	}
 	return site, nil, nil
@@ -188,20 +190,20 @@ func (s *sites) avoidsChunks(site *site) bool {
 
 // release gives the right back, and keeps the connection for the next
 // message while it is usable. conn may be nil.
-func (s *sites) release(site *site, conn *smtpclient.Conn) {
-	if conn != nil && !s.keep(site, conn) {
+func (s *sites) release(site *site, conn *smtpclient.Conn, lane route.Lane) {
+	if conn != nil && !s.keep(site, conn, lane) {
 		conn.Close()
 	}
 	<-site.slots
 }
 
-func (s *sites) keep(site *site, conn *smtpclient.Conn) bool {
+func (s *sites) keep(site *site, conn *smtpclient.Conn, lane route.Lane) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || !conn.Usable() {
 		return false
 	}
-	kept := &idleConn{conn: conn}
+	kept := &idleConn{conn: conn, lane: lane}
 	s.timers.Add(1)
 	kept.timer = time.AfterFunc(s.idle, func() {
 		defer s.timers.Done()

@@ -16,7 +16,7 @@ import (
 )
 
 // transaction is the deliveries of one entry that go over the wire together,
-// because they lead to the same site.
+// because they lead to the same site over the same lanes.
 type transaction struct {
 	entry  *queue.Entry // what the leases share; its Deliveries are the first lease's
 	leases []queue.Lease
@@ -58,7 +58,7 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 	}
 }
 
-// route resolves every lease. Those that lead to the site of the first that
+// route resolves every lease. Those that go the same way as the first that
 // has one make the transaction; others, and those for which ctx left no time,
 // are to be released, and those without a way are grouped by the error that
 // says why.
@@ -84,7 +84,7 @@ func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) (*transacti
 			way = r
 		}
 		d.sites.learn(destination, r.Site)
-		if r.Site == way.Site {
+		if r.SameWay(way) {
 			together = append(together, leases[i])
 		} else {
 			elsewhere = append(elsewhere, leases[i])

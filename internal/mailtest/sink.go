@@ -29,6 +29,11 @@ type SinkOptions struct {
 	Keywords []string
 	// TLS is what STARTTLS uses; nil means that it is not offered.
 	TLS *tls.Config
+	// Passwords are those of the users that may send. Under TLS AUTH is
+	// offered then, and MAIL refused without it.
+	Passwords map[string]string
+	// Mechanisms are those of AUTH; nil means PLAIN and LOGIN.
+	Mechanisms []string
 }
 
 // Received is a message that a Sink has taken.
@@ -43,6 +48,8 @@ type Received struct {
 	// Connection is the number of its connection, 0 first.
 	Connection int
 	TLS        bool
+	// User is who has proved that with AUTH.
+	User string
 }
 
 // From returns what stood between the brackets of MAIL.
@@ -128,6 +135,7 @@ type sinkConn struct {
 	bw      *bufio.Writer
 	number  int
 	tls     bool
+	user    string
 	message Received
 }
 
@@ -158,8 +166,14 @@ func (c *sinkConn) answer(line string) bool {
 	switch verb {
 	case "EHLO":
 		c.hello()
+	case "AUTH":
+		c.auth(line)
 	case "MAIL":
-		c.message = Received{Mail: line, Connection: c.number, TLS: c.tls}
+		if c.sink.options.Passwords != nil && c.user == "" {
+			c.reply("530 5.7.0 Authentication required")
+			break
+		}
+		c.message = Received{Mail: line, Connection: c.number, TLS: c.tls, User: c.user}
 		c.reply("250 2.1.0 Ok")
 	case "RCPT":
 		c.message.Rcpts = append(c.message.Rcpts, line)
@@ -185,6 +199,9 @@ func (c *sinkConn) hello() {
 	lines := append([]string{"sink.example"}, c.sink.options.Keywords...)
 	if c.sink.options.TLS != nil && !c.tls {
 		lines = append(lines, "STARTTLS")
+	}
+	if c.sink.options.Passwords != nil && c.tls {
+		lines = append(lines, "AUTH "+strings.Join(c.mechanisms(), " "))
 	}
 	for _, line := range lines[:len(lines)-1] {
 		c.reply("250-" + line)

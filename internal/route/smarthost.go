@@ -19,6 +19,8 @@ type Options struct {
 	Resolver dns.Resolver
 	// TLS is the policy for each of them; see Hop.
 	TLS string
+	// Credentials are for each of them; none if zero.
+	Credentials mail.Credentials
 	// Self reports whether an address is this server's own. Such addresses
 	// are passed over, because the mail would come back. Nil means none is.
 	Self func(netip.AddrPort) bool
@@ -80,7 +82,7 @@ func (s *Smarthosts) Route(ctx context.Context, _ mail.Destination) (Route, erro
 	route := Route{Name: "smarthost", Site: s.site}
 	for i, h := range hosts {
 		if len(addresses[i]) > 0 {
-			route.Hops = append(route.Hops, Hop{Host: h.Host, Port: h.Port, Addresses: addresses[i], TLS: s.options.TLS})
+			route.Hops = append(route.Hops, Hop{Host: h.Host, Port: h.Port, Addresses: addresses[i], TLS: s.options.TLS, Credentials: s.options.Credentials})
 		}
 	}
 	if len(route.Hops) == 0 {

@@ -69,6 +69,9 @@ type Options struct {
 	// those of crypto/tls. Its ServerName, if empty, becomes the host's name.
 	// Whether the certificate is checked is for TLS alone to say.
 	TLSConfig *tls.Config
+	// Credentials are proved to the server before any mail. They are never
+	// sent but under TLSVerify; with any other mode Dial fails.
+	Credentials mail.Credentials
 	// Timeouts are the limits of time of each phase.
 	Timeouts Timeouts
 	// NoChunking leaves BDAT alone, even if the server offers it.
@@ -90,7 +93,7 @@ type Options struct {
 type Timeouts struct {
 	Connect   time.Duration // for the connection; 30 s
 	Greeting  time.Duration // RFC 5321 4.5.3.2.1; 5 min
-	Hello     time.Duration // for the reply to EHLO, HELO or STARTTLS; 5 min
+	Hello     time.Duration // for the reply to EHLO, HELO, STARTTLS or AUTH; 5 min
 	Handshake time.Duration // for the TLS handshake; 1 min
 	Mail      time.Duration // RFC 5321 4.5.3.2.2; 5 min
 	Rcpt      time.Duration // RFC 5321 4.5.3.2.3; 5 min
