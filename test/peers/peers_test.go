@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,14 +103,15 @@ maximal_backoff_time = 5s
 queue_run_delay = 1s
 `
 
-// startPostfix starts a Postfix that passes everything to next.
-func startPostfix(ctx context.Context, t *testing.T, name, next string) *harness.Postfix {
+// startPostfix starts a Postfix that passes everything to next, with more
+// lines of main.cf.
+func startPostfix(ctx context.Context, t *testing.T, name, next string, settings ...string) *harness.Postfix {
 	t.Helper()
 	p, err := harness.NewPostfix(harness.PostfixOptions{
 		Dir:      filepath.Join(directory(t), name),
 		Hostname: name + ".test.example",
 		NextHop:  next,
-		Settings: transparent,
+		Settings: transparent + strings.Join(settings, "\n") + "\n",
 	})
 	return start(ctx, t, p, err)
 }
