@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"postern/internal/mail"
 	"postern/internal/route"
@@ -195,7 +196,7 @@ func soften(o *mail.Outcome, elsewhere error) {
 		return
 	}
 	o.State, o.Reply.Code = mail.Deferred, 451
-	o.Reply.Enhanced = "4" + o.Reply.Enhanced[1:]
+	o.Reply.Enhanced = strings.Replace(o.Reply.Enhanced, "5", "4", 1)
 	o.Cause = "another server may do: " + elsewhere.Error()
 }
 

@@ -99,3 +99,18 @@ func TestRefusedCredentials(t *testing.T) {
 		t.Errorf("the second server got %d messages", n)
 	}
 }
+
+// TestOtherLanesMakeRoom: a site has no more connections than it may, also
+// when those that are idle are of no use for the next message.
+func TestOtherLanesMakeRoom(t *testing.T) {
+	closed := make(chan struct{})
+	first := mailtest.NewPeerWith(t, mailtest.PeerOptions{Handle: func(_ int, c *mailtest.PeerConn) {
+		c.Play(hello + accept + quit)
+		close(closed)
+	}})
+	sink := mailtest.NewSink(t)
+	h := start(t, routes{"one.example": to("site", first.Addr()), "two.example": to("site", sink.Addr())}, Options{MaxPerSite: 1})
+	h.awaitFacts(h.submit("me@sender.example", "a@one.example"), mail.ReasonDelivered, 1)
+	h.awaitFacts(h.submit("me@sender.example", "a@two.example"), mail.ReasonDelivered, 1)
+	receive(t, "the idle connection is closed for the other", closed)
+}

@@ -160,19 +160,53 @@ func (s *sites) acquire(ctx context.Context, name string, fits func(*idleConn) b
 		return nil, nil, ctx.Err()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := len(site.idle) - 1; i >= 0; i-- {
-		last := site.idle[i]
-		if !fits(last) {
-			continue
-		}
-		site.idle = slices.Delete(site.idle, i, i+1)
-		if last.timer.Stop() { // else it is being closed
-			s.timers.Done()
-			return site, last, nil
+	candidates := slices.Clone(site.idle)
+	s.mu.Unlock()
+	// Whether one fits may take a look at the whole content, so that nobody
+	// else must wait for the answer.
+	for _, kept := range slices.Backward(candidates) {
+		if fits(kept) && s.take(site, kept) {
+			return site, kept, nil
 		}
 	}
+	s.makeRoom(site)
 	return site, nil, nil
+}
+
+// makeRoom closes idle connections, the oldest first, so that a new one does
+// not make more of them than the site may have.
+func (s *sites) makeRoom(site *site) {
+	for {
+		s.mu.Lock()
+		var oldest *idleConn
+		if len(site.idle) > 0 && len(site.idle)+len(site.slots) > s.limit {
+			oldest = site.idle[0]
+		}
+		s.mu.Unlock()
+		if oldest == nil {
+			return
+		}
+		if s.take(site, oldest) {
+			oldest.conn.Close()
+		}
+	}
+}
+
+// take takes a connection out of the idle ones, for use. It returns false when
+// another was quicker, or it is being closed.
+func (s *sites) take(site *site, kept *idleConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.Index(site.idle, kept)
+	if at < 0 {
+		return false
+	}
+	site.idle = slices.Delete(site.idle, at, at+1)
+	if !kept.timer.Stop() {
+		return false
+	}
+	s.timers.Done()
+	return true
 }
 
 // avoidChunks notes that mail for a site goes without BDAT from now on.
