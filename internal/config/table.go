@@ -392,7 +392,7 @@ var settings = []setting{
 		key:    "delivery.command_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
 		effect: atReload,
-		text:   "How long to wait for the reply to EHLO, STARTTLS, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
+		text:   "How long to wait for the reply to EHLO, STARTTLS, AUTH, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
 	},
 	{
 		key:    "delivery.data_timeout",
