@@ -13,6 +13,26 @@ func (d *decoder) check() {
 	d.checkPostmaster()
 	d.checkSocket()
 	d.checkListeners()
+	d.checkSmarthostUser()
+}
+
+// checkSmarthostUser wants user and password together, and a server that is
+// verified before it is shown them.
+func (d *decoder) checkSmarthostUser() {
+	for _, t := range d.tables["delivery"] {
+		user, hasUser := t.given["smarthost_user"]
+		password, hasPassword := t.given["smarthost_password_file"]
+		const hint = "set both, or neither for smarthosts that ask for no password"
+		switch {
+		case hasUser && !hasPassword:
+			d.report(user.key, "delivery.smarthost_user", faultf(hint, "is set, but smarthost_password_file is not"))
+		case hasPassword && !hasUser:
+			d.report(password.key, "delivery.smarthost_password_file", faultf(hint, "is set, but smarthost_user is not"))
+		case hasUser && d.config.Delivery.SmarthostTLS != TLSVerify:
+			d.report(user.key, "delivery.smarthost_user", faultf(`set smarthost_tls = "verify"`,
+				"would show the password to a server that is not verified"))
+		}
+	}
 }
 
 // checkPostmaster refuses an address at this host: its mail would come back

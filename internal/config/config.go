@@ -103,6 +103,8 @@ type Delivery struct {
 	SmarthostTLS, MXTLS   TLSPolicy
 	Port                  int // of direct delivery
 	AddressFamily         AddressFamily
+	SmarthostUser         string
+	SmarthostPasswordFile string // set if SmarthostUser is
 	Retry, RetryReports   mail.Schedule
 	DelayWarning          time.Duration // 0 for none
 	CopyFailures          bool

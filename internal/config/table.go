@@ -51,7 +51,7 @@ var sections = []section{
 	},
 	{
 		name: "message",
-		text: "What is done to the header of a message when it is taken in. Nothing else in a message is ever changed.",
+		text: "What is done to the header of a message when it is taken in. Nothing else in a message is changed, but for the transfer encoding of 8-bit content that the next server would not take.",
 	},
 	{
 		name: "delivery",
@@ -311,7 +311,27 @@ var settings = []setting{
 		effect: atReload,
 		text: "What TLS a connection to a smarthost must have. `opportunistic` and `required` keep out who only listens; only `verify` keeps out who can stand in between. " +
 			"Mail for which the demand is not met waits.",
-		see: []string{"delivery.smarthosts"},
+		see: []string{"delivery.smarthosts", "delivery.smarthost_user"},
+	},
+	{
+		key:       "delivery.smarthost_user",
+		value:     one(userName, func(f fields) *string { return &f.config.Delivery.SmarthostUser }, ""),
+		effect:    atReload,
+		byDefault: "none",
+		example:   `"relay-user"`,
+		text: "The name with which the server authenticates itself to the smarthosts (AUTH PLAIN or LOGIN, RFC 4954), before it sends any mail. It needs `smarthost_tls = \"verify\"`, " +
+			"so that the password is shown to no one else. While a smarthost does not accept name and password, the next is tried, and mail waits.",
+		see: []string{"delivery.smarthost_password_file", "delivery.smarthost_tls"},
+	},
+	{
+		key:       "delivery.smarthost_password_file",
+		value:     file(func(f fields) *string { return &f.config.Delivery.SmarthostPasswordFile }),
+		effect:    atReload,
+		byDefault: "none",
+		example:   `"/etc/postern/smarthost.password"`,
+		text: "A file whose one line is the password for `smarthost_user`. It is refused if every user of the machine can read or write it: " +
+			"it should belong to the server's user, with mode 600.",
+		see: []string{"delivery.smarthost_user"},
 	},
 	{
 		key:    "delivery.mx_tls",
@@ -414,7 +434,7 @@ var settings = []setting{
 		key:    "delivery.command_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
 		effect: atReload,
-		text:   "How long to wait for the reply to EHLO, STARTTLS, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
+		text:   "How long to wait for the reply to EHLO, STARTTLS, AUTH, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
 	},
 	{
 		key:    "delivery.data_timeout",

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"postern/internal/mail"
@@ -363,6 +364,17 @@ var plainName = textType("name", "names", "write up to 32 of the characters a-z,
 		}
 		if s == "" || len(s) > maxName || strings.ContainsFunc(s, other) {
 			return "", faultf("", "%q is not a name", clip(s))
+		}
+		return s, nil
+	})
+
+// maxUser keeps what AUTH PLAIN sends within a line (RFC 4616 2 sets no limit).
+const maxUser = 255
+
+var userName = textType("user name", "user names", "write the name that the server's operator gave you, of at most 255 octets without control characters",
+	func(s string) (string, *fault) {
+		if s == "" || len(s) > maxUser || strings.ContainsFunc(s, unicode.IsControl) {
+			return "", faultf("", "%q is not a user name", clip(s))
 		}
 		return s, nil
 	})

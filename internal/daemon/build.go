@@ -243,7 +243,9 @@ func (d *Daemon) router() deliver.Router {
 		Shuffle:  rand.Shuffle,
 	}
 	if len(c.Smarthosts) > 0 {
-		return route.NewSmarthosts(route.Options{Lookup: lookup, Hosts: c.Smarthosts, TLS: string(c.SmarthostTLS)})
+		return route.NewSmarthosts(route.Options{
+			Lookup: lookup, Hosts: c.Smarthosts, TLS: string(c.SmarthostTLS), Credentials: d.credentials,
+		})
 	}
 	lookup.Self = func(a netip.AddrPort) bool {
 		// What is before this host, such as a NAT router, passes all on to it.

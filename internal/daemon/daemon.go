@@ -55,9 +55,12 @@ type Daemon struct {
 	tls     []*tls.Config // of the listeners, in their order
 	local   *intake.Local
 
-	journal   *journal.Journal
-	store     *embedded.Store
-	gauge     *pressure.Gauge
+	journal *journal.Journal
+	store   *embedded.Store
+	gauge   *pressure.Gauge
+	// credentials are those for the smarthosts.
+	credentials mail.Credentials
+
 	listeners []*listener
 	deliverer *deliver.Deliverer
 	socket    net.Listener
@@ -98,7 +101,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 		failed: make(chan error, 1),
 		ended:  make(chan error, len(c.Listeners)+2), // a place for each part
 	}
-	if err := errors.Join(d.loadCertificates(), d.loadLocal()); err != nil {
+	if err := errors.Join(d.loadCertificates(), d.loadCredentials(), d.loadLocal()); err != nil {
 		return nil, err
 	}
 	return d, nil

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/netip"
 
 	"postern/internal/mail"
@@ -12,37 +13,6 @@ import (
 
 // maxAddresses bounds how many addresses one attempt tries.
 const maxAddresses = 10
-
-// sendPart sends the message to some of the transaction's recipients, over a
-// kept connection if there is one.
-func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Recipient, s sending) []mail.Outcome {
-	site, conn, err := d.sites.acquire(ctx, t.route.Site)
-	if err != nil {
-		return eachOf(part, connectOutcome(err))
-	}
-	defer func() { d.sites.release(site, conn) }()
-
-	wire := smtpclient.Transaction{
-		Envelope:   t.entry.Envelope,
-		Recipients: part,
-		Size:       s.body.Size(),
-		BeforeDot:  s.beforeDot,
-	}
-	if conn != nil {
-		wire.Body = s.reader()
-		outcomes := conn.Send(ctx, &wire)
-		if !hungUp(conn, outcomes) {
-			return outcomes
-		}
-		conn.Close()
-	}
-	conn, err = d.connect(ctx, t)
-	if err != nil {
-		return eachOf(part, connectOutcome(err))
-	}
-	wire.Body = s.reader()
-	return conn.Send(ctx, &wire)
-}
 
 // hungUp reports whether a kept connection had been closed by the peer while
 // it was idle. That is no failed attempt: nothing of the message was sent.
@@ -59,35 +29,76 @@ func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
 	return true
 }
 
-// connect opens a connection to the first hop that takes one. A hop that
-// cannot be reached, or greets with a refusal, gives way to the next.
-func (d *Deliverer) connect(ctx context.Context, t *transaction) (*smtpclient.Conn, error) {
-	err := error(mail.Refuse(451, "4.4.4", "No address to connect to"))
-	tried := 0
-	for _, hop := range t.route.Hops {
-		for _, address := range hop.Addresses {
-			if tried++; tried > maxAddresses {
-				return nil, err
+// connect opens a connection to the first hop that takes one and has what the
+// message needs. A hop that cannot be reached, greets with a refusal, or lacks
+// something gives way to the next.
+//
+// If all that were reached lack something, the connection is to the first of
+// them, and the error is that of a hop that was not reached, if there is one:
+// it may have what the message needs, so that nothing is final then.
+func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
+	var unfit *smtpclient.Conn
+	var failed, last error
+	for hop, address := range addresses(c.t.route) {
+		if last != nil { // of the very last the outcome tells
+			c.Logger.Info("host cannot be used, trying the next", "message", c.t.entry.ID, "error", last)
+		}
+		conn, err := c.dial(ctx, hop, address)
+		if err != nil {
+			failed, last = err, err
+			if ctx.Err() != nil {
+				break
 			}
-			if tried > 1 { // else the outcome tells it
-				d.Logger.Info("host cannot be used, trying the next", "message", t.entry.ID, "error", err)
-			}
-			var conn *smtpclient.Conn
-			if conn, err = d.dial(ctx, hop, address); err == nil || ctx.Err() != nil {
-				return conn, err
+			continue
+		}
+		reply := c.misfit(conn)
+		switch {
+		case reply.IsZero():
+			closeIfOpen(unfit)
+			c.lane = hop.Lane()
+			return conn, nil
+		case unfit == nil:
+			unfit, c.lane = conn, hop.Lane()
+		default:
+			conn.Close()
+		}
+		last = &mail.Error{Reply: reply}
+	}
+	if last == nil {
+		failed = mail.Refuse(451, "4.4.4", "No address to connect to")
+	}
+	return unfit, failed
+}
+
+func closeIfOpen(conn *smtpclient.Conn) {
+	if conn != nil {
+		conn.Close()
+	}
+}
+
+// addresses are those of all hops, in order, as many as one attempt tries.
+func addresses(r route.Route) iter.Seq2[route.Hop, netip.AddrPort] {
+	return func(yield func(route.Hop, netip.AddrPort) bool) {
+		tried := 0
+		for _, hop := range r.Hops {
+			for _, address := range hop.Addresses {
+				if tried++; tried > maxAddresses || !yield(hop, address) {
+					return
+				}
 			}
 		}
 	}
-	return nil, err
 }
 
 // dial connects to one address of a hop. TLS that is only opportunistic must
 // not stand between the mail and its recipient: when the handshake fails, the
 // mail goes in clear, over a connection on which nothing of TLS was said
 // (RFC 7435 3).
-func (d *Deliverer) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
-	options := d.Client
+func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
+	options := c.Client
+	options.NoChunking = c.sites.avoidsChunks(c.site)
 	options.TLS = smtpclient.TLSMode(hop.TLS)
+	options.Credentials = hop.Credentials
 	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
 	failure, ok := errors.AsType[*smtpclient.Error](err)
 	if !ok || !ofTLS(failure) || options.TLS != smtpclient.TLSOpportunistic {
@@ -112,13 +123,4 @@ func connectOutcome(err error) mail.Outcome {
 		o.State = mail.Deferred
 	}
 	return o
-}
-
-// eachOf gives every recipient of a part the same outcome.
-func eachOf(part []mail.Recipient, o mail.Outcome) []mail.Outcome {
-	outcomes := make([]mail.Outcome, len(part))
-	for i := range outcomes {
-		outcomes[i] = o
-	}
-	return outcomes
 }

@@ -180,13 +180,14 @@ type harness struct {
 	clock *mail.ManualClock
 	store *faulty
 	*Deliverer
+	content string // of what is submitted
 	stop    context.CancelFunc
 	stopped chan struct{}
 }
 
 // newHarness returns a deliverer that does not run yet.
 func newHarness(t *testing.T, router Router, o Options) *harness {
-	h := &harness{T: t, clock: mail.NewManualClock(begin), stopped: make(chan struct{})}
+	h := &harness{T: t, clock: mail.NewManualClock(begin), content: content, stopped: make(chan struct{})}
 	h.store = &faulty{Memory: queue.NewMemory(queue.Options{Clock: h.clock})}
 	o.Hostname, o.Store, o.Router, o.Clock = "gate.example", h.store, router, h.clock
 	o.IDs = new(mail.IDs)
@@ -274,7 +275,7 @@ func (h *harness) submitWith(from string, change func(*queue.Entry), to ...strin
 	if err != nil {
 		h.Fatal(err)
 	}
-	if _, err := draft.Write([]byte(content)); err != nil {
+	if _, err := draft.Write([]byte(h.content)); err != nil {
 		h.Fatal(err)
 	}
 	err = h.store.Accept(h.Context(), queue.Group{Submissions: []queue.Submission{{Entry: entry, Draft: draft}}})

@@ -2,10 +2,12 @@ package deliver
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/route"
 	"postern/internal/smtpclient"
 )
 
@@ -35,10 +37,13 @@ type site struct {
 	slots  chan struct{} // one for each connection in use
 	inHand int           // transactions claimed and not yet settled
 	idle   []*idleConn   // the last used at the end
+	// noChunks says that a server of it refused BDAT although it offers it.
+	noChunks bool
 }
 
 type idleConn struct {
 	conn  *smtpclient.Conn
+	lane  route.Lane
 	timer *time.Timer
 }
 
@@ -153,9 +158,10 @@ func (p *place) out() {
 	}
 }
 
-// acquire waits for the right to use one connection of a site, and returns
-// one that is idle, if there is one. Release or put must follow.
-func (s *sites) acquire(ctx context.Context, name string) (*site, *smtpclient.Conn, error) {
+// acquire waits for the right to use one connection of a site, and returns the
+// last used of those that are idle and fit, if there is one. Release must
+// follow.
+func (s *sites) acquire(ctx context.Context, name string, fits func(*idleConn) bool) (*site, *idleConn, error) {
 	s.mu.Lock()
 	site := s.get(name)
 	s.mu.Unlock()
@@ -165,34 +171,84 @@ func (s *sites) acquire(ctx context.Context, name string) (*site, *smtpclient.Co
 		return nil, nil, ctx.Err()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(site.idle) > 0 {
-		last := site.idle[len(site.idle)-1]
-		site.idle = site.idle[:len(site.idle)-1]
-		if last.timer.Stop() { // else it is being closed
-			s.timers.Done()
-			return site, last.conn, nil
+	candidates := slices.Clone(site.idle)
+	s.mu.Unlock()
+	// Whether one fits may take a look at the whole content, so that nobody
+	// else must wait for the answer.
+	for _, kept := range slices.Backward(candidates) {
+		if fits(kept) && s.take(site, kept) {
+			return site, kept, nil
 		}
 	}
+	s.makeRoom(site)
 	return site, nil, nil
+}
+
+// makeRoom closes idle connections, the oldest first, so that a new one does
+// not make more of them than the site may have.
+func (s *sites) makeRoom(site *site) {
+	for {
+		s.mu.Lock()
+		var oldest *idleConn
+		if len(site.idle) > 0 && len(site.idle)+len(site.slots) > s.limit {
+			oldest = site.idle[0]
+		}
+		s.mu.Unlock()
+		if oldest == nil {
+			return
+		}
+		if s.take(site, oldest) {
+			oldest.conn.Close()
+		}
+	}
+}
+
+// take takes a connection out of the idle ones, for use. It returns false when
+// another was quicker, or it is being closed.
+func (s *sites) take(site *site, kept *idleConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.Index(site.idle, kept)
+	if at < 0 {
+		return false
+	}
+	site.idle = slices.Delete(site.idle, at, at+1)
+	if !kept.timer.Stop() {
+		return false
+	}
+	s.timers.Done()
+	return true
+}
+
+// avoidChunks notes that mail for a site goes without BDAT from now on.
+func (s *sites) avoidChunks(site *site) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	site.noChunks = true
+}
+
+func (s *sites) avoidsChunks(site *site) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return site.noChunks
 }
 
 // release gives the right back, and keeps the connection for the next
 // message while it is usable. conn may be nil.
-func (s *sites) release(site *site, conn *smtpclient.Conn) {
-	if conn != nil && !s.keep(site, conn) {
+func (s *sites) release(site *site, conn *smtpclient.Conn, lane route.Lane) {
+	if conn != nil && !s.keep(site, conn, lane) {
 		conn.Close()
 	}
 	<-site.slots
 }
 
-func (s *sites) keep(site *site, conn *smtpclient.Conn) bool {
+func (s *sites) keep(site *site, conn *smtpclient.Conn, lane route.Lane) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || !conn.Usable() {
 		return false
 	}
-	kept := &idleConn{conn: conn}
+	kept := &idleConn{conn: conn, lane: lane}
 	s.timers.Add(1)
 	kept.timer = time.AfterFunc(s.idle, func() {
 		defer s.timers.Done()
@@ -207,12 +263,7 @@ func (s *sites) keep(site *site, conn *smtpclient.Conn) bool {
 func (s *sites) forget(site *site, gone *idleConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, c := range site.idle {
-		if c == gone {
-			site.idle = append(site.idle[:i], site.idle[i+1:]...)
-			return
-		}
-	}
+	site.idle = slices.DeleteFunc(site.idle, func(c *idleConn) bool { return c == gone })
 }
 
 // close closes all idle connections and waits until they are. No transaction

@@ -184,17 +184,17 @@ func stacks() int {
 func TestSitesCloseForgets(t *testing.T) {
 	peer := mailtest.NewPeer(t, "S: 220 peer\nC: EHLO\nS: 250 peer\n"+quit)
 	s := newSites(1, patience)
-	site, conn, err := s.acquire(t.Context(), "site")
-	if err != nil || conn != nil {
-		t.Fatalf("%v, %v", conn, err)
+	site, kept, err := s.acquire(t.Context(), "site", func(*idleConn) bool { return true })
+	if err != nil || kept != nil {
+		t.Fatalf("%v, %v", kept, err)
 	}
 	s.close()
-	conn, err = smtpclient.Dial(t.Context(), "peer", peer.Addr(), smtpclient.Options{})
+	dialed, err := smtpclient.Dial(t.Context(), "peer", peer.Addr(), smtpclient.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.release(site, conn)
-	if len(site.idle) != 0 || len(site.slots) != 0 || conn.Usable() {
+	s.release(site, dialed, route.Lane{})
+	if len(site.idle) != 0 || len(site.slots) != 0 || dialed.Usable() {
 		t.Errorf("%d connections kept, %d in use", len(site.idle), len(site.slots))
 	}
 }

@@ -10,12 +10,14 @@ import (
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
+	"postern/internal/message"
 	"postern/internal/queue"
 	"postern/internal/route"
+	"postern/internal/smtpclient"
 )
 
 // transaction is the deliveries of one entry that go over the wire together,
-// because they lead to the same site.
+// because they lead to the same site over the same lanes.
 type transaction struct {
 	entry  *queue.Entry // what the leases share; its Deliveries are the first lease's
 	leases []queue.Lease
@@ -120,7 +122,7 @@ func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) routed {
 			first = w.route
 		}
 		d.sites.learn(delivery.Destination, w.route.Site)
-		if w.route.Site == first.Site {
+		if w.route.SameWay(first) {
 			together = append(together, leases[i])
 		} else {
 			r.elsewhere = append(r.elsewhere, leases[i])
@@ -174,12 +176,14 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 		return allOf(t, mail.Outcome{State: mail.Deferred, Reply: mail.LocalError, Command: "content", Cause: err.Error()})
 	}
 	defer body.Close()
-
+	s := sending{body, keep.err, sync.OnceValues(func() (*message.SevenBit, error) {
+		return message.ToSevenBit(body, body.Size())
+	})}
 	outcomes := make([]mail.Outcome, 0, len(t.recipients))
 	for rest := t.recipients; len(rest) > 0; {
 		part := rest[:min(len(rest), d.MaxRecipients)]
 		rest = rest[len(part):]
-		outcomes = append(outcomes, d.sendPart(ctx, t, part, sending{body, keep.err})...)
+		outcomes = append(outcomes, d.sendPart(ctx, t, part, s)...)
 	}
 	return outcomes
 }
@@ -188,6 +192,17 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 type sending struct {
 	body      queue.Body
 	beforeDot func() error
+	// convert finds out once how the content becomes 7-bit, if it can.
+	convert func() (*message.SevenBit, error)
+}
+
+// sevenBit is the content for a server without 8BITMIME.
+func (s sending) sevenBit() (smtpclient.Content, error) {
+	converted, err := s.convert()
+	if err != nil {
+		return smtpclient.Content{}, err
+	}
+	return smtpclient.Content{Size: converted.Size(), Body: converted.Reader()}, nil
 }
 
 func (s sending) reader() io.Reader { return io.NewSectionReader(s.body, 0, s.body.Size()) }

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
 	"postern/internal/mail"
@@ -157,15 +156,16 @@ func (in *Intake) received(m *Message, id mail.ID, now time.Time) message.Receiv
 
 // envelopeFor states what the content is, not what the client announced:
 // some declare 8BITMIME or SMTPUTF8 for every message, and a next server
-// without it would have to refuse what it could well take.
+// without it would have to refuse what it could well take. Which recipient
+// needs SMTPUTF8 its address says; the others must not be kept from a server
+// without it.
 func envelopeFor(m *Message, s message.Summary) mail.Envelope {
 	e := m.Envelope
 	e.Body = mail.Body7Bit
 	if s.EightBit {
 		e.Body = mail.Body8BitMIME
 	}
-	notASCII := func(r mail.Recipient) bool { return !r.Address.IsASCII() }
-	e.UTF8 = e.UTF8 && (s.HeaderUTF8 || !e.From.IsASCII() || slices.ContainsFunc(m.Recipients, notASCII))
+	e.UTF8 = e.UTF8 && (s.HeaderUTF8 || !e.From.IsASCII())
 	return e
 }
 

@@ -17,7 +17,7 @@ type Outcome struct {
 	Host    string         `json:"host,omitempty"`
 	Address netip.AddrPort `json:"address,omitzero"`
 	// Command is what Reply answers: "connect", "greeting", "EHLO",
-	// "STARTTLS", "MAIL", "RCPT", "DATA", "end of data"; or "route".
+	// "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "end of data"; or "route".
 	Command string `json:"command,omitempty"`
 	// Reply is the peer's when Remote is set, else Postern's own words for
 	// what happened (RFC 3463 codes, such as 451 4.4.1 no answer from host).

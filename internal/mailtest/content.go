@@ -3,6 +3,7 @@ package mailtest
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 )
 
@@ -36,4 +37,16 @@ func readContent(br *bufio.Reader) ([]byte, error) {
 func stuff(content []byte) []byte {
 	stuffed := bytes.ReplaceAll(append([]byte("\r\n"), content...), []byte("\r\n."), []byte("\r\n.."))
 	return append(stuffed[2:], ".\r\n"...)
+}
+
+// readChunk reads the content that belongs to a BDAT command (RFC 3030 2).
+func readChunk(br *bufio.Reader, command string) (content []byte, last bool, err error) {
+	var size int
+	var word string
+	if n, err := fmt.Sscanf(command, "BDAT %d %s", &size, &word); n == 0 || size < 0 {
+		return nil, false, fmt.Errorf("%q is no BDAT command: %w", command, err)
+	}
+	content = make([]byte, size)
+	_, err = io.ReadFull(br, content)
+	return content, word == "LAST", err
 }

@@ -136,11 +136,17 @@ func (c *PeerConn) Err() error { return c.err }
 //	S: text      send the text and CRLF
 //	C: text      read a line that begins with the text
 //	CONTENT      read a message, to CRLF.CRLF
+//	BDAT         read a BDAT command and its content, which is the whole message
 //	TLS          start TLS as the server
 //	RAW "text"   send the text, a Go string
 //	STALL        say no more; wait until the client closes
+//	WAIT         do nothing, and read nothing, until the test ends
+//	GARBLE text  send the text below TLS, where it is no record
 //	CLOSED       the client must close, having sent nothing more
 //	DROP         close the connection
+//	RESET        reset it, so that the client may lose what it has not read
+//	HALFCLOSE    say no more, and let the client know that
+//	NARROW       make the receive window small
 //
 // Empty lines and space at the front of lines mean nothing. The connection is
 // closed after the last line.
@@ -161,6 +167,8 @@ func (c *PeerConn) step(line string) {
 		c.Expect(rest)
 	case "CONTENT":
 		c.Content()
+	case "BDAT":
+		c.Chunk()
 	case "TLS":
 		c.StartTLS()
 	case "RAW":
@@ -173,8 +181,21 @@ func (c *PeerConn) step(line string) {
 		c.Stall()
 	case "CLOSED":
 		c.ExpectClosed()
+	case "WAIT":
+		<-c.ctx.Done()
+	case "GARBLE":
+		c.onSocket(func(s *net.TCPConn) error {
+			_, err := io.WriteString(s, rest)
+			return err
+		})
 	case "DROP":
 		c.Drop()
+	case "RESET":
+		c.onSocket(func(s *net.TCPConn) error { return errors.Join(s.SetLinger(0), s.Close()) })
+	case "HALFCLOSE":
+		c.onSocket((*net.TCPConn).CloseWrite)
+	case "NARROW":
+		c.onSocket(func(s *net.TCPConn) error { return s.SetReadBuffer(16 << 10) })
 	default:
 		c.fail(fmt.Errorf("script line %q: unknown word", line))
 	}
@@ -224,6 +245,24 @@ func (c *PeerConn) Content() []byte {
 		return nil
 	}
 	content, err := readContent(c.br)
+	return c.keepContent(content, err)
+}
+
+// Chunk reads a BDAT command, which must be the last of its message, and its
+// content.
+func (c *PeerConn) Chunk() []byte {
+	command := c.Expect("BDAT ")
+	if c.err != nil {
+		return nil
+	}
+	content, last, err := readChunk(c.br, command)
+	if err == nil && !last {
+		err = fmt.Errorf("%q is not the last chunk", command)
+	}
+	return c.keepContent(content, err)
+}
+
+func (c *PeerConn) keepContent(content []byte, err error) []byte {
 	if err != nil {
 		c.fail(fmt.Errorf("reading a message: %w", err))
 		return nil
@@ -265,6 +304,25 @@ func (c *PeerConn) ExpectClosed() {
 	_, _ = io.Copy(&rest, c.br)
 	if rest.Len() > 0 {
 		c.fail(fmt.Errorf("expected the client to close, got %.200q", rest.Bytes()))
+	}
+}
+
+// onSocket does something to the socket, below TLS.
+func (c *PeerConn) onSocket(do func(*net.TCPConn) error) {
+	if c.err != nil {
+		return
+	}
+	nc := c.nc
+	if secured, is := nc.(*tls.Conn); is {
+		nc = secured.NetConn()
+	}
+	socket, is := nc.(*net.TCPConn)
+	if !is {
+		c.fail(fmt.Errorf("%T is no socket", nc))
+		return
+	}
+	if err := do(socket); err != nil {
+		c.fail(err)
 	}
 }
 

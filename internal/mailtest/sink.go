@@ -29,6 +29,11 @@ type SinkOptions struct {
 	Keywords []string
 	// TLS is what STARTTLS uses; nil means that it is not offered.
 	TLS *tls.Config
+	// Passwords are those of the users that may send. Under TLS AUTH is
+	// offered then, and MAIL refused without it.
+	Passwords map[string]string
+	// Mechanisms are those of AUTH; nil means PLAIN and LOGIN.
+	Mechanisms []string
 }
 
 // Received is a message that a Sink has taken.
@@ -38,9 +43,13 @@ type Received struct {
 	Rcpts []string
 	// Content is the message, without its added dots.
 	Content []byte
+	// Chunked says that it came by BDAT.
+	Chunked bool
 	// Connection is the number of its connection, 0 first.
 	Connection int
 	TLS        bool
+	// User is who has proved that with AUTH.
+	User string
 }
 
 // From returns what stood between the brackets of MAIL.
@@ -126,6 +135,7 @@ type sinkConn struct {
 	bw      *bufio.Writer
 	number  int
 	tls     bool
+	user    string
 	message Received
 }
 
@@ -156,14 +166,22 @@ func (c *sinkConn) answer(line string) bool {
 	switch verb {
 	case "EHLO":
 		c.hello()
+	case "AUTH":
+		c.auth(line)
 	case "MAIL":
-		c.message = Received{Mail: line, Connection: c.number, TLS: c.tls}
+		if c.sink.options.Passwords != nil && c.user == "" {
+			c.reply("530 5.7.0 Authentication required")
+			break
+		}
+		c.message = Received{Mail: line, Connection: c.number, TLS: c.tls, User: c.user}
 		c.reply("250 2.1.0 Ok")
 	case "RCPT":
 		c.message.Rcpts = append(c.message.Rcpts, line)
 		c.reply("250 2.1.5 Ok")
 	case "DATA":
 		return c.data()
+	case "BDAT":
+		return c.chunk(line)
 	case "STARTTLS":
 		return c.startTLS()
 	case "QUIT":
@@ -182,6 +200,9 @@ func (c *sinkConn) hello() {
 	if c.sink.options.TLS != nil && !c.tls {
 		lines = append(lines, "STARTTLS")
 	}
+	if c.sink.options.Passwords != nil && c.tls {
+		lines = append(lines, "AUTH "+strings.Join(c.mechanisms(), " "))
+	}
 	for _, line := range lines[:len(lines)-1] {
 		c.reply("250-" + line)
 	}
@@ -199,6 +220,21 @@ func (c *sinkConn) data() bool {
 	}
 	c.message.Content = content
 	c.sink.add(c.message)
+	c.reply("250 2.0.0 Taken")
+	return true
+}
+
+// chunk reads a chunk of content, which the last ends.
+func (c *sinkConn) chunk(line string) bool {
+	content, last, err := readChunk(c.br, line)
+	if err != nil {
+		return false
+	}
+	c.message.Content = append(c.message.Content, content...)
+	if last {
+		c.message.Chunked = true
+		c.sink.add(c.message)
+	}
 	c.reply("250 2.0.0 Taken")
 	return true
 }

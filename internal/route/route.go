@@ -11,7 +11,12 @@
 // configured does not resolve, is always temporary.
 package route
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+
+	"postern/internal/mail"
+)
 
 // Route is the way of a delivery.
 type Route struct {
@@ -21,7 +26,8 @@ type Route struct {
 	// domain names them, whatever it resolves to now:
 	// "smarthost:relay1.example:25,relay2.example:25", or
 	// "mx:a.example:25,b.example:25;backup.example:25" (see MX).
-	// Routes with an equal site share limits and connections.
+	// Routes with an equal site share limits, and connections where the lanes
+	// of their hops are equal too.
 	Site string
 	// Hops are tried in this order; there is at least one.
 	Hops []Hop
@@ -38,4 +44,25 @@ type Hop struct {
 	// TLS is the policy for connections to it: none, opportunistic, required
 	// or verify.
 	TLS string
+	// Credentials are proved to it; none if zero. They need TLS verify.
+	Credentials mail.Credentials
+}
+
+// Lane is what connections to a hop must have in common to carry each other's
+// mail.
+type Lane struct {
+	Host        string
+	Port        uint16
+	TLS         string
+	Credentials mail.Credentials
+}
+
+// Lane returns the lane of the hop.
+func (h Hop) Lane() Lane { return Lane{h.Host, h.Port, h.TLS, h.Credentials} }
+
+// SameWay reports whether two deliveries may go in one transaction: to the
+// same site, over the same lanes.
+func (r Route) SameWay(other Route) bool {
+	return r.Site == other.Site &&
+		slices.EqualFunc(r.Hops, other.Hops, func(a, b Hop) bool { return a.Lane() == b.Lane() })
 }

@@ -18,6 +18,8 @@ type Options struct {
 	Hosts []mail.HostPort
 	// TLS is the policy for each of them; see Hop.
 	TLS string
+	// Credentials are for each of them; none if zero.
+	Credentials mail.Credentials
 }
 
 // Smarthosts sends every destination to one list of servers. It is safe for
@@ -71,7 +73,7 @@ func (s *Smarthosts) Route(ctx context.Context, _ mail.Destination) (Route, erro
 	for i, h := range hosts {
 		failures[i] = places[i].err
 		if addresses := places[i].addresses; len(addresses) > 0 {
-			route.Hops = append(route.Hops, Hop{Host: h.Host, Port: h.Port, Addresses: addresses, TLS: s.options.TLS})
+			route.Hops = append(route.Hops, Hop{Host: h.Host, Port: h.Port, Addresses: addresses, TLS: s.options.TLS, Credentials: s.options.Credentials})
 		}
 	}
 	if len(route.Hops) == 0 {

@@ -44,7 +44,9 @@ const (
 
 // DataReader reads the content that follows DATA from a stream: up to
 // CRLF "." CRLF and no octet further. It takes off the dots of RFC 5321 4.5.2
-// and keeps the CR/LF law: what it returns has no CR or LF but in CRLF.
+// and keeps the CR/LF law: what it returns has no CR or LF but in CRLF. Or it
+// reads that of BDAT, for which the same law holds, also where a CRLF is cut
+// in two by the border of two chunks; dots mean nothing there (RFC 3030 2).
 //
 // The content begins at the start of a line, so "." CRLF at once is an empty
 // message. A dot is taken off only at the start of a line that the law calls
@@ -56,6 +58,8 @@ const (
 // to the end of data.
 type DataReader struct {
 	br       *bufio.Reader
+	chunks   func() (Chunk, error) // of BDAT; nil for DATA
+	chunk    Chunk                 // what is left of the chunk at hand
 	newlines Newlines
 	limit    int64
 	size     int64  // octets of content so far
@@ -71,6 +75,16 @@ type DataReader struct {
 // most limit octets.
 func NewDataReader(br *bufio.Reader, newlines Newlines, limit int64) *DataReader {
 	return &DataReader{br: br, newlines: newlines, limit: limit, tail: [3]byte{0, 0, '\n'}}
+}
+
+// NewChunkReader returns a reader of content in chunks, of at most limit octets
+// together. The first is next in br. More reads a BDAT command from br; it is
+// called whenever a chunk is used up that was not the last, and its error is
+// one of the stream.
+func NewChunkReader(br *bufio.Reader, newlines Newlines, limit int64, first Chunk, more func() (Chunk, error)) *DataReader {
+	d := NewDataReader(br, newlines, limit)
+	d.chunk, d.chunks = first, more
+	return d
 }
 
 // Read implements io.Reader.
@@ -130,18 +144,18 @@ func (d *DataReader) BareDot() bool { return d.tail == [3]byte{'\n', '.', '\n'} 
 func (d *DataReader) fill(p []byte) int {
 	n := copy(p, d.owed)
 	if d.owed = d.owed[n:]; n == 0 && !d.ended {
-		if _, err := d.br.Peek(1); err != nil {
-			lost := streamError(err)
-			d.broken = lost
-			d.fail(lost)
+		if err := d.await(); err != nil {
+			d.broken = err
+			d.fail(err)
 			return 0
 		}
 	}
-	if src, _ := d.br.Peek(d.br.Buffered()); !d.ended {
+	if src := d.ahead(); !d.ended {
 		put, used := d.scan(p[n:], src)
 		n += put
 		d.keepTail(src[:used])
 		d.br.Discard(used) // never fails: it is buffered
+		d.chunk.Size -= int64(used)
 	}
 	d.size += int64(n)
 	if d.size > d.limit {
@@ -149,6 +163,41 @@ func (d *DataReader) fill(p []byte) int {
 	}
 	return n
 }
+
+// await waits until there is content to scan, or the last chunk has ended.
+func (d *DataReader) await() *mail.Error {
+	for d.chunks != nil && d.chunk.Size == 0 {
+		if d.chunk.Last {
+			d.ended = true
+			if d.state == inLineCR { // which stays alone
+				d.bareNewline(nil)
+			}
+			return nil
+		}
+		chunk, err := d.chunks()
+		if err != nil {
+			return d.streamError(err)
+		}
+		d.chunk = chunk
+	}
+	if _, err := d.br.Peek(1); err != nil {
+		return d.streamError(err)
+	}
+	return nil
+}
+
+// ahead returns the content that is buffered.
+func (d *DataReader) ahead() []byte {
+	src, _ := d.br.Peek(d.br.Buffered())
+	if d.chunks != nil {
+		src = src[:min(int64(len(src)), d.chunk.Size)]
+	}
+	return src
+}
+
+// ChunkLeft returns how many octets of the chunk at hand were not read. They
+// are what stands in the stream before the next command.
+func (d *DataReader) ChunkLeft() int64 { return d.chunk.Size }
 
 // scan moves content from src to dst until one of them is used up, d.owed
 // has something that did not fit, or the data ends.
@@ -158,7 +207,7 @@ func (d *DataReader) scan(dst, src []byte) (put, used int) {
 		switch d.state {
 		case lineStart:
 			d.state = inLine
-			if c == '.' {
+			if c == '.' && d.chunks == nil {
 				d.state = lineDot
 				used++
 			}
@@ -279,13 +328,19 @@ func (d *DataReader) keepTail(read []byte) {
 
 // streamError gives an error of the stream its reply: the transmission
 // channel closes (RFC 5321 3.8, RFC 3463 4.4.2).
-func streamError(err error) *mail.Error {
+func (d *DataReader) streamError(err error) *mail.Error {
+	if stated, ok := errors.AsType[*mail.Error](err); ok {
+		return stated
+	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	text := "Connection lost before the end of data"
+	what, end := "Connection lost", "the end of data"
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		text = "Timeout before the end of data, which is CRLF . CRLF"
+		what, end = "Timeout", "the end of data, which is CRLF . CRLF"
 	}
-	return mail.Refuse(421, "4.4.2", "%s", text).Because(err)
+	if d.chunks != nil {
+		end = "the last BDAT"
+	}
+	return mail.Refuse(421, "4.4.2", "%s before %s", what, end).Because(err)
 }

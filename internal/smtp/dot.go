@@ -13,12 +13,19 @@ import (
 // be cut anywhere.
 type DotWriter struct {
 	w         *bufio.Writer
+	chunk     bool // for BDAT: no dots, no end of data
 	lineStart bool // what comes next begins a line
 	pendingCR bool // the last octet was CR; it has not been written
 }
 
 // NewDotWriter returns a DotWriter that writes to w and never flushes it.
 func NewDotWriter(w *bufio.Writer) *DotWriter { return &DotWriter{w: w, lineStart: true} }
+
+// NewChunkWriter returns a DotWriter of content that follows BDAT (RFC 3030 2):
+// the same law of line ends, no dots, and Close only ends the last line.
+func NewChunkWriter(w *bufio.Writer) *DotWriter {
+	return &DotWriter{w: w, lineStart: true, chunk: true}
+}
 
 // Write writes p. It fails with the error of the underlying writer, and then
 // says that nothing of p was written: how much was cannot be known.
@@ -41,7 +48,7 @@ func (d *DotWriter) stuff(p []byte) []byte {
 	run := 0 // p[run:at] is to be written as it is
 	lf := -1 // the next LF at or after at, or len(p)
 	for at := 0; at < len(p); {
-		if d.lineStart && p[at] == '.' {
+		if d.lineStart && p[at] == '.' && !d.chunk {
 			d.w.Write(p[run:at])
 			d.w.WriteByte('.')
 			run = at
@@ -92,6 +99,10 @@ func (d *DotWriter) Close() error {
 	if d.pendingCR || !d.lineStart {
 		d.endLine()
 	}
-	_, err := d.w.WriteString(".\r\n")
+	end := ".\r\n"
+	if d.chunk {
+		end = ""
+	}
+	_, err := d.w.WriteString(end)
 	return err
 }

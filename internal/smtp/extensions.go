@@ -13,7 +13,10 @@ type Extensions struct {
 	SMTPUTF8            bool // RFC 6531
 	DSN                 bool // RFC 3461
 	EnhancedStatusCodes bool // RFC 2034
+	Chunking            bool // RFC 3030
 	StartTLS            bool // RFC 3207
+	AuthPlain           bool // RFC 4616, offered by AUTH (RFC 4954)
+	AuthLogin           bool // the mechanism LOGIN, offered likewise
 	Help                bool // RFC 5321 4.1.1.8
 	// HasSize says that SIZE is offered (RFC 1870); MaxSize is the largest
 	// message in octets, 0 when no limit was stated.
@@ -40,7 +43,9 @@ func (e Extensions) Keywords() []string {
 		{e.SMTPUTF8, "SMTPUTF8"},
 		{e.DSN, "DSN"},
 		{e.EnhancedStatusCodes, "ENHANCEDSTATUSCODES"},
+		{e.Chunking, "CHUNKING"},
 		{e.StartTLS, "STARTTLS"},
+		{e.AuthPlain || e.AuthLogin, e.authLine()},
 		{e.MaxRecipients > 0 || e.MaxMessages > 0, e.limitsLine()},
 		{e.Help, "HELP"},
 	} {
@@ -56,6 +61,17 @@ func (e Extensions) sizeLine() string {
 		return "SIZE"
 	}
 	return "SIZE " + strconv.FormatInt(e.MaxSize, 10)
+}
+
+func (e Extensions) authLine() string {
+	line := "AUTH"
+	if e.AuthPlain {
+		line += " PLAIN"
+	}
+	if e.AuthLogin {
+		line += " LOGIN"
+	}
+	return line
 }
 
 func (e Extensions) limitsLine() string {
@@ -97,14 +113,29 @@ func (e *Extensions) add(keyword string, values []string) {
 		e.DSN = true
 	case "ENHANCEDSTATUSCODES":
 		e.EnhancedStatusCodes = true
+	case "CHUNKING":
+		e.Chunking = true
 	case "STARTTLS":
 		e.StartTLS = true
 	case "HELP":
 		e.Help = true
+	case "AUTH":
+		e.addAuth(values)
 	case "SIZE":
 		e.addSize(values)
 	case "LIMITS":
 		e.addLimits(values)
+	}
+}
+
+func (e *Extensions) addAuth(mechanisms []string) {
+	for _, m := range mechanisms {
+		switch strings.ToUpper(m) {
+		case "PLAIN":
+			e.AuthPlain = true
+		case "LOGIN":
+			e.AuthLogin = true
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 var allExtensions = Extensions{
-	Pipelining: true, EightBitMIME: true, SMTPUTF8: true, DSN: true, EnhancedStatusCodes: true,
+	Pipelining: true, EightBitMIME: true, SMTPUTF8: true, DSN: true, EnhancedStatusCodes: true, Chunking: true, AuthPlain: true, AuthLogin: true,
 	StartTLS: true, Help: true, HasSize: true, MaxSize: 1000, MaxRecipients: 10, MaxMessages: 20,
 }
 
@@ -212,8 +212,8 @@ func TestDecodeOriginal(t *testing.T) {
 }
 
 func TestExtensions(t *testing.T) {
-	want := []string{"PIPELINING", "SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES",
-		"STARTTLS", "LIMITS RCPTMAX=10 MAILMAX=20", "HELP"}
+	want := []string{"PIPELINING", "SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
+		"STARTTLS", "AUTH PLAIN LOGIN", "LIMITS RCPTMAX=10 MAILMAX=20", "HELP"}
 	if diff := cmp.Diff(want, allExtensions.Keywords()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -226,7 +226,7 @@ func TestExtensions(t *testing.T) {
 			t.Errorf("%q is read as %+v", text, got)
 		}
 	}
-	odd := "mx\n\nSIZE=5\nSIZE x\nAUTH PLAIN\nLIMITS RCPTMAX=-1 MAILMAX=x RCPTMAX\n8BITMIME 1"
+	odd := "mx\n\nSIZE=5\nSIZE x\nAUTH CRAM-MD5\nAUTH\nLIMITS RCPTMAX=-1 MAILMAX=x RCPTMAX\n8BITMIME 1"
 	if got, want := ParseExtensions(odd), (Extensions{HasSize: true, EightBitMIME: true}); got != want {
 		t.Errorf("odd lines are read as %+v, want %+v", got, want)
 	}

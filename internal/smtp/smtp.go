@@ -2,7 +2,8 @@
 // their parameters, replies, service extensions, dot-stuffing and the CR/LF
 // law. It turns bytes into values and values into bytes.
 //
-// The CR/LF law: content ends with CRLF "." CRLF and with nothing else, and
+// The CR/LF law: content of DATA ends with CRLF "." CRLF and with nothing else,
+// that of BDAT with its last octet, and
 // a CR or LF that stands alone never leaves this package, neither inwards
 // (DataReader) nor outwards (DotWriter).
 //

@@ -30,7 +30,9 @@ type Conn struct {
 	tls        *mail.TLS
 	sent       int  // transactions
 	over       bool // no further command can be sent
-	copyBuffer []byte
+	// chunksRefused says that BDAT was offered, and refused.
+	chunksRefused bool
+	copyBuffer    []byte
 }
 
 // Sizes of the buffers of a connection, in octets.
@@ -142,10 +144,11 @@ func (c *Conn) flush(ctx context.Context, command string, timeout time.Duration)
 }
 
 // lastWords reads the reply that may lie in the socket of a connection that
-// cannot be written to: it says why the server closed.
+// cannot be written to: it says why the server closed. A server that had less
+// time than that to read gets no more to speak.
 func (c *Conn) lastWords(ctx context.Context, command string) (mail.Reply, *Error) {
 	const patience = 5 * time.Second
-	return c.reply(ctx, command, patience)
+	return c.reply(ctx, command, min(patience, c.writeTimeout))
 }
 
 // reply reads one reply. It fails when there is none, and when it is 421: the

@@ -14,7 +14,8 @@ import (
 
 // Dial connects to the server at address, which the route calls host, and
 // brings the connection to where Send can be called: past the greeting, EHLO
-// (or HELO, for a server that refuses EHLO) and what Options.TLS demands.
+// (or HELO, for a server that refuses EHLO), what Options.TLS demands, and AUTH
+// if there are credentials.
 //
 // When ctx ends, Dial does. It fails with an *Error, and then nothing is left
 // open.
@@ -63,10 +64,18 @@ func (c *Conn) greet(ctx context.Context) *Error {
 	if err := c.want(greeting, "greeting"); err != nil {
 		return err
 	}
-	if err := c.hello(ctx); err != nil || c.options.TLS == TLSNone {
+	if err := c.hello(ctx); err != nil {
 		return err
 	}
-	return c.startTLS(ctx)
+	if c.options.TLS != TLSNone {
+		if err := c.startTLS(ctx); err != nil {
+			return err
+		}
+	}
+	if c.options.Credentials.IsZero() {
+		return nil
+	}
+	return c.authenticate(ctx)
 }
 
 // want returns the failure that a reply is which is no success. A server that

@@ -16,7 +16,7 @@ type Error struct {
 	Host    string
 	Address netip.AddrPort
 	// Command is what Reply answers: "connect", "greeting", "EHLO", "HELO",
-	// "STARTTLS", "MAIL", "RCPT", "DATA" or "end of data".
+	// "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA" or "end of data".
 	Command string
 	Reply   mail.Reply
 	// Remote says that Reply is the server's own.
@@ -117,6 +117,7 @@ var phases = map[string]string{
 	"EHLO":        "while waiting for the reply to EHLO",
 	"HELO":        "while waiting for the reply to HELO",
 	"STARTTLS":    "while starting TLS",
+	"AUTH":        "while waiting for the reply to AUTH",
 	"MAIL":        "while waiting for the reply to MAIL",
 	"RCPT":        "while waiting for the reply to RCPT",
 	"DATA":        "before the end of the message",

@@ -21,9 +21,19 @@ type Transaction struct {
 	Size int64
 	// Body is the content, read once and to its end.
 	Body io.Reader
+	// SevenBit, if not nil, returns another form of the content, which is
+	// 7-bit, for a server without 8BITMIME (RFC 6152 3). An error that is a
+	// mail.Error says why there is none.
+	SevenBit func() (Content, error)
 	// BeforeDot, if not nil, is called when all but the end of data has been
 	// written. If it fails, the message is not sent.
 	BeforeDot func() error
+}
+
+// Content is the content of a message.
+type Content struct {
+	Size int64 // octets
+	Body io.Reader
 }
 
 // pipelined is how many commands go out before their replies are read, for a
@@ -36,8 +46,8 @@ const pipelined = 100
 // deferred and bounced. A connection that broke, or was in doubt, is closed;
 // afterwards Usable tells.
 //
-// What the server cannot take is bounced without being sent: SMTPUTF8 or
-// 8BITMIME content, or a message larger than its SIZE. When ctx ends, Send
+// What the server cannot take is bounced without being sent: SMTPUTF8, 8-bit
+// content without a 7-bit form, or a message larger than its SIZE. When ctx ends, Send
 // does, and what is not settled by then is deferred.
 func (c *Conn) Send(ctx context.Context, t *Transaction) []mail.Outcome {
 	s := &sending{Conn: c, t: t, outcomes: make([]mail.Outcome, len(t.Recipients))}
@@ -61,13 +71,16 @@ type sending struct {
 	t        *Transaction
 	outcomes []mail.Outcome // a state of "" means that the recipient is open
 
-	// commands are MAIL, a RCPT for each of recipients, and DATA.
+	// commands are MAIL, a RCPT for each of recipients, and DATA or BDAT.
 	commands   []string
-	recipients []int // indices into outcomes
+	recipients []int  // indices into outcomes
+	chunked    bool   // the content goes with the commands, by BDAT
+	chunk      []byte // that content
 
 	refused  bool // MAIL was
 	accepted int  // recipients
 	started  bool // DATA was answered by 354
+	taken    bool // the message was
 }
 
 // settleOpen gives all recipients that are open the outcome of err.
@@ -87,16 +100,21 @@ func (s *sending) prepare(ctx context.Context) *Error {
 	if !s.Usable() {
 		return s.local("MAIL", mail.NewReply(451, "4.4.2", "Connection to %s lost", s.host), errNotUsable)
 	}
-	envelope := s.t.Envelope
-	envelope.UTF8 = envelope.UTF8 || !envelope.From.IsASCII()
-	if reply := s.unfit(envelope); !reply.IsZero() {
-		return s.local("MAIL", reply, nil)
+	t, err := s.fitted(s.t)
+	if err != nil {
+		return s.local("MAIL", mail.ReplyOf(err), privateCause(err))
 	}
+	s.t = t
+	envelope := s.t.Envelope
 	s.commands = make([]string, 1, len(s.t.Recipients)+2)
 	s.recipients = make([]int, 0, len(s.t.Recipients))
 	for i, r := range s.t.Recipients {
 		command := smtp.FormatRcpt(r, s.extensions)
-		if reply := s.unfitRecipient(r, command); !reply.IsZero() {
+		reply := s.unfitRecipient(r)
+		if reply.IsZero() && !oneLine(command) {
+			reply = mail.NewReply(553, "5.1.3", "Recipient address malformed")
+		}
+		if !reply.IsZero() {
 			s.outcomes[i] = s.local("RCPT", reply, nil).Outcome()
 			continue
 		}
@@ -104,37 +122,13 @@ func (s *sending) prepare(ctx context.Context) *Error {
 		s.commands = append(s.commands, command)
 		s.recipients = append(s.recipients, i)
 	}
+	s.chunked = s.fitsChunk()
 	s.commands = append(s.commands, "DATA")
 	s.commands[0] = smtp.FormatMail(envelope, s.t.Size, s.extensions)
 	if !oneLine(s.commands[0]) {
 		return s.local("MAIL", mail.NewReply(553, "5.1.7", "Sender address malformed"), nil)
 	}
 	return nil
-}
-
-// unfit returns why the message as a whole cannot go to this server.
-func (s *sending) unfit(e mail.Envelope) mail.Reply {
-	switch {
-	case e.UTF8 && !s.extensions.SMTPUTF8: // RFC 6531 3.2
-		return mail.NewReply(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", s.host)
-	case e.Body == mail.Body8BitMIME && !s.extensions.EightBitMIME: // RFC 6152 3
-		return mail.NewReply(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", s.host)
-	case s.extensions.MaxSize > 0 && s.t.Size > s.extensions.MaxSize: // RFC 1870 6.1
-		return mail.NewReply(552, "5.3.4", "Message of %d octets exceeds the limit of %s, %d octets",
-			s.t.Size, s.host, s.extensions.MaxSize)
-	}
-	return mail.Reply{}
-}
-
-// unfitRecipient returns why a recipient cannot be named to this server.
-func (s *sending) unfitRecipient(r mail.Recipient, command string) mail.Reply {
-	switch {
-	case !r.Address.IsASCII() && !s.extensions.SMTPUTF8:
-		return mail.NewReply(550, "5.6.7", "%s does not take internationalized addresses (SMTPUTF8)", s.host)
-	case !oneLine(command):
-		return mail.NewReply(553, "5.1.3", "Recipient address malformed")
-	}
-	return mail.Reply{}
 }
 
 // oneLine reports whether a command has no control characters. Addresses that
@@ -144,10 +138,17 @@ func oneLine(command string) bool {
 }
 
 func (s *sending) run(ctx context.Context) *Error {
+	if s.chunked {
+		if err := s.loadChunk(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.sendEnvelope(ctx); err != nil {
 		return err
 	}
 	switch {
+	case s.taken:
+		return nil
 	case s.started && s.accepted > 0:
 		return s.sendContent(ctx)
 	case s.started:
@@ -157,7 +158,7 @@ func (s *sending) run(ctx context.Context) *Error {
 		if _, err := s.ask(ctx, "end of data", s.options.Timeouts.Reset); err != nil {
 			return err
 		}
-	case s.refused:
+	case s.refused && !s.chunked:
 		return nil
 	}
 	return s.reset(ctx)
@@ -185,6 +186,9 @@ func (s *sending) sendEnvelope(ctx context.Context) *Error {
 		for _, command := range s.commands[from:to] {
 			s.put(command)
 		}
+		if to == len(s.commands) {
+			_, _ = s.bw.Write(s.chunk)
+		}
 		command, timeout := s.phase(from)
 		if err := s.flush(ctx, command, timeout); err != nil {
 			return err
@@ -196,7 +200,7 @@ func (s *sending) sendEnvelope(ctx context.Context) *Error {
 				err = s.take(n, reply)
 			}
 			if err != nil {
-				return err
+				return s.behindChunk(err)
 			}
 		}
 	}
@@ -214,6 +218,9 @@ func (s *sending) phase(n int) (command string, timeout time.Duration) {
 	case 0:
 		return "MAIL", s.options.Timeouts.Mail
 	case len(s.commands) - 1:
+		if s.chunked {
+			return "end of data", s.options.Timeouts.DataEnd
+		}
 		return "DATA", s.options.Timeouts.DataStart
 	}
 	return "RCPT", s.options.Timeouts.Rcpt
@@ -224,6 +231,8 @@ func (s *sending) take(n int, reply mail.Reply) *Error {
 	switch {
 	case n == 0:
 		return s.takeMail(reply)
+	case n == len(s.commands)-1 && s.chunked:
+		return s.takeChunk(reply)
 	case n == len(s.commands)-1:
 		return s.takeData(reply)
 	case s.refused: // and so were all RCPT commands that were sent with MAIL
@@ -307,6 +316,7 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 // settleTaken settles the recipients that were accepted by the reply to the
 // end of the message.
 func (s *sending) settleTaken(reply mail.Reply) {
+	s.taken = reply.Success()
 	outcome := s.remote("end of data", reply).Outcome()
 	for _, i := range s.recipients {
 		if s.outcomes[i].State != "" {

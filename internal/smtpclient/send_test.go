@@ -205,6 +205,49 @@ func TestSendWhatTheServerCannotTake(t *testing.T) {
 	}
 }
 
+// TestSendInSevenBits: a server without 8BITMIME gets the form that fits it;
+// when there is none, the reply says why, and when none can be had now, the
+// message waits.
+func TestSendInSevenBits(t *testing.T) {
+	broken := errors.New("disk on fire")
+	content := func(size int64, text string) func() (Content, error) {
+		return func() (Content, error) { return Content{size, strings.NewReader(text)}, nil }
+	}
+	tests := []struct {
+		name     string
+		sevenBit func() (Content, error)
+		want     string
+		cause    string
+	}{
+		{"fits", content(8, "text =\r\n"), "delivered end of data: remote 250 2.0.0 Taken", ""},
+		{"too large", content(1001, ""), "bounced MAIL: local 552 5.3.4 Message of 1001 octets exceeds the limit of sink.example, 1000 octets", ""},
+		{"none", func() (Content, error) { return Content{}, mail.Refuse(554, "5.6.3", "signed") }, "bounced MAIL: local 554 5.6.3 signed", ""},
+		{"none now", func() (Content, error) { return Content{}, broken }, "deferred MAIL: local " + mail.LocalError.String(), broken.Error()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{Keywords: []string{"SIZE 1000"}})
+			conn, err := Dial(t.Context(), "sink.example", sink.Addr(), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			tx := transaction(1, "text \xff\r\n")
+			tx.Envelope.Body, tx.SevenBit = mail.Body8BitMIME, tt.sevenBit
+			misfit := conn.Misfit(tx)
+			got := conn.Send(t.Context(), tx)[0]
+			if brief(got) != tt.want || got.Cause != tt.cause {
+				t.Errorf("%s, cause %q", brief(got), got.Cause)
+			}
+			if taken := got.State == mail.Delivered; taken != misfit.IsZero() {
+				t.Errorf("misfit is %s", misfit)
+			} else if taken && sink.Received()[0].Mail != "MAIL FROM:<s@x> SIZE=8" {
+				t.Errorf("%s", sink.Received()[0].Mail)
+			}
+		})
+	}
+}
+
 func TestSendWithoutTheRecipientThatCannotBeNamed(t *testing.T) {
 	peer := mailtest.NewPeer(t, plain+`
 		C: MAIL FROM:<s@x>

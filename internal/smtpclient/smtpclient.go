@@ -7,7 +7,8 @@
 //
 // It knows no queue and no routes: which server, when, and what becomes of a
 // failure is for the caller to decide. It never alters content beyond
-// dot-stuffing; what a server cannot take as it is comes back as bounced.
+// dot-stuffing; a server that cannot take it gets the 7-bit form that the
+// caller has, or the message comes back as bounced.
 //
 // Each failure has two faces. Its reply is the server's own, or Postern's
 // words with a code of RFC 3463, fit for a report to the sender; its cause is
@@ -68,8 +69,13 @@ type Options struct {
 	// those of crypto/tls. Its ServerName, if empty, becomes the host's name.
 	// Whether the certificate is checked is for TLS alone to say.
 	TLSConfig *tls.Config
+	// Credentials are proved to the server before any mail. They are never
+	// sent but under TLSVerify; with any other mode Dial fails.
+	Credentials mail.Credentials
 	// Timeouts are the limits of time of each phase.
 	Timeouts Timeouts
+	// NoChunking leaves BDAT alone, even if the server offers it.
+	NoChunking bool
 	// MaxReply is the size of the largest reply in octets, all its lines
 	// together. The default is 16 KiB.
 	MaxReply int
@@ -87,7 +93,7 @@ type Options struct {
 type Timeouts struct {
 	Connect   time.Duration // for the connection; 30 s
 	Greeting  time.Duration // RFC 5321 4.5.3.2.1; 5 min
-	Hello     time.Duration // for the reply to EHLO, HELO or STARTTLS; 5 min
+	Hello     time.Duration // for the reply to EHLO, HELO, STARTTLS or AUTH; 5 min
 	Handshake time.Duration // for the TLS handshake; 1 min
 	Mail      time.Duration // RFC 5321 4.5.3.2.2; 5 min
 	Rcpt      time.Duration // RFC 5321 4.5.3.2.3; 5 min

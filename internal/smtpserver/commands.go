@@ -106,18 +106,11 @@ func (s *session) vrfy(ctx context.Context, c smtp.Command) mail.Reply {
 }
 
 func (s *session) help(ctx context.Context, c smtp.Command) mail.Reply {
-	commands := "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"
+	commands := "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"
 	if s.offer().StartTLS {
 		commands += " STARTTLS"
 	}
 	return or(s.handler.Command(ctx, c), 214, "2.0.0", "Commands: "+commands+"\nSee RFC 5321")
-}
-
-// bdat refuses BDAT, which is not offered. A client that sends it all the
-// same has content behind it, and nothing of that may be taken for commands.
-func (s *session) bdat(context.Context, smtp.Command) mail.Reply {
-	s.closing = true
-	return mail.NewReply(502, "5.5.1", "BDAT is not offered here")
 }
 
 func (s *session) notImplemented(ctx context.Context, c smtp.Command) mail.Reply {

@@ -22,13 +22,15 @@ type content struct {
 // ClientGone implements smtp.Content.
 func (c content) ClientGone() bool { return c.conn.gone() }
 
+var noRecipients = mail.NewReply(554, "5.5.1", "No valid recipients")
+
 // data does DATA. If it is refused, the transaction stays open.
 func (s *session) data(ctx context.Context, c smtp.Command) mail.Reply {
 	if !isBlank(c.Args) {
 		return mail.NewReply(501, "5.5.4", "DATA has no arguments")
 	}
 	if s.tx.recipients == 0 { // RFC 2920 3.1: a client that pipelines cannot know
-		return mail.NewReply(554, "5.5.1", "No valid recipients")
+		return noRecipients
 	}
 	r := or(s.handler.Data(ctx), 354, "", "End data with <CR><LF>.<CR><LF>")
 	if r.Success() { // the client would take its content for delivered
@@ -47,7 +49,7 @@ func (s *session) data(ctx context.Context, c smtp.Command) mail.Reply {
 func (s *session) takeContent(ctx context.Context) {
 	data := smtp.NewDataReader(s.conn.br, s.options.Newlines(s.origin), s.options.MaxSize)
 	_ = s.conn.flush() // the next read returns its error
-	s.conn.pace = &pace{timeout: s.options.DataTimeout, rate: s.options.MinDataRate}
+	s.conn.pace = s.newPace()
 	r := s.handler.Content(ctx, content{data, s.conn})
 	if r.Code != mail.NoReply {
 		data.Drain(s.options.MaxSize + drainSlack)
@@ -56,7 +58,16 @@ func (s *session) takeContent(ctx context.Context) {
 	s.conn.pace = nil
 	s.logBroken(data)
 	s.closing = s.closing || !data.Ended() // what follows is content still
-	s.answer("end of data", r)
+	s.endMessage("end of data", r)
+}
+
+func (s *session) newPace() *pace {
+	return &pace{timeout: s.options.DataTimeout, rate: s.options.MinDataRate}
+}
+
+// endMessage answers a message that the handler has ended.
+func (s *session) endMessage(command string, r mail.Reply) {
+	s.answer(command, r)
 	s.tx = nil
 	if r.Success() {
 		s.accepted++
@@ -76,7 +87,13 @@ func verdict(data *smtp.DataReader, r mail.Reply) mail.Reply {
 		return mail.NewReply(552, "5.3.4", "The message is far larger than allowed, closing connection")
 	case r.Success() && data.Err() != nil:
 		return mail.ReplyOf(data.Err())
-	case !r.Success() && !r.Temporary() && !r.Permanent():
+	}
+	return answerTo(r)
+}
+
+// answerTo returns r, which must be an answer to content.
+func answerTo(r mail.Reply) mail.Reply {
+	if !r.Success() && !r.Temporary() && !r.Permanent() {
 		return mail.LocalError
 	}
 	return r

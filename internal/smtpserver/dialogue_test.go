@@ -16,6 +16,7 @@ const ehlo = `
 	S: 250-SMTPUTF8
 	S: 250-DSN
 	S: 250-ENHANCEDSTATUSCODES
+	S: 250-CHUNKING
 	S: 250-LIMITS RCPTMAX=2 MAILMAX=3
 	S: 250 HELP
 `
@@ -143,6 +144,7 @@ var dialogues = []struct {
 	S: 250-SMTPUTF8
 	S: 250-DSN
 	S: 250-ENHANCEDSTATUSCODES
+	S: 250-CHUNKING
 	S: 250-LIMITS RCPTMAX=2 MAILMAX=3
 	S: 250 HELP
 	`},
@@ -154,20 +156,23 @@ var dialogues = []struct {
 	C: RCPT TO:ann
 	S: 501 5.5.4 Syntax: RCPT TO:<address> [parameters]
 	`},
-	{name: "content behind BDAT", dialogue: ehlo + `
+	{name: "content behind BDAT that is not in its place", dialogue: ehlo + `
 	C: MAIL FROM:<joe@example.com>
 	S: 250 2.1.0 Ok
 	C: BDAT 27 LAST
 	C: RCPT TO:<ann@example.net>
-	S: 502 5.5.1 BDAT is not offered here
-	S.
+	C: NOOP
+	S: 554 5.5.1 No valid recipients
+	S: 250 2.0.0 Ok
+	C: RCPT TO:<ann@example.net>
+	S: 503 5.5.1 Send MAIL first
 	`},
 	{name: "commands without mail", dialogue: `
 	S: 220 mx.test ESMTP Postern
 	C: NOOP anything
 	S: 250 2.0.0 Ok
 	C: HELP
-	S: 214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT
+	S: 214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT
 	S: 214 2.0.0 See RFC 5321
 	C: VRFY
 	S: 501 5.5.4 Syntax: VRFY address

@@ -47,6 +47,7 @@ func (s *session) offer() smtp.Extensions {
 		SMTPUTF8:            true,
 		DSN:                 true,
 		EnhancedStatusCodes: true,
+		Chunking:            true,
 		StartTLS:            s.options.TLS != nil && s.origin.TLS == nil,
 		MaxRecipients:       s.options.MaxRecipients,
 		MaxMessages:         s.options.MaxMessages,

@@ -21,7 +21,8 @@ func TestLastReplyArrives(t *testing.T) {
 		{"221", "QUIT\r\n", "221 2.0.0 mx.test closing connection"},
 		{"421 of the handler", "MAIL FROM:<a@b>\r\n", "421 4.7.0 Enough"},
 		{"421 after too many errors", "XYZZY\r\n", "421 4.7.0 mx.test: too many errors, closing connection"},
-		{"502", "BDAT 100000 LAST\r\n", "502 5.5.1 BDAT is not offered here"},
+		{"501 to BDAT", "BDAT long LAST\r\n", "501 5.5.4 Syntax: BDAT size [LAST]"},
+		{"552 to BDAT", "BDAT 1000000000 LAST\r\n", "552 5.3.4 The chunk is far larger than allowed, closing connection"},
 		{"554", "POST / HTTP/1.1\r\n", "554 5.5.1 This is an SMTP server"},
 		{"421 to a line without end", strings.Repeat("x", maxLongLine), "421 4.7.0 Endless line, closing connection"},
 	} {

@@ -28,6 +28,7 @@ type session struct {
 	ext     smtp.Extensions // in force: what EHLO offered
 	greeted bool            // EHLO or HELO was accepted
 	tx      *transaction    // nil outside a transaction
+	unread  []byte          // a command line that was read too early
 	named   *mail.Address   // the address in the command at hand, for facts
 
 	mails    int // MAIL commands
@@ -60,13 +61,23 @@ func (s *session) run(ctx context.Context, refusal mail.Reply) {
 	}()
 	s.greet(ctx, refusal)
 	for !s.closing {
-		line, err := s.conn.readLine(s.tx == nil)
+		line, err := s.readLine()
 		if err != nil {
 			s.lineFailed(err)
 			continue
 		}
 		s.execute(ctx, line)
 	}
+}
+
+// readLine returns the next command line: the one that ended a message in
+// chunks, or one from the client.
+func (s *session) readLine() ([]byte, error) {
+	if line := s.unread; line != nil {
+		s.unread = nil
+		return line, nil
+	}
+	return s.conn.readLine(s.tx == nil)
 }
 
 // survive turns a panic of the handler into the end of this session alone.

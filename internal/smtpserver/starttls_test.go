@@ -65,7 +65,7 @@ func (c *client) handshake(config *tls.Config) *client {
 
 // TestHelpNamesStartTLS where it is on offer, and only there.
 func TestHelpNamesStartTLS(t *testing.T) {
-	const commands = "214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"
+	const commands = "214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"
 	const rest = "214 2.0.0 See RFC 5321"
 	c := start(t, Options{TLS: testTLS(t)}, &scripted{}).dial().open()
 	c.send("HELP\r\n")
@@ -101,6 +101,7 @@ func TestStartTLS(t *testing.T) {
 	S: 250-SMTPUTF8
 	S: 250-DSN
 	S: 250-ENHANCEDSTATUSCODES
+	S: 250-CHUNKING
 	S: 250-LIMITS RCPTMAX=1000 MAILMAX=10000
 	S: 250 HELP
 	C: QUIT

@@ -32,6 +32,8 @@ type PosternOptions struct {
 	Dir string
 	// NextHop gets all mail, as host:port.
 	NextHop string
+	// TLS is the policy for NextHop; empty: none.
+	TLS string
 	// Settings are more lines of the configuration, behind the others.
 	Settings string
 	// Retry and RetryReports are the schedules of those names; empty: one that

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,10 +103,11 @@ maximal_backoff_time = 5s
 queue_run_delay = 1s
 `
 
-// startPostfix starts a Postfix that passes everything to next.
-func startPostfix(ctx context.Context, t *testing.T, name, next string) *harness.Postfix {
+// startPostfix starts a Postfix that passes everything to next, with more
+// lines of main.cf.
+func startPostfix(ctx context.Context, t *testing.T, name, next string, settings ...string) *harness.Postfix {
 	t.Helper()
-	return startPostfixWith(ctx, t, name, next, transparent)
+	return startPostfixWith(ctx, t, name, next, transparent+strings.Join(settings, "\n")+"\n")
 }
 
 // startPostfixWith does so with other settings.

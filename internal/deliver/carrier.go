@@ -1,0 +1,213 @@
+package deliver
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"postern/internal/mail"
+	"postern/internal/route"
+	"postern/internal/smtpclient"
+)
+
+// carrier takes one message to one site, over a connection that is kept, or
+// new ones when that is closed.
+type carrier struct {
+	*Deliverer
+	t    *transaction
+	s    sending
+	site *site
+	conn *smtpclient.Conn // nil when there is none
+	lane route.Lane       // of conn
+	kept bool             // conn has served before, so that its server may have closed it
+
+	// elsewhere is why a server could not be reached that may have what conn's
+	// lacks.
+	elsewhere error
+
+	part     []mail.Recipient
+	outcomes []mail.Outcome // of part
+	// most is how many recipients the server has shown to take in one
+	// transaction; 0 while it took all it was given.
+	most int
+}
+
+// sendPart sends the message to some of the transaction's recipients.
+func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Recipient, s sending) []mail.Outcome {
+	c := &carrier{Deliverer: d, t: t, s: s, part: part, outcomes: make([]mail.Outcome, len(part))}
+	site, kept, err := d.sites.acquire(ctx, t.route.Site, c.fits)
+	open := positions(len(part))
+	if err != nil {
+		c.settle(open, connectOutcome(err))
+		return c.outcomes
+	}
+	c.site = site
+	if kept != nil {
+		c.conn, c.lane, c.kept = kept.conn, kept.lane, true
+	}
+	defer func() { d.sites.release(site, c.conn, c.lane) }()
+	for len(open) > 0 {
+		open = c.transact(ctx, open)
+	}
+	return c.outcomes
+}
+
+// positions are 0 to n-1.
+func positions(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+func (c *carrier) settle(open []int, o mail.Outcome) {
+	for _, i := range open {
+		c.outcomes[i] = o
+	}
+}
+
+// transact runs one transaction, with as many of the open recipients as the
+// server takes, and returns those that are still open: the ones it left out,
+// and the ones that were too many for the server although it took others
+// (RFC 5321 4.5.3.1.10).
+func (c *carrier) transact(ctx context.Context, open []int) []int {
+	if err := c.ready(ctx); err != nil {
+		c.settle(open, connectOutcome(err))
+		return nil
+	}
+	batch, rest := open, []int(nil)
+	if n := c.limit(); n > 0 && n < len(open) {
+		batch, rest = open[:n], open[n:]
+	}
+	outcomes := c.sendTo(ctx, batch)
+	if hungUp(c.conn, outcomes) && c.kept {
+		c.drop()
+		return open
+	}
+	c.kept = true
+	var surplus []int
+	for i, o := range outcomes {
+		c.outcomes[batch[i]] = o
+		if tooMany(&o) {
+			surplus = append(surplus, batch[i])
+		}
+	}
+	return slices.Concat(c.again(batch, surplus), c.goOn(rest, outcomes[0]))
+}
+
+// again returns those of surplus that are to be sent at once: all of them, if
+// the message got through to others. It ends: each time, fewer go into the
+// next transaction, and from one nothing can be left over.
+func (c *carrier) again(batch, surplus []int) []int {
+	taken := 0
+	for _, i := range batch {
+		if s := c.outcomes[i].State; s == mail.Delivered || s == mail.Relayed {
+			taken++
+		}
+	}
+	if len(surplus) == 0 || taken == 0 {
+		return nil
+	}
+	c.most = taken
+	return surplus
+}
+
+// goOn returns rest, unless the server went away over what was sent to the
+// others: then it would do so for each batch, and their outcome is that of all.
+func (c *carrier) goOn(rest []int, last mail.Outcome) []int {
+	if last.State == mail.Deferred && !c.conn.Usable() && (!last.Remote || last.Reply.Code == 421) {
+		c.settle(rest, last)
+		return nil
+	}
+	return rest
+}
+
+// limit is how many recipients go into the next transaction; 0 means all.
+func (c *carrier) limit() int {
+	announced := c.conn.RecipientLimit()
+	if announced == 0 || c.most > 0 && c.most < announced {
+		return c.most
+	}
+	return announced
+}
+
+// tooMany reports whether a server has refused a recipient only because it
+// was one too many. A 452 that says something else, such as a mailbox that is
+// full, is no reason to ask again at once.
+//
+// QUIRK: many servers give no enhanced code; such a 452 is taken for one.
+func tooMany(o *mail.Outcome) bool {
+	return o.Command == "RCPT" && o.Remote && o.Reply.Code == 452 &&
+		(o.Reply.Enhanced == "" || o.Reply.Enhanced == "4.5.3")
+}
+
+// ready makes a connection where there is none that can be used.
+func (c *carrier) ready(ctx context.Context) error {
+	if c.conn != nil && (c.kept || c.conn.Usable()) {
+		return nil // what is wrong with a kept one, the server may still say
+	}
+	c.drop()
+	c.conn, c.elsewhere = c.connect(ctx)
+	if c.conn == nil {
+		return c.elsewhere
+	}
+	return nil
+}
+
+func (c *carrier) drop() {
+	closeIfOpen(c.conn)
+	c.conn, c.kept = nil, false
+}
+
+// misfit returns what a server lacks for this message, if it does.
+func (c *carrier) misfit(conn *smtpclient.Conn) mail.Reply {
+	return conn.Misfit(c.wire(c.part))
+}
+
+// fits reports whether a connection that is kept is one for this message: over
+// one of its lanes, to a server that has what it needs.
+func (c *carrier) fits(kept *idleConn) bool {
+	ours := slices.ContainsFunc(c.t.route.Hops, func(h route.Hop) bool { return h.Lane() == kept.lane })
+	return ours && c.misfit(kept.conn).IsZero()
+}
+
+// sendTo sends the message to the recipients at some positions of part.
+func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
+	recipients := make([]mail.Recipient, len(batch))
+	for i, at := range batch {
+		recipients[i] = c.part[at]
+	}
+	outcomes := c.conn.Send(ctx, c.wire(recipients))
+	if c.conn.ChunksRefused() {
+		c.sites.avoidChunks(c.site)
+	}
+	if c.elsewhere != nil {
+		for i := range outcomes {
+			soften(&outcomes[i], c.elsewhere)
+		}
+	}
+	return outcomes
+}
+
+// soften makes a failure temporary that only says what this server lacks.
+func soften(o *mail.Outcome, elsewhere error) {
+	if o.State != mail.Bounced || o.Remote {
+		return
+	}
+	o.State, o.Reply.Code = mail.Deferred, 451
+	o.Reply.Enhanced = strings.Replace(o.Reply.Enhanced, "5", "4", 1)
+	o.Cause = "another server may do: " + elsewhere.Error()
+}
+
+// wire is the transaction for some recipients.
+func (c *carrier) wire(recipients []mail.Recipient) *smtpclient.Transaction {
+	return &smtpclient.Transaction{
+		Envelope:   c.t.entry.Envelope,
+		Recipients: recipients,
+		Size:       c.s.body.Size(),
+		BeforeDot:  c.s.beforeDot,
+		Body:       c.s.reader(),
+		SevenBit:   c.s.sevenBit,
+	}
+}

@@ -1,0 +1,339 @@
+package message
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"strings"
+
+	"postern/internal/mail"
+)
+
+// Bounds of what a walk looks at. No mail that people send comes near them.
+const (
+	maxDepth = 50
+	maxParts = 10_000
+)
+
+// walk goes once through the parts of a message and notes what must be
+// changed to make it 7-bit. It is as lenient as a reader of mail has to be: a
+// part may end with the delimiter of any multipart around it, or with the
+// message (RFC 2046 5.1.2).
+type walk struct {
+	src    counter
+	br     *bufio.Reader
+	header Header
+	// open are the delimiters of the multiparts around the place, "--" and
+	// the boundary, the outermost first.
+	open  []string
+	parts int
+	edits []edit
+}
+
+// counter counts what was read.
+type counter struct {
+	io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func newWalk(src io.Reader) *walk {
+	w := &walk{src: counter{Reader: src}}
+	w.br = bufio.NewReaderSize(&w.src, copyBuffer)
+	return w
+}
+
+// at is the offset of what is read next.
+func (w *walk) at() int64 { return w.src.n - int64(w.br.Buffered()) }
+
+// place is where an entity stands.
+type place struct {
+	depth   int
+	message bool // it is a message, not a part of a multipart
+	digest  bool // it is a part of a multipart/digest
+}
+
+// mark is the line that ended a body: a delimiter.
+type mark struct {
+	level int // which of open it is; -1 for the end of the message
+	last  bool
+}
+
+// entity goes through a header and the body that belongs to it (RFC 2045
+// 2.4), and returns the mark at which that ended.
+func (w *walk) entity(p place) (mark, error) {
+	if w.parts++; w.parts > maxParts || p.depth > maxDepth {
+		return mark{}, errNotSevenBit("it has too many parts")
+	}
+	h, err := w.readHead(p)
+	if err != nil {
+		return mark{}, err
+	}
+	switch {
+	case h.fixed != "":
+		return w.untouched(h.fixed)
+	case h.boundary != "":
+		w.relabel(&h, "")
+		return w.multipart(h, p.depth)
+	case h.nested:
+		w.relabel(&h, "")
+		return w.entity(place{depth: p.depth + 1, message: true})
+	}
+	return w.leaf(&h)
+}
+
+// untouched goes over a body in which nothing may be changed.
+func (w *walk) untouched(why string) (mark, error) {
+	b, m, err := w.body()
+	if err == nil && b.eightBit > 0 {
+		err = errNotSevenBit(why)
+	}
+	return m, err
+}
+
+const errStray = "8-bit octets stand outside the parts of a multipart"
+
+func (w *walk) multipart(h head, depth int) (mark, error) {
+	level := len(w.open)
+	w.open = append(w.open, "--"+h.boundary)
+	m, err := w.untouched(errStray)
+	for err == nil && m.level == level && !m.last {
+		m, err = w.entity(place{depth: depth + 1, digest: h.digest})
+	}
+	w.open = w.open[:level]
+	if err == nil && m.level == level {
+		return w.untouched(errStray)
+	}
+	return m, err
+}
+
+// leaf encodes a body if it has 8-bit octets.
+func (w *walk) leaf(h *head) (mark, error) {
+	b, m, err := w.body()
+	switch {
+	case err != nil:
+		return m, err
+	case b.eightBit == 0:
+		w.relabel(h, "")
+		return m, nil
+	case !h.separated:
+		return m, errNotSevenBit("a part has no empty line behind its header")
+	}
+	// Text stays readable where most of it is.
+	encoding := base64Lines
+	if h.text && b.eightBit <= (b.to-b.from)/4 {
+		encoding = quotedPrintable
+	}
+	w.relabel(h, encoding)
+	w.edits = append(w.edits, edit{from: b.from, to: b.to, encoding: encoding, ended: m.level < 0})
+	return m, nil
+}
+
+// relabel makes the header say how its body is encoded. "" stands for a body
+// that is 7-bit now, whatever was said of it.
+func (w *walk) relabel(h *head, e encoding) {
+	const name = "Content-Transfer-Encoding: "
+	switch {
+	case e == "" && h.encoding != "8bit" && h.encoding != "binary":
+		return
+	case e == "":
+		e = "7bit"
+	}
+	w.edits = append(w.edits, edit{from: h.label, to: h.labelEnd, text: name + string(e) + "\r\n"})
+	if !h.mime { // without it, the encoding means nothing (RFC 2045 4)
+		w.edits = append(w.edits, edit{from: h.end, to: h.end, text: "MIME-Version: 1.0\r\n"})
+	}
+}
+
+// body is where a body lies.
+type body struct {
+	from, to int64
+	eightBit int64 // octets
+}
+
+// body goes over lines up to the next delimiter. The line end before a
+// delimiter belongs to that (RFC 2046 5.1.1).
+func (w *walk) body() (body, mark, error) {
+	b := body{from: w.at()}
+	b.to = b.from
+	lineStart := true
+	for {
+		line, err := w.br.ReadSlice('\n')
+		if lineStart && err != bufio.ErrBufferFull {
+			if m, is := w.delimiter(line); is {
+				return b, m, nil
+			}
+		}
+		b.eightBit += countEightBit(line)
+		switch lineStart = err == nil; err {
+		case nil:
+			b.to = w.at() - int64(len(line)-len(trimLineEnd(line)))
+		case bufio.ErrBufferFull:
+		case io.EOF:
+			b.to = w.at()
+			return b, mark{level: -1}, nil
+		default:
+			return b, mark{}, err
+		}
+	}
+}
+
+// delimiter reports whether a line ends a body part (RFC 2046 5.1.1).
+func (w *walk) delimiter(line []byte) (mark, bool) {
+	if !bytes.HasPrefix(line, []byte("--")) {
+		return mark{}, false
+	}
+	line = bytes.TrimRight(trimLineEnd(line), " \t")
+	for level := len(w.open) - 1; level >= 0; level-- {
+		switch rest, found := bytes.CutPrefix(line, []byte(w.open[level])); {
+		case found && len(rest) == 0:
+			return mark{level: level}, true
+		case found && string(rest) == "--":
+			return mark{level: level, last: true}, true
+		}
+	}
+	return mark{}, false
+}
+
+func trimLineEnd(line []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+}
+
+func countEightBit(p []byte) int64 {
+	if !HasEightBit(p) {
+		return 0
+	}
+	n := int64(0)
+	for _, c := range p {
+		n += int64(c >> 7)
+	}
+	return n
+}
+
+// head is what must be known of a header.
+type head struct {
+	end int64 // of its fields
+	// label to labelEnd is where Content-Transfer-Encoding stands, or can.
+	label, labelEnd int64
+	encoding        string // in lower case; "" when there is none
+	separated       bool   // an empty line follows
+	mime            bool   // MIME-Version is there, or not needed
+
+	boundary string // of a multipart
+	digest   bool   // and that is a digest
+	nested   bool   // the body is a message
+	text     bool   // the body is text
+	// fixed is why nothing in the body may be changed.
+	fixed string
+}
+
+// readHead reads a header. It fails if it has 8-bit octets: there is no other
+// form of those.
+func (w *walk) readHead(p place) (head, error) {
+	start := w.at()
+	err := w.header.read(w.br, Limits{}.withDefaults())
+	if _, tooLarge := errors.AsType[*mail.Error](err); tooLarge {
+		return head{}, errNotSevenBit("a part has too large a header")
+	}
+	if err != nil {
+		return head{}, err
+	}
+	if w.header.EightBit() {
+		return head{}, errNotSevenBit("a header field has 8-bit octets")
+	}
+	h := head{mime: !p.message || w.header.Has("MIME-Version")}
+	at := start
+	for _, f := range w.header.fields {
+		end := min(at+int64(len(f.raw)), w.at()) // a last line may have got its CRLF
+		if _, is := w.delimiter(f.raw); is {
+			h.fixed = "a part ends within its header"
+		}
+		if f.Is("Content-Transfer-Encoding") {
+			h.label, h.labelEnd = at, end
+			h.encoding = firstWord(f.Value())
+		}
+		at = end
+	}
+	h.end = at
+	if h.labelEnd == 0 {
+		h.label, h.labelEnd = at, at
+	}
+	h.separated = w.at() > at
+	if h.fixed == "" {
+		h.fixed = w.fixed(&h, p)
+	}
+	if h.fixed == "" {
+		h.fixed = w.classify(&h, p)
+	}
+	return h, nil
+}
+
+// firstWord returns the value of a field without comments, in lower case.
+func firstWord(value string) string {
+	if end := strings.IndexAny(value, " \t(;"); end >= 0 {
+		value = value[:end]
+	}
+	return strings.ToLower(value)
+}
+
+// Why the body of a signed message is never changed: the signature covers it,
+// and a receiver that checks it would take the message for forged.
+const errSigned = "it is signed or encrypted"
+
+// fixed returns why nothing below a header may be changed, as far as that
+// does not depend on the type.
+func (w *walk) fixed(h *head, p place) string {
+	switch {
+	case w.header.Count("Content-Type") > 1 || w.header.Count("Content-Transfer-Encoding") > 1:
+		return "a header has a field twice"
+	case p.message && (w.header.Has("DKIM-Signature") || w.header.Has("ARC-Message-Signature")):
+		return errSigned // RFC 6376 3.7, RFC 8617 4.1.2: the body hash
+	}
+	switch h.encoding {
+	case "", "7bit", "8bit", "binary":
+		return ""
+	}
+	return "a part is not encoded as it says"
+}
+
+// classify finds out what a body is by its Content-Type (RFC 2045 5), and
+// returns why nothing in it may be changed.
+func (w *walk) classify(h *head, p place) string {
+	value, is := w.header.First("Content-Type")
+	if !is {
+		h.nested = p.digest // RFC 2046 5.1.5
+		h.text = !p.digest
+		return ""
+	}
+	kind, params, err := mime.ParseMediaType(value)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) { // of a leaf, only the type matters
+		return "a Content-Type is malformed"
+	}
+	major, _, _ := strings.Cut(kind, "/")
+	switch {
+	case kind == "multipart/signed", kind == "multipart/encrypted", // RFC 1847 2.1, 2.2
+		kind == "application/pkcs7-mime", kind == "application/x-pkcs7-mime": // RFC 8551 3
+		return errSigned
+	case major == "multipart":
+		h.boundary, h.digest = params["boundary"], kind == "multipart/digest"
+		if h.boundary == "" || len(h.boundary) > maxBoundary {
+			return "a multipart has no proper boundary"
+		}
+	case kind == "message/rfc822":
+		h.nested = true
+	case kind == "message/partial", kind == "message/external-body": // RFC 2046 5.2.2.1, 5.2.3
+		return "a part of the type " + kind + " is always 7-bit"
+	}
+	h.text = major == "text"
+	return ""
+}
+
+// maxBoundary is the length of the longest boundary (RFC 2046 5.1.1).
+const maxBoundary = 70

@@ -1,0 +1,65 @@
+package smtpclient
+
+import (
+	"errors"
+
+	"postern/internal/mail"
+)
+
+// Misfit returns the reply with which Send would bounce all recipients of t,
+// or some, because this server lacks what they need: SMTPUTF8, 8BITMIME, or
+// room for the size. It is zero if the server lacks nothing. Another server
+// of the same destination may do better.
+func (c *Conn) Misfit(t *Transaction) mail.Reply {
+	if _, err := c.fitted(t); err != nil {
+		return mail.ReplyOf(err)
+	}
+	for _, r := range t.Recipients {
+		if reply := c.unfitRecipient(r); !reply.IsZero() {
+			return reply
+		}
+	}
+	return mail.Reply{}
+}
+
+// fitted returns the message in the form in which it can go to this server,
+// or why there is none.
+func (c *Conn) fitted(t *Transaction) (*Transaction, error) {
+	if (t.Envelope.UTF8 || !t.Envelope.From.IsASCII()) && !c.extensions.SMTPUTF8 { // RFC 6531 3.2
+		return nil, mail.Refuse(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", c.host)
+	}
+	if t.Envelope.Body == mail.Body8BitMIME && !c.extensions.EightBitMIME { // RFC 6152 3
+		if t.SevenBit == nil {
+			return nil, mail.Refuse(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", c.host)
+		}
+		content, err := t.SevenBit()
+		if err != nil {
+			return nil, err
+		}
+		sevenBit := *t
+		sevenBit.Envelope.Body = mail.Body7Bit
+		sevenBit.Size, sevenBit.Body = content.Size, content.Body
+		t = &sevenBit
+	}
+	if c.extensions.MaxSize > 0 && t.Size > c.extensions.MaxSize { // RFC 1870 6.1
+		return nil, mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of %s, %d octets",
+			t.Size, c.host, c.extensions.MaxSize)
+	}
+	return t, nil
+}
+
+// privateCause returns what an error says beside its reply, if anything.
+func privateCause(err error) error {
+	if e, ok := errors.AsType[*mail.Error](err); ok {
+		return e.Cause
+	}
+	return err
+}
+
+// unfitRecipient returns why a recipient cannot be named to this server.
+func (c *Conn) unfitRecipient(r mail.Recipient) mail.Reply {
+	if !r.Address.IsASCII() && !c.extensions.SMTPUTF8 {
+		return mail.NewReply(550, "5.6.7", "%s does not take internationalized addresses (SMTPUTF8)", c.host)
+	}
+	return mail.Reply{}
+}
