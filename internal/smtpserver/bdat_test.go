@@ -247,6 +247,7 @@ func FuzzChunks(f *testing.F) {
 	f.Add([]byte("a\r\n.\r\nb\rc\nd\r"), []byte{1, 1, 1, 2, 3}, true)
 	f.Add([]byte("\r\n\r\n..\r\n"), []byte{1, 1}, false)
 	f.Fuzz(func(t *testing.T, text, sizes []byte, repairs bool) {
+		text = text[:min(len(text), 1000)]
 		var cuts []int
 		at := 0
 		for _, size := range sizes[:min(len(sizes), 100)] {
@@ -255,7 +256,7 @@ func FuzzChunks(f *testing.F) {
 			}
 			cuts = append(cuts, at)
 		}
-		checkChunks(t, text[:min(len(text), 1000)], cuts, repairs)
+		checkChunks(t, text, cuts, repairs)
 	})
 }
 
