@@ -158,7 +158,10 @@ func (a *app) storeSalvageCommand() *cobra.Command {
 what can be read. Messages of which nothing was lost stay as they are. Those
 whose state is not certain are held, so that nothing is sent twice, and those
 that cannot be put together are listed by "postern queue damaged". The damaged
-database stays where it is told at the end, until you remove it.`,
+database stays where it is told at the end, until you remove it.
+
+After damage to a log or to the manifest, that may be all messages; and this
+version has no command yet to release held ones.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := a.maintenance()
 			if err != nil {

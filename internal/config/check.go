@@ -13,7 +13,24 @@ func (d *decoder) check() {
 	d.checkPostmaster()
 	d.checkSocket()
 	d.checkListeners()
+	d.checkSmarthostPorts()
 	d.checkSmarthostUser()
+}
+
+// submissions is the port of message submission over implicit TLS (RFC 8314
+// 3.3): its servers wait for TLS and we for a greeting, both for minutes.
+const submissions = 465
+
+// checkSmarthostPorts refuses a port at which nothing could ever be sent.
+func (d *decoder) checkSmarthostPorts() {
+	for _, t := range d.tables["delivery"] {
+		for _, h := range d.config.Delivery.Smarthosts {
+			if h.Port == submissions {
+				d.report(t.given["smarthosts"].value, "delivery.smarthosts", faultf("use port 587 of the same server",
+					"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken here", clip(h.String())))
+			}
+		}
+	}
 }
 
 // checkSmarthostUser wants user and password together, and a server that is

@@ -143,7 +143,7 @@ var settings = []setting{
 		key: "log.level",
 		value: one(oneOf(
 			choice[slog.Level]{"error", slog.LevelError, "only what needs attention"},
-			choice[slog.Level]{"warn", slog.LevelWarn, "also what may need attention, such as a message that was not taken"},
+			choice[slog.Level]{"warn", slog.LevelWarn, "also what may need attention, such as a message that was not taken for want of room or because of an error here"},
 			choice[slog.Level]{"info", slog.LevelInfo, "also every message taken in and every attempt to deliver one"},
 			choice[slog.Level]{"debug", slog.LevelDebug, "also what helps to find a fault in the server"},
 		), func(f fields) *slog.Level { return &f.config.Log.Level }, slog.LevelInfo),
@@ -300,7 +300,7 @@ var settings = []setting{
 		value:  list(server, func(f fields) *[]mail.HostPort { return &f.config.Delivery.Smarthosts }),
 		effect: atReload,
 		text: "The servers that take all outgoing mail, in the order in which they are tried, such as `[\"relay.example.com\"]`. Each is a name or an address, with a port unless it is 25; " +
-			"IPv6 addresses stand in brackets, `\"[2001:db8::1]:587\"`. A name is looked up for every attempt, and all its addresses are tried. " +
+			"IPv6 addresses stand in brackets, `\"[2001:db8::1]:587\"`. Port 587 is for submission with STARTTLS; port 465, where TLS begins with the first octet, is not supported. A name is looked up for every attempt, and all its addresses are tried. " +
 			"When none of the servers can be reached, mail waits. Without smarthosts, mail goes directly to its domain; for that this host needs a name and an address that " +
 			"other servers trust, as `postern check --dns` tells, and connections to port 25 that nobody blocks.",
 		see: []string{"delivery.smarthost_tls", "delivery.port", "delivery.mx_tls", "hostname"},
@@ -320,7 +320,7 @@ var settings = []setting{
 		byDefault: "none",
 		example:   `"relay-user"`,
 		text: "The name with which the server authenticates itself to the smarthosts (AUTH PLAIN or LOGIN, RFC 4954), before it sends any mail. It needs `smarthost_tls = \"verify\"`, " +
-			"so that the password is shown to no one else. While a smarthost does not accept name and password, the next is tried, and mail waits.",
+			"so that the password is shown to no one else; usually the smarthost then has port 587. While a smarthost does not accept name and password, the next is tried, and mail waits.",
 		see: []string{"delivery.smarthost_password_file", "delivery.smarthost_tls"},
 	},
 	{
