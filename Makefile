@@ -73,7 +73,7 @@ peers: ## of those, the tests with other mail programs
 
 .PHONY: crash
 crash: ## cut its power CUTS=2000 times, fail every disk operation, flip FLIPS=3000 bits, kill it COUNT=1000 times
-	LONG=1 CUTS=$(CUTS) SEEDS=$(SEEDS) FLIPS=$(FLIPS) $(GO) test -count=1 -v -timeout 0 -run '^Test(PowerCut|Faults|SpaceModel|Reclaim|FlippedBit|Conformance)$$' ./internal/queue/embedded
+	LONG=1 CUTS=$(CUTS) SEEDS=$(SEEDS) FLIPS=$(FLIPS) $(GO) test -count=1 -v -timeout 0 -run '^Test(PowerCut|Faults|SpaceModel|Reclaim|FlippedBit|TwoFlippedBits|Conformance)$$' ./internal/queue/embedded
 	COUNT=$(COUNT) $(GO) test -count=1 -v -timeout 0 ./test/crash
 
 .PHONY: race

@@ -20,7 +20,7 @@ import (
 func (s *Store) checkDatabase() error {
 	damage, err := pebblefile.Check(s.options.FS, s.path(databaseName))
 	if errors.Is(err, fs.ErrNotExist) {
-		made, failed := s.wasMade()
+		made, failed := s.exists(madeName)
 		found, alsoFailed := s.hasContents()
 		if err = errors.Join(failed, alsoFailed); err == nil && !made && !found {
 			return nil // a new store

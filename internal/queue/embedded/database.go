@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -86,7 +85,7 @@ func (s *Store) markNew(k []byte) error {
 // should that be missing one day, the store is damaged and not a new one.
 func (s *Store) writeMade() error {
 	files, path := s.options.FS, s.path(madeName)
-	if made, err := s.wasMade(); made || err != nil {
+	if made, err := s.exists(madeName); made || err != nil {
 		return err
 	}
 	f, err := files.Create(path, vfs.WriteCategoryUnspecified)
@@ -94,13 +93,4 @@ func (s *Store) writeMade() error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close(), syncDirectory(files, s.dir))
-}
-
-// wasMade reports whether this store has had a database.
-func (s *Store) wasMade() (bool, error) {
-	_, err := s.options.FS.Stat(s.path(madeName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -78,11 +78,13 @@ func (s *Store) Stuck() error {
 		return nil
 	}
 	defer s.gate.leave()
-	if n := s.db.Metrics().Levels[0].Sublevels; n < refuseWrites {
+	n := s.db.Metrics().Levels[0].Sublevels
+	if n < refuseWrites {
 		return nil
-	} else if files := s.DamagedFiles(); len(files) > 0 {
-		return fmt.Errorf("the database cannot tidy up because of damage in %s, and has %d of at most %d levels of untidy files", strings.Join(files, ", "), n, stopWrites)
-	} else {
-		return fmt.Errorf("the database does not come to tidy up, and has %d of at most %d levels of untidy files", n, stopWrites)
 	}
+	why := "does not come to tidy up"
+	if files := s.DamagedFiles(); len(files) > 0 {
+		why = "cannot tidy up because of damage in " + strings.Join(files, ", ")
+	}
+	return fmt.Errorf("the database %s, and has %d of at most %d levels of untidy files", why, n, stopWrites)
 }
