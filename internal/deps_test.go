@@ -16,6 +16,8 @@ import (
 const allowedImports = `
 # where the crash test may end the process; empty in a normal build
 crashpoint:
+# a priority queue
+heap:
 
 # words: no I/O
 mail:
@@ -34,7 +36,7 @@ dkim: mail message
 config: mail
 
 # state: disk, database, resolver; no SMTP
-queue: mail
+queue: mail heap
 queue/queuetest: mail queue
 seglog: mail
 pebblefile:
@@ -67,7 +69,7 @@ intake: mail smtp message policy queue directory auth limit metrics crashpoint
 jobs: mail smtp codepage message intake metrics
 submit: mail smtp codepage message intake metrics
 proxy: mail smtp message policy auth smtpserver smtpclient metrics
-deliver: mail message queue route smtpclient mailbox dsn limit metrics crashpoint
+deliver: mail heap message queue route smtpclient mailbox dsn limit metrics crashpoint
 sink: mail smtp smtpserver
 
 # edges

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/heap"
 	"postern/internal/mail"
 )
 
@@ -23,8 +24,8 @@ type Index struct {
 
 	entries  map[mail.ID]*indexed
 	lines    map[mail.Destination]*line
-	due      heap[*line] // that have due deliveries and are not suspended
-	upcoming heap[*line] // that have waiting ones and are not suspended
+	due      heap.Heap[*line] // that have due deliveries and are neither suspended nor parked
+	upcoming heap.Heap[*line] // that have waiting ones and are not suspended
 	total    Tally
 
 	suspended map[mail.Destination]bool
@@ -34,7 +35,7 @@ type Index struct {
 	promised time.Time
 
 	leases    map[uint64]*lease
-	ends      heap[*lease] // all leases but those that are being ended
+	ends      heap.Heap[*lease] // all leases but those that are being ended
 	lastToken uint64
 	settled   recentTokens
 	// lost are entries with edits that waited for a lease which was lost.
@@ -47,8 +48,8 @@ func NewIndex() *Index {
 		wake:      NewSignal(),
 		entries:   make(map[mail.ID]*indexed),
 		lines:     make(map[mail.Destination]*line),
-		due:       heap[*line]{before: dueBefore, moved: func(l *line, i int) { l.inDue = i }},
-		upcoming:  heap[*line]{before: upcomingBefore, moved: func(l *line, i int) { l.inUpcoming = i }},
+		due:       heap.Heap[*line]{Before: dueBefore, Moved: func(l *line, i int) { l.inDue = i }},
+		upcoming:  heap.Heap[*line]{Before: upcomingBefore, Moved: func(l *line, i int) { l.inUpcoming = i }},
 		suspended: make(map[mail.Destination]bool),
 		leases:    make(map[uint64]*lease),
 		ends:      leaseHeap(),
@@ -140,7 +141,7 @@ func (x *Index) Drop(id mail.ID) {
 func (x *Index) put(item *indexed, d mail.Destination, summary Summary) {
 	i, found := item.find(d)
 	if !found {
-		s := &slot{entry: item, line: x.line(d), position: absent}
+		s := &slot{entry: item, line: x.line(d), position: heap.Absent}
 		s.line.slots++
 		item.slots = slices.Insert(item.slots, i, s)
 	}
@@ -184,7 +185,7 @@ func (x *Index) line(d mail.Destination) *line {
 // takeOut makes a delivery one that cannot be claimed.
 func (x *Index) takeOut(s *slot) {
 	if s.heap != nil {
-		s.heap.remove(s.position)
+		s.heap.Remove(s.position)
 		s.heap = nil
 		x.fix(s.line)
 	}
@@ -215,8 +216,8 @@ func (x *Index) announce(next time.Time) {
 
 // fix brings a line to its place among the others after it has changed.
 func (x *Index) fix(l *line) {
-	x.due.set(l, l.inDue, !l.suspended && l.first() != nil)
-	x.upcoming.set(l, l.inUpcoming, !l.suspended && l.waiting.len() > 0)
+	x.due.Set(l, l.inDue, !l.suspended && !l.parked && l.first() != nil)
+	x.upcoming.Set(l, l.inUpcoming, !l.suspended && l.waiting.Len() > 0)
 }
 
 // Suspend takes a destination out of Due and Claim, or puts it back.
@@ -235,6 +236,37 @@ func (x *Index) Suspend(d mail.Destination, suspended bool) {
 	}
 }
 
+// Park is Scheduler.Park.
+func (x *Index) Park(d mail.Destination, parked bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	l := x.lines[d]
+	if l == nil || l.parked == parked {
+		return
+	}
+	l.parked = parked
+	x.fix(l)
+}
+
+// Shift is Scheduler.Shift.
+func (x *Index) Shift(by time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, item := range x.entries {
+		for _, s := range item.slots {
+			s.Next = s.Next.Add(by)
+		}
+	}
+	for _, l := range x.leases {
+		l.until = l.until.Add(by)
+	}
+	x.now = x.now.Add(by)
+	if !x.promised.IsZero() {
+		x.promised = x.promised.Add(by)
+	}
+	x.wake.Raise()
+}
+
 // Due is Scheduler.Due.
 func (x *Index) Due(now time.Time, limit int) Agenda {
 	x.mu.Lock()
@@ -242,19 +274,19 @@ func (x *Index) Due(now time.Time, limit int) Agenda {
 	x.advance(now)
 	var agenda Agenda
 	var shown []*line
-	for len(shown) < limit && x.due.len() > 0 {
-		l := x.due.remove(0)
+	for len(shown) < limit && x.due.Len() > 0 {
+		l := x.due.Remove(0)
 		shown = append(shown, l)
 		agenda.Destinations = append(agenda.Destinations, l.agenda())
 	}
 	for _, l := range shown {
-		x.due.push(l)
+		x.due.Push(l)
 	}
-	if x.upcoming.len() > 0 {
-		agenda.Next = x.upcoming.top().waiting.top().Next
+	if x.upcoming.Len() > 0 {
+		agenda.Next = x.upcoming.Top().waiting.Top().Next
 	}
-	if x.ends.len() > 0 {
-		if end := x.ends.top().until; agenda.Next.IsZero() || end.Before(agenda.Next) {
+	if x.ends.Len() > 0 {
+		if end := x.ends.Top().until; agenda.Next.IsZero() || end.Before(agenda.Next) {
 			agenda.Next = end
 		}
 	}
@@ -272,9 +304,9 @@ func (x *Index) advance(now time.Time) {
 		}
 	}
 	x.now = now
-	for x.upcoming.len() > 0 {
-		l := x.upcoming.top()
-		if l.waiting.top().Next.After(now) {
+	for x.upcoming.Len() > 0 {
+		l := x.upcoming.Top()
+		if l.waiting.Top().Next.After(now) {
 			return
 		}
 		l.promote(now)

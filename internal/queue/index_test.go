@@ -32,9 +32,9 @@ func filled(destinations, n int) *Index {
 func TestDueDoesNotScan(t *testing.T) {
 	cost := func(x *Index) (compared int) {
 		x.Due(noon, 10) // makes due what is
-		before := x.due.before
-		x.due.before = func(a, b *line) bool { compared++; return before(a, b) }
-		x.upcoming.before = func(a, b *line) bool { compared++; return upcomingBefore(a, b) }
+		before := x.due.Before
+		x.due.Before = func(a, b *line) bool { compared++; return before(a, b) }
+		x.upcoming.Before = func(a, b *line) bool { compared++; return upcomingBefore(a, b) }
 		if got := len(x.Due(noon, 10).Destinations); got != 10 {
 			t.Fatalf("%d destinations, want 10", got)
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/heap"
 	"postern/internal/mail"
 )
 
@@ -38,15 +39,15 @@ type lease struct {
 	slot       *slot
 	until      time.Time
 	recipients int
-	// position in Index.ends; absent while the lease is being ended, so that
+	// position in Index.ends; heap.Absent while the lease is being ended, so that
 	// it cannot be lost meanwhile.
 	position int
 }
 
-func leaseHeap() heap[*lease] {
-	return heap[*lease]{
-		before: func(a, b *lease) bool { return a.until.Before(b.until) },
-		moved:  func(l *lease, i int) { l.position = i },
+func leaseHeap() heap.Heap[*lease] {
+	return heap.Heap[*lease]{
+		Before: func(a, b *lease) bool { return a.until.Before(b.until) },
+		Moved:  func(l *lease, i int) { l.position = i },
 	}
 }
 
@@ -97,14 +98,14 @@ func (x *Index) grant(s *slot, until time.Time) Claimed {
 	s.Attempts++
 	s.lease = &lease{token: x.lastToken, slot: s, until: until, recipients: s.waiting()}
 	x.leases[s.lease.token] = s.lease
-	x.ends.push(s.lease)
+	x.ends.Push(s.lease)
 	return s.lease.claimed()
 }
 
 // expire makes lost what nobody renewed in time.
 func (x *Index) expire(now time.Time) {
-	for x.ends.len() > 0 && !now.Before(x.ends.top().until) {
-		l := x.ends.top()
+	for x.ends.Len() > 0 && !now.Before(x.ends.Top().until) {
+		l := x.ends.Top()
 		x.forget(l)
 		x.place(l.slot)
 	}
@@ -112,7 +113,7 @@ func (x *Index) expire(now time.Time) {
 
 // forget takes a lease away.
 func (x *Index) forget(l *lease) {
-	x.ends.set(l, l.position, false)
+	x.ends.Set(l, l.position, false)
 	delete(x.leases, l.token)
 	l.slot.lease = nil
 }
@@ -176,7 +177,7 @@ func (x *Index) Renew(leases []Lease, now, until time.Time) error {
 			continue
 		}
 		l.until = until
-		x.ends.set(l, l.position, l.position != absent)
+		x.ends.Set(l, l.position, l.position != heap.Absent)
 	}
 	return err
 }
@@ -197,7 +198,7 @@ func (x *Index) Begin(l *Lease, now time.Time) (Claimed, Standing) {
 	defer x.mu.Unlock()
 	x.expire(now)
 	if held := x.held(l); held != nil {
-		x.ends.set(held, held.position, false)
+		x.ends.Set(held, held.position, false)
 		return held.claimed(), LeaseHeld
 	}
 	if x.settled.has(l.Token) {
@@ -211,8 +212,8 @@ func (x *Index) Abort(leases []Claimed) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, c := range leases {
-		if l := x.leases[c.Token]; l != nil && l.position == absent {
-			x.ends.push(l)
+		if l := x.leases[c.Token]; l != nil && l.position == heap.Absent {
+			x.ends.Push(l)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/heap"
 	"postern/internal/mail"
 )
 
@@ -15,7 +16,7 @@ type slot struct {
 	line     *line
 	pending  bool // edits wait for the end of its lease, or of one that was lost
 	lease    *lease
-	heap     *heap[*slot] // that it stands in; nil when it cannot be claimed
+	heap     *heap.Heap[*slot] // that it stands in; nil when it cannot be claimed
 	position int
 }
 
@@ -48,9 +49,10 @@ func (e *indexed) slot(d mail.Destination) *slot {
 // and those that are due, by class.
 type line struct {
 	destination mail.Destination
-	suspended   bool
+	suspended   bool // by an operator
+	parked      bool // by the scheduler
 	slots       int // all of them, leased and held ones too
-	waiting     heap[*slot]
+	waiting     heap.Heap[*slot]
 	ready       []rank // highest class first; a rank stays when it is empty
 	// positions in the index's heaps of lines
 	inDue, inUpcoming int
@@ -59,27 +61,27 @@ type line struct {
 // rank is the due deliveries of one class.
 type rank struct {
 	class Class
-	slots *heap[*slot]
+	slots *heap.Heap[*slot]
 }
 
 func newLine(d mail.Destination) *line {
-	return &line{destination: d, waiting: slotHeap(), inDue: absent, inUpcoming: absent}
+	return &line{destination: d, waiting: slotHeap(), inDue: heap.Absent, inUpcoming: heap.Absent}
 }
 
-func slotHeap() heap[*slot] {
-	return heap[*slot]{
-		before: func(a, b *slot) bool {
+func slotHeap() heap.Heap[*slot] {
+	return heap.Heap[*slot]{
+		Before: func(a, b *slot) bool {
 			if !a.Next.Equal(b.Next) {
 				return a.Next.Before(b.Next)
 			}
 			return a.entry.id < b.entry.id
 		},
-		moved: func(s *slot, i int) { s.position = i },
+		Moved: func(s *slot, i int) { s.position = i },
 	}
 }
 
 // rank returns the heap for a class, made when there was none.
-func (l *line) rank(c Class) *heap[*slot] {
+func (l *line) rank(c Class) *heap.Heap[*slot] {
 	i, found := slices.BinarySearchFunc(l.ready, c, func(r rank, c Class) int { return int(c) - int(r.class) })
 	if !found {
 		h := slotHeap()
@@ -94,22 +96,22 @@ func (l *line) enter(s *slot, now time.Time) {
 	if !s.Next.After(now) {
 		s.heap = l.rank(s.entry.class)
 	}
-	s.heap.push(s)
+	s.heap.Push(s)
 }
 
 // promote moves what has become due by now to its rank.
 func (l *line) promote(now time.Time) {
-	for l.waiting.len() > 0 && !l.waiting.top().Next.After(now) {
-		l.enter(l.waiting.remove(0), now)
+	for l.waiting.Len() > 0 && !l.waiting.Top().Next.After(now) {
+		l.enter(l.waiting.Remove(0), now)
 	}
 }
 
 // demote undoes promote for a clock that stepped back to now.
 func (l *line) demote(now time.Time) {
 	for _, r := range l.ready {
-		for _, s := range slices.Clone(r.slots.items) {
+		for _, s := range slices.Clone(r.slots.Items) {
 			if s.Next.After(now) {
-				r.slots.remove(s.position)
+				r.slots.Remove(s.position)
 				l.enter(s, now)
 			}
 		}
@@ -119,8 +121,8 @@ func (l *line) demote(now time.Time) {
 // first returns the due delivery to be claimed first, or nil.
 func (l *line) first() *slot {
 	for _, r := range l.ready {
-		if r.slots.len() > 0 {
-			return r.slots.top()
+		if r.slots.Len() > 0 {
+			return r.slots.Top()
 		}
 	}
 	return nil
@@ -130,16 +132,16 @@ func (l *line) first() *slot {
 func (l *line) agenda() Due {
 	due := Due{Destination: l.destination}
 	for _, r := range l.ready {
-		if r.slots.len() == 0 {
+		if r.slots.Len() == 0 {
 			continue
 		}
-		oldest := r.slots.top().Next
+		oldest := r.slots.Top().Next
 		if due.Count == 0 {
 			due.Class, due.Oldest = r.class, oldest
 		} else if oldest.Before(due.Oldest) {
 			due.Oldest = oldest
 		}
-		due.Count += r.slots.len()
+		due.Count += r.slots.Len()
 	}
 	return due
 }
@@ -158,5 +160,5 @@ func dueBefore(a, b *line) bool {
 
 // upcomingBefore orders destinations by their next waiting delivery.
 func upcomingBefore(a, b *line) bool {
-	return a.waiting.top().Next.Before(b.waiting.top().Next)
+	return a.waiting.Top().Next.Before(b.waiting.Top().Next)
 }

@@ -215,6 +215,12 @@ func (m *Memory) store(submissions []Submission, entries []Entry) {
 	}
 }
 
+// Park leaves a destination out of Due, or lets it in again.
+func (m *Memory) Park(d mail.Destination, parked bool) { m.index.Park(d, parked) }
+
+// Shift moves the schedule with a clock that was stepped.
+func (m *Memory) Shift(by time.Duration) { m.index.Shift(by) }
+
 // Due returns what is due.
 func (m *Memory) Due(ctx context.Context, now time.Time, limit int) (Agenda, error) {
 	m.mu.Lock()

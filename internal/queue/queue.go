@@ -288,8 +288,17 @@ type (
 	Scheduler interface {
 		// Due returns up to limit destinations with deliveries that are due
 		// at now and neither leased nor suspended: highest class first, then
-		// oldest.
+		// oldest. Those that are parked are left out.
 		Due(ctx context.Context, now time.Time, limit int) (Agenda, error)
+		// Park leaves a destination out of Due, because the scheduler knows
+		// of it and will claim it when it is its turn, or lets it in again.
+		// Claim gives its deliveries out all the same. Nothing of it is
+		// stored: a destination that has nothing queued is not parked.
+		Park(d mail.Destination, parked bool)
+		// Shift says that the clock was stepped: every delivery is due, and
+		// every lease ends, by so much later on the clock, after the same time.
+		// It is true for this life of the store; what it has stored remains.
+		Shift(by time.Duration)
 		// Claim leases up to n due deliveries of a destination until a time,
 		// oldest first, highest class first. For each it also leases the
 		// siblings: due deliveries of the same message and variant (entry)

@@ -22,6 +22,12 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) (queue.Agenda
 	return s.index.Due(now, limit), nil
 }
 
+// Park leaves a destination out of Due, or lets it in again.
+func (s *Store) Park(d mail.Destination, parked bool) { s.index.Park(d, parked) }
+
+// Shift moves the schedule with a clock that was stepped.
+func (s *Store) Shift(by time.Duration) { s.index.Shift(by) }
+
 // Claim leases what is due. An entry that cannot be read is set aside.
 func (s *Store) Claim(ctx context.Context, d mail.Destination, n int, now, until time.Time) ([]queue.Lease, error) {
 	if err := s.enter(ctx); err != nil {

@@ -14,6 +14,8 @@ var dueTests = []test{
 	{"due: held mail is not", dueHeld},
 	{"due: a clock that steps back", dueBack},
 	{"due: suspended destinations are left out", dueSuspended},
+	{"due: parked destinations are left out, and claimed all the same", dueParked},
+	{"due: a clock that was stepped", dueShifted},
 	{"wake: after accept, retry and a lifted suspension", wakes},
 }
 
@@ -121,6 +123,48 @@ func dueSuspended(w *world) {
 	w.same("due", w.due().Destinations[0].Count, 2)
 	w.reopen()
 	w.same("due after reopening", w.due().Destinations[0].Count, 2)
+}
+
+func dueParked(w *world) {
+	later := w.entry("a@one.example")
+	later.Deliveries[0].Next = w.in(time.Hour)
+	w.accept(w.entry("a@one.example", "b@two.example"), later, w.entry("c@one.example"))
+	w.Store.Park("one.example", true)
+	w.same("due with one parked", w.dueNames(), []mail.Destination{"two.example"})
+	w.same("claimed of two, with the sibling that is parked", len(w.claim("two.example", 1)), 2)
+	w.same("claimed of the one parked", len(w.claim("one.example", 10)), 1)
+	w.clock.Advance(time.Hour)
+	w.accept(w.entry("d@one.example"))
+	w.same("due an hour later", w.dueNames(), []mail.Destination{"two.example"}) // its lease was lost
+	w.Store.Park("one.example", false)
+	w.same("let in again", w.due().Destinations[0].Count, 4)
+	w.Store.Park("one.example", true)
+	w.reopen()
+	w.same("due after reopening", w.due().Destinations[0].Count, 4)
+	w.Store.Park("nowhere.example", true)
+	w.accept(w.entry("e@nowhere.example"))
+	w.same("parked while nothing was queued", w.dueNames(), []mail.Destination{"one.example", "two.example", "nowhere.example"})
+}
+
+func dueShifted(w *world) {
+	in := func(to string, d time.Duration) queue.Entry {
+		e := w.entry(to)
+		e.Deliveries[0].Next = w.in(d)
+		return e
+	}
+	w.accept(in("a@due.example", 0), in("a@soon.example", 10*time.Minute), in("a@leased.example", 0))
+	l := w.claimOne("leased.example")
+	for _, step := range []time.Duration{24 * time.Hour, -72 * time.Hour} {
+		w.Store.Shift(step)
+		w.clock.Advance(step)
+		w.same("due", w.dueNames(), []mail.Destination{"due.example"})
+		w.same("next", w.due().Next, w.in(min(10*time.Minute, leaseTime)))
+		w.ok(w.Store.Renew(w.ctx, []queue.Lease{l}, w.in(leaseTime)))
+	}
+	w.clock.Advance(leaseTime - time.Second)
+	w.same("due before the lease ends", w.dueNames(), []mail.Destination{"due.example"})
+	w.clock.Advance(10*time.Minute - leaseTime + time.Second)
+	w.same("due when the time has come", w.dueNames(), []mail.Destination{"due.example", "leased.example", "soon.example"})
 }
 
 // woken reports whether the scheduler was woken, and takes that back.
