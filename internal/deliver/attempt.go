@@ -3,16 +3,13 @@ package deliver
 import (
 	"context"
 	"errors"
-	"iter"
 	"net/netip"
+	"time"
 
 	"postern/internal/mail"
 	"postern/internal/route"
 	"postern/internal/smtpclient"
 )
-
-// maxAddresses bounds how many addresses one attempt tries.
-const maxAddresses = 10
 
 // hungUp reports whether a kept connection had been closed by the peer while
 // it was idle. That is no failed attempt: nothing of the message was sent.
@@ -39,26 +36,30 @@ func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
 func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
 	var unfit *smtpclient.Conn
 	var failed, last error
-	for hop, address := range addresses(c.t.route) {
+	for _, to := range c.hosts.targets(c.t.route, c.Clock.Now()) {
 		if last != nil { // of the very last the outcome tells
 			c.Logger.Info("host cannot be used, trying the next", "message", c.t.entry.ID, "error", last)
 		}
-		conn, err := c.dial(ctx, hop, address)
+		conn, err := c.dial(ctx, to.hop, to.address)
 		if err != nil {
 			failed, last = err, err
 			if ctx.Err() != nil {
 				break
 			}
+			if failure := connectOutcome(err); unreachable(&failure) {
+				c.hosts.failed(to.address, c.Clock.Now())
+			}
 			continue
 		}
+		c.hosts.reached(to.address)
 		reply := c.misfit(conn)
 		switch {
 		case reply.IsZero():
 			closeIfOpen(unfit)
-			c.lane = hop.Lane()
+			c.lane = to.hop.Lane()
 			return conn, nil
 		case unfit == nil:
-			unfit, c.lane = conn, hop.Lane()
+			unfit, c.lane = conn, to.hop.Lane()
 		default:
 			conn.Close()
 		}
@@ -73,20 +74,6 @@ func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
 func closeIfOpen(conn *smtpclient.Conn) {
 	if conn != nil {
 		conn.Close()
-	}
-}
-
-// addresses are those of all hops, in order, as many as one attempt tries.
-func addresses(r route.Route) iter.Seq2[route.Hop, netip.AddrPort] {
-	return func(yield func(route.Hop, netip.AddrPort) bool) {
-		tried := 0
-		for _, hop := range r.Hops {
-			for _, address := range hop.Addresses {
-				if tried++; tried > maxAddresses || !yield(hop, address) {
-					return
-				}
-			}
-		}
 	}
 }
 
@@ -123,4 +110,29 @@ func connectOutcome(err error) mail.Outcome {
 		o.State = mail.Deferred
 	}
 	return o
+}
+
+// unreached notes that a transaction found no connection. What ends because the
+// server stops says nothing of the site.
+func (d *Deliverer) unreached(ctx context.Context, t *transaction, failure *mail.Outcome) {
+	if ctx.Err() != nil || !unreachable(failure) {
+		return
+	}
+	now := d.Clock.Now()
+	retryAt := t.at.failed(failure, now)
+	if retryAt.IsZero() {
+		return
+	}
+	cause := describe(failure)
+	d.Logger.Warn("site cannot be reached, its mail waits", "site", t.route.Site, "until", retryAt, "cause", cause)
+	d.Record(siteFact(mail.ReasonUnreachable, t, now, retryAt, cause))
+}
+
+// reached notes that a transaction found a connection.
+func (d *Deliverer) reached(t *transaction) {
+	if !t.at.reached() {
+		return
+	}
+	d.Logger.Info("site can be reached again", "site", t.route.Site)
+	d.Record(siteFact(mail.ReasonReached, t, d.Clock.Now(), time.Time{}, ""))
 }

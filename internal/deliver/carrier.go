@@ -73,7 +73,9 @@ func (c *carrier) settle(open []int, o mail.Outcome) {
 // (RFC 5321 4.5.3.1.10).
 func (c *carrier) transact(ctx context.Context, open []int) []int {
 	if err := c.ready(ctx); err != nil {
-		c.settle(open, connectOutcome(err))
+		failure := connectOutcome(err)
+		c.unreached(ctx, c.t, &failure)
+		c.settle(open, failure)
 		return nil
 	}
 	batch, rest := open, []int(nil)
@@ -85,6 +87,7 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 		c.drop()
 		return open
 	}
+	c.t.at.answered(&outcomes[0])
 	c.kept = true
 	var surplus []int
 	for i, o := range outcomes {
@@ -152,6 +155,7 @@ func (c *carrier) ready(ctx context.Context) error {
 	if c.conn == nil {
 		return c.elsewhere
 	}
+	c.reached(c.t)
 	return nil
 }
 

@@ -186,7 +186,7 @@ func TestNoHop(t *testing.T) {
 	never := mailtest.NewPeer(t, "S: 554 5.3.2 no mail here\nC: QUIT\nCLOSED")
 	h := start(t, routes{
 		"refused.example": to("refused", refused),
-		"never.example":   to("never", refused, never.Addr()),
+		"never.example":   to("never", netip.MustParseAddrPort("127.0.0.1:2"), never.Addr()),
 		"nowhere.example": to("nowhere"),
 	}, Options{})
 	for domain, want := range map[string]string{

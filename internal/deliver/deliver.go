@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -68,6 +69,12 @@ type Options struct {
 	// Grace is how long attempts may go on after the stop (30 s).
 	Grace time.Duration
 
+	// Record takes facts about sites and the clock. It must not block.
+	Record func(mail.Fact)
+	// Jitter returns by how much a wait is prolonged, so that what failed
+	// together does not come back together: at random, by up to a tenth of it.
+	Jitter func(wait time.Duration) time.Duration
+
 	Clock  mail.Clock
 	Logger *slog.Logger
 	// Failed is told, once, of an error after which the process must end.
@@ -81,6 +88,8 @@ const lease = 10 * time.Minute
 type Deliverer struct {
 	Options
 	sites *sites
+	hosts hosts
+	steps steps
 	// wake tells the scheduler that a slot is free.
 	wake chan struct{}
 	// running counts transactions between their claim and their settlement.
@@ -107,6 +116,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Record == nil {
+		o.Record = func(mail.Fact) {}
+	}
+	if o.Jitter == nil {
+		o.Jitter = func(wait time.Duration) time.Duration { return rand.N(wait/10 + 1) }
 	}
 	if o.ReportTo == nil {
 		o.ReportTo = func(sender mail.Address) (mail.Address, bool) { return sender, true }

@@ -82,6 +82,15 @@ func sameFact(facts []mail.Fact, o *mail.Outcome) *mail.Fact {
 	return nil
 }
 
+// siteFact is a fact about the site of a transaction.
+func siteFact(r mail.Reason, t *transaction, now, next time.Time, cause string) mail.Fact {
+	text := t.route.Site
+	if cause != "" {
+		text += ": " + cause
+	}
+	return mail.Fact{Time: now, Reason: r, Route: t.route.Name, Next: next, Text: text}
+}
+
 // heldFact is the fact of a dead letter, about the message it was.
 func heldFact(e *queue.Entry, about mail.ID) mail.Fact {
 	return mail.Fact{

@@ -185,12 +185,17 @@ type harness struct {
 	stopped chan struct{}
 }
 
+func noJitter(time.Duration) time.Duration { return 0 }
+
 // newHarness returns a deliverer that does not run yet.
 func newHarness(t *testing.T, router Router, o Options) *harness {
 	h := &harness{T: t, clock: mail.NewManualClock(begin), content: content, stopped: make(chan struct{})}
 	h.store = &faulty{Memory: queue.NewMemory(queue.Options{Clock: h.clock})}
 	o.Hostname, o.Store, o.Router, o.Clock = "gate.example", h.store, router, h.clock
 	o.IDs = new(mail.IDs)
+	if o.Jitter == nil {
+		o.Jitter = noJitter
+	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = patience
 	}

@@ -73,7 +73,7 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 	if t.entry.Envelope.From.IsNull() {
 		schedule = d.RetryReports
 	}
-	accepted := t.entry.Accepted
+	accepted := d.steps.today(t.entry.Accepted)
 	_, somebody := d.reportTo(t.entry.Envelope.From)
 	late := d.DelayWarning > 0 && !now.Before(accepted.Add(d.DelayWarning))
 	v := &verdict{
@@ -86,6 +86,9 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		attempt := t.leases[l].Attempt()
 		var again bool
 		v.next[l], again = schedule.Next(attempt, accepted, now)
+		if again {
+			v.next[l] = d.jittered(v.next[l], now, v.until)
+		}
 		for _, r := range t.leases[l].Delivery().Recipients {
 			o := &outcomes[i]
 			o.Attempt, o.At = attempt, now
@@ -106,6 +109,14 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		}
 	}
 	return v
+}
+
+// jittered puts an attempt off by a little, but not to a time after the last.
+func (d *Deliverer) jittered(next, now, last time.Time) time.Time {
+	if later := next.Add(d.Jitter(next.Sub(now))); later.Before(last) {
+		return later
+	}
+	return next
 }
 
 // tell notes a recipient to report. Most transactions have none.

@@ -68,7 +68,7 @@ func TestJudge(t *testing.T) {
 		{name: "nobody to tell, not yet", from: "gone@here.example", outcome: mail.Deferred, attempt: 1, want: want{state: mail.Deferred, wait: time.Minute}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := New(Options{Retry: schedule, RetryReports: reports, DelayWarning: late, ReportTo: func(a mail.Address) (mail.Address, bool) {
+			d := New(Options{Retry: schedule, RetryReports: reports, DelayWarning: late, Jitter: noJitter, ReportTo: func(a mail.Address) (mail.Address, bool) {
 				return a, a.Domain != "here.example"
 			}})
 			recipient := queue.Recipient{Recipient: mail.Recipient{Address: address(t, "a@one.example"), Notify: c.notify}}
@@ -444,5 +444,26 @@ func TestExcuse(t *testing.T) {
 		if got := v.outcomes[i].Cause; got != want {
 			t.Errorf("%d: %q, want %q", i, got, want)
 		}
+	}
+}
+
+// TestJitter: a wait is prolonged by up to a tenth, but the last attempt is made
+// when the time is over.
+func TestJitter(t *testing.T) {
+	d := New(Options{})
+	last := begin.Add(24 * time.Hour)
+	seen := make(map[time.Time]bool)
+	for range 100 {
+		next := d.jittered(begin.Add(time.Hour), begin, last)
+		if late := next.Sub(begin.Add(time.Hour)); late < 0 || late > 6*time.Minute {
+			t.Fatalf("an hour is prolonged by %v", late)
+		}
+		seen[next] = true
+		if next := d.jittered(last, begin, last); !next.Equal(last) {
+			t.Fatalf("the last attempt is at %v, want %v", next, last)
+		}
+	}
+	if len(seen) < 50 {
+		t.Errorf("%d different times of 100", len(seen))
 	}
 }

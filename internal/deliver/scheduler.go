@@ -9,7 +9,7 @@ import (
 	"postern/internal/queue"
 )
 
-// agendaSize is how many destinations the scheduler looks at in one round.
+// agendaSize is how many destinations the scheduler asks for at a time.
 const agendaSize = 100
 
 // breather is the wait after the store failed to say what is due.
@@ -44,74 +44,110 @@ func (d *Deliverer) schedule(ctx, attempts context.Context) {
 	}
 }
 
-// round goes once over what is due, and returns how long there will be
-// nothing more. While slots or sites are full it is woken by the transaction
-// that frees one.
+// round admits what is due and starts what there is room for, until there is
+// no more of either, and returns how long that will be so. While slots or sites
+// are full it is woken by the transaction that frees one.
 func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) {
+	d.tellSteps()
 	for {
 		now := d.Clock.Now()
-		agenda, err := d.Store.Due(ctx, now, agendaSize)
+		next, err := d.admit(ctx, now)
 		if err != nil {
 			return 0, err
 		}
-		started := 0
-		limit, more := paced(d.MaxTransactions, d.started, now)
-		for _, due := range agenda.Destinations {
-			n, err := d.claim(ctx, attempts, due, claiming{now, limit - len(d.slots)})
-			if err != nil {
-				return 0, err
-			}
-			started += n
+		limit, more := paced(d.MaxTransactions, d.steps.today(d.started), now)
+		started, err := d.begin(ctx, attempts, now, limit)
+		if err != nil {
+			return 0, err
 		}
 		if started == 0 {
-			return untilNext(agenda, now, more), nil
+			if !d.sites.waits() {
+				more = time.Time{}
+			}
+			return untilNext(now, next, more), nil
 		}
 	}
 }
 
-// untilNext is the time to the next round when nothing wakes the scheduler
-// before. The queue wakes it for new mail; an hour only bounds the harm of a
-// clock that steps. What is due already waits for a slot, or for the time at
-// which there are more of them.
-func untilNext(agenda queue.Agenda, now, more time.Time) time.Duration {
-	wait := time.Hour
-	if !agenda.Next.IsZero() {
-		wait = min(wait, agenda.Next.Sub(now))
+// admit lets every destination that is due wait for its turn, and returns when
+// the next is due.
+func (d *Deliverer) admit(ctx context.Context, now time.Time) (next time.Time, err error) {
+	for {
+		agenda, err := d.Store.Due(ctx, now, agendaSize)
+		if err != nil {
+			return time.Time{}, err
+		}
+		for _, due := range agenda.Destinations {
+			d.sites.admit(due)
+			d.Store.Park(due.Destination, true)
+		}
+		if len(agenda.Destinations) < agendaSize {
+			return agenda.Next, nil
+		}
 	}
-	if !more.IsZero() && len(agenda.Destinations) > 0 {
-		wait = min(wait, more.Sub(now))
+}
+
+// longestWait bounds the harm of a clock that is stepped: it is noticed then.
+const longestWait = time.Minute
+
+// untilNext is the time to the next round when nothing wakes the scheduler
+// before: something is due, or there are more slots for what is. The queue
+// wakes it for new mail.
+func untilNext(now time.Time, times ...time.Time) time.Duration {
+	wait := longestWait
+	for _, t := range times {
+		if !t.IsZero() {
+			wait = min(wait, t.Sub(now))
+		}
 	}
 	return max(0, wait)
 }
 
-// claiming is when a claim is made, and how many transactions it may start.
-type claiming struct {
-	now  time.Time
-	room int
+// begin starts transactions, in turn, while there is room.
+func (d *Deliverer) begin(ctx, attempts context.Context, now time.Time, limit int) (started int, err error) {
+	for {
+		w, n := d.sites.next(limit, limit-len(d.slots))
+		if w == nil {
+			return started, nil
+		}
+		leases, err := d.Store.Claim(ctx, w.destination, n, now, now.Add(lease))
+		if err != nil {
+			return started, err
+		}
+		d.leave(w, n, leases)
+		for _, group := range byEntry(leases) {
+			d.start(attempts, group, w.destination)
+			started++
+		}
+	}
 }
 
-// claim leases deliveries of one destination, as many as there is room for,
-// and starts their transactions.
-func (d *Deliverer) claim(ctx, attempts context.Context, due queue.Due, c claiming) (started int, err error) {
-	n := min(due.Count, d.sites.room(due.Destination), c.room)
-	if n <= 0 {
-		return 0, nil
+// leave ends the turn of a destination. One of which there was less to claim
+// than there was room for has nothing due any more.
+func (d *Deliverer) leave(w *waiter, n int, leases []queue.Lease) {
+	for i := range leases {
+		if leases[i].Delivery().Destination == w.destination {
+			n--
+		}
 	}
-	leases, err := d.Store.Claim(ctx, due.Destination, n, c.now, c.now.Add(lease))
-	if err != nil {
-		return 0, err
+	if n == 0 {
+		d.sites.yield(w)
+		return
 	}
-	for _, group := range byEntry(leases) {
-		d.slots <- struct{}{} // never blocks: only the scheduler fills slots, and it counted
-		place := d.sites.enter(due.Destination)
-		d.running.Go(func() {
-			d.run(attempts, group, place)
-			place.leave()
-			<-d.slots
-			d.free()
-		})
-	}
-	return len(leases), nil
+	d.sites.dismiss(w)
+	d.Store.Park(w.destination, false)
+}
+
+// start runs the transactions of one entry.
+func (d *Deliverer) start(attempts context.Context, leases []queue.Lease, to mail.Destination) {
+	d.slots <- struct{}{} // never blocks: only the scheduler fills slots, and it counted
+	place := d.sites.enter(to)
+	d.running.Go(func() {
+		d.run(attempts, leases, place)
+		place.leave()
+		<-d.slots
+		d.free()
+	})
 }
 
 // free tells the scheduler that there is room again.

@@ -199,43 +199,6 @@ func TestSitesCloseForgets(t *testing.T) {
 	}
 }
 
-// TestRoom: how many transactions of a destination may be claimed.
-func TestRoom(t *testing.T) {
-	const unknown, known mail.Destination = "unknown.example", "known.example"
-	s := newSites(2, patience)
-	s.learn(known, "site")
-	want := func(unknownRoom, knownRoom int) {
-		t.Helper()
-		if a, b := s.room(unknown), s.room(known); a != unknownRoom || b != knownRoom {
-			t.Errorf("room for %d and %d, want %d and %d", a, b, unknownRoom, knownRoom)
-		}
-	}
-	want(1, 4)
-	first := s.enter(unknown)
-	want(0, 4)
-	if !first.move("site") {
-		t.Error("no room at the site")
-	}
-	want(1, 3)
-	var more []*place
-	for range 3 {
-		more = append(more, s.enter(known))
-	}
-	want(1, 0)
-	over := s.enter(unknown)
-	if over.move("site") {
-		t.Error("a site has room for more than it takes")
-	}
-	want(0, 0)
-	for _, p := range append(more, first, over) {
-		p.leave()
-	}
-	want(1, 4)
-	if len(s.inHand) != 0 {
-		t.Errorf("counts are left: %v", s.inHand)
-	}
-}
-
 // TestSitesAreForgotten: with ever new sites, those that are not in use go.
 func TestSitesAreForgotten(t *testing.T) {
 	s := newSites(1, patience)

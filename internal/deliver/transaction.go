@@ -24,6 +24,8 @@ type transaction struct {
 	route  route.Route
 	// routed is when the route was chosen.
 	routed time.Time
+	// at is where it is counted.
+	at *place
 	// recipients are those of all leases, in order.
 	recipients []mail.Recipient
 }
@@ -53,8 +55,13 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 	if len(routed.lost) > 0 {
 		d.settle(storing, newTransaction(routed.lost), routed.outcomes)
 	}
-	if routed.together != nil {
-		d.attempt(ctx, routed.together)
+	if t := routed.together; t != nil {
+		t.at = at
+		if suspended, may := at.try(d.Clock.Now()); may {
+			d.attempt(ctx, t)
+		} else {
+			d.settle(storing, t, allOf(t, suspended))
+		}
 	}
 }
 

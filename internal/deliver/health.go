@@ -1,0 +1,171 @@
+package deliver
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// This file decides how many transactions a site may have in hand, and when it
+// is left alone.
+//
+// A site that answers gets more, one after the other; one that cannot be
+// reached gets half as many. After some failures in a row it is down: it is
+// left alone for a while, and its mail is deferred without a connection, so
+// that the mail keeps its schedule, its warnings and its end. When the while
+// is over, one transaction finds out whether the site is back.
+
+const (
+	// firstWindow is how many transactions a site may have in hand at first:
+	// enough for five connections, while as many are being settled.
+	firstWindow = 10
+	// downAfter is after how many failures in a row a site is down.
+	downAfter = 5
+	// firstPause and lastPause bound how long a site that is down is left
+	// alone; each failure doubles it.
+	firstPause = time.Minute
+	lastPause  = 15 * time.Minute
+)
+
+// health is how a site answers.
+type health struct {
+	// window is how many transactions it may have in hand, and most the bound
+	// of that. Up to calm it grows by one with each success, from there by one
+	// with a whole window of them (as TCP does: RFC 5681 3.1).
+	window, most, calm float64
+	failures           int // to reach it, in a row
+	// retryAt is when a site that is down may be tried again; probing says
+	// that this is being done.
+	retryAt time.Time
+	pause   time.Duration
+	probing bool
+	failure mail.Outcome // the last
+}
+
+func newHealth(most int) health {
+	return health{window: float64(min(firstWindow, most)), most: float64(most), calm: float64(most)}
+}
+
+// down reports whether the site is left alone.
+func (h *health) down() bool { return h.pause > 0 }
+
+// grow lets the site have more in hand.
+func (h *health) grow() {
+	if h.window < h.calm {
+		h.window++
+	} else {
+		h.window += 1 / h.window
+	}
+	h.window = min(h.window, h.most)
+}
+
+// shrink lets it have half as many.
+func (h *health) shrink() {
+	h.calm = max(1, h.window/2)
+	h.window = h.calm
+}
+
+// unreachable reports whether an attempt that found no connection failed for
+// what other mail would fail for, too. A certificate or a credential is a
+// matter of the lane.
+func unreachable(o *mail.Outcome) bool {
+	return slices.Contains([]string{"connect", "greeting", "EHLO", "HELO"}, o.Command)
+}
+
+// errSuspended is the reply for mail to a site that is left alone.
+var errSuspended = mail.Refuse(451, "4.4.1", "Delivery is suspended for a while: none of the servers could be reached")
+
+// try asks whether a site may be tried now. If it is down, the outcome says
+// what becomes of a transaction instead; or the transaction is the one that
+// finds out whether the site is back.
+func (p *place) try(now time.Time) (suspended mail.Outcome, may bool) {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	x := p.site
+	switch {
+	case !x.down():
+		return mail.Outcome{}, true
+	case !x.probing && !now.Before(x.retryAt):
+		x.probing, p.probing = true, true
+		return mail.Outcome{}, true
+	}
+	p.untried = true
+	when := "until " + x.retryAt.UTC().Format(time.RFC3339)
+	if x.probing {
+		when = "while one is being tried"
+	}
+	return mail.Outcome{
+		State: mail.Deferred, Command: "connect", Reply: errSuspended.Reply,
+		Cause: fmt.Sprintf("not tried %s, after %d failures in a row, the last: %s", when, x.failures, describe(&x.failure)),
+	}, false
+}
+
+// describe is an outcome in a line.
+func describe(o *mail.Outcome) string {
+	s := o.Command + ": " + o.Reply.String()
+	if o.Host != "" {
+		s = fmt.Sprintf("%s [%s]: %s", o.Host, o.Address, s)
+	}
+	if o.Cause != "" {
+		s += ": " + o.Cause
+	}
+	return s
+}
+
+// reached notes that a server of the site has taken a connection. It reports
+// whether the site was down.
+func (p *place) reached() (back bool) {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	x := p.site
+	if back = x.down(); back {
+		x.window = 1
+		p.sites.fix(x)
+	}
+	x.failures, x.pause, x.retryAt = 0, 0, time.Time{}
+	return back
+}
+
+// answered notes how a server has answered a transaction.
+func (p *place) answered(o *mail.Outcome) {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	switch {
+	case !o.Remote:
+		return
+	case o.Command == "MAIL" && o.Reply.Code == 421: // it has no time for us
+		p.site.shrink()
+	default:
+		p.site.grow()
+	}
+	p.sites.fix(p.site)
+}
+
+// failed notes that no server of the site could be reached. When that makes it
+// be down, retryAt is when it may be tried again; else it is zero.
+func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	x := p.site
+	x.failures++
+	x.failure = *o
+	switch {
+	case p.probing:
+		x.pause = min(2*x.pause, lastPause)
+		x.retryAt = now.Add(x.pause)
+		return time.Time{}
+	case x.down():
+		return time.Time{} // began before it was
+	}
+	x.shrink()
+	if x.failures >= downAfter {
+		x.pause = firstPause
+		x.retryAt = now.Add(x.pause)
+		x.window = min(firstWindow, x.most) // they need no connection
+		retryAt = x.retryAt
+	}
+	p.sites.fix(x)
+	return retryAt
+}

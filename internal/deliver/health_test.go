@@ -1,0 +1,102 @@
+package deliver
+
+import (
+	"testing"
+	"time"
+
+	"postern/internal/mail"
+)
+
+var noConnection = mail.Outcome{State: mail.Deferred, Command: "connect", Reply: mail.LocalError}
+
+// TestDown: after some failures in a row a site is left alone, for ever longer
+// times, and one transaction at a time finds out whether it is back.
+func TestDown(t *testing.T) {
+	s := newSites(20, patience)
+	s.learn("d", "site")
+	now := begin
+	enter := func() *place { return s.enter("d") }
+	may := func(p *place) bool {
+		_, may := p.try(now)
+		return may
+	}
+	for i := range downAfter {
+		p := enter()
+		if !may(p) {
+			t.Fatalf("left alone after %d failures", i)
+		}
+		if down := p.failed(&noConnection, now); down.IsZero() != (i < downAfter-1) {
+			t.Fatalf("after %d failures: down until %v", i+1, down)
+		}
+		p.leave()
+	}
+	for _, pause := range []time.Duration{1, 2, 4, 8, 15, 15} {
+		now = now.Add(pause*time.Minute - time.Second)
+		if p := enter(); may(p) {
+			t.Fatalf("tried before %d minutes were over", pause)
+		} else {
+			p.leave()
+		}
+		now = now.Add(time.Second)
+		probe, other := enter(), enter()
+		if !may(probe) || may(other) {
+			t.Fatalf("after %d minutes one may try, and no other", pause)
+		}
+		other.failed(&noConnection, now) // it began before
+		other.leave()
+		probe.failed(&noConnection, now)
+		probe.leave()
+	}
+	now = now.Add(lastPause)
+	cut := enter()
+	if !may(cut) {
+		t.Fatal("no probe")
+	}
+	cut.leave() // the probe came to nothing
+	probe := enter()
+	if !may(probe) || !probe.reached() {
+		t.Fatal("the site is not back")
+	}
+	probe.leave()
+	if p := enter(); !may(p) || p.reached() {
+		t.Error("it is not as any other site")
+	} else {
+		p.leave()
+	}
+}
+
+// TestWindow: a site has few transactions at first, more with each that is
+// answered, half as many after a failure, and then more again, slowly.
+func TestWindow(t *testing.T) {
+	s := newSites(20, patience)
+	s.learn("d", "site")
+	p := s.enter("d")
+	window := func(want int) {
+		t.Helper()
+		if got := int(p.site.window); got != want {
+			t.Errorf("the window is %d, want %d", got, want)
+		}
+	}
+	answered := func(n int, o mail.Outcome) {
+		for range n {
+			p.answered(&o)
+		}
+	}
+	taken := mail.Outcome{State: mail.Delivered, Remote: true, Command: "end of data", Reply: mail.NewReply(250, "2.0.0", "Taken")}
+	busy := mail.Outcome{State: mail.Deferred, Remote: true, Command: "MAIL", Reply: mail.NewReply(421, "4.3.2", "Busy")}
+	window(10)
+	answered(5, taken)
+	window(15)
+	answered(100, taken)
+	window(40)
+	p.failed(&noConnection, begin)
+	window(20)
+	answered(1, busy)
+	window(10)
+	answered(9, taken)
+	window(10)
+	answered(2, taken)
+	window(11)
+	answered(1, mail.Outcome{State: mail.Deferred, Command: "end of data"}) // a lost connection
+	window(11)
+}
