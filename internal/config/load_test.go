@@ -74,7 +74,7 @@ func TestDefaults(t *testing.T) {
 			Retry:                 mail.Schedule{Waits: waits, Every: time.Hour, Until: 5 * 24 * time.Hour},
 			RetryReports:          mail.Schedule{Waits: waits, Every: time.Hour, Until: 24 * time.Hour},
 			DelayWarning:          4 * time.Hour,
-			MaxConnections:        100,
+			MaxConnections:        500,
 			MaxConnectionsPerSite: 20,
 			MaxRecipients:         100,
 			IdleTimeout:           5 * time.Second,

@@ -365,7 +365,7 @@ var settings = []setting{
 		value:  one(schedule, func(f fields) *mail.Schedule { return &f.config.Delivery.Retry }, mail.DefaultSchedule),
 		effect: atReload,
 		text: "When mail that failed for now is tried again: the waits after the first attempts, the wait that repeats after them, and the age at which the sender is " +
-			"told that it could not be delivered. RFC 5321 4.5.4.1 asks for retries for at least 4 or 5 days.",
+			"told that it could not be delivered. Each wait is prolonged by up to a tenth, at random, so that what failed together does not come back together. RFC 5321 4.5.4.1 asks for retries for at least 4 or 5 days.",
 		see: []string{"delivery.retry_reports", "delivery.delay_warning"},
 	},
 	{
@@ -393,9 +393,10 @@ var settings = []setting{
 	},
 	{
 		key:    "delivery.max_connections",
-		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnections }, 100),
+		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnections }, 500),
 		effect: atReload,
-		text:   "How many attempts may run at once, each on a connection of its own.",
+		text:   "How many attempts may run at once, each on a connection of its own. A quarter of them is for sites that are known to answer within two seconds, " +
+			"and while others wait, one site has a quarter at most.",
 		see:    []string{"delivery.max_connections_per_site"},
 	},
 	{

@@ -36,7 +36,7 @@ func (d *Daemon) loadCertificates() error {
 		if l.TLSCertificate == "" {
 			continue
 		}
-		certificate, err := certs.Load(l.TLSCertificate, l.TLSKey, d.Clock.Now())
+		certificate, err := certs.Load(l.TLSCertificate, l.TLSKey, d.clock.Now())
 		if err != nil {
 			errs = append(errs, atListener(l, err))
 			continue
@@ -105,7 +105,7 @@ func (d *Daemon) bind() error {
 		DropFields:   d.config.Message.DropFields,
 		MaxHops:      d.config.Message.MaxHops,
 		Room:         d.gauge.Refuse,
-		Clock:        d.Clock,
+		Clock:        d.clock,
 		Logger:       d.Logger,
 	})
 	for i := range d.config.Listeners {
@@ -154,7 +154,7 @@ func (d *Daemon) serverOptions(c *config.Listener, t *tls.Config) smtpserver.Opt
 		CommandTimeout:          c.CommandTimeout,
 		DataTimeout:             c.DataTimeout,
 		IDs:                     &d.ids,
-		Clock:                   d.Clock,
+		Clock:                   d.clock,
 		Logger:                  d.Logger,
 		Record:                  d.journal.Record,
 	}
@@ -183,7 +183,7 @@ func (d *Daemon) gaugeOptions() pressure.Options {
 		Latency:       d.store.Latency,
 		SlowCommit:    c.SlowCommit,
 		Record:        d.journal.Record,
-		Clock:         d.Clock,
+		Clock:         d.clock,
 		Logger:        d.Logger,
 	}
 }
@@ -222,7 +222,8 @@ func (d *Daemon) deliverOptions() deliver.Options {
 		MaxRecipients:   c.MaxRecipients,
 		IdleTimeout:     c.IdleTimeout,
 		Grace:           grace,
-		Clock:           d.Clock,
+		Record:          d.journal.Record,
+		Clock:           d.clock,
 		Logger:          d.Logger,
 		Failed:          d.fail,
 		// A report to an address of this host reaches the postmaster or nobody.
@@ -257,7 +258,7 @@ func (d *Daemon) router() deliver.Router {
 // resolver asks DNS; hosts is the file of host names that goes before it, ""
 // for that of the machine.
 func (d *Daemon) resolver(hosts string) *dns.Client {
-	return dns.NewClient(dns.Options{Servers: d.config.DNS.Servers, Timeout: d.config.DNS.Timeout, Hosts: hosts, Clock: d.Clock})
+	return dns.NewClient(dns.Options{Servers: d.config.DNS.Servers, Timeout: d.config.DNS.Timeout, Hosts: hosts, Clock: d.clock})
 }
 
 // CheckDNS asks DNS whether other servers will find this one as they expect,
@@ -285,7 +286,7 @@ func (d *Daemon) clientOptions() smtpclient.Options {
 			DataEnd:   c.FinalTimeout,
 		},
 		Logger: d.Logger,
-		Clock:  d.Clock,
+		Clock:  d.clock,
 	}
 }
 

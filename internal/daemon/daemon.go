@@ -41,7 +41,6 @@ const grace = 30 * time.Second
 type Options struct {
 	Version string
 	Logger  *slog.Logger
-	Clock   mail.Clock
 	// Ready is told, once, when all listeners are bound and served.
 	Ready func(admin.Status)
 }
@@ -50,6 +49,7 @@ type Options struct {
 type Daemon struct {
 	Options
 	config  *config.Config
+	clock   *mail.SteppedClock
 	started time.Time
 	ids     mail.IDs
 	tls     []*tls.Config // of the listeners, in their order
@@ -87,9 +87,6 @@ type listener struct {
 // fails when what the configuration names cannot be used, with all that is
 // wrong, a line each.
 func New(c *config.Config, o Options) (*Daemon, error) {
-	if o.Clock == nil {
-		o.Clock = mail.SystemClock{}
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -97,7 +94,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 		o.Ready = func(admin.Status) {}
 	}
 	d := &Daemon{
-		Options: o, config: c,
+		Options: o, config: c, clock: mail.NewSteppedClock(),
 		failed: make(chan error, 1),
 		ended:  make(chan error, len(c.Listeners)+2), // a place for each part
 	}
@@ -113,7 +110,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 func (d *Daemon) Run(ctx context.Context) error {
 	ctx, d.stop = context.WithCancel(ctx)
 	defer d.stop()
-	d.started = d.Clock.Now()
+	d.started = d.clock.Now()
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(d.memoryBudget()))
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
@@ -160,7 +157,7 @@ func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 	d.running.Wait()
 	stopCopy()
 	d.copying.Wait()
-	d.journal.Record(mail.Fact{Reason: mail.ReasonStopped, Time: d.Clock.Now(), Text: d.Version})
+	d.journal.Record(mail.Fact{Reason: mail.ReasonStopped, Time: d.clock.Now(), Text: d.Version})
 	err := d.close()
 	if err == nil {
 		d.Logger.Info("stopped")
@@ -177,7 +174,7 @@ func (d *Daemon) open() error {
 	var err error
 	// The store first: it has the lock that says who holds it.
 	d.store, err = embedded.Open(queueDir(d.config), embedded.Options{
-		Clock:   d.Clock,
+		Clock:   d.clock,
 		Logger:  d.Logger,
 		Failed:  d.fail,
 		Reserve: min(embedded.DefaultReserve, d.config.Pressure.MinFreeSpace),
@@ -188,7 +185,7 @@ func (d *Daemon) open() error {
 	d.journal, err = journal.Open(journalDir(d.config), journal.Options{
 		MaxFile: d.config.Journal.MaxFile,
 		Keep:    d.config.Journal.Keep,
-		Clock:   d.Clock,
+		Clock:   d.clock,
 		Logger:  d.Logger,
 	})
 	if err != nil {
@@ -203,6 +200,10 @@ func (d *Daemon) open() error {
 		return err
 	}
 	d.deliverer = deliver.New(d.deliverOptions())
+	d.clock.OnStep(func(at time.Time, by time.Duration) {
+		d.store.Shift(by)
+		d.deliverer.Stepped(at, by)
+	})
 	return nil
 }
 

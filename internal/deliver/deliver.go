@@ -59,7 +59,7 @@ type Options struct {
 	// CopyFailures gets a copy of every report of failure; the zero address:
 	// nobody does.
 	CopyFailures mail.Address
-	// MaxTransactions is how many transactions run at once (100);
+	// MaxTransactions is how many transactions run at once (500);
 	// MaxPerSite how many of these, and connections, one site has (20).
 	MaxTransactions, MaxPerSite int
 	// MaxRecipients is the number of recipients in one transaction (100).
@@ -133,7 +133,7 @@ func (o *Options) setDefaults() {
 		o.RetryReports = mail.DefaultSchedule
 		o.RetryReports.Until = 24 * time.Hour
 	}
-	setDefault(&o.MaxTransactions, 100)
+	setDefault(&o.MaxTransactions, 500)
 	setDefault(&o.MaxPerSite, 20)
 	setDefault(&o.MaxRecipients, 100)
 	setDefault(&o.IdleTimeout, 5*time.Second)

@@ -33,7 +33,7 @@ const (
 type health struct {
 	// window is how many transactions it may have in hand, and most the bound
 	// of that. Up to calm it grows by one with each success, from there by one
-	// with a whole window of them (as TCP does: RFC 5681 3.1).
+	// with a whole window of them (as TCP does).
 	window, most, calm float64
 	failures           int // to reach it, in a row
 	// retryAt is when a site that is down may be tried again; probing says

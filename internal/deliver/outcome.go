@@ -73,7 +73,7 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 	if t.entry.Envelope.From.IsNull() {
 		schedule = d.RetryReports
 	}
-	accepted := d.steps.today(t.entry.Accepted)
+	accepted := d.steps.today(t.entry.Accepted, now)
 	_, somebody := d.reportTo(t.entry.Envelope.From)
 	late := d.DelayWarning > 0 && !now.Before(accepted.Add(d.DelayWarning))
 	v := &verdict{

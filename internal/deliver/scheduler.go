@@ -55,7 +55,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 		if err != nil {
 			return 0, err
 		}
-		limit, more := paced(d.MaxTransactions, d.steps.today(d.started), now)
+		limit, more := paced(d.MaxTransactions, d.steps.today(d.started, now), now)
 		started, err := d.begin(ctx, attempts, now, limit)
 		if err != nil {
 			return 0, err

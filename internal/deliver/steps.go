@@ -23,8 +23,8 @@ type step struct {
 // before reports whether t was noted before the step. When a clock was set
 // back, a time may have come twice: then it is taken for the later one, so that
 // nothing is older than it is.
-func (s step) before(t time.Time) bool {
-	return t.Before(s.at) && t.Before(s.at.Add(-s.by))
+func (s step) before(t, now time.Time) bool {
+	return !t.After(s.at.Add(-s.by)) && (t.Before(s.at) || t.After(now))
 }
 
 // steps are those since the start.
@@ -54,11 +54,12 @@ func (s *steps) take() []step {
 
 // today returns a time that was noted by the clock as it was then, on the clock
 // as it is now.
-func (s *steps) today(t time.Time) time.Time {
+func (s *steps) today(t, now time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := false
 	for _, step := range s.list {
-		if step.before(t) {
+		if before = before || step.before(t, now); before {
 			t = t.Add(step.by)
 		}
 	}

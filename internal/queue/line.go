@@ -51,7 +51,7 @@ type line struct {
 	destination mail.Destination
 	suspended   bool // by an operator
 	parked      bool // by the scheduler
-	slots       int // all of them, leased and held ones too
+	slots       int  // all of them, leased and held ones too
 	waiting     heap.Heap[*slot]
 	ready       []rank // highest class first; a rank stays when it is empty
 	// positions in the index's heaps of lines
