@@ -395,9 +395,9 @@ var settings = []setting{
 		key:    "delivery.max_connections",
 		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnections }, 500),
 		effect: atReload,
-		text:   "How many attempts may run at once, each on a connection of its own. A quarter of them is for sites that are known to answer within two seconds, " +
+		text: "How many attempts may run at once, each on a connection of its own. A quarter of them is for sites that are known to answer within two seconds, " +
 			"and while others wait, one site has a quarter at most.",
-		see:    []string{"delivery.max_connections_per_site"},
+		see: []string{"delivery.max_connections_per_site"},
 	},
 	{
 		key:    "delivery.max_connections_per_site",

@@ -71,9 +71,9 @@ type Options struct {
 
 	// Record takes facts about sites and the clock. It must not block.
 	Record func(mail.Fact)
-	// Jitter returns by how much a wait is prolonged, so that what failed
-	// together does not come back together: at random, by up to a tenth of it.
-	Jitter func(wait time.Duration) time.Duration
+	// Jitter returns by which part of itself a wait is prolonged, so that what
+	// failed together does not come back together (at random, up to 0.1).
+	Jitter func() float64
 
 	Clock  mail.Clock
 	Logger *slog.Logger
@@ -121,7 +121,7 @@ func (o *Options) setDefaults() {
 		o.Record = func(mail.Fact) {}
 	}
 	if o.Jitter == nil {
-		o.Jitter = func(wait time.Duration) time.Duration { return rand.N(wait/10 + 1) }
+		o.Jitter = func() float64 { return rand.Float64() / 10 }
 	}
 	if o.ReportTo == nil {
 		o.ReportTo = func(sender mail.Address) (mail.Address, bool) { return sender, true }

@@ -185,7 +185,7 @@ type harness struct {
 	stopped chan struct{}
 }
 
-func noJitter(time.Duration) time.Duration { return 0 }
+func noJitter() float64 { return 0 }
 
 // newHarness returns a deliverer that does not run yet.
 func newHarness(t *testing.T, router Router, o Options) *harness {

@@ -81,13 +81,13 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		next:     make([]time.Time, len(t.leases)),
 		until:    accepted.Add(schedule.Until),
 	}
-	i := 0
+	i, jitter := 0, d.Jitter() // one for all, which come together again
 	for l := range t.leases {
 		attempt := t.leases[l].Attempt()
 		var again bool
 		v.next[l], again = schedule.Next(attempt, accepted, now)
 		if again {
-			v.next[l] = d.jittered(v.next[l], now, v.until)
+			v.next[l] = prolonged(v.next[l], now, v.until, jitter)
 		}
 		for _, r := range t.leases[l].Delivery().Recipients {
 			o := &outcomes[i]
@@ -111,9 +111,10 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 	return v
 }
 
-// jittered puts an attempt off by a little, but not to a time after the last.
-func (d *Deliverer) jittered(next, now, last time.Time) time.Time {
-	if later := next.Add(d.Jitter(next.Sub(now))); later.Before(last) {
+// prolonged puts an attempt off by a part of the wait for it, but not to a time
+// after the last.
+func prolonged(next, now, last time.Time, part float64) time.Time {
+	if later := next.Add(time.Duration(part * float64(next.Sub(now)))); later.Before(last) {
 		return later
 	}
 	return next

@@ -454,12 +454,12 @@ func TestJitter(t *testing.T) {
 	last := begin.Add(24 * time.Hour)
 	seen := make(map[time.Time]bool)
 	for range 100 {
-		next := d.jittered(begin.Add(time.Hour), begin, last)
+		next := prolonged(begin.Add(time.Hour), begin, last, d.Jitter())
 		if late := next.Sub(begin.Add(time.Hour)); late < 0 || late > 6*time.Minute {
 			t.Fatalf("an hour is prolonged by %v", late)
 		}
 		seen[next] = true
-		if next := d.jittered(last, begin, last); !next.Equal(last) {
+		if next := prolonged(last, begin, last, d.Jitter()); !next.Equal(last) {
 			t.Fatalf("the last attempt is at %v, want %v", next, last)
 		}
 	}
