@@ -26,7 +26,7 @@ func (d *decoder) checkSmarthostPorts() {
 	for _, t := range d.tables["delivery"] {
 		for _, h := range d.config.Delivery.Smarthosts {
 			if h.Port == submissions {
-				d.report(t.given["smarthosts"].value, "delivery.smarthosts", faultf("use port 587 of the same server",
+				d.fault(t.given["smarthosts"].value, "delivery.smarthosts", faultf("use port 587 of the same server",
 					"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken here", clip(h.String())))
 			}
 		}
@@ -42,11 +42,11 @@ func (d *decoder) checkSmarthostUser() {
 		const hint = "set both, or neither for smarthosts that ask for no password"
 		switch {
 		case hasUser && !hasPassword:
-			d.report(user.key, "delivery.smarthost_user", faultf(hint, "is set, but smarthost_password_file is not"))
+			d.fault(user.key, "delivery.smarthost_user", faultf(hint, "is set, but smarthost_password_file is not"))
 		case hasPassword && !hasUser:
-			d.report(password.key, "delivery.smarthost_password_file", faultf(hint, "is set, but smarthost_user is not"))
+			d.fault(password.key, "delivery.smarthost_password_file", faultf(hint, "is set, but smarthost_user is not"))
 		case hasUser && d.config.Delivery.SmarthostTLS != TLSVerify:
-			d.report(user.key, "delivery.smarthost_user", faultf(`set smarthost_tls = "verify"`,
+			d.fault(user.key, "delivery.smarthost_user", faultf(`set smarthost_tls = "verify"`,
 				"would show the password to a server that is not verified"))
 		}
 	}
@@ -65,7 +65,7 @@ func (d *decoder) checkPostmaster() {
 	same := func(name string) bool { return mail.SameDomain(name, a.Domain) }
 	ip, literal := a.LiteralIP()
 	if slices.ContainsFunc(own, same) || literal && (ip.IsLoopback() || slices.Contains(c.OwnAddresses, ip)) {
-		d.report(at.value, "postmaster", faultf(hint, "%q is at this host itself, which has no mailboxes", clip(a.String())))
+		d.fault(at.value, "postmaster", faultf(hint, "%q is at this host itself, which has no mailboxes", clip(a.String())))
 	}
 }
 
@@ -79,18 +79,18 @@ func (d *decoder) checkSocket() {
 		at = d.top.given["data_dir"]
 	}
 	if path := d.config.Socket(); len(path) > maxSocket {
-		d.report(at.value, "admin_socket", faultf("set admin_socket to a shorter path, such as \"/run/postern/admin.sock\"",
+		d.fault(at.value, "admin_socket", faultf("set admin_socket to a shorter path, such as \"/run/postern/admin.sock\"",
 			"the path of the socket has %d octets; the system allows %d", len(path), maxSocket))
 	}
 }
 
 func (d *decoder) checkListeners() {
-	names, addresses := make(map[string]int), make(map[string]int)
+	names, addresses := make(map[string]mail.Place), make(map[string]mail.Place)
 	for _, t := range d.tables["listener"] {
 		l := t.fields.listener
 		d.checkTLS(t)
 		if l.Name == "postern" {
-			d.report(t.given["name"].value, "listener.name", faultf("choose another", `"postern" names what the server itself sends`))
+			d.fault(t.given["name"].value, "listener.name", faultf("choose another", `"postern" names what the server itself sends`))
 		}
 		d.unique(t, "name", l.Name, names)
 		if l.Address.IsValid() && l.Address.Port() != 0 {
@@ -106,15 +106,15 @@ func (d *decoder) checkTLS(t *table) {
 	const hint = "set both, or neither for a listener without TLS"
 	switch {
 	case certificate && !key:
-		d.report(t.given["tls_certificate"].key, "listener.tls_certificate", faultf(hint, "is set, but tls_key is not"))
+		d.fault(t.given["tls_certificate"].key, "listener.tls_certificate", faultf(hint, "is set, but tls_key is not"))
 	case key && !certificate:
-		d.report(t.given["tls_key"].key, "listener.tls_key", faultf(hint, "is set, but tls_certificate is not"))
+		d.fault(t.given["tls_key"].key, "listener.tls_key", faultf(hint, "is set, but tls_certificate is not"))
 	}
 }
 
 // unique reports a second listener with the same value of a setting. seen
-// has the offset of the first for each value.
-func (d *decoder) unique(t *table, setting, value string, seen map[string]int) {
+// has the place of the first for each value.
+func (d *decoder) unique(t *table, setting, value string, seen map[string]mail.Place) {
 	at := t.at
 	if g, is := t.given[setting]; is {
 		at = g.value
@@ -124,6 +124,6 @@ func (d *decoder) unique(t *table, setting, value string, seen map[string]int) {
 		seen[value] = at
 		return
 	}
-	d.report(at, "listener."+setting, faultf(fmt.Sprintf("give each listener its own %s", setting),
-		"%q is also that of the listener in line %d", value, d.place(first).Line))
+	d.fault(at, "listener."+setting, faultf(fmt.Sprintf("give each listener its own %s", setting),
+		"%q is also that of the listener %s", value, whence(first, at)))
 }

@@ -26,8 +26,18 @@ import (
 // Config is a whole configuration. What each field means is in the table;
 // the comments here add what code must know.
 type Config struct {
+	// Files are those that were read, the first of which includes the others.
+	// None for a configuration made in code, which has no Places either.
+	Files []string
+	// Places are those of the settings that the files set, but for those of
+	// listeners, which have their own.
+	Places Places
+	// Warnings are what is allowed but unwise, in the order of the files.
+	Warnings []Problem
+
 	Version      int
-	Hostname     string // in lower case, without a final dot
+	Include      []string // as they are written, of all files
+	Hostname     string   // in lower case, without a final dot
 	DataDir      string
 	AdminSocket  string // empty for the default; use Socket
 	Postmaster   mail.Address
@@ -42,6 +52,10 @@ type Config struct {
 	Journal   Journal
 	Pressure  Pressure
 }
+
+// Places are where settings were set, by key, such as "listener.address".
+// What has its default has none.
+type Places map[string]mail.Place
 
 // Log is the table [log].
 type Log struct {
@@ -61,8 +75,9 @@ const (
 // Listener is one table [[listener]].
 type Listener struct {
 	// Place is where the table begins in the file; the zero Place for a
-	// listener made in code.
-	Place mail.Place
+	// listener made in code. Places are those of its settings.
+	Place  mail.Place
+	Places Places
 
 	Name                    string // unique
 	Address                 netip.AddrPort

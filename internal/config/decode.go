@@ -1,66 +1,71 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
-	"sort"
 	"strings"
-	"unicode/utf8"
 
 	"postern/internal/mail"
 )
 
-// source is a file that was read.
-type source struct {
-	file string // as its reader named it
-	dir  string // from which relative paths are taken; may be empty
-	data []byte
-}
-
-// decoder turns the entries of one file into a Config.
+// decoder turns the entries of a file, and of those it includes, into a
+// Config.
 type decoder struct {
-	source
-	lines    []int // offset of each line
+	*source        // the file that is being read
+	system  system // from which files are read
+	sources []*source
+	octets  int // read so far, of all files
+
 	config   *Config
 	problems []Problem
 	top      *table
-	// tables are those begun so far, by section name, in the order of the file.
+	// tables are those begun so far, by section name, in the order of the files.
 	tables map[string][]*table
 	// meant are the settings and sections that were perhaps meant by what is
 	// not right: they are not reported as missing as well.
 	meant map[string]bool
+	// unread is set when a part could not be read: what seems to be missing
+	// may stand there.
+	unread bool
 }
 
-// table is one table of the file, or the top of it.
+// table is one table of the configuration, or the top of it.
 type table struct {
 	section *section
-	at      int // offset of its header
+	at      mail.Place // of its header
+	last    mail.Place // of its header in the file that continued it last
 	fields  fields
 	given   map[string]given
 }
 
-// given is where a setting was given.
-type given struct{ key, value int }
+// given is where a setting was given, with its value as it was written.
+type given struct {
+	key, value mail.Place
+	source     *source
+	node       node
+}
 
-func decode(src source) (*Config, error) {
-	src.data = bytes.TrimPrefix(src.data, []byte("\ufeff"))
-	d := &decoder{source: src, lines: lineOffsets(src.data), config: Default(), tables: make(map[string][]*table), meant: make(map[string]bool)}
+func newDecoder(from system) *decoder {
+	c := Default()
+	c.Places = make(Places)
+	d := &decoder{system: from, config: c, tables: make(map[string][]*table), meant: make(map[string]bool)}
+	return d
+}
+
+// decode reads the first file and those that it includes.
+func (d *decoder) decode(first *source) (*Config, error) {
+	d.source = first
 	d.top = d.begin(findSection(""), 0)
-
-	entries, faults := parse(src.data)
-	for _, f := range faults {
-		d.report(f.at, "", faultf(f.hint, "not TOML: %s", f.message))
-	}
-	d.read(entries)
-	if len(faults) == 0 {
-		// Else what seems to be missing may stand where the fault is.
-		d.checkMissing()
+	d.readSource(first)
+	if !d.unread {
+		d.checkMissing(first.place(len(first.data)))
 	}
 	d.check()
+	for _, s := range d.sources {
+		d.config.Files = append(d.config.Files, s.file)
+	}
 	if len(d.problems) > 0 {
-		e := &Errors{Problems: d.problems}
-		e.sort()
-		return nil, e
+		sortProblems(d.problems, d.config.Files)
+		return nil, &Errors{Problems: d.problems}
 	}
 	for i := range sections {
 		if s := &sections[i]; s.close != nil {
@@ -70,6 +75,21 @@ func decode(src source) (*Config, error) {
 		}
 	}
 	return d.config, nil
+}
+
+// readSource reads one file, and after it those that it includes.
+func (d *decoder) readSource(src *source) {
+	before := d.source
+	d.source = src
+	d.sources = append(d.sources, src)
+	entries, faults := parse(src.data)
+	for _, f := range faults {
+		d.unread = true
+		d.report(f.at, "", faultf(f.hint, "not TOML: %s", f.message))
+	}
+	d.read(entries)
+	d.include()
+	d.source = before
 }
 
 // read goes through the entries. current is nil in a table that nobody knows
@@ -105,19 +125,28 @@ func (d *decoder) header(e entry) *table {
 	return d.once(s, at)
 }
 
-// once begins a table. One that can be there once, and is, is a fault; it is
-// then continued, so that settings given twice are found as well.
+// once begins a table. One that can be there once, and is, is continued: in
+// another file that is how it is meant, and in the same one it is a fault,
+// but settings given twice shall be found as well.
 func (d *decoder) once(s *section, at int) *table {
-	if before := d.tables[s.name]; len(before) > 0 && !s.repeated {
-		d.report(at, s.name, faultf("put its settings together", "is begun again; it began in line %d", d.place(before[0].at).Line))
-		return before[0]
+	begun := d.tables[s.name]
+	if len(begun) == 0 || s.repeated {
+		return d.begin(s, at)
 	}
-	return d.begin(s, at)
+	t, here := begun[0], d.place(at)
+	if t.last.File == here.File {
+		d.report(at, s.name, faultf("put its settings together", "is begun again; it began in line %d", t.last.Line))
+	}
+	t.last = here
+	return t
 }
 
 func (d *decoder) begin(s *section, at int) *table {
-	t := &table{section: s, at: at, given: make(map[string]given)}
-	t.fields = fields{config: d.config, place: d.place(at), dir: d.dir}
+	t := &table{section: s, at: d.place(at), last: d.place(at), given: make(map[string]given)}
+	t.fields = fields{config: d.config, place: t.at, places: d.config.Places}
+	if s.repeated {
+		t.fields.places = make(Places)
+	}
 	if s.open != nil {
 		s.open(&t.fields)
 	}
@@ -147,12 +176,19 @@ func (d *decoder) assign(t *table, key []word, v node) {
 		d.report(at, full, f)
 		return
 	}
-	if before, twice := t.given[key[0].text]; twice {
-		d.report(at, full, faultf("keep one of them", "is set again; it was set in line %d", d.place(before.key).Line))
+	here := given{key: d.place(at), value: d.place(v.at), source: d.source, node: v}
+	before, twice := t.given[key[0].text]
+	if twice && (!row.perFile || before.source == d.source) {
+		d.report(at, full, faultf("keep one of them", "is set again; it was set %s", whence(before.key, here.key)))
 		return
 	}
-	t.given[key[0].text] = given{key: at, value: v.at}
-	row.value.read(v, t.fields, func(at int, f *fault) { d.report(at, full, f) })
+	t.given[key[0].text] = here
+	if !twice {
+		t.fields.places[row.key] = here.key
+	}
+	f := t.fields
+	f.dir = d.dir
+	row.value.read(v, f, func(at int, f *fault) { d.report(at, full, f) })
 }
 
 // assignTable reads the forms that TOML allows for a table besides a header:
@@ -197,9 +233,9 @@ func allTables(items []node) bool {
 	return true
 }
 
-// checkMissing reports required settings and tables that are not there.
-func (d *decoder) checkMissing() {
-	end := len(d.data)
+// checkMissing reports required settings and tables that are not there. end is
+// where they could stand.
+func (d *decoder) checkMissing(end mail.Place) {
 	for i := range sections {
 		s := &sections[i]
 		if d.meant[s.name] {
@@ -212,18 +248,18 @@ func (d *decoder) checkMissing() {
 		switch {
 		case len(begun) > 0:
 		case s.required:
-			d.report(end, s.name, faultf("write "+s.header()+", and below it: "+exampleLine(s), "is missing"))
+			d.fault(end, s.name, faultf("write "+s.header()+", and below it: "+exampleLine(s), "is missing"))
 		case !s.repeated:
 			d.checkGiven(&table{section: s}, end, "write below "+s.header()+": ")
 		}
 	}
 }
 
-func (d *decoder) checkGiven(t *table, at int, write string) {
+func (d *decoder) checkGiven(t *table, at mail.Place, write string) {
 	for _, row := range t.section.settings() {
 		_, name := row.split()
 		if _, is := t.given[name]; row.required && !is && !d.meant[row.key] {
-			d.report(at, row.key, faultf(write+name+" = "+row.example, "is missing"))
+			d.fault(at, row.key, faultf(write+name+" = "+row.example, "is missing"))
 		}
 	}
 }
@@ -246,25 +282,11 @@ func (d *decoder) mean(key string) {
 	}
 }
 
-func (d *decoder) report(at int, key string, f *fault) {
-	d.problems = append(d.problems, Problem{Place: d.place(at), Key: clip(key), Message: f.message, Hint: f.hint})
-}
+// report notes a fault at an offset in the file that is being read.
+func (d *decoder) report(at int, key string, f *fault) { d.fault(d.place(at), key, f) }
 
-// place turns an offset into line and column; a column is a character.
-func (d *decoder) place(at int) mail.Place {
-	line := sort.SearchInts(d.lines, at+1)
-	start := d.lines[line-1]
-	return mail.Place{File: d.file, Line: line, Column: utf8.RuneCount(d.data[start:at]) + 1}
-}
-
-func lineOffsets(data []byte) []int {
-	lines := []int{0}
-	for i, c := range data {
-		if c == '\n' {
-			lines = append(lines, i+1)
-		}
-	}
-	return lines
+func (d *decoder) fault(at mail.Place, key string, f *fault) {
+	d.problems = append(d.problems, Problem{Place: at, Key: clip(key), Message: f.message, Hint: f.hint})
 }
 
 // join writes a dotted key.

@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	ignorePlace   = cmpopts.IgnoreFields(Listener{}, "Place")
+	ignorePlace   = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Config{}, "Files", "Places")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
@@ -42,6 +42,13 @@ address = "127.0.0.1:2525"
 func TestDefaults(t *testing.T) {
 	waits := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
 	want := &Config{
+		Files: []string{"postern.toml"},
+		Places: Places{
+			"version":    {File: "postern.toml", Line: 1, Column: 1},
+			"hostname":   {File: "postern.toml", Line: 2, Column: 1},
+			"data_dir":   {File: "postern.toml", Line: 3, Column: 1},
+			"postmaster": {File: "postern.toml", Line: 4, Column: 1},
+		},
 		Version:    1,
 		Hostname:   "mail.example.com",
 		DataDir:    "/var/lib/postern",
@@ -49,6 +56,7 @@ func TestDefaults(t *testing.T) {
 		Log:        Log{Level: slog.LevelInfo, Format: LogText},
 		Listeners: []Listener{{
 			Place:                   mail.Place{File: "postern.toml", Line: 6, Column: 3},
+			Places:                  Places{"listener.address": {File: "postern.toml", Line: 7, Column: 1}},
 			Name:                    "smtp",
 			Address:                 netip.MustParseAddrPort("127.0.0.1:2525"),
 			Trust:                   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
@@ -97,6 +105,7 @@ func TestDefaults(t *testing.T) {
 // everything sets each setting to something that is not its default.
 const everything = `
 version = 0x1
+include = ["none/*.toml"]
 hostname = 'relay.example.net'
 data_dir = "data"
 postmaster = "root@example.org"
@@ -217,7 +226,8 @@ func TestEveryFieldHasItsSetting(t *testing.T) {
 	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	const notSettings = 7 + 1 // Log, Listeners, Message, Delivery, DNS, Journal, Pressure; Listener.Place
+	// Log, Listeners, Message, Delivery, DNS, Journal, Pressure; Files, Places, Warnings; Listener.Place, Listener.Places
+	const notSettings = 7 + 3 + 2
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}
@@ -289,7 +299,7 @@ func TestUnreadable(t *testing.T) {
 		t.Error("a directory was loaded")
 	}
 	large := fstest.MapFS{"l": {Data: []byte(strings.Repeat("#\n", maxFile))}}
-	if _, err := Load(large, "l"); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+	if _, err := Load(large, "l"); err == nil || !strings.Contains(err.Error(), "read l: larger than 1MiB") {
 		t.Errorf("a large file: %v", err)
 	}
 }

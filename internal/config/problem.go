@@ -2,13 +2,14 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
 	"postern/internal/mail"
 )
 
-// Problem is one thing that is wrong with a configuration file.
+// Problem is one thing that is wrong with a configuration, or unwise in it.
 type Problem struct {
 	Place mail.Place
 	// Key is the setting or table, such as "listener.address"; empty when the
@@ -37,8 +38,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Errors is all that is wrong with a configuration file, in the order of the
-// file; there is at least one Problem.
+// Errors is all that is wrong with a configuration, in the order of its files
+// and in them; there is at least one Problem.
 type Errors struct {
 	Problems []Problem
 }
@@ -52,8 +53,23 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (e *Errors) sort() {
-	slices.SortStableFunc(e.Problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Place.Line, b.Place.Line), cmp.Compare(a.Place.Column, b.Place.Column))
+// sortProblems puts problems into the order of the files.
+func sortProblems(problems []Problem, files []string) {
+	order := make(map[string]int, len(files))
+	for i, f := range files {
+		order[f] = i
+	}
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(order[a.Place.File], order[b.Place.File]),
+			cmp.Compare(a.Place.Line, b.Place.Line), cmp.Compare(a.Place.Column, b.Place.Column))
 	})
+}
+
+// whence says where a place is, as seen from another: its line is enough in
+// the same file.
+func whence(at, from mail.Place) string {
+	if at.File == from.File {
+		return fmt.Sprintf("in line %d", at.Line)
+	}
+	return "at " + at.String()
 }

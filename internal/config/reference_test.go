@@ -90,7 +90,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s is in a section that does not exist", s.key)
 		case s.text == "" || !strings.HasSuffix(s.text, "."):
 			t.Errorf("%s has no prose, or prose that does not end", s.key)
-		case s.effect != atReload && s.effect != atRestart:
+		case s.effect != AtReload && s.effect != AtRestart:
 			t.Errorf("%s takes effect at %q", s.key, s.effect)
 		case s.required && s.byDefault != "":
 			t.Errorf("%s is required and has a default", s.key)

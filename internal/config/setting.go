@@ -13,7 +13,9 @@ type setting struct {
 	// value is its type, its range, its default and the field it sets.
 	value value
 	// effect is when a change of it takes effect.
-	effect effect
+	effect Effect
+	// perFile settings can be set in each file, and add up.
+	perFile bool
 	// required settings have no default.
 	required bool
 	// byDefault says what the default is, in words, when no value can.
@@ -23,17 +25,23 @@ type setting struct {
 	example string
 	// text is the prose of the reference, in Markdown.
 	text string
+	// since is the first release that knows the setting; empty for the first
+	// of all.
+	since string
 	// see names settings that belong with it.
 	see []string
 }
 
-// effect is when a changed setting takes effect.
-type effect string
+// firstRelease is that of all settings that do not say otherwise.
+const firstRelease = "0.1"
+
+// Effect is when a changed setting takes effect.
+type Effect string
 
 // The times at which a change takes effect.
 const (
-	atReload  effect = "reload"  // a running server can take it up
-	atRestart effect = "restart" // it needs a new process
+	AtReload  Effect = "reload"  // a running server can take it up
+	AtRestart Effect = "restart" // it needs a new process
 )
 
 // section is a table of the file, or the top of it.
@@ -53,6 +61,7 @@ type fields struct {
 	config   *Config
 	listener *Listener  // in a [[listener]] table
 	place    mail.Place // where the table begins
+	places   Places     // of the table's settings
 	dir      string     // from which relative paths are taken; may be empty
 }
 
@@ -118,4 +127,10 @@ func findSetting(key string) *setting {
 		}
 	}
 	return nil
+}
+
+// table returns the section that the setting is in.
+func (s *setting) table() *section {
+	table, _ := s.split()
+	return findSection(table)
 }

@@ -44,7 +44,7 @@ var sections = []section{
 		name:     "listener",
 		repeated: true,
 		required: true,
-		open:     func(f *fields) { f.listener = &Listener{Place: f.place} },
+		open:     func(f *fields) { f.listener = &Listener{Place: f.place, Places: f.places} },
 		close:    func(f fields) { f.config.Listeners = append(f.config.Listeners, *f.listener) },
 		text: "An address at which mail is taken by SMTP. Write one `[[listener]]` table for each; there must be at least one. " +
 			"Every limit is counted for each listener apart.",
@@ -78,15 +78,25 @@ var settings = []setting{
 	{
 		key:      "version",
 		value:    one(integer(1, 1), func(f fields) *int { return &f.config.Version }, 1),
-		effect:   atReload,
+		effect:   AtReload,
 		required: true,
 		example:  "1",
 		text:     "The version of this format. A later release that reads the file in another way will ask for another number, and never guess.",
 	},
 	{
+		key:     "include",
+		value:   sum(pattern, func(f fields) *[]string { return &f.config.Include }),
+		effect:  AtReload,
+		perFile: true,
+		text: "Other files that are read as well, relative to the file that names them. The last part of a path may be a pattern (`*`, `?`, `[a-z]`): it stands for all files that match, in the order of their names, " +
+			"and for none when none does; a path without one must exist. Names that begin with a dot match no `*`. " +
+			"A file that is included is written as the first one, and can include others, up to 8 deep; all together may be 256 files and 8 MiB. " +
+			"Tables `[[listener]]` add up. Every other setting can be set once, in whichever file.",
+	},
+	{
 		key:      "hostname",
 		value:    one(hostname, func(f fields) *string { return &f.config.Hostname }, ""),
-		effect:   atReload,
+		effect:   AtReload,
 		required: true,
 		example:  `"mail.example.com"`,
 		text: "The full name of this host in DNS. The server greets its clients with it, presents itself with it to the next server, and writes it " +
@@ -96,7 +106,7 @@ var settings = []setting{
 	{
 		key:      "data_dir",
 		value:    file(func(f fields) *string { return &f.config.DataDir }),
-		effect:   atRestart,
+		effect:   AtRestart,
 		required: true,
 		example:  `"/var/lib/postern"`,
 		text: "The directory for the queue and the journal. It is made when it does not exist. It must be on a local disk that keeps its promises: " +
@@ -105,7 +115,7 @@ var settings = []setting{
 	{
 		key:      "postmaster",
 		value:    one(mailAddress, func(f fields) *mail.Address { return &f.config.Postmaster }, mail.Address{}),
-		effect:   atReload,
+		effect:   AtReload,
 		required: true,
 		example:  `"postmaster@example.com"`,
 		text: "Where mail for `postmaster` at this host goes; every mail server must have somebody who reads it (RFC 5321 4.5.1). " +
@@ -115,7 +125,7 @@ var settings = []setting{
 	{
 		key:       "admin_socket",
 		value:     file(func(f fields) *string { return &f.config.AdminSocket }),
-		effect:    atRestart,
+		effect:    AtRestart,
 		byDefault: "`admin.sock` in `data_dir`",
 		example:   `"/run/postern/admin.sock"`,
 		text: "The Unix socket by which the other commands (`postern status`, `postern queue list` and so on) reach the server. " +
@@ -124,7 +134,7 @@ var settings = []setting{
 	{
 		key:    "own_names",
 		value:  list(domain, func(f fields) *[]string { return &f.config.OwnNames }),
-		effect: atReload,
+		effect: AtReload,
 		text: "Other domains that are this host, besides `hostname` and `localhost`. Mail for them is never sent on, because the next server would send it back: " +
 			"what is for `postmaster` goes to the address of that setting, and any other recipient is refused as unknown.",
 		see: []string{"postmaster", "own_addresses"},
@@ -132,7 +142,7 @@ var settings = []setting{
 	{
 		key:    "own_addresses",
 		value:  list(ipAddress, func(f fields) *[]netip.Addr { return &f.config.OwnAddresses }),
-		effect: atReload,
+		effect: AtReload,
 		text: "The addresses of this host as others see them, for mail to `user@[192.0.2.1]`. It is treated as mail for `own_names` is. " +
 			"Loopback addresses and the address a client connected to need not be named. Name those that lie on a router or load balancer before this host. " +
 			"A server of a domain that has one of them is taken for this host too, and never connected to.",
@@ -147,7 +157,7 @@ var settings = []setting{
 			choice[slog.Level]{"info", slog.LevelInfo, "also every message taken in and every attempt to deliver one"},
 			choice[slog.Level]{"debug", slog.LevelDebug, "also what helps to find a fault in the server"},
 		), func(f fields) *slog.Level { return &f.config.Log.Level }, slog.LevelInfo),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How much is logged.",
 	},
 	{
@@ -156,20 +166,20 @@ var settings = []setting{
 			choice[LogFormat]{"text", LogText, "key=value pairs, for people"},
 			choice[LogFormat]{"json", LogJSON, "one JSON object a line, for programs"},
 		), func(f fields) *LogFormat { return &f.config.Log.Format }, LogText),
-		effect: atReload,
+		effect: AtReload,
 		text:   "The form of a line.",
 	},
 
 	{
 		key:    "listener.name",
 		value:  one(plainName, func(f fields) *string { return &f.listener.Name }, "smtp"),
-		effect: atReload,
+		effect: AtReload,
 		text:   "What the listener is called in the log and in the journal. With more than one listener each needs a name of its own. The name `postern` is taken.",
 	},
 	{
 		key:      "listener.address",
 		value:    one(listenAddress, func(f fields) *netip.AddrPort { return &f.listener.Address }, netip.AddrPort{}),
-		effect:   atReload,
+		effect:   AtReload,
 		required: true,
 		example:  `"127.0.0.1:2525"`,
 		text: "The address and port to listen at. `\":25\"` is port 25 of every address of the host, by IPv4 and IPv6. Ports below 1024 need root or the capability " +
@@ -178,7 +188,7 @@ var settings = []setting{
 	{
 		key:    "listener.trust",
 		value:  list(network, func(f fields) *[]netip.Prefix { return &f.listener.Trust }, loopback...),
-		effect: atReload,
+		effect: AtReload,
 		text: "The networks whose clients may send mail to anywhere. A client from elsewhere may write to this host's own `postmaster` and to nobody else. " +
 			"Name networks that are yours: with `\"0.0.0.0/0\"` the whole world sends its mail through this server, until no one takes mail from it any more.",
 		see: []string{"listener.bare_newline"},
@@ -186,7 +196,7 @@ var settings = []setting{
 	{
 		key:       "listener.tls_certificate",
 		value:     file(func(f fields) *string { return &f.listener.TLSCertificate }),
-		effect:    atReload,
+		effect:    AtReload,
 		byDefault: "none",
 		example:   `"/etc/postern/tls/fullchain.pem"`,
 		text: "A PEM file with the certificate for `hostname`, followed by those of its issuers. With it the listener offers STARTTLS; without it, mail comes in " +
@@ -196,7 +206,7 @@ var settings = []setting{
 	{
 		key:       "listener.tls_key",
 		value:     file(func(f fields) *string { return &f.listener.TLSKey }),
-		effect:    atReload,
+		effect:    AtReload,
 		byDefault: "none",
 		example:   `"/etc/postern/tls/key.pem"`,
 		text:      "A PEM file with the private key of the certificate, without a passphrase. Only the server's user should be able to read it.",
@@ -205,14 +215,14 @@ var settings = []setting{
 	{
 		key:    "listener.max_connections",
 		value:  one(integer(1, 100_000), func(f fields) *int { return &f.listener.MaxConnections }, 1000),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How many clients may be connected at once. One more is answered with 421 and may come back later.",
 		see:    []string{"listener.max_connections_per_client"},
 	},
 	{
 		key:    "listener.max_connections_per_client",
 		value:  one(integer(1, 100_000), func(f fields) *int { return &f.listener.MaxConnectionsPerClient }, 200),
-		effect: atReload,
+		effect: AtReload,
 		text: "How many of these connections one client address may have. It keeps one client that runs wild from shutting out the others, and leaves room for batch jobs that " +
 			"send from this host with many connections at once.",
 		see: []string{"listener.max_connections"},
@@ -220,39 +230,39 @@ var settings = []setting{
 	{
 		key:    "listener.max_size",
 		value:  one(size(kib, 2*gib), func(f fields) *int64 { return &f.listener.MaxSize }, 50*mib),
-		effect: atReload,
+		effect: AtReload,
 		text: "The size of the largest message taken. It is announced to clients (SIZE, RFC 1870); a larger message is refused with 552. " +
 			"Attachments grow by a third on their way: files of 35 MiB need 50 MiB here. RFC 5321 4.5.3.1.7 asks for at least 64 KiB.",
 	},
 	{
 		key:    "listener.max_recipients",
 		value:  one(integer(1, 50_000), func(f fields) *int { return &f.listener.MaxRecipients }, 1000),
-		effect: atReload,
+		effect: AtReload,
 		text: "How many recipients one message may have. One more is answered with 452, upon which a client sends the message again for the rest. " +
 			"RFC 5321 4.5.3.1.8 asks for at least 100.",
 	},
 	{
 		key:    "listener.max_messages",
 		value:  one(integer(1, 1_000_000), func(f fields) *int { return &f.listener.MaxMessages }, 10_000),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How many messages one connection may bring. After that it is closed with 421, and the client connects again.",
 	},
 	{
 		key:    "listener.max_errors",
 		value:  one(integer(1, 1000), func(f fields) *int { return &f.listener.MaxErrors }, 20),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How many commands of one connection may be refused before it is closed with 421. It ends dictionary attacks and programs that do not listen.",
 	},
 	{
 		key:    "listener.command_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.listener.CommandTimeout }, 5*time.Minute),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long a client may take for its next command before the connection is closed with 421. RFC 5321 4.5.3.2.7 asks for at least 5 minutes.",
 	},
 	{
 		key:    "listener.data_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.listener.DataTimeout }, 3*time.Minute),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long a client may pause in the middle of a message before the connection is closed with 421. RFC 5321 4.5.3.2.5 expects blocks of data within 3 minutes.",
 	},
 	{
@@ -262,7 +272,7 @@ var settings = []setting{
 			choice[BareNewline]{"repair", BareNewlineRepair, "make each of them a whole line end, CR LF"},
 			choice[BareNewline]{"refuse", BareNewlineRefuse, "refuse the message with 550 5.6.0"},
 		), func(f fields) *BareNewline { return &f.listener.BareNewline }, BareNewlineAuto),
-		effect: atReload,
+		effect: AtReload,
 		text: "What becomes of a message with a CR or LF that stands alone (RFC 5321 2.3.8 forbids them). Passing one on is how one message is smuggled inside another, " +
 			"so that is never done. Simple programs and devices send them in good faith.",
 		see: []string{"listener.trust"},
@@ -271,34 +281,34 @@ var settings = []setting{
 	{
 		key:    "message.add_date",
 		value:  one(boolean, func(f fields) *bool { return &f.config.Message.AddDate }, true),
-		effect: atReload,
+		effect: AtReload,
 		text:   "Add a Date field to a message that has none. RFC 5322 3.6 requires one, and many servers count its absence as a sign of spam.",
 	},
 	{
 		key:    "message.add_message_id",
 		value:  one(boolean, func(f fields) *bool { return &f.config.Message.AddMessageID }, true),
-		effect: atReload,
+		effect: AtReload,
 		text:   "Add a Message-ID field to a message that has none. Without one, replies cannot be sorted into threads and a message is hard to trace.",
 	},
 	{
 		key: "message.drop_fields",
 		value: list(fieldName, func(f fields) *[]string { return &f.config.Message.DropFields },
 			"Return-Path", "Bcc", "Resent-Bcc", "Content-Length"),
-		effect: atReload,
+		effect: AtReload,
 		text: "Header fields that are taken out, in any case of letters. Bcc would show its recipients to all others; Return-Path is for the last server to write; " +
 			"Content-Length is wrong as soon as a field is added. `[]` takes out none.",
 	},
 	{
 		key:    "message.max_hops",
 		value:  one(integer(1, 1000), func(f fields) *int { return &f.config.Message.MaxHops }, 100),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How many Received fields a message may have. One that has more has been going round in a circle, and is refused with 554 5.4.6. RFC 5321 6.3 asks for at least 100.",
 	},
 
 	{
 		key:    "delivery.smarthosts",
 		value:  list(server, func(f fields) *[]mail.HostPort { return &f.config.Delivery.Smarthosts }),
-		effect: atReload,
+		effect: AtReload,
 		text: "The servers that take all outgoing mail, in the order in which they are tried, such as `[\"relay.example.com\"]`. Each is a name or an address, with a port unless it is 25; " +
 			"IPv6 addresses stand in brackets, `\"[2001:db8::1]:587\"`. Port 587 is for submission with STARTTLS; port 465, where TLS begins with the first octet, is not supported. A name is looked up for every attempt, and all its addresses are tried. " +
 			"When none of the servers can be reached, mail waits. Without smarthosts, mail goes directly to its domain; for that this host needs a name and an address that " +
@@ -308,7 +318,7 @@ var settings = []setting{
 	{
 		key:    "delivery.smarthost_tls",
 		value:  one(tlsPolicy("for the configured name"), func(f fields) *TLSPolicy { return &f.config.Delivery.SmarthostTLS }, TLSOpportunistic),
-		effect: atReload,
+		effect: AtReload,
 		text: "What TLS a connection to a smarthost must have. `opportunistic` and `required` keep out who only listens; only `verify` keeps out who can stand in between. " +
 			"Mail for which the demand is not met waits.",
 		see: []string{"delivery.smarthosts", "delivery.smarthost_user"},
@@ -316,7 +326,7 @@ var settings = []setting{
 	{
 		key:       "delivery.smarthost_user",
 		value:     one(userName, func(f fields) *string { return &f.config.Delivery.SmarthostUser }, ""),
-		effect:    atReload,
+		effect:    AtReload,
 		byDefault: "none",
 		example:   `"relay-user"`,
 		text: "The name with which the server authenticates itself to the smarthosts (AUTH PLAIN or LOGIN, RFC 4954), before it sends any mail. It needs `smarthost_tls = \"verify\"`, " +
@@ -326,7 +336,7 @@ var settings = []setting{
 	{
 		key:       "delivery.smarthost_password_file",
 		value:     file(func(f fields) *string { return &f.config.Delivery.SmarthostPasswordFile }),
-		effect:    atReload,
+		effect:    AtReload,
 		byDefault: "none",
 		example:   `"/etc/postern/smarthost.password"`,
 		text: "A file whose one line is the password for `smarthost_user`. It is refused if every user of the machine can read or write it: " +
@@ -336,7 +346,7 @@ var settings = []setting{
 	{
 		key:    "delivery.mx_tls",
 		value:  one(tlsPolicy("for the name in the MX record"), func(f fields) *TLSPolicy { return &f.config.Delivery.MXTLS }, TLSOpportunistic),
-		effect: atReload,
+		effect: AtReload,
 		text: "What TLS a connection to a server of the recipient's domain must have. Many servers have a certificate that nobody vouches for, and some have no TLS, " +
 			"so that with `required` or `verify` mail for their domains waits and is sent back in the end. Not even `verify` keeps out who can forge answers of DNS.",
 		see: []string{"delivery.smarthosts"},
@@ -344,7 +354,7 @@ var settings = []setting{
 	{
 		key:    "delivery.port",
 		value:  one(integer(1, 65535), func(f fields) *int { return &f.config.Delivery.Port }, smtpPort),
-		effect: atReload,
+		effect: AtReload,
 		text:   "The port of the servers to which mail goes directly. All of the Internet uses 25; another is for tests.",
 		see:    []string{"delivery.smarthosts"},
 	},
@@ -355,7 +365,7 @@ var settings = []setting{
 			choice[AddressFamily]{"ipv4", IPv4First, "those of IPv4 first"},
 			choice[AddressFamily]{"ipv6", IPv6First, "those of IPv6 first"},
 		), func(f fields) *AddressFamily { return &f.config.Delivery.AddressFamily }, AnyFamily),
-		effect: atReload,
+		effect: AtReload,
 		text: "Which addresses of a server are tried first, if it has some of both families. The others are tried after them. Of one server in a domain's MX records five addresses are tried, " +
 			"at least two of either family.",
 		see: []string{"delivery.connect_timeout"},
@@ -363,7 +373,7 @@ var settings = []setting{
 	{
 		key:    "delivery.retry",
 		value:  one(schedule, func(f fields) *mail.Schedule { return &f.config.Delivery.Retry }, mail.DefaultSchedule),
-		effect: atReload,
+		effect: AtReload,
 		text: "When mail that failed for now is tried again: the waits after the first attempts, the wait that repeats after them, and the age at which the sender is " +
 			"told that it could not be delivered. Each wait is prolonged by up to a tenth, at random, so that what failed together does not come back together. RFC 5321 4.5.4.1 asks for retries for at least 4 or 5 days.",
 		see: []string{"delivery.retry_reports", "delivery.delay_warning"},
@@ -371,14 +381,14 @@ var settings = []setting{
 	{
 		key:    "delivery.retry_reports",
 		value:  one(schedule, func(f fields) *mail.Schedule { return &f.config.Delivery.RetryReports }, reportSchedule),
-		effect: atReload,
+		effect: AtReload,
 		text:   "The same for mail from the null sender `<>`: reports of failed delivery, and other mail that nobody may answer.",
 		see:    []string{"delivery.retry"},
 	},
 	{
 		key:    "delivery.delay_warning",
 		value:  one(duration(0, 30*day), func(f fields) *time.Duration { return &f.config.Delivery.DelayWarning }, 4*time.Hour),
-		effect: atReload,
+		effect: AtReload,
 		text: "The age from which mail that still waits is late: with the next attempt that fails for now, the sender is told so, once of each recipient, " +
 			"unless it asked not to be (NOTIFY, RFC 3461 4.1). `\"0s\"` tells nobody.",
 		see: []string{"delivery.retry"},
@@ -386,7 +396,7 @@ var settings = []setting{
 	{
 		key:    "delivery.copy_failures",
 		value:  one(boolean, func(f fields) *bool { return &f.config.Delivery.CopyFailures }, false),
-		effect: atReload,
+		effect: AtReload,
 		text: "Send `postmaster` a copy of every report of failed delivery: who was told what, and the header of the message, not its text. " +
 			"It shows early that a program sends to addresses that do not exist, but in a large installation it is much mail; the journal tells the same.",
 		see: []string{"postmaster"},
@@ -394,7 +404,7 @@ var settings = []setting{
 	{
 		key:    "delivery.max_connections",
 		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnections }, 500),
-		effect: atReload,
+		effect: AtReload,
 		text: "How many attempts may run at once, each on a connection of its own. A quarter of them is for sites that are known to answer within two seconds, " +
 			"and while others wait, one site has a quarter at most.",
 		see: []string{"delivery.max_connections_per_site"},
@@ -402,57 +412,57 @@ var settings = []setting{
 	{
 		key:    "delivery.max_connections_per_site",
 		value:  one(integer(1, 10_000), func(f fields) *int { return &f.config.Delivery.MaxConnectionsPerSite }, 20),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How many of these connections go to one site, that is to one list of servers. More is not always faster: many servers slow down or refuse a client with too many.",
 		see:    []string{"delivery.max_connections"},
 	},
 	{
 		key:    "delivery.max_recipients",
 		value:  one(integer(1, 50_000), func(f fields) *int { return &f.config.Delivery.MaxRecipients }, 100),
-		effect: atReload,
+		effect: AtReload,
 		text: "How many recipients of a message are sent in one transaction. A message with more takes several. Every server takes 100 (RFC 5321 4.5.3.1.8); " +
 			"one that takes fewer says so, and is heeded. A smarthost that takes more gets the content of a message for many recipients only once if this is as large.",
 	},
 	{
 		key:    "delivery.idle_timeout",
 		value:  one(duration(time.Second, 5*time.Minute), func(f fields) *time.Duration { return &f.config.Delivery.IdleTimeout }, 5*time.Second),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long a connection is kept for the next message when there is none.",
 	},
 	{
 		key:    "delivery.connect_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.ConnectTimeout }, 30*time.Second),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long to wait for a connection to one address before the next is tried.",
 	},
 	{
 		key:    "delivery.greeting_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.GreetingTimeout }, 5*time.Minute),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long to wait for the greeting of a server that has taken the connection (RFC 5321 4.5.3.2.1).",
 	},
 	{
 		key:    "delivery.command_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long to wait for the reply to EHLO, STARTTLS, AUTH, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
 	},
 	{
 		key:    "delivery.data_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.DataTimeout }, 2*time.Minute),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long to wait for the reply to DATA (RFC 5321 4.5.3.2.4).",
 	},
 	{
 		key:    "delivery.block_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.BlockTimeout }, 3*time.Minute),
-		effect: atReload,
+		effect: AtReload,
 		text:   "How long a server may take to accept the next block of the message (RFC 5321 4.5.3.2.5).",
 	},
 	{
 		key:    "delivery.final_timeout",
 		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.FinalTimeout }, 10*time.Minute),
-		effect: atReload,
+		effect: AtReload,
 		text: "How long to wait for the reply to the end of the message (RFC 5321 4.5.3.2.6). Giving up early is costly: the server may have taken the message, " +
 			"and would get it a second time.",
 	},
@@ -460,7 +470,7 @@ var settings = []setting{
 	{
 		key:       "dns.servers",
 		value:     list(nameServer, func(f fields) *[]netip.AddrPort { return &f.config.DNS.Servers }),
-		effect:    atReload,
+		effect:    AtReload,
 		byDefault: "those of `/etc/resolv.conf`, which is read again when it changes",
 		example:   `["127.0.0.1", "192.0.2.53"]`,
 		text: "The name servers, in the order in which they are asked: the next when one does not answer, or fails. They must be ones that look up every name (recursive). " +
@@ -470,7 +480,7 @@ var settings = []setting{
 	{
 		key:    "dns.timeout",
 		value:  one(duration(time.Second, time.Minute), func(f fields) *time.Duration { return &f.config.DNS.Timeout }, 10*time.Second),
-		effect: atReload,
+		effect: AtReload,
 		text: "How long one question may take in all. Every server is asked twice within it, and has an equal share of the time. " +
 			"Mail whose domain nobody can tell of by then waits for its next attempt.",
 		see: []string{"dns.servers"},
@@ -479,14 +489,14 @@ var settings = []setting{
 	{
 		key:    "journal.max_file",
 		value:  one(size(mib, 16*gib), func(f fields) *int64 { return &f.config.Journal.MaxFile }, 64*mib),
-		effect: atRestart,
+		effect: AtRestart,
 		text:   "The size at which a file of the journal is closed and the next begun.",
 		see:    []string{"journal.keep"},
 	},
 	{
 		key:    "journal.keep",
 		value:  one(integer(0, 1_000_000), func(f fields) *int { return &f.config.Journal.Keep }, 0),
-		effect: atRestart,
+		effect: AtRestart,
 		text: "How many files are kept, the one being written included. When there are more, the oldest is deleted, and what it told of its messages is gone. " +
 			"0 keeps all, until the disk is full; then no more mail is taken.",
 		see: []string{"journal.max_file", "pressure.min_free_space"},
@@ -495,7 +505,7 @@ var settings = []setting{
 	{
 		key:    "pressure.min_free_space",
 		value:  one(size(MinFreeSpace, 1024*gib), func(f fields) *int64 { return &f.config.Pressure.MinFreeSpace }, 256*mib),
-		effect: atReload,
+		effect: AtReload,
 		text: "How much room must be free on the file systems of queue and journal. With less, every message is answered with 452 at MAIL; so is a message whose declared size (SIZE, RFC 1870) " +
 			"would leave less. Mail is taken again when an eighth more is free. Free space is measured once a second, and not all clients declare a size: " +
 			"leave room for several messages of the largest size. The queue needs the last 64 MiB to finish what it has; set less than that only where mail is not dear, " +
@@ -505,7 +515,7 @@ var settings = []setting{
 	{
 		key:    "pressure.min_free_inodes",
 		value:  one(integer(0, 1_000_000_000), func(f fields) *int { return &f.config.Pressure.MinFreeInodes }, 10_000),
-		effect: atReload,
+		effect: AtReload,
 		text: "How many inodes, that is files that can still be made, must be free on these file systems. With fewer, every message is answered with 452. A message above 1 MiB takes one; " +
 			"smaller ones share files. File systems that make inodes as they need them, such as Btrfs, always have enough. 0 watches none.",
 		see: []string{"pressure.min_free_space"},
@@ -513,7 +523,7 @@ var settings = []setting{
 	{
 		key:       "pressure.max_memory",
 		value:     one(size(256*mib, 16*1024*gib), func(f fields) *int64 { return &f.config.Pressure.MaxMemory }, 0),
-		effect:    atReload,
+		effect:    AtReload,
 		byDefault: "half of the memory of the machine, or of what its control group allows; at least 256 MiB",
 		example:   `"2GiB"`,
 		text: "How much memory the server may have. It frees memory the more eagerly the nearer it comes to this, and when less than a quarter is left every message is answered with 452, until " +
@@ -524,7 +534,7 @@ var settings = []setting{
 	{
 		key:    "pressure.slow_commit",
 		value:  one(duration(time.Second, time.Minute), func(f fields) *time.Duration { return &f.config.Pressure.SlowCommit }, time.Second),
-		effect: atReload,
+		effect: AtReload,
 		text: "How long the disk may take to make mail durable, as a mean over some seconds, before fewer connections are served. The number of each listener is then halved " +
 			"every second, down to a sixteenth of its `max_connections` but not below 10, and doubled again after every five seconds in which the disk takes less than half of this. " +
 			"New clients get 421, and those that are connected get it when they begin the next message; no message under way is cut off.",

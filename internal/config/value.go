@@ -16,6 +16,8 @@ type value struct {
 	// reset sets the field to its default; show writes the field as TOML.
 	reset func(f fields)
 	show  func(f fields) string
+	// copy gives the field of to the value that it has in from.
+	copy func(from, to fields)
 }
 
 // option is one of the words that a setting can be.
@@ -56,6 +58,7 @@ func one[T any](s scalar[T], field func(fields) *T, byDefault T) value {
 		},
 		reset: func(f fields) { *field(f) = byDefault },
 		show:  func(f fields) string { return s.show(*field(f)) },
+		copy:  func(from, to fields) { *field(to) = *field(from) },
 	}
 }
 
@@ -88,7 +91,21 @@ func list[T any](s scalar[T], field func(fields) *[]T, byDefault ...T) value {
 			}
 			return "[" + strings.Join(items, ", ") + "]"
 		},
+		copy: func(from, to fields) { *field(to) = slices.Clone(*field(from)) },
 	}
+}
+
+// sum is a list to which every file adds.
+func sum[T any](s scalar[T], field func(fields) *[]T) value {
+	v := list(s, field)
+	read := v.read
+	v.read = func(n node, f fields, report reportFunc) {
+		before := *field(f)
+		*field(f) = nil
+		read(n, f, report)
+		*field(f) = append(before, *field(f)...)
+	}
+	return v
 }
 
 // describe names the value as it stands in the file, for a message.

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestChanged(t *testing.T) {
+	const second = "\n[[listener]]\nname = \"second\"\naddress = \"127.0.0.1:2526\"\n"
+	for _, c := range []struct {
+		name, before, after string
+		want                []string
+	}{
+		{"nothing", minimal, "# a comment\n" + minimal, nil},
+		{"a default, written", minimal, minimal + "max_errors = 20\n", nil},
+		{"a setting of a table", minimal, minimal + "[log]\nlevel = \"debug\"\n", []string{`log.level: "info" is now "debug"`}},
+		{"a list", minimal, strings.Replace(minimal, "\n\n", "\nown_names = [\"a.example\"]\n\n", 1), []string{`own_names: [] is now ["a.example"]`}},
+		{"of a listener", minimal + second, minimal + second + "max_errors = 3\n", []string{"listener.max_errors of second: 20 is now 3"}},
+		{"a listener more", minimal, minimal + second, []string{`listener of second: new, "127.0.0.1:2526"`}},
+		{"a listener less", minimal + second, minimal, []string{`listener of second: gone, was "127.0.0.1:2526"`}},
+		{"another name", minimal, minimal + "name = \"in\"\n", []string{`listener of in: new, "127.0.0.1:2525"`, `listener of smtp: gone, was "127.0.0.1:2525"`}},
+	} {
+		var got []string
+		for _, change := range Changed(load(t, c.before), load(t, c.after)) {
+			got = append(got, change.String())
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestEveryChangeIsSeen(t *testing.T) {
+	before := Default()
+	before.Listeners = []Listener{DefaultListener()}
+	before.Listeners[0].Name = "in"
+	after := load(t, everything)
+	seen := make(map[string]Effect)
+	for _, change := range Changed(before, after) {
+		seen[change.Key] = change.Effect
+	}
+	for i := range settings {
+		s := &settings[i]
+		if s.key != "version" && s.key != "listener.name" && seen[s.key] != s.effect {
+			t.Errorf("%s: seen with effect %q, want %q", s.key, seen[s.key], s.effect)
+		}
+	}
+}
+
+func TestKeepUntilRestart(t *testing.T) {
+	running, next := load(t, minimal), load(t, everything)
+	KeepUntilRestart(running, next)
+	if next.DataDir != running.DataDir || next.Socket() != running.Socket() || next.Journal != running.Journal {
+		t.Errorf("data_dir %s, socket %s, journal %v", next.DataDir, next.Socket(), next.Journal)
+	}
+	for _, change := range Changed(running, next) {
+		if change.Effect == AtRestart {
+			t.Errorf("still changed: %s", change)
+		}
+	}
+	if next.Hostname != "relay.example.net" || len(next.Listeners) != 2 {
+		t.Error("what a reload can change was kept too")
+	}
+}
