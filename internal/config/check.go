@@ -38,13 +38,13 @@ func (d *decoder) checkSmarthostPorts() {
 func (d *decoder) checkSmarthostUser() {
 	for _, t := range d.tables["delivery"] {
 		user, hasUser := t.given["smarthost_user"]
-		password, hasPassword := t.given["smarthost_password_file"]
+		password, hasPassword := t.given["smarthost_password"]
 		const hint = "set both, or neither for smarthosts that ask for no password"
 		switch {
 		case hasUser && !hasPassword:
-			d.fault(user.key, "delivery.smarthost_user", faultf(hint, "is set, but smarthost_password_file is not"))
+			d.fault(user.key, "delivery.smarthost_user", faultf(hint, "is set, but smarthost_password is not"))
 		case hasPassword && !hasUser:
-			d.fault(password.key, "delivery.smarthost_password_file", faultf(hint, "is set, but smarthost_user is not"))
+			d.fault(password.key, "delivery.smarthost_password", faultf(hint, "is set, but smarthost_user is not"))
 		case hasUser && d.config.Delivery.SmarthostTLS != TLSVerify:
 			d.fault(user.key, "delivery.smarthost_user", faultf(`set smarthost_tls = "verify"`,
 				"would show the password to a server that is not verified"))

@@ -119,7 +119,7 @@ type Delivery struct {
 	Port                  int // of direct delivery
 	AddressFamily         AddressFamily
 	SmarthostUser         string
-	SmarthostPasswordFile string // set if SmarthostUser is
+	SmarthostPassword     Secret // set if SmarthostUser is
 	Retry, RetryReports   mail.Schedule
 	DelayWarning          time.Duration // 0 for none
 	CopyFailures          bool

@@ -148,7 +148,7 @@ mx_tls = "required"
 port = 2525
 address_family = "ipv6"
 smarthost_user = "relay user"
-smarthost_password_file = "secret"
+smarthost_password = "file:secret"
 retry = "1s, every 2s until 1m"
 retry_reports = "every 1h until 2h"
 delay_warning = "90m"
@@ -184,14 +184,14 @@ func TestEverySetting(t *testing.T) {
 	want := []any{
 		"data", filepath.Join("tls", "cert.pem"), "/etc/tls/key.pem", "/run/x.sock",
 		netip.MustParseAddrPort("[::]:25"), int64(65536), 30 * time.Second, TLSVerify, BareNewlineRefuse, slog.LevelDebug,
-		"relay user", "secret", "10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25", "example.net example.de",
+		"relay user", "file:secret", "10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25", "example.net example.de",
 		"1s, every 2s until 1m", int64(1 << 30), "192.0.2.53:53 [2001:db8::53]:5353 192.0.2.54:53", TLSRequired, IPv6First,
 	}
 	l, d := got.Listeners[0], got.Delivery
 	have := []any{
 		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
 		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
-		d.SmarthostUser, d.SmarthostPasswordFile, words(l.Trust), words(d.Smarthosts), strings.Join(got.OwnNames, " "),
+		d.SmarthostUser, d.SmarthostPassword.String(), words(l.Trust), words(d.Smarthosts), strings.Join(got.OwnNames, " "),
 		d.Retry.String(), got.Journal.MaxFile, words(got.DNS.Servers), d.MXTLS, d.AddressFamily,
 	}
 	if diff := cmp.Diff(want, have, compareValues); diff != "" {

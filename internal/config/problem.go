@@ -10,32 +10,71 @@ import (
 )
 
 // Problem is one thing that is wrong with a configuration, or unwise in it.
+// It is an error, for what is found when a configuration is put to use.
 type Problem struct {
-	Place mail.Place
+	// Place is the zero Place for a configuration made in code.
+	Place mail.Place `json:"place,omitzero"`
 	// Key is the setting or table, such as "listener.address"; empty when the
 	// text is not TOML there.
-	Key string
-	// Message is what was wrong; Hint is what would be right, and may be empty.
-	Message string
-	Hint    string
+	Key string `json:"key,omitempty"`
+	// Message is what was wrong, or unwise and why; Hint is what would be right
+	// or better, and may be empty.
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	// Cause is the error behind it; nil for what the file itself shows.
+	Cause error `json:"-"`
 }
 
 // String returns "file:line:column: key: message (hint)".
 func (p Problem) String() string {
 	var b strings.Builder
-	b.WriteString(p.Place.String())
-	b.WriteString(": ")
-	if p.Key != "" {
-		b.WriteString(p.Key)
-		b.WriteString(": ")
+	for _, part := range []string{p.Place.String(), p.Key} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
 	}
 	b.WriteString(p.Message)
 	if p.Hint != "" {
-		b.WriteString(" (")
-		b.WriteString(p.Hint)
-		b.WriteString(")")
+		b.WriteString(" (" + p.Hint + ")")
 	}
 	return b.String()
+}
+
+// Error returns the problem in a line, as String does.
+func (p Problem) Error() string { return p.String() }
+
+// Unwrap returns the cause.
+func (p Problem) Unwrap() error { return p.Cause }
+
+// Problem returns one with a setting, at its place if it was set. It is not
+// for settings of listeners.
+func (c *Config) Problem(key, message, hint string) Problem {
+	return Problem{Place: c.Places[key], Key: key, Message: message, Hint: hint}
+}
+
+// Wrong returns the problem that the value of a setting cannot be used.
+func (c *Config) Wrong(key string, err error) Problem {
+	p := c.Problem(key, err.Error(), "")
+	p.Cause = err
+	return p
+}
+
+// Problem returns one with a setting of the listener, at its place if it was
+// set, else at that of the listener.
+func (l *Listener) Problem(key, message, hint string) Problem {
+	p := Problem{Place: l.Place, Key: key, Message: "listener " + l.Name + ": " + message, Hint: hint}
+	if at, set := l.Places[key]; set {
+		p.Place = at
+	}
+	return p
+}
+
+// Wrong returns the problem that the value of a setting of the listener cannot
+// be used.
+func (l *Listener) Wrong(key string, err error) Problem {
+	p := l.Problem(key, err.Error(), "")
+	p.Cause = err
+	return p
 }
 
 // Errors is all that is wrong with a configuration, in the order of its files

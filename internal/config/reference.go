@@ -3,6 +3,7 @@ package config
 import (
 	_ "embed"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -137,8 +138,10 @@ func (s *section) describe() string {
 	return b.String()
 }
 
-// plain takes the Markdown out of prose: code is its only mark.
-func plain(s string) string { return strings.ReplaceAll(s, "`", "") }
+// plain takes the Markdown out of prose: code, and links within the page.
+func plain(s string) string { return strings.ReplaceAll(pageLink.ReplaceAllString(s, "$1"), "`", "") }
+
+var pageLink = regexp.MustCompile(`\[([^\]]*)\]\(#[^)]*\)`)
 
 // width is how wide lines of prose are in plain text.
 const width = 78

@@ -331,17 +331,16 @@ var settings = []setting{
 		example:   `"relay-user"`,
 		text: "The name with which the server authenticates itself to the smarthosts (AUTH PLAIN or LOGIN, RFC 4954), before it sends any mail. It needs `smarthost_tls = \"verify\"`, " +
 			"so that the password is shown to no one else; usually the smarthost then has port 587. While a smarthost does not accept name and password, the next is tried, and mail waits.",
-		see: []string{"delivery.smarthost_password_file", "delivery.smarthost_tls"},
+		see: []string{"delivery.smarthost_password", "delivery.smarthost_tls"},
 	},
 	{
-		key:       "delivery.smarthost_password_file",
-		value:     file(func(f fields) *string { return &f.config.Delivery.SmarthostPasswordFile }),
+		key:       "delivery.smarthost_password",
+		value:     secret(func(f fields) *Secret { return &f.config.Delivery.SmarthostPassword }),
 		effect:    AtReload,
 		byDefault: "none",
-		example:   `"/etc/postern/smarthost.password"`,
-		text: "A file whose one line is the password for `smarthost_user`. It is refused if every user of the machine can read or write it: " +
-			"it should belong to the server's user, with mode 600.",
-		see: []string{"delivery.smarthost_user"},
+		example:   `"file:/etc/postern/smarthost.secret"`,
+		text:      "Where the password for `smarthost_user` is kept; see [Secrets](#secrets).",
+		see:       []string{"delivery.smarthost_user"},
 	},
 	{
 		key:    "delivery.mx_tls",

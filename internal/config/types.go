@@ -398,14 +398,14 @@ var filePath = textType("path", "paths", `write the path of a file, such as "/va
 	})
 
 // file is a setting that is a path. A relative one is taken from the
-// directory of the configuration file.
+// directory of the file it stands in.
 func file(field func(fields) *string) value {
 	v := one(filePath, field, "")
 	read := v.read
 	v.read = func(n node, f fields, report reportFunc) {
 		read(n, f, report)
-		if p := field(f); *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(f.dir, *p)
+		if p := field(f); *p != "" {
+			*p = inDir(f.dir, *p)
 		}
 	}
 	return v

@@ -38,12 +38,20 @@ func (d *Daemon) loadCertificates() error {
 		}
 		certificate, err := certs.Load(l.TLSCertificate, l.TLSKey, d.clock.Now())
 		if err != nil {
-			errs = append(errs, atListener(l, err))
+			errs = append(errs, wrongCertificate(l, err))
 			continue
 		}
 		d.tls[i] = certs.ServerConfig(certificate)
 	}
 	return errors.Join(errs...)
+}
+
+// wrongCertificate says of which of the two files an error is.
+func wrongCertificate(l *config.Listener, err error) error {
+	if wrong, ok := errors.AsType[*certs.Error](err); ok && wrong.File == l.TLSKey {
+		return l.Wrong("listener.tls_key", err)
+	}
+	return l.Wrong("listener.tls_certificate", err)
 }
 
 // atListener says which listener an error is about, and where it stands in

@@ -397,8 +397,8 @@ func TestNewTellsOfEveryCertificate(t *testing.T) {
 		l.TLSCertificate, l.TLSKey = "missing.crt", "missing.key"
 	}
 	_, err := New(c, Options{})
-	want := "postern.toml:1:1: listener one: missing.crt: cannot be read: no such file or directory\n" +
-		"postern.toml:2:1: listener two: missing.crt: cannot be read: no such file or directory"
+	want := "postern.toml:1:1: listener.tls_certificate: listener one: missing.crt: cannot be read: no such file or directory\n" +
+		"postern.toml:2:1: listener.tls_certificate: listener two: missing.crt: cannot be read: no such file or directory"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

@@ -4,22 +4,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode"
 
+	"postern/internal/config"
 	"postern/internal/mail"
 )
 
-// maxSecret is the length of the longest password, in octets.
+// maxSecret is the length of the longest secret, in octets.
 const maxSecret = 255
 
-// The reasons for which the file of a password is refused.
+// credentialsDirectory is the variable that names the directory of the
+// credentials of a service (systemd.exec(5)).
+const credentialsDirectory = "CREDENTIALS_DIRECTORY"
+
+// The reasons for which a secret is refused.
 var (
-	errOpenToAll    = errors.New("every user of this machine can read or write it; give it to the server's user, with mode 600")
-	errNoFile       = errors.New("is not a regular file")
-	errNotAPassword = fmt.Errorf("is not a password: one line of 1 to %d octets, without control characters", maxSecret)
+	errOpenToAll = errors.New("every user of this machine can read or write it; give it to the server's user, with mode 600")
+	errNoFile    = errors.New("is not a regular file")
+	errNotSecret = fmt.Errorf("holds no secret: one line of 1 to %d octets, without control characters", maxSecret)
 )
+
+// absentError says that a secret is not there for this process, and may be for
+// the server's.
+type absentError struct{ what string }
+
+// Error says what is not there, and who would set it.
+func (e absentError) Error() string { return e.what }
 
 // loadCredentials reads what proves this server to the smarthosts.
 func (d *Daemon) loadCredentials() error {
@@ -27,39 +41,72 @@ func (d *Daemon) loadCredentials() error {
 	if c.SmarthostUser == "" {
 		return nil
 	}
-	password, err := readSecret(c.SmarthostPasswordFile)
+	password, err := readSecret(c.SmarthostPassword)
 	if err != nil {
-		return fmt.Errorf("delivery.smarthost_password_file: %w", err)
+		return d.config.Wrong("delivery.smarthost_password", err)
 	}
 	d.credentials = mail.Credentials{User: c.SmarthostUser, Password: password}
 	return nil
 }
 
-// readSecret reads a password from a file of one line. It refuses a file that
-// is open to everybody; its group is the operator's to choose. No error shows
-// what is in the file.
-func readSecret(path string) (mail.Secret, error) {
+// readSecret reads a secret from where it is kept, without the end of its
+// line. No error shows what is there. It fails with an absentError if that
+// depends on who started the process.
+func readSecret(s config.Secret) (mail.Secret, error) {
+	text, err := readSecretText(s)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s, err)
+	}
+	line := strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	if line == "" || len(line) > maxSecret || strings.ContainsFunc(line, unicode.IsControl) {
+		return "", fmt.Errorf("%s: %w", s, errNotSecret)
+	}
+	return mail.Secret(line), nil
+}
+
+func readSecretText(s config.Secret) (string, error) {
+	switch s.Source {
+	case config.SecretEnv:
+		text, set := os.LookupEnv(s.Name)
+		if !set {
+			return "", absentError{"the environment has no such variable; set it where the server is started"}
+		}
+		return text, nil
+	case config.SecretCredential:
+		dir := os.Getenv(credentialsDirectory)
+		if dir == "" {
+			return "", absentError{fmt.Sprintf("no credentials were passed to this process; the server gets them with LoadCredential=%s:FILE in its systemd unit", s.Name)}
+		}
+		return readSecretFile(filepath.Join(dir, s.Name))
+	}
+	return readSecretFile(s.Name)
+}
+
+// readSecretFile refuses a file that is open to everybody; its group is the
+// operator's to choose.
+func readSecretFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return "", withoutPath(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return "", err
+		return "", withoutPath(err)
 	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s: %w", path, errNoFile)
+		return "", errNoFile
 	case info.Mode().Perm()&0o007 != 0:
-		return "", fmt.Errorf("%s: %w", path, errOpenToAll)
+		return "", errOpenToAll
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSecret+int64(len("\r\n"))+1))
-	if err != nil {
-		return "", err
+	return string(text), withoutPath(err)
+}
+
+// withoutPath takes the path off an error that is told with it.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
 	}
-	line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
-	if line == "" || len(line) > maxSecret || strings.ContainsFunc(line, unicode.IsControl) {
-		return "", fmt.Errorf("%s: %w", path, errNotAPassword)
-	}
-	return mail.Secret(line), nil
+	return err
 }

@@ -31,7 +31,7 @@ func TestSmarthostPassword(t *testing.T) {
 	}
 	postern, err := harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: sink.Addr().String(), TLS: "verify",
-		Settings: "smarthost_user = \"relay\"\nsmarthost_password_file = \"" + password + "\"\n[log]\nlevel = \"debug\"\n",
+		Settings: "smarthost_user = \"relay\"\nsmarthost_password = \"file:" + password + "\"\n[log]\nlevel = \"debug\"\n",
 	})
 	if err != nil {
 		t.Fatal(err)
