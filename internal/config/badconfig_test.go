@@ -28,6 +28,9 @@ func TestBadConfigs(t *testing.T) {
 				t.Fatalf("error %v, want Errors", err)
 			}
 			got := err.Error() + "\n"
+			if strings.Contains(got, "hunter2") || strings.Contains(got, "271828") {
+				t.Errorf("it shows a secret:\n%s", got)
+			}
 			wantFile := strings.TrimSuffix(file, ".toml") + ".want"
 			if *update {
 				if err := os.WriteFile(wantFile, []byte(got), 0o644); err != nil {
@@ -45,11 +48,13 @@ func TestBadConfigs(t *testing.T) {
 	}
 }
 
-// FuzzLoad reads any bytes: a Config or problems, each with a place within
-// the file, and the same ones every time.
+// FuzzLoad reads any bytes from two files, of which one may include the other:
+// a Config or problems, each with a place within its file, and the same ones
+// every time.
 func FuzzLoad(f *testing.F) {
-	f.Add([]byte(minimal))
-	f.Add([]byte(everything))
+	f.Add([]byte(minimal), []byte(nil))
+	f.Add([]byte(everything), []byte(nil))
+	f.Add([]byte("include = [\"*.toml\"]\n"+minimal), []byte("include = [\"f\"]\n[[listener]]\nname = \"b\"\naddress = \":1\""))
 	files, err := filepath.Glob(filepath.Join(badConfigs, "*.toml"))
 	if err != nil {
 		f.Fatal(err)
@@ -59,29 +64,48 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(data)
+		f.Add(data, []byte(nil))
+		f.Add([]byte("include = [\"x.toml\"]\n"+minimal), data)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		fsys := fstest.MapFS{"f": {Data: data}}
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		fsys := fstest.MapFS{"f": {Data: first}, "x.toml": {Data: second}}
 		c, err := Load(fsys, "f")
 		if err == nil {
-			if c == nil || c.Hostname == "" || len(c.Listeners) == 0 {
-				t.Fatalf("a configuration without what is required: %+v", c)
-			}
+			checkLoaded(t, c, fsys)
 			return
 		}
 		problems, ok := errors.AsType[*Errors](err)
 		if !ok || len(problems.Problems) == 0 || c != nil {
 			t.Fatalf("error %v with %v", err, c)
 		}
-		last := strings.Count(string(data), "\n") + 1
-		for _, p := range problems.Problems {
-			if p.Place.Line < 1 || p.Place.Line > last || p.Place.Column < 1 || p.Message == "" {
-				t.Errorf("problem %q without a place in %d lines", p, last)
-			}
-		}
+		checkPlaces(t, problems.Problems, fsys)
 		if _, again := Load(fsys, "f"); fmt.Sprint(again) != fmt.Sprint(err) {
 			t.Errorf("twice, not the same:\n%v\n%v", err, again)
 		}
 	})
+}
+
+// checkLoaded checks what every configuration has.
+func checkLoaded(t *testing.T, c *Config, fsys fstest.MapFS) {
+	t.Helper()
+	if c == nil || c.Hostname == "" || len(c.Listeners) == 0 || c.Files[0] != "f" {
+		t.Fatalf("a configuration without what is required: %+v", c)
+	}
+	checkPlaces(t, c.Warnings, fsys)
+	for key, at := range c.Places {
+		checkPlaces(t, []Problem{{Place: at, Key: key, Message: "set"}}, fsys)
+	}
+	if changes := Changed(c, c); len(changes) > 0 {
+		t.Errorf("differs from itself: %v", changes)
+	}
+}
+
+func checkPlaces(t *testing.T, problems []Problem, fsys fstest.MapFS) {
+	t.Helper()
+	for _, p := range problems {
+		file, known := fsys[p.Place.File]
+		if !known || p.Place.Line < 1 || p.Place.Line > strings.Count(string(file.Data), "\n")+1 || p.Place.Column < 1 || p.Message == "" {
+			t.Errorf("%q has no place in its file", p)
+		}
+	}
 }

@@ -13,7 +13,7 @@ func (d *decoder) check() {
 	d.checkPostmaster()
 	d.checkSocket()
 	d.checkListeners()
-	d.checkSmarthostPorts()
+	d.checkSmarthosts()
 	d.checkSmarthostUser()
 }
 
@@ -21,16 +21,42 @@ func (d *decoder) check() {
 // 3.3): its servers wait for TLS and we for a greeting, both for minutes.
 const submissions = 465
 
-// checkSmarthostPorts refuses a port at which nothing could ever be sent.
-func (d *decoder) checkSmarthostPorts() {
+// checkSmarthosts refuses servers to which nothing could ever be sent.
+func (d *decoder) checkSmarthosts() {
 	for _, t := range d.tables["delivery"] {
-		for _, h := range d.config.Delivery.Smarthosts {
-			if h.Port == submissions {
-				d.fault(t.given["smarthosts"].value, "delivery.smarthosts", faultf("use port 587 of the same server",
-					"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken here", clip(h.String())))
+		at := t.given["smarthosts"]
+		for _, item := range at.node.items {
+			h, wrong := server.read(item)
+			switch {
+			case wrong != nil: // reported already
+			case h.Port == submissions:
+				wrong = faultf("use port 587 of the same server",
+					"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken here", clip(h.String()))
+				d.fault(at.source.place(item.at), "delivery.smarthosts", wrong)
+			case d.listensAt(h):
+				wrong = faultf("name the server that comes next", "%s is this server itself: mail would go round in a circle", clip(h.String()))
+				d.fault(at.source.place(item.at), "delivery.smarthosts", wrong)
 			}
 		}
 	}
+}
+
+// listensAt reports whether a listener is surely at a server's name or
+// address. Where only DNS could tell, it is found out at each attempt.
+func (d *decoder) listensAt(h mail.HostPort) bool {
+	ip, literal := h.IP()
+	named := func(name string) bool { return mail.SameDomain(name, h.Host) }
+	own := ip.IsLoopback() || slices.Contains(d.config.OwnAddresses, ip) || !literal && slices.ContainsFunc(d.ownNames(), named)
+	return slices.ContainsFunc(d.tables["listener"], func(t *table) bool {
+		at := t.fields.listener.Address
+		here := at.Addr() == ip || at.Addr().IsUnspecified() && own || at.Addr().IsLoopback() && h.Host == "localhost"
+		return at.Port() == h.Port && here
+	})
+}
+
+// ownNames are the domains that are this host.
+func (d *decoder) ownNames() []string {
+	return append([]string{d.config.Hostname, "localhost"}, d.config.OwnNames...)
 }
 
 // checkSmarthostUser wants user and password together, and a server that is
@@ -60,11 +86,10 @@ func (d *decoder) checkPostmaster() {
 		return
 	}
 	const hint = "write a mailbox on another server"
-	a, c := d.config.Postmaster, d.config
-	own := append([]string{c.Hostname, "localhost"}, c.OwnNames...)
+	a := d.config.Postmaster
 	same := func(name string) bool { return mail.SameDomain(name, a.Domain) }
 	ip, literal := a.LiteralIP()
-	if slices.ContainsFunc(own, same) || literal && (ip.IsLoopback() || slices.Contains(c.OwnAddresses, ip)) {
+	if slices.ContainsFunc(d.ownNames(), same) || literal && (ip.IsLoopback() || slices.Contains(d.config.OwnAddresses, ip)) {
 		d.fault(at.value, "postmaster", faultf(hint, "%q is at this host itself, which has no mailboxes", clip(a.String())))
 	}
 }
@@ -89,6 +114,7 @@ func (d *decoder) checkListeners() {
 	for _, t := range d.tables["listener"] {
 		l := t.fields.listener
 		d.checkTLS(t)
+		d.checkTrust(t)
 		if l.Name == "postern" {
 			d.fault(t.given["name"].value, "listener.name", faultf("choose another", `"postern" names what the server itself sends`))
 		}

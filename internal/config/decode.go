@@ -60,9 +60,11 @@ func (d *decoder) decode(first *source) (*Config, error) {
 		d.checkMissing(first.place(len(first.data)))
 	}
 	d.check()
+	d.advise()
 	for _, s := range d.sources {
 		d.config.Files = append(d.config.Files, s.file)
 	}
+	sortProblems(d.config.Warnings, d.config.Files)
 	if len(d.problems) > 0 {
 		sortProblems(d.problems, d.config.Files)
 		return nil, &Errors{Problems: d.problems}
@@ -286,7 +288,12 @@ func (d *decoder) mean(key string) {
 func (d *decoder) report(at int, key string, f *fault) { d.fault(d.place(at), key, f) }
 
 func (d *decoder) fault(at mail.Place, key string, f *fault) {
-	d.problems = append(d.problems, Problem{Place: at, Key: clip(key), Message: f.message, Hint: f.hint})
+	p := Problem{Place: at, Key: clip(key), Message: f.message, Hint: f.hint}
+	if f.advice {
+		d.config.Warnings = append(d.config.Warnings, p)
+		return
+	}
+	d.problems = append(d.problems, p)
 }
 
 // join writes a dotted key.

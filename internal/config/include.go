@@ -99,8 +99,7 @@ func (d *decoder) includeFile(name string) *fault {
 	depth := 0
 	for s := d.source; s != nil; s = s.by {
 		if depth++; path.Clean(s.file) == name {
-			return faultf("a pattern for files in a directory of their own, such as \"conf.d/*.toml\", never matches the file it is in",
-				"%s includes itself%s", clip(name), d.through(s))
+			return d.circle(name, s)
 		}
 	}
 	already := slices.IndexFunc(d.sources, func(s *source) bool { return path.Clean(s.file) == name })
@@ -114,7 +113,11 @@ func (d *decoder) includeFile(name string) *fault {
 	}
 	src, err := openSource(d.system, name)
 	if err != nil {
-		return faultf(`make the file, or write a pattern such as "conf.d/*.toml", which may match none`, "%s", reasonOf(name, err))
+		hint := ""
+		if errors.Is(err, fs.ErrNotExist) {
+			hint = `make the file, or write a pattern such as "conf.d/*.toml", which may match none`
+		}
+		return faultf(hint, "%s", reasonOf(name, err))
 	}
 	if d.octets += len(src.data); d.octets > maxOctets {
 		return faultf("", "with %s there are more than %s to read", clip(name), formatSize(maxOctets))
@@ -124,18 +127,17 @@ func (d *decoder) includeFile(name string) *fault {
 	return nil
 }
 
-// through names the files by which s came to include itself, if any are
-// between.
-func (d *decoder) through(s *source) string {
-	var names []string
+// circle says by which files s, whose name it is, came to include itself.
+func (d *decoder) circle(name string, s *source) *fault {
+	var between []string
 	for b := d.source; b != s; b = b.by {
-		names = append(names, clip(b.file))
+		between = append(between, clip(b.file))
 	}
-	if len(names) == 0 {
-		return ""
+	if len(between) == 0 {
+		return faultf(`put the others into a directory of their own, such as "conf.d/*.toml"`, "%s includes itself", clip(name))
 	}
-	slices.Reverse(names)
-	return " through " + strings.Join(names, " and ")
+	slices.Reverse(between)
+	return faultf("leave this one out", "%s includes itself through %s", clip(name), strings.Join(between, " and "))
 }
 
 // reasonOf names a file that cannot be read, and why.

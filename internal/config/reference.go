@@ -42,12 +42,15 @@ func (s *setting) writeReference(b *strings.Builder, defaults fields) {
 	if s.value.limits != "" {
 		fmt.Fprintf(b, ", %s", s.value.limits)
 	}
+	if s.value.advised != "" {
+		fmt.Fprintf(b, " · advised: %s", plain(s.value.advised))
+	}
 	if s.required {
 		b.WriteString(" · required")
 	} else {
 		fmt.Fprintf(b, " · default: %s", s.defaultText(defaults))
 	}
-	fmt.Fprintf(b, " · takes effect at %s*\n\n%s\n", s.effect, s.text)
+	fmt.Fprintf(b, " · takes effect at %s · since %s*\n\n%s\n", s.effect, s.release(), s.text)
 	if len(s.value.options) > 0 {
 		b.WriteString("\n")
 		for _, o := range s.value.options {
@@ -115,8 +118,10 @@ func (s *setting) describe(defaults fields) string {
 	fmt.Fprintln(&b, s.key)
 	row("type", s.value.kind)
 	row("range", s.value.limits)
+	row("advised", s.value.advised)
 	row("default", plain(s.defaultText(defaults)))
 	row("takes effect", "at "+string(s.effect))
+	row("since", s.release())
 	row("see also", strings.Join(s.see, ", "))
 	b.WriteString("\n")
 	writeWrapped(&b, "  ", plain(s.text))

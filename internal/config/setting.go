@@ -111,6 +111,14 @@ func (s *setting) split() (table, name string) {
 	return table, name
 }
 
+// release returns the first release that knows the setting.
+func (s *setting) release() string {
+	if s.since == "" {
+		return firstRelease
+	}
+	return s.since
+}
+
 func findSection(name string) *section {
 	for i := range sections {
 		if sections[i].name == name {

@@ -95,7 +95,7 @@ var settings = []setting{
 	},
 	{
 		key:      "hostname",
-		value:    one(hostname, func(f fields) *string { return &f.config.Hostname }, ""),
+		value:    one(real(hostname), func(f fields) *string { return &f.config.Hostname }, ""),
 		effect:   AtReload,
 		required: true,
 		example:  `"mail.example.com"`,
@@ -114,7 +114,7 @@ var settings = []setting{
 	},
 	{
 		key:      "postmaster",
-		value:    one(mailAddress, func(f fields) *mail.Address { return &f.config.Postmaster }, mail.Address{}),
+		value:    one(reader(mailAddress), func(f fields) *mail.Address { return &f.config.Postmaster }, mail.Address{}),
 		effect:   AtReload,
 		required: true,
 		example:  `"postmaster@example.com"`,
@@ -190,7 +190,8 @@ var settings = []setting{
 		value:  list(network, func(f fields) *[]netip.Prefix { return &f.listener.Trust }, loopback...),
 		effect: AtReload,
 		text: "The networks whose clients may send mail to anywhere. A client from elsewhere may write to this host's own `postmaster` and to nobody else. " +
-			"Name networks that are yours: with `\"0.0.0.0/0\"` the whole world sends its mail through this server, until no one takes mail from it any more.",
+			"Name networks that are yours: a server that sends mail for strangers is soon used for spam, until no one takes mail from it any more. " +
+			"A network that is a large part of the Internet (an IPv4 prefix shorter than 8, or a public IPv6 prefix shorter than 16) is refused, unless the listener has a loopback address.",
 		see: []string{"listener.bare_newline"},
 	},
 	{
@@ -228,15 +229,17 @@ var settings = []setting{
 		see: []string{"listener.max_connections"},
 	},
 	{
-		key:    "listener.max_size",
-		value:  one(size(kib, 2*gib), func(f fields) *int64 { return &f.listener.MaxSize }, 50*mib),
+		key: "listener.max_size",
+		value: one(atLeast(size(kib, 2*gib), 64*kib, "RFC 5321 4.5.3.1.7 wants every server to take messages of 64 KiB"),
+			func(f fields) *int64 { return &f.listener.MaxSize }, 50*mib),
 		effect: AtReload,
 		text: "The size of the largest message taken. It is announced to clients (SIZE, RFC 1870); a larger message is refused with 552. " +
 			"Attachments grow by a third on their way: files of 35 MiB need 50 MiB here. RFC 5321 4.5.3.1.7 asks for at least 64 KiB.",
 	},
 	{
-		key:    "listener.max_recipients",
-		value:  one(integer(1, 50_000), func(f fields) *int { return &f.listener.MaxRecipients }, 1000),
+		key: "listener.max_recipients",
+		value: one(atLeast(integer(1, 50_000), 100, "RFC 5321 4.5.3.1.8 wants every server to take 100 recipients, and some clients count on it"),
+			func(f fields) *int { return &f.listener.MaxRecipients }, 1000),
 		effect: AtReload,
 		text: "How many recipients one message may have. One more is answered with 452, upon which a client sends the message again for the rest. " +
 			"RFC 5321 4.5.3.1.8 asks for at least 100.",
@@ -254,14 +257,16 @@ var settings = []setting{
 		text:   "How many commands of one connection may be refused before it is closed with 421. It ends dictionary attacks and programs that do not listen.",
 	},
 	{
-		key:    "listener.command_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.listener.CommandTimeout }, 5*time.Minute),
+		key: "listener.command_timeout",
+		value: one(atLeast(duration(time.Second, time.Hour), 5*time.Minute, "RFC 5321 4.5.3.2.7 lets a client take 5 minutes; a busy one would lose its connection"),
+			func(f fields) *time.Duration { return &f.listener.CommandTimeout }, 5*time.Minute),
 		effect: AtReload,
 		text:   "How long a client may take for its next command before the connection is closed with 421. RFC 5321 4.5.3.2.7 asks for at least 5 minutes.",
 	},
 	{
-		key:    "listener.data_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.listener.DataTimeout }, 3*time.Minute),
+		key: "listener.data_timeout",
+		value: one(atLeast(duration(time.Second, time.Hour), 3*time.Minute, "RFC 5321 4.5.3.2.5 lets a client take 3 minutes for a block; one on a slow line would begin again and again"),
+			func(f fields) *time.Duration { return &f.listener.DataTimeout }, 3*time.Minute),
 		effect: AtReload,
 		text:   "How long a client may pause in the middle of a message before the connection is closed with 421. RFC 5321 4.5.3.2.5 expects blocks of data within 3 minutes.",
 	},
@@ -299,8 +304,9 @@ var settings = []setting{
 			"Content-Length is wrong as soon as a field is added. `[]` takes out none.",
 	},
 	{
-		key:    "message.max_hops",
-		value:  one(integer(1, 1000), func(f fields) *int { return &f.config.Message.MaxHops }, 100),
+		key: "message.max_hops",
+		value: one(atLeast(integer(1, 1000), 100, "RFC 5321 6.3 wants room for 100; mail that took a long way would be refused as a loop"),
+			func(f fields) *int { return &f.config.Message.MaxHops }, 100),
 		effect: AtReload,
 		text:   "How many Received fields a message may have. One that has more has been going round in a circle, and is refused with 554 5.4.6. RFC 5321 6.3 asks for at least 100.",
 	},
@@ -371,7 +377,7 @@ var settings = []setting{
 	},
 	{
 		key:    "delivery.retry",
-		value:  one(schedule, func(f fields) *mail.Schedule { return &f.config.Delivery.Retry }, mail.DefaultSchedule),
+		value:  one(patient(schedule), func(f fields) *mail.Schedule { return &f.config.Delivery.Retry }, mail.DefaultSchedule),
 		effect: AtReload,
 		text: "When mail that failed for now is tried again: the waits after the first attempts, the wait that repeats after them, and the age at which the sender is " +
 			"told that it could not be delivered. Each wait is prolonged by up to a tenth, at random, so that what failed together does not come back together. RFC 5321 4.5.4.1 asks for retries for at least 4 or 5 days.",
@@ -435,32 +441,37 @@ var settings = []setting{
 		text:   "How long to wait for a connection to one address before the next is tried.",
 	},
 	{
-		key:    "delivery.greeting_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.GreetingTimeout }, 5*time.Minute),
+		key: "delivery.greeting_timeout",
+		value: one(atLeast(duration(time.Second, time.Hour), 5*time.Minute, "RFC 5321 4.5.3.2.1 lets a busy server take 5 minutes"),
+			func(f fields) *time.Duration { return &f.config.Delivery.GreetingTimeout }, 5*time.Minute),
 		effect: AtReload,
 		text:   "How long to wait for the greeting of a server that has taken the connection (RFC 5321 4.5.3.2.1).",
 	},
 	{
-		key:    "delivery.command_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
+		key: "delivery.command_timeout",
+		value: one(atLeast(duration(time.Second, time.Hour), 5*time.Minute, "RFC 5321 4.5.3.2.2 lets a server take 5 minutes, as one that delays strangers does"),
+			func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
 		effect: AtReload,
 		text:   "How long to wait for the reply to EHLO, STARTTLS, AUTH, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
 	},
 	{
-		key:    "delivery.data_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.DataTimeout }, 2*time.Minute),
+		key: "delivery.data_timeout",
+		value: one(atLeast(duration(time.Second, time.Hour), 2*time.Minute, "RFC 5321 4.5.3.2.4 lets a server take 2 minutes"),
+			func(f fields) *time.Duration { return &f.config.Delivery.DataTimeout }, 2*time.Minute),
 		effect: AtReload,
 		text:   "How long to wait for the reply to DATA (RFC 5321 4.5.3.2.4).",
 	},
 	{
-		key:    "delivery.block_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.BlockTimeout }, 3*time.Minute),
+		key: "delivery.block_timeout",
+		value: one(atLeast(duration(time.Second, time.Hour), 3*time.Minute, "RFC 5321 4.5.3.2.5 lets a server take 3 minutes for a block"),
+			func(f fields) *time.Duration { return &f.config.Delivery.BlockTimeout }, 3*time.Minute),
 		effect: AtReload,
 		text:   "How long a server may take to accept the next block of the message (RFC 5321 4.5.3.2.5).",
 	},
 	{
-		key:    "delivery.final_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.FinalTimeout }, 10*time.Minute),
+		key: "delivery.final_timeout",
+		value: one(atLeast(duration(time.Second, time.Hour), 10*time.Minute, "RFC 5321 4.5.3.2.6 lets a server take 10 minutes; what it takes later is sent a second time"),
+			func(f fields) *time.Duration { return &f.config.Delivery.FinalTimeout }, 10*time.Minute),
 		effect: AtReload,
 		text: "How long to wait for the reply to the end of the message (RFC 5321 4.5.3.2.6). Giving up early is costly: the server may have taken the message, " +
 			"and would get it a second time.",
@@ -494,7 +505,7 @@ var settings = []setting{
 	},
 	{
 		key:    "journal.keep",
-		value:  one(integer(0, 1_000_000), func(f fields) *int { return &f.config.Journal.Keep }, 0),
+		value:  one(several(integer(0, 1_000_000)), func(f fields) *int { return &f.config.Journal.Keep }, 0),
 		effect: AtRestart,
 		text: "How many files are kept, the one being written included. When there are more, the oldest is deleted, and what it told of its messages is gone. " +
 			"0 keeps all, until the disk is full; then no more mail is taken.",
@@ -502,8 +513,9 @@ var settings = []setting{
 	},
 
 	{
-		key:    "pressure.min_free_space",
-		value:  one(size(MinFreeSpace, 1024*gib), func(f fields) *int64 { return &f.config.Pressure.MinFreeSpace }, 256*mib),
+		key: "pressure.min_free_space",
+		value: one(atLeast(size(MinFreeSpace, 1024*gib), 64*mib, "the queue needs that much to finish what it has; the server ends when the disk is full in the midst of its work"),
+			func(f fields) *int64 { return &f.config.Pressure.MinFreeSpace }, 256*mib),
 		effect: AtReload,
 		text: "How much room must be free on the file systems of queue and journal. With less, every message is answered with 452 at MAIL; so is a message whose declared size (SIZE, RFC 1870) " +
 			"would leave less. Mail is taken again when an eighth more is free. Free space is measured once a second, and not all clients declare a size: " +

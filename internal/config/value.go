@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 type value struct {
 	kind    string // as the reference calls its type: "duration"
 	limits  string // its range in words; may be empty
+	advised string // the part of the range that is wise; may be empty
 	options []option
 	// read sets the field from n. It reports each fault with its place.
 	read func(n node, f fields, report reportFunc)
@@ -27,19 +29,64 @@ type option struct{ word, text string }
 type reportFunc func(at int, f *fault)
 
 // fault is what is wrong with a value, and what would be right.
-type fault struct{ message, hint string }
+type fault struct {
+	message, hint string
+	// advice faults are of what is allowed but unwise.
+	advice bool
+}
 
 func faultf(hint, format string, args ...any) *fault {
 	return &fault{message: fmt.Sprintf(format, args...), hint: hint}
+}
+
+// advicef returns a fault of what is allowed but unwise.
+func advicef(hint, format string, args ...any) *fault {
+	f := faultf(hint, format, args...)
+	f.advice = true
+	return f
 }
 
 // scalar is a type of value: how one is read from a node, and written as TOML.
 type scalar[T any] struct {
 	kind, kinds string // "duration", "durations"
 	limits      string
+	advised     string
 	options     []option
 	read        func(n node) (T, *fault)
 	show        func(T) string
+	// unwise returns the advice about a value that is not wise, or nil; it may
+	// be missing.
+	unwise func(T) *fault
+}
+
+// readInto reads a value, and reports what is wrong or unwise about it.
+func (s scalar[T]) readInto(to *T, n node, report reportFunc) (ok bool) {
+	v, wrong := s.read(n)
+	if wrong != nil {
+		report(n.at, wrong)
+		return false
+	}
+	if s.unwise != nil {
+		if advice := s.unwise(v); advice != nil {
+			report(n.at, advice)
+		}
+	}
+	*to = v
+	return true
+}
+
+// atLeast is a type of which less than a value is allowed but unwise, for the
+// reason why.
+func atLeast[T cmp.Ordered](s scalar[T], least T, why string) scalar[T] {
+	shown := s.show(least)
+	s.advised = "at least " + shown
+	s.unwise = func(v T) *fault {
+		if v >= least {
+			return nil
+		}
+		return advicef("set at least "+shown, "is %s: %s", s.show(v), why)
+	}
+	return s
 }
 
 // one is a setting that has one value.
@@ -47,18 +94,12 @@ func one[T any](s scalar[T], field func(fields) *T, byDefault T) value {
 	return value{
 		kind:    s.kind,
 		limits:  s.limits,
+		advised: s.advised,
 		options: s.options,
-		read: func(n node, f fields, report reportFunc) {
-			v, wrong := s.read(n)
-			if wrong != nil {
-				report(n.at, wrong)
-				return
-			}
-			*field(f) = v
-		},
-		reset: func(f fields) { *field(f) = byDefault },
-		show:  func(f fields) string { return s.show(*field(f)) },
-		copy:  func(from, to fields) { *field(to) = *field(from) },
+		read:    func(n node, f fields, report reportFunc) { s.readInto(field(f), n, report) },
+		reset:   func(f fields) { *field(f) = byDefault },
+		show:    func(f fields) string { return s.show(*field(f)) },
+		copy:    func(from, to fields) { *field(to) = *field(from) },
 	}
 }
 
@@ -74,12 +115,10 @@ func list[T any](s scalar[T], field func(fields) *[]T, byDefault ...T) value {
 			}
 			values := make([]T, 0, len(n.items))
 			for _, item := range n.items {
-				v, wrong := s.read(item)
-				if wrong != nil {
-					report(item.at, wrong)
-					continue
+				var v T
+				if s.readInto(&v, item, report) {
+					values = append(values, v)
 				}
-				values = append(values, v)
 			}
 			*field(f) = values
 		},

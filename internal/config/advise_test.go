@@ -1,0 +1,95 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// wise is a file with nothing to warn of; %s stands in each of its tables.
+const wise = `version = 1
+hostname = "mail.postern.net"
+data_dir = "/var/lib/postern"
+postmaster = "postmaster@postern.org"
+[[listener]]
+address = "127.0.0.1:2525"
+`
+
+func TestWarnings(t *testing.T) {
+	const delivery, smarthost = "[delivery]\n", "[delivery]\nsmarthosts = [\"relay.postern.org\"]\n"
+	const outside = "address = \"192.0.2.1:25\"\ntls_certificate = \"c\"\ntls_key = \"k\"\n"
+	public := strings.Replace(wise, "address = \"127.0.0.1:2525\"\n", outside, 1)
+	for _, c := range []struct {
+		name, text, want string // want is how the one warning begins; "" for none
+	}{
+		{"nothing", wise, ""},
+		{"hostname", strings.Replace(wise, "postern.net", "example.net", 1), `2:12: hostname: "mail.example.net" is the name of an example`},
+		{"hostname like one", strings.Replace(wise, "postern.net", "anexample.net", 1), ""},
+		{"postmaster", strings.Replace(wise, "postern.org", "Example", 1), `4:14: postmaster: "postmaster@Example" is the address of an example`},
+		{"size", wise + "max_size = \"8KiB\"", `7:12: listener.max_size: is "8KiB": RFC 5321 4.5.3.1.7`},
+		{"size that is enough", wise + "max_size = \"64KiB\"", ``},
+		{"recipients", wise + "max_recipients = 99", `7:18: listener.max_recipients: is 99: RFC 5321 4.5.3.1.8`},
+		{"timeout", wise + "command_timeout = \"299s\"", `7:19: listener.command_timeout: is "299s": RFC 5321 4.5.3.2.7`},
+		{"timeout of data", wise + "data_timeout = \"1m\"", `7:16: listener.data_timeout: is "1m": RFC 5321 4.5.3.2.5`},
+		{"hops", wise + "[message]\nmax_hops = 25", `8:12: message.max_hops: is 25: RFC 5321 6.3`},
+		{"timeouts", wise + delivery + "greeting_timeout = \"1m\"", `8:20: delivery.greeting_timeout: is "1m": RFC 5321 4.5.3.2.1`},
+		{"timeout of commands", wise + delivery + "command_timeout = \"1m\"", `8:19: delivery.command_timeout: is "1m": RFC 5321 4.5.3.2.2`},
+		{"timeout of DATA", wise + delivery + "data_timeout = \"1m\"", `8:16: delivery.data_timeout: is "1m": RFC 5321 4.5.3.2.4`},
+		{"timeout of blocks", wise + delivery + "block_timeout = \"1m\"", `8:17: delivery.block_timeout: is "1m": RFC 5321 4.5.3.2.5`},
+		{"timeout at the end", wise + delivery + "final_timeout = \"1m\"", `8:17: delivery.final_timeout: is "1m": RFC 5321 4.5.3.2.6`},
+		{"short schedule", wise + delivery + "retry = \"1m, every 1h until 3d\"", `8:9: delivery.retry: gives up after 3d: RFC 5321 4.5.4.1`},
+		{"long enough", wise + delivery + "retry = \"1m, every 1h until 4d\"", ``},
+		{"hasty schedule", wise + delivery + "retry = \"1m, every 1m until 5d\"", `8:9: delivery.retry: repeats every 1m: RFC 5321 4.5.4.1`},
+		{"late warning", wise + delivery + "delay_warning = \"5d\"", `8:17: delivery.delay_warning: is 5d, and mail is given up after 5d`},
+		{"one site", wise + delivery + "max_connections_per_site = 101", `8:28: delivery.max_connections_per_site: is 101, more than the 100 of max_connections`},
+		{"one client", wise + "max_connections = 10\nmax_connections_per_client = 11", `8:30: listener.max_connections_per_client: is 11, more than the 10`},
+		{"the default of one client", wise + "max_connections = 10", ``},
+		{"journal", wise + "[journal]\nkeep = 1", `8:8: journal.keep: is 1: `},
+		{"free space", wise + "max_size = \"1MiB\"\n[pressure]\nmin_free_space = \"32MiB\"", `9:18: pressure.min_free_space: is "32MiB": `},
+		{"large messages", wise + "max_size = \"1GiB\"", `7:12: listener.max_size: is 1GiB, more than the 256MiB of pressure.min_free_space`},
+		{"nobody trusted", wise + "trust = []", `7:9: listener.trust: is empty`},
+		{"in clear", strings.Replace(wise, "127.0.0.1", "10.0.0.1", 1), `6:11: listener.address: takes mail from other machines, and only in clear`},
+		{"with TLS", public, ``},
+		{"private networks", public + "trust = [\"10.0.0.0/8\", \"172.16.0.0/12\", \"fc00::/7\", \"::1\"]", ``},
+		{"one's own", public + "trust = [\"198.51.0.0/16\", \"2001:db8::/32\"]", ``},
+		{"a large network", public + "trust = [\n\"10.0.0.0/8\",\n\"198.0.0.0/8\"]", `11:1: listener.trust: "198.0.0.0/8" has 2^24 addresses of the Internet`},
+		{"a large one of IPv6", public + "trust = [\"2001::/16\"]", `9:10: listener.trust: "2001::/16" has 2^112 addresses of the Internet`},
+		{"everybody, on this host", wise + "trust = [\"0.0.0.0/0\", \"::/0\"]", ``},
+		{"clear to a smarthost", wise + smarthost + "smarthost_tls = \"none\"", `9:17: delivery.smarthost_tls: all mail goes to relay.postern.org:25 in clear`},
+		{"clear to an address", wise + delivery + "smarthosts = [\"10.0.0.1\", \"203.0.113.1\"]\nsmarthost_tls = \"none\"", `9:17: delivery.smarthost_tls: all mail goes to 203.0.113.1:25 in clear`},
+		{"clear within", wise + delivery + "smarthosts = [\"10.0.0.1\", \"[fd00::1]\", \"localhost\"]\nsmarthost_tls = \"none\"", ``},
+		{"a smarthost twice", wise + delivery + "smarthosts = [\"10.0.0.1\", \"10.0.0.1:25\"]", `8:14: delivery.smarthosts: 10.0.0.1:25 is named twice`},
+		{"no effect with smarthosts", wise + smarthost + "port = 26", `9:1: delivery.port: has no effect`},
+		{"no effect with smarthosts, TLS", wise + smarthost + "mx_tls = \"none\"", `9:1: delivery.mx_tls: has no effect`},
+		{"no effect without", wise + delivery + "smarthost_tls = \"verify\"", `8:1: delivery.smarthost_tls: has no effect`},
+		{"clear to everybody", wise + delivery + "mx_tls = \"none\"", `8:10: delivery.mx_tls: all mail goes over the Internet in clear`},
+		{"another port", wise + delivery + "port = 26", `8:8: delivery.port: is 26`},
+		{"name servers", wise + "[dns]\nservers = [" + strings.Repeat("\"192.0.2.1\",", 9) + "]", `8:11: dns.servers: are 9, and only the first 8 are asked`},
+	} {
+		warnings := load(t, c.text).Warnings
+		switch {
+		case c.want == "" && len(warnings) == 0:
+		case len(warnings) != 1 || c.want == "" || !strings.HasPrefix(warnings[0].String(), "postern.toml:"+c.want) || warnings[0].Hint == "":
+			t.Errorf("%s: %v\nwant %s", c.name, warnings, c.want)
+		}
+	}
+}
+
+func TestWarningsAreInTheOrderOfTheFiles(t *testing.T) {
+	c, err := Load(texts(
+		"f", "include = [\"z\", \"a\"]\n"+wise+"max_size = \"1KiB\"\n",
+		"z", "log.level = \"info\"\n[delivery]\nport = 26\n",
+		"a", "[journal]\nkeep = 1\n",
+	), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range c.Warnings {
+		got = append(got, w.Place.String())
+	}
+	if diff := cmp.Diff([]string{"f:8:12", "z:3:8", "a:2:8"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
