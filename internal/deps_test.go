@@ -78,7 +78,8 @@ console: admin
 events: mail journal
 zos: mail admin config
 ibmi: mail admin config
-doctor: mail route dns certs config directory
+# doctor judges room and memory as the gauge will.
+doctor: mail route dns certs config directory pressure
 daemon: *
 # trial puts a daemon before a sink, and sends to it as a client does.
 trial: mail certs config smtpserver smtpclient sink admin daemon

@@ -32,7 +32,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		{"journal tail -n -1", "--lines -1: it must be from 0 to 10000"},
 		{"journal tail -n 10001", "--lines 10001: it must be from 0 to 10000"},
 		{"config describe a b", "postern config describe takes the name of one setting or table; see 'postern config describe --help'"},
-		{"config describe hostnam", `there is no setting or table "hostnam" (did you mean hostname?)`},
+		{"config describe hostnmae", `there is no setting or table "hostnmae" (did you mean hostname?)`},
 	} {
 		code, out, errOut := run(strings.Fields(test.args)...)
 		if code != 2 || out != "" || errOut != "postern: "+test.want+"\n" {

@@ -42,7 +42,7 @@ func TestWarnings(t *testing.T) {
 		{"long enough", wise + delivery + "retry = \"1m, every 1h until 4d\"", ``},
 		{"hasty schedule", wise + delivery + "retry = \"1m, every 1m until 5d\"", `8:9: delivery.retry: repeats every 1m: RFC 5321 4.5.4.1`},
 		{"late warning", wise + delivery + "delay_warning = \"5d\"", `8:17: delivery.delay_warning: is 5d, and mail is given up after 5d`},
-		{"one site", wise + delivery + "max_connections_per_site = 101", `8:28: delivery.max_connections_per_site: is 101, more than the 100 of max_connections`},
+		{"one site", wise + delivery + "max_connections = 100\nmax_connections_per_site = 101", `9:28: delivery.max_connections_per_site: is 101, more than the 100 of max_connections`},
 		{"one client", wise + "max_connections = 10\nmax_connections_per_client = 11", `8:30: listener.max_connections_per_client: is 11, more than the 10`},
 		{"the default of one client", wise + "max_connections = 10", ``},
 		{"journal", wise + "[journal]\nkeep = 1", `8:8: journal.keep: is 1: `},

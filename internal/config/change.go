@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Change is a setting that differs between two configurations.
 type Change struct {
@@ -11,8 +14,8 @@ type Change struct {
 	Listener string `json:"listener,omitempty"`
 	// Old and New are the values as TOML; of a secret, where it is kept. Of a
 	// listener that came or went one is its address, the other is empty.
-	Old    string `json:"old"`
-	New    string `json:"new"`
+	Old    Value  `json:"old,omitempty"`
+	New    Value  `json:"new,omitempty"`
 	Effect Effect `json:"effect"`
 }
 
@@ -24,11 +27,11 @@ func (c Change) String() string {
 	}
 	switch {
 	case c.Old == "":
-		return key + ": new, " + c.New
+		return fmt.Sprintf("%s: new, %s", key, c.New)
 	case c.New == "":
-		return key + ": gone, was " + c.Old
+		return fmt.Sprintf("%s: gone, was %s", key, c.Old)
 	}
-	return key + ": " + c.Old + " is now " + c.New
+	return fmt.Sprintf("%s: %s is now %s", key, c.Old, c.New)
 }
 
 // Changed returns what differs between two configurations, in the order of the
@@ -42,11 +45,11 @@ func Changed(before, after *Config) []Change {
 			changes = append(changes, differences(l.Name, fields{listener: old}, fields{listener: l})...)
 			continue
 		}
-		changes = append(changes, Change{Key: "listener", Listener: l.Name, New: listenAddress.show(l.Address), Effect: AtReload})
+		changes = append(changes, Change{Key: "listener", Listener: l.Name, New: Value(listenAddress.show(l.Address)), Effect: AtReload})
 	}
 	for i := range before.Listeners {
 		if l := &before.Listeners[i]; after.listener(l.Name) == nil {
-			changes = append(changes, Change{Key: "listener", Listener: l.Name, Old: listenAddress.show(l.Address), Effect: AtReload})
+			changes = append(changes, Change{Key: "listener", Listener: l.Name, Old: Value(listenAddress.show(l.Address)), Effect: AtReload})
 		}
 	}
 	return changes

@@ -79,68 +79,13 @@ func (s *setting) defaultText(defaults fields) string {
 	case s.byDefault != "":
 		return s.byDefault
 	}
-	return "`" + s.value.show(defaults) + "`"
+	return "`" + string(s.value.show(defaults)) + "`"
 }
 
 // defaultFields returns structs in which every field is its default.
 func defaultFields() fields {
 	l := DefaultListener()
 	return fields{config: Default(), listener: &l}
-}
-
-// Describe returns what there is to know of a setting, or of a table and its
-// settings, as plain text. It fails for a name that is neither, and says
-// which one was perhaps meant.
-func Describe(key string) (string, error) {
-	if s := findSetting(key); s != nil {
-		return s.describe(defaultFields()), nil
-	}
-	if s := findSection(key); s != nil && key != "" {
-		return s.describe(), nil
-	}
-	names := sectionNames()
-	for i := range settings {
-		names = append(names, settings[i].key)
-	}
-	if near := nearest(key, names); near != "" {
-		return "", fmt.Errorf("there is no setting or table %q (%s)", clip(key), didYouMean(near))
-	}
-	return "", fmt.Errorf("there is no setting or table %q; the tables are %s", clip(key), strings.Join(sectionNames(), ", "))
-}
-
-func (s *setting) describe(defaults fields) string {
-	var b strings.Builder
-	row := func(label, text string) {
-		if text != "" {
-			fmt.Fprintf(&b, "  %-14s%s\n", label, text)
-		}
-	}
-	fmt.Fprintln(&b, s.key)
-	row("type", s.value.kind)
-	row("range", s.value.limits)
-	row("advised", s.value.advised)
-	row("default", plain(s.defaultText(defaults)))
-	row("takes effect", "at "+string(s.effect))
-	row("since", s.release())
-	row("see also", strings.Join(s.see, ", "))
-	b.WriteString("\n")
-	writeWrapped(&b, "  ", plain(s.text))
-	for _, o := range s.value.options {
-		fmt.Fprintf(&b, "\n  %q\n", o.word)
-		writeWrapped(&b, "    ", plain(o.text))
-	}
-	return b.String()
-}
-
-func (s *section) describe() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n", s.header())
-	writeWrapped(&b, "  ", plain(s.text))
-	b.WriteString("\n")
-	for _, row := range s.settings() {
-		fmt.Fprintf(&b, "  %s\n", row.key)
-	}
-	return b.String()
 }
 
 // plain takes the Markdown out of prose: code, and links within the page.

@@ -110,31 +110,44 @@ func TestTable(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	for key, want := range map[string]string{
-		"listener.max_size":       "default       \"50MiB\"",
-		"listener.bare_newline":   "  \"repair\"\n    make each of them a whole line end, CR LF\n",
-		"journal.keep":            "range         0 to 1000000",
-		"hostname":                "required",
-		"admin_socket":            "admin.sock in data_dir",
-		"delivery.smarthosts":     "see also      delivery.smarthost_tls, delivery.port",
-		"delivery":                "delivery.smarthosts\n",
-		"listener":                "[[listener]]\n",
-		"message.add_message_id":  "takes effect  at reload",
-		"delivery.retry_reports":  `"1m 5m 15m 30m, every 1h until 1d"`,
-		"delivery.connect_timout": "",
+		"listener.max_size":        "default       \"50MiB\"",
+		"listener.bare_newline":    "  \"repair\"\n    make each of them a whole line end, CR LF\n",
+		"journal.keep":             "range         0 to 1000000",
+		"hostname":                 "default       required",
+		"admin_socket":             "admin.sock in data_dir",
+		"delivery.smarthosts":      "see also      delivery.smarthost_tls, delivery.port",
+		"delivery":                 "[delivery]\n\n  How mail goes out",
+		"[[listener]]":             "[[listener]]\n",
+		"listener":                 "listener.address                         required\n",
+		"listener.max_s":           "listener.max_size\n",
+		"listener.max_c":           "  listener.max_connections                 1000\n  listener.max_connections_per_client      200\n",
+		"trust":                    "listener.trust\n",
+		"max_recipients":           "  listener.max_recipients                  1000\n  delivery.max_recipients                  100\n",
+		"message.add_message_id":   "takes effect  at reload",
+		"data_dir":                 "takes effect  at restart",
+		"delivery.retry_reports":   `"1m 5m 15m 30m, every 1h until 1d"`,
+		"delivery.command_timeout": "advised       at least \"5m\"",
+		"message.max_hops":         "since         0.1",
+		"delivery.smarthost_passw": "Where the password for smarthost_user is kept; see Secrets.",
+		"":                         "  version                                  required\n",
 	} {
-		text, err := Describe(key)
-		if want == "" {
-			if err == nil || !strings.Contains(err.Error(), "did you mean delivery.connect_timeout?") {
-				t.Errorf("Describe(%q): %v", key, err)
-			}
+		list, err := Describe(key)
+		if err != nil {
+			t.Errorf("Describe(%q): %v", key, err)
 			continue
 		}
-		if err != nil || !strings.Contains(text, want) {
-			t.Errorf("Describe(%q) = %v\n%s\nwant %q in it", key, err, text, want)
+		if text := WriteDescription(list); !strings.Contains(text, want) {
+			t.Errorf("Describe(%q) =\n%s\nwant %q in it", key, text, want)
 		}
 	}
-	if _, err := Describe("colour"); err == nil || !strings.Contains(err.Error(), "the tables are log, listener") {
-		t.Errorf("Describe of what is near nothing: %v", err)
+	for key, want := range map[string]string{
+		"delivery.connect_timout": "did you mean delivery.connect_timeout?",
+		"turst":                   "did you mean trust?",
+		"colour":                  "the tables are log, listener",
+	} {
+		if _, err := Describe(key); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Describe(%q): %v, want %s", key, err, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,9 +18,22 @@ type value struct {
 	read func(n node, f fields, report reportFunc)
 	// reset sets the field to its default; show writes the field as TOML.
 	reset func(f fields)
-	show  func(f fields) string
+	show  func(f fields) Value
 	// copy gives the field of to the value that it has in from.
 	copy func(from, to fields)
+}
+
+// Value is the value of a setting as TOML. In JSON it is the same value, as far
+// as JSON has it.
+type Value string
+
+// MarshalJSON returns the value itself: TOML writes text, numbers, booleans and
+// lists as JSON does, but for rare escapes.
+func (v Value) MarshalJSON() ([]byte, error) {
+	if json.Valid([]byte(v)) {
+		return []byte(v), nil
+	}
+	return json.Marshal(string(v))
 }
 
 // option is one of the words that a setting can be.
@@ -98,7 +112,7 @@ func one[T any](s scalar[T], field func(fields) *T, byDefault T) value {
 		options: s.options,
 		read:    func(n node, f fields, report reportFunc) { s.readInto(field(f), n, report) },
 		reset:   func(f fields) { *field(f) = byDefault },
-		show:    func(f fields) string { return s.show(*field(f)) },
+		show:    func(f fields) Value { return Value(s.show(*field(f))) },
 		copy:    func(from, to fields) { *field(to) = *field(from) },
 	}
 }
@@ -123,12 +137,12 @@ func list[T any](s scalar[T], field func(fields) *[]T, byDefault ...T) value {
 			*field(f) = values
 		},
 		reset: func(f fields) { *field(f) = slices.Clone(byDefault) },
-		show: func(f fields) string {
+		show: func(f fields) Value {
 			var items []string
 			for _, v := range *field(f) {
 				items = append(items, s.show(v))
 			}
-			return "[" + strings.Join(items, ", ") + "]"
+			return Value("[" + strings.Join(items, ", ") + "]")
 		},
 		copy: func(from, to fields) { *field(to) = slices.Clone(*field(from)) },
 	}

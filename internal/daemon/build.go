@@ -17,7 +17,6 @@ import (
 	"postern/internal/config"
 	"postern/internal/deliver"
 	"postern/internal/dns"
-	"postern/internal/doctor"
 	"postern/internal/intake"
 	"postern/internal/mail"
 	"postern/internal/pressure"
@@ -267,17 +266,6 @@ func (d *Daemon) router() deliver.Router {
 // for that of the machine.
 func (d *Daemon) resolver(hosts string) *dns.Client {
 	return dns.NewClient(dns.Options{Servers: d.config.DNS.Servers, Timeout: d.config.DNS.Timeout, Hosts: hosts, Clock: d.clock})
-}
-
-// CheckDNS asks DNS whether other servers will find this one as they expect,
-// and returns what is wrong. It takes a few questions of at most dns.timeout.
-func (d *Daemon) CheckDNS(ctx context.Context) []doctor.Finding {
-	return doctor.Identity{
-		// The machine's own file would say what nobody else knows.
-		Resolver:  d.resolver(os.DevNull),
-		Hostname:  d.config.Hostname,
-		Addresses: d.local.Addresses,
-	}.Check(ctx)
 }
 
 func (d *Daemon) clientOptions() smtpclient.Options {

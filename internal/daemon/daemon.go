@@ -87,21 +87,30 @@ type listener struct {
 // fails when what the configuration names cannot be used, with all that is
 // wrong, a line each.
 func New(c *config.Config, o Options) (*Daemon, error) {
+	d := newDaemon(c, o)
+	if err := d.load(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func newDaemon(c *config.Config, o Options) *Daemon {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Ready == nil {
 		o.Ready = func(admin.Status) {}
 	}
-	d := &Daemon{
+	return &Daemon{
 		Options: o, config: c, clock: mail.NewSteppedClock(),
 		failed: make(chan error, 1),
 		ended:  make(chan error, len(c.Listeners)+2), // a place for each part
 	}
-	if err := errors.Join(d.loadCertificates(), d.loadCredentials(), d.loadLocal()); err != nil {
-		return nil, err
-	}
-	return d, nil
+}
+
+// load reads what the configuration names, and tells of all that is wrong.
+func (d *Daemon) load() error {
+	return errors.Join(d.loadCertificates(), d.loadCredentials(), d.loadLocal())
 }
 
 // Run serves until ctx ends or the administrative socket is told to stop,

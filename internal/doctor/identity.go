@@ -1,8 +1,3 @@
-// Package doctor looks at what surrounds the server, and says what is wrong
-// and what would be right.
-//
-// It changes nothing and stops nothing: a finding is advice. That something
-// could not be found out is a finding too; no function here fails.
 package doctor
 
 import (
@@ -13,17 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/config"
 	"postern/internal/dns"
 )
-
-// Finding is one thing that is wrong, or could not be told.
-type Finding struct {
-	Problem string `json:"problem"` // what was found
-	Fix     string `json:"fix"`     // what would be right
-}
-
-// String returns the finding in a line, its fix in brackets.
-func (f Finding) String() string { return f.Problem + " (" + f.Fix + ")" }
 
 // Resolver is what Identity asks: DNS alone, without a file of host names, in
 // which every machine finds itself.
@@ -46,29 +33,25 @@ type Identity struct {
 // Check asks DNS whether the name leads to an address of this host
 // (RFC 5321 4.1.4: a server may look it up) and the address back to the name
 // (RFC 1912 2.1), and returns what is wrong; nothing when all is well.
-func (i Identity) Check(ctx context.Context) []Finding {
+func (i Identity) Check(ctx context.Context) []config.Problem {
 	own := slices.DeleteFunc(slices.Clone(i.Addresses), func(a netip.Addr) bool { return !public(a) })
 	at, err := i.Resolver.LookupAddr(ctx, i.Hostname+".")
 	switch {
 	case errors.Is(err, dns.ErrNotFound):
-		return []Finding{{
-			fmt.Sprintf("hostname %s has no address in DNS", i.Hostname),
-			fmt.Sprintf("let DNS hold %s, the address from which this host sends", addressRecord(i.Hostname, own)),
-		}}
+		return about(hostname, fmt.Sprintf("%s has no address in DNS, and many servers refuse mail from such a name", i.Hostname),
+			fmt.Sprintf("let DNS hold %s, the address from which this host sends", addressRecord(i.Hostname, own)))
 	case err != nil:
-		return []Finding{unknown("hostname "+i.Hostname, err)}
+		return unknown(hostname, i.Hostname, err)
 	}
 	ours := slices.DeleteFunc(slices.Clone(at), func(a netip.Addr) bool { return !slices.Contains(own, a) })
 	if len(own) > 0 && len(ours) == 0 {
-		return []Finding{{
-			fmt.Sprintf("hostname %s leads to %s, and this host has %s", i.Hostname, list(at), list(own)),
-			fmt.Sprintf("let DNS hold %s; or name %s in own_addresses, if it is a router before this host", addressRecord(i.Hostname, own), list(at)),
-		}}
+		return about(hostname, fmt.Sprintf("%s leads to %s, and this host has %s", i.Hostname, list(at), list(own)),
+			fmt.Sprintf("let DNS hold %s; or name %s in own_addresses, if it is a router before this host", addressRecord(i.Hostname, own), list(at)))
 	}
 	if len(own) == 0 {
 		ours = at
 	}
-	var findings []Finding
+	var findings []config.Problem
 	for _, ip := range ours {
 		findings = append(findings, i.checkBack(ctx, ip)...)
 	}
@@ -76,22 +59,29 @@ func (i Identity) Check(ctx context.Context) []Finding {
 }
 
 // checkBack asks whether an address leads back to the name.
-func (i Identity) checkBack(ctx context.Context, ip netip.Addr) []Finding {
+func (i Identity) checkBack(ctx context.Context, ip netip.Addr) []config.Problem {
 	names, err := i.Resolver.LookupName(ctx, ip)
 	fix := fmt.Sprintf("let whoever gave you the address set its name: %s PTR %s.", dns.ReverseName(ip), i.Hostname)
 	switch {
 	case errors.Is(err, dns.ErrNotFound):
-		return []Finding{{fmt.Sprintf("address %s has no name in DNS", ip), fix}}
+		return about(hostname, fmt.Sprintf("its address %s has no name in DNS, and many servers refuse mail from such an address", ip), fix)
 	case err != nil:
-		return []Finding{unknown("address "+ip.String(), err)}
+		return unknown(hostname, "its address "+ip.String(), err)
 	case !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, i.Hostname) }):
-		return []Finding{{fmt.Sprintf("address %s leads to %s, not to hostname %s", ip, strings.Join(names, " and "), i.Hostname), fix}}
+		return about(hostname, fmt.Sprintf("its address %s leads to %s, not to %s", ip, strings.Join(names, " and "), i.Hostname), fix)
 	}
 	return nil
 }
 
-func unknown(what string, err error) Finding {
-	return Finding{fmt.Sprintf("%s could not be looked up: %v", what, err), "look at dns.servers, or ask again later"}
+const hostname = "hostname" // the setting
+
+// about is one problem with a setting; its place is not known here.
+func about(key, message, hint string) []config.Problem {
+	return []config.Problem{{Key: key, Message: message, Hint: hint}}
+}
+
+func unknown(key, what string, err error) []config.Problem {
+	return about(key, fmt.Sprintf("%s could not be looked up: %v", what, err), "look at dns.servers, or ask again later")
 }
 
 // addressRecord is the record that a name should have.

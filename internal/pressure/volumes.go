@@ -11,6 +11,14 @@ type usage struct {
 	inodes int64 // math.MaxInt64 where they are not counted
 }
 
+// Free returns what the file system of a path has free for this user, in octets
+// and in inodes; math.MaxInt64 inodes where they are made as needed. It fails
+// as the system does, and where the system does not tell.
+func Free(path string) (free, inodes int64, err error) {
+	u, err := statfs(path)
+	return u.octets, u.inodes, err
+}
+
 // volumes are the file systems of the directories.
 type volumes struct {
 	options *Options

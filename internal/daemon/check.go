@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/doctor"
+)
+
+// Checked is what Check found; nothing if all is well.
+type Checked struct {
+	Problems []config.Problem // with these the server does not start
+	Warnings []config.Problem // of what is allowed but unwise
+}
+
+// Check builds everything that the configuration names, as New and Run do, and
+// looks at the machine around it. It starts nothing, makes nothing, and
+// connects to nobody. Whether an address is free it cannot tell: a running
+// server has it. What depends on who starts the server is a warning.
+func Check(c *config.Config, o Options) Checked {
+	d := newDaemon(c, o)
+	found := Checked{Warnings: slices.Clone(c.Warnings)}
+	for _, p := range problemsOf(d.load()) {
+		if _, absent := errors.AsType[absentError](p); absent {
+			found.Warnings = append(found.Warnings, p)
+		} else {
+			found.Problems = append(found.Problems, p)
+		}
+	}
+	wrong, unwise := doctor.Storage(c)
+	found.Problems = append(found.Problems, wrong...)
+	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), doctor.Listeners(c, d.local.Addresses))
+	for i, t := range d.tls {
+		if t != nil {
+			found.Warnings = append(found.Warnings, doctor.Certificate(&c.Listeners[i], t.Certificates[0].Leaf, c.Hostname, d.clock.Now())...)
+		}
+	}
+	return found
+}
+
+// problemsOf returns the errors that were joined, as problems.
+func problemsOf(err error) []config.Problem {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var problems []config.Problem
+		for _, e := range joined.Unwrap() {
+			problems = append(problems, problemsOf(e)...)
+		}
+		return problems
+	}
+	if p, ok := err.(config.Problem); ok {
+		return []config.Problem{p}
+	}
+	return []config.Problem{{Message: err.Error(), Cause: err}}
+}
+
+// CheckDNS asks DNS whether other servers will find this one as they expect,
+// whether the smarthosts have addresses, and whether each name server answers.
+// It takes a few questions of at most dns.timeout.
+func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem {
+	d := newDaemon(c, o)
+	if err := d.loadLocal(); err != nil {
+		return problemsOf(err)
+	}
+	alone := d.resolver(os.DevNull) // the machine's own file says what nobody else knows
+	var ports []uint16
+	for _, l := range c.Listeners {
+		ports = append(ports, l.Address.Port())
+	}
+	found := slices.Concat(
+		doctor.NameServers{Servers: c.DNS.Servers, Only: d.only, Name: c.Hostname}.Check(ctx),
+		doctor.Identity{Resolver: alone, Hostname: c.Hostname, Addresses: d.local.Addresses}.Check(ctx),
+		doctor.Smarthosts{Resolver: d.resolver(""), Delivery: &c.Delivery, Own: d.local.Addresses, Ports: ports}.Check(ctx),
+	)
+	for i := range found {
+		found[i].Place = c.Places[found[i].Key]
+	}
+	return found
+}
+
+// only returns a resolver that asks one server alone.
+func (d *Daemon) only(server netip.AddrPort) doctor.Resolver {
+	return dns.NewClient(dns.Options{Servers: []netip.AddrPort{server}, Timeout: d.config.DNS.Timeout, Hosts: os.DevNull, Clock: d.clock})
+}
