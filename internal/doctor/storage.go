@@ -14,7 +14,25 @@ import (
 // Storage looks at the directories in which the server keeps mail, and makes
 // its socket. wrong is what would keep this user from starting it.
 func Storage(c *config.Config) (wrong, unwise []config.Problem) {
-	s := storage{config: c}
+	s := storage{config: c, writable: writable, danger: dangerOf, free: pressure.Free}
+	s.look()
+	return s.wrong, s.unwise
+}
+
+// storage looks at the directories of a configuration.
+type storage struct {
+	config *config.Config
+	// What the system tells of a directory: whether this user can change it,
+	// why it does not keep mail, and what is free there.
+	writable func(path string) error
+	danger   func(path string) string
+	free     func(path string) (octets, inodes int64, err error)
+
+	wrong, unwise []config.Problem
+}
+
+func (s *storage) look() {
+	c := s.config
 	if s.directory("data_dir", c.DataDir) {
 		s.volume()
 		s.openToOthers()
@@ -25,12 +43,6 @@ func Storage(c *config.Config) (wrong, unwise []config.Problem) {
 	if at := filepath.Dir(c.Socket()); at != filepath.Clean(c.DataDir) {
 		s.directory("admin_socket", at)
 	}
-	return s.wrong, s.unwise
-}
-
-type storage struct {
-	config        *config.Config
-	wrong, unwise []config.Problem
 }
 
 func (s *storage) isWrong(key, message, hint string) {
@@ -48,21 +60,27 @@ func (s *storage) directory(key, path string) bool {
 	switch {
 	case err != nil:
 		s.isWrong(key, fmt.Sprintf("%s cannot be looked at: %v", path, err), "run this as the server's user")
+		return false
 	case !info.IsDir():
 		s.isWrong(key, at+" is not a directory", "move it away, or choose another path")
-	case at == path && writable(path) != nil:
-		s.isWrong(key, fmt.Sprintf("%s cannot be written: %v", path, writable(path)), "run this as the server's user; give the directory to it")
-	case writable(at) != nil:
-		s.isUnwise(key, fmt.Sprintf("%s does not exist, and %s cannot be written: %v", path, at, writable(at)),
-			"make it and give it to the server's user, as StateDirectory= and RuntimeDirectory= do in a systemd unit")
-	default:
+		return false
+	}
+	err = s.writable(at)
+	switch {
+	case err == nil:
 		return true
+	case at == filepath.Clean(path):
+		s.isWrong(key, fmt.Sprintf("%s cannot be written: %v", path, err), "run this as the server's user; give the directory to it")
+	default:
+		s.isUnwise(key, fmt.Sprintf("%s does not exist, and %s cannot be written: %v", path, at, err),
+			"make it and give it to the server's user, as StateDirectory= and RuntimeDirectory= do in a systemd unit")
 	}
 	return false
 }
 
 // nearest returns the longest part of a path that exists.
 func nearest(path string) (string, os.FileInfo, error) {
+	path = filepath.Clean(path)
 	for {
 		info, err := os.Stat(path)
 		if err == nil || filepath.Dir(path) == path {
@@ -90,10 +108,10 @@ func (s *storage) volume() {
 	if err != nil {
 		return
 	}
-	if danger := dangerOf(at); danger != "" {
+	if danger := s.danger(at); danger != "" {
 		s.isUnwise("data_dir", fmt.Sprintf("%s is on %s", s.config.DataDir, danger), "choose a directory on a local disk")
 	}
-	free, inodes, err := pressure.Free(at)
+	free, inodes, err := s.free(at)
 	if err != nil {
 		return
 	}

@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postern/internal/certs"
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/internal/mailtest"
+)
+
+// TestCheck: it tells of all at once, each at its setting, and makes nothing.
+func TestCheck(t *testing.T) {
+	c := settings(t, nowhere)
+	dir := filepath.Dir(c.DataDir)
+	tls := func(name string) config.Listener {
+		l := config.DefaultListener()
+		l.Name, l.Address = name, netip.MustParseAddrPort("127.0.0.1:0")
+		l.TLSCertificate, l.TLSKey = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
+		return l
+	}
+	made, err := certs.SelfSigned(certs.Options{Names: []string{"gate.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := tls("good")
+	if err := certs.Save(made, good.TLSCertificate, good.TLSKey); err != nil {
+		t.Fatal(err)
+	}
+	noKey := tls("nokey")
+	noKey.TLSCertificate = good.TLSCertificate
+	noKey.Places = config.Places{"listener.tls_key": mail.Place{File: "x.toml", Line: 9, Column: 1}}
+	c.Listeners = append(c.Listeners, good, tls("none"), noKey)
+	c.Delivery.SmarthostUser = "relay"
+	c.Delivery.SmarthostPassword = config.Secret{Source: config.SecretFile, Name: filepath.Join(dir, "secret")}
+	c.Warnings = []config.Problem{{Key: "listener.trust", Message: "unwise"}}
+	if err := os.WriteFile(c.DataDir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	found := Check(c, Options{})
+	wantEach(t, found.Problems,
+		"listener.tls_certificate: listener none: "+dir+"/none.crt: cannot be read: ",
+		"x.toml:9:1: listener.tls_key: listener nokey: "+dir+"/nokey.key: cannot be read: ",
+		"delivery.smarthost_password: file:"+dir+"/secret: no such file",
+		"data_dir: "+c.DataDir+" is not a directory",
+	)
+	// A certificate for a day expires soon.
+	wantEach(t, found.Warnings, "listener.trust: unwise", "listener.tls_certificate: listener good: "+good.TLSCertificate+" expires at ")
+}
+
+func wantEach(t *testing.T, problems []config.Problem, begins ...string) {
+	t.Helper()
+	for i, p := range problems {
+		if i >= len(begins) || !strings.HasPrefix(p.String(), begins[i]) {
+			t.Errorf("unexpected: %s", p)
+		}
+	}
+	if len(problems) != len(begins) {
+		t.Errorf("%d problems, want %q", len(problems), begins)
+	}
+}
+
+// TestCheckLeavesWhatDependsOnTheProcess: a secret that the server may get, and
+// this process does not, is no more than a warning; a start without it fails.
+func TestCheckLeavesWhatDependsOnTheProcess(t *testing.T) {
+	c := settings(t, nowhere)
+	c.Delivery.SmarthostUser = "relay"
+	for _, s := range []config.Secret{{Source: config.SecretEnv, Name: "POSTERN_TEST_NONE"}, {Source: config.SecretCredential, Name: "relay"}} {
+		t.Setenv("CREDENTIALS_DIRECTORY", "")
+		c.Delivery.SmarthostPassword = s
+		found := Check(c, Options{})
+		if len(found.Problems) > 0 || len(found.Warnings) == 0 || !strings.HasPrefix(found.Warnings[0].String(), "delivery.smarthost_password: "+s.String()+": ") {
+			t.Errorf("%s: %v", s, found)
+		}
+		if _, err := New(c, Options{}); err == nil || !strings.HasPrefix(err.Error(), "delivery.smarthost_password: "+s.String()) {
+			t.Errorf("%s: the start: %v", s, err)
+		}
+	}
+	if _, err := os.Stat(c.DataDir); err == nil {
+		t.Error("the check has made data_dir")
+	}
+}
+
+// TestCheckBesideAServer: a running server has the lock and the addresses.
+func TestCheckBesideAServer(t *testing.T) {
+	r := start(t, settings(t, nowhere))
+	if found := Check(r.config, Options{}); len(found.Problems) > 0 {
+		t.Errorf("problems: %v", found.Problems)
+	}
+	r.stop()
+	if err := <-r.result; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckDNS(t *testing.T) {
+	server := mailtest.NewDNS(t, "gate.example. A 127.0.0.1\nrelay.example. A 192.0.2.1\n")
+	c := settings(t, nowhere)
+	c.DNS.Servers = []netip.AddrPort{server.Addr(), netip.MustParseAddrPort("127.0.0.1:1")}
+	c.Delivery.Smarthosts = []mail.HostPort{{Host: "relay.example", Port: 25}, {Host: "gone.example", Port: 25}}
+	c.Places = config.Places{"delivery.smarthosts": mail.Place{File: "x.toml", Line: 9, Column: 1}}
+	var text strings.Builder
+	for _, p := range CheckDNS(t.Context(), c, Options{}) {
+		text.WriteString(p.String() + "\n")
+	}
+	for _, want := range []string{
+		"dns.servers: 127.0.0.1:1 does not answer a question for gate.example: ",
+		"x.toml:9:1: delivery.smarthosts: gone.example has no address in DNS",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &text)
+		}
+	}
+	if strings.Contains(text.String(), "relay.example") {
+		t.Errorf("relay.example is well:\n%s", &text)
+	}
+}

@@ -1,0 +1,115 @@
+package doctor
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postern/internal/certs"
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	c := config.Default()
+	c.Files = []string{write("good.toml", 0o664), write("open.toml", 0o646), filepath.Join(dir, "none.toml")}
+	for name, mode := range map[string]os.FileMode{"good": 0o640, "open": 0o644} {
+		l := config.DefaultListener()
+		l.Name, l.TLSKey = name, write(name+".key", mode)
+		l.Places = config.Places{"listener.tls_key": mail.Place{File: "x.toml", Line: 7, Column: 1}}
+		c.Listeners = append(c.Listeners, l)
+	}
+	c.Listeners = append(c.Listeners, config.DefaultListener()) // without a key
+	want := "DIR/open.toml: every user of this machine can change this file, and with it where all mail goes (chmod o-w DIR/open.toml)\n" +
+		"x.toml:7:1: listener.tls_key: listener open: every user of this machine can read or write DIR/open.key, and so pass for this server " +
+		"(give it to the server's user, with mode 600, and get a new key if others were here)\n"
+	if diff := cmp.Diff(want, listing(dir, Files(c))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestListeners(t *testing.T) {
+	c := config.Default()
+	for _, address := range []string{"192.0.2.1:25", "192.0.2.2:25", "[::]:25", "127.0.0.2:25", "[fe80::1%eth0]:25"} {
+		l := config.DefaultListener()
+		l.Name, l.Address = address, netip.MustParseAddrPort(address)
+		c.Listeners = append(c.Listeners, l)
+	}
+	got := Listeners(c, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fe80::1")})
+	want := "listener.address: listener 192.0.2.2:25: this machine has no address 192.0.2.2 now: the server cannot start (write one that it has, or \":PORT\" for all)\n"
+	if diff := cmp.Diff(want, listing("\x00", got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestCertificate(t *testing.T) {
+	l := config.DefaultListener()
+	l.TLSCertificate = "cert.pem"
+	long, err := certs.SelfSigned(certs.Options{Names: []string{"mail.example.com", "*.example.net"}, Lifetime: 90 * 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, c := range []struct {
+		hostname string
+		at       time.Time
+		want     string
+	}{
+		{"mail.example.com", now, ""},
+		{"gate.example.net", now, ""},
+		{"mail.example.com", now.Add(75 * 24 * time.Hour), ""},
+		{"mail.example.com", now.Add(77 * 24 * time.Hour), "cert.pem expires at "},
+		{"gate.example.com", now, "cert.pem is not for gate.example.com"},
+	} {
+		got := Certificate(&l, long.Leaf, c.hostname, c.at)
+		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0].String(), "listener.tls_certificate: listener smtp: "+c.want)) {
+			t.Errorf("%s at %v: %v, want %s", c.hostname, c.at, got, c.want)
+		}
+	}
+	for bits, want := range map[int]int{1024: 1, 2048: 0} {
+		weak := weakLeaf(t, bits)
+		got := Certificate(&l, weak, "mail.example.com", now)
+		if len(got) != want || want == 1 && !strings.Contains(got[0].String(), "an RSA key of 1024 bits") {
+			t.Errorf("RSA with %d bits: %v", bits, got)
+		}
+	}
+}
+
+// weakLeaf makes a certificate with an RSA key.
+func weakLeaf(t *testing.T, bits int) *x509.Certificate {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mail.example.com"}, NotAfter: time.Now().Add(90 * 24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
+}
