@@ -67,9 +67,9 @@ func (d *decoder) checkSmarthostUser() {
 		password, hasPassword := t.given["smarthost_password"]
 		const hint = "set both, or neither for smarthosts that ask for no password"
 		switch {
-		case hasUser && !hasPassword:
+		case hasUser && !hasPassword && !d.meant["delivery.smarthost_password"]:
 			d.fault(user.key, "delivery.smarthost_user", faultf(hint, "is set, but smarthost_password is not"))
-		case hasPassword && !hasUser:
+		case hasPassword && !hasUser && !d.meant["delivery.smarthost_user"]:
 			d.fault(password.key, "delivery.smarthost_password", faultf(hint, "is set, but smarthost_user is not"))
 		case hasUser && d.config.Delivery.SmarthostTLS != TLSVerify:
 			d.fault(user.key, "delivery.smarthost_user", faultf(`set smarthost_tls = "verify"`,
@@ -131,9 +131,9 @@ func (d *decoder) checkTLS(t *table) {
 	_, key := t.given["tls_key"]
 	const hint = "set both, or neither for a listener without TLS"
 	switch {
-	case certificate && !key:
+	case certificate && !key && !d.meant["listener.tls_key"]:
 		d.fault(t.given["tls_certificate"].key, "listener.tls_certificate", faultf(hint, "is set, but tls_key is not"))
-	case key && !certificate:
+	case key && !certificate && !d.meant["listener.tls_certificate"]:
 		d.fault(t.given["tls_key"].key, "listener.tls_key", faultf(hint, "is set, but tls_certificate is not"))
 	}
 }

@@ -95,7 +95,7 @@ var settings = []setting{
 	},
 	{
 		key:      "hostname",
-		value:    one(real(hostname), func(f fields) *string { return &f.config.Hostname }, ""),
+		value:    one(notExampleName(hostname), func(f fields) *string { return &f.config.Hostname }, ""),
 		effect:   AtReload,
 		required: true,
 		example:  `"mail.example.com"`,
@@ -114,7 +114,7 @@ var settings = []setting{
 	},
 	{
 		key:      "postmaster",
-		value:    one(reader(mailAddress), func(f fields) *mail.Address { return &f.config.Postmaster }, mail.Address{}),
+		value:    one(notExampleAddress(mailAddress), func(f fields) *mail.Address { return &f.config.Postmaster }, mail.Address{}),
 		effect:   AtReload,
 		required: true,
 		example:  `"postmaster@example.com"`,
@@ -505,7 +505,7 @@ var settings = []setting{
 	},
 	{
 		key:    "journal.keep",
-		value:  one(several(integer(0, 1_000_000)), func(f fields) *int { return &f.config.Journal.Keep }, 0),
+		value:  one(moreThanOne(integer(0, 1_000_000)), func(f fields) *int { return &f.config.Journal.Keep }, 0),
 		effect: AtRestart,
 		text: "How many files are kept, the one being written included. When there are more, the oldest is deleted, and what it told of its messages is gone. " +
 			"0 keeps all, until the disk is full; then no more mail is taken.",

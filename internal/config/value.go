@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -87,20 +86,6 @@ func (s scalar[T]) readInto(to *T, n node, report reportFunc) (ok bool) {
 	}
 	*to = v
 	return true
-}
-
-// atLeast is a type of which less than a value is allowed but unwise, for the
-// reason why.
-func atLeast[T cmp.Ordered](s scalar[T], least T, why string) scalar[T] {
-	shown := s.show(least)
-	s.advised = "at least " + shown
-	s.unwise = func(v T) *fault {
-		if v >= least {
-			return nil
-		}
-		return advicef("set at least "+shown, "is %s: %s", s.show(v), why)
-	}
-	return s
 }
 
 // one is a setting that has one value.
