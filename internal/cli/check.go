@@ -61,12 +61,14 @@ func (a *app) check(ctx context.Context, askDNS bool) (finding, error) {
 	options := daemon.Options{Version: version}
 	found := daemon.Check(c, options)
 	f.Warnings = append(f.Warnings, found.Warnings...)
-	if len(found.Problems) > 0 {
-		f.Problems = found.Problems
-		return f, &config.Errors{Problems: found.Problems}
-	}
-	if askDNS {
+	f.Problems = append(f.Problems, found.Problems...)
+	if askDNS && len(f.Problems) == 0 {
 		f.Warnings = append(f.Warnings, daemon.CheckDNS(ctx, c, options)...)
+	}
+	config.SortProblems(f.Warnings, c.Files)
+	config.SortProblems(f.Problems, c.Files)
+	if len(f.Problems) > 0 {
+		return f, &config.Errors{Problems: f.Problems}
 	}
 	f.Good, f.Files = true, c.Files
 	return f, nil

@@ -64,9 +64,9 @@ func (d *decoder) decode(first *source) (*Config, error) {
 	for _, s := range d.sources {
 		d.config.Files = append(d.config.Files, s.file)
 	}
-	sortProblems(d.config.Warnings, d.config.Files)
+	SortProblems(d.config.Warnings, d.config.Files)
 	if len(d.problems) > 0 {
-		sortProblems(d.problems, d.config.Files)
+		SortProblems(d.problems, d.config.Files)
 		return nil, &Errors{Problems: d.problems}
 	}
 	for i := range sections {

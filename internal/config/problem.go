@@ -92,8 +92,9 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sortProblems puts problems into the order of the files.
-func sortProblems(problems []Problem, files []string) {
+// SortProblems puts problems into the order of the files, and in them of their
+// places; those without a place come first.
+func SortProblems(problems []Problem, files []string) {
 	order := make(map[string]int, len(files))
 	for i, f := range files {
 		order[f] = i
