@@ -56,7 +56,7 @@ func (d *decoder) decode(first *source) (*Config, error) {
 	d.source = first
 	d.top = d.begin(findSection(""), 0)
 	d.readSource(first)
-	if !d.unread {
+	if !d.unread && !d.meant["include"] {
 		d.checkMissing(first.place(len(first.data)))
 	}
 	d.check()

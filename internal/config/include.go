@@ -42,6 +42,9 @@ func (d *decoder) include() {
 	if !is || at.source != d.source {
 		return
 	}
+	if at.node.kind != nodeList {
+		d.unread = true // as below
+	}
 	for _, item := range at.node.items {
 		text, wrong := pattern.read(item)
 		if wrong != nil {
