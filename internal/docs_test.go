@@ -2,6 +2,8 @@ package internal_test
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -121,6 +123,46 @@ func tableRows(page, corner string) [][]string {
 		}
 	}
 	return rows
+}
+
+// statusPart finds the part for programs of a report.
+var statusPart = regexp.MustCompile(`(?s)Content-Type: message/[a-z-]*delivery-status\n.*?\n\n(.*?)\n--=_`)
+
+// docs/rfc.md tells which fields reports have. The golden files of package dsn
+// are reports of every form.
+func TestFieldsOfReportsAreDocumented(t *testing.T) {
+	files, err := filepath.Glob("dsn/testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files of reports: %v", err)
+	}
+	count := map[string]int{} // of files that have a field
+	for _, file := range files {
+		report, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := statusPart.FindSubmatch(report)
+		if part == nil {
+			t.Fatalf("%s has no part for programs", file)
+		}
+		names := map[string]bool{}
+		for _, match := range regexp.MustCompile(`(?m)^([A-Za-z-]+): `).FindAllSubmatch(part[1], -1) {
+			names[string(match[1])] = true
+		}
+		for name := range names {
+			count[name]++
+		}
+	}
+	for _, row := range tableRows(readDoc(t, "rfc.md"), "field")[1:] {
+		field, says, n := row[0], row[2], count[row[0]]
+		delete(count, field)
+		if says == "always" && n != len(files) || says == "never" && n != 0 || n == 0 && says != "never" {
+			t.Errorf("docs/rfc.md says %q of the field %s, which %d of %d reports have", says, field, n, len(files))
+		}
+	}
+	if len(count) > 0 {
+		t.Errorf("docs/rfc.md does not list these fields: %v", slices.Collect(maps.Keys(count)))
+	}
 }
 
 func TestQuirksAreListed(t *testing.T) {

@@ -137,18 +137,19 @@ func checkReport(t *testing.T, name string, r entryReport, ask asked, action dsn
 		t.Errorf("%s: the report goes from %s to %+v", name, r.Envelope.From.Path(), recipient)
 	}
 	full := action == dsn.Failed && ask.ret != mail.ReturnHeaders
+	// Nothing says that the sender takes SMTPUTF8.
+	original := strings.ReplaceAll(ask.original, "ö", `\x{F6}`)
 	for line, want := range map[string]bool{
 		"Action: " + string(action):                          true,
 		"Final-Recipient: rfc822; a@one.example":             true,
 		"Original-Envelope-Id: " + ask.envid:                 ask.envid != "",
-		"Original-Recipient: " + ask.original:                ask.original != "",
+		"Original-Recipient: " + original:                    ask.original != "",
 		"Will-Retry-Until: ":                                 action == dsn.Delayed,
 		"Subject: Test":                                      true,
+		"Content-Type: message/delivery-status":              true,
 		"text\r\n":                                           full,
 		"Content-Type: message/rfc822":                       full,
 		"Content-Type: text/rfc822-headers":                  !full,
-		"Content-Type: message/delivery-status":              !strings.HasPrefix(ask.original, "utf-8;"),
-		"Content-Type: message/global-delivery-status":       strings.HasPrefix(ask.original, "utf-8;"),
 		"Status: 4.2.0":                                      action != dsn.Relayed,
 		"Status: 2.2.0":                                      action == dsn.Relayed,
 		"Diagnostic-Code: smtp; 450 4.2.0 as the test wants": true,

@@ -89,8 +89,10 @@ type composer struct {
 	out      *bufio.Writer
 	original original
 	boundary string
-	// utf8 says that an address is not US-ASCII, so that the parts which
-	// name it are UTF-8.
+	// namesUTF8 says that an address is not US-ASCII, so that the text which
+	// names it is UTF-8.
+	namesUTF8 bool
+	// utf8 says that what is being written may be UTF-8.
 	utf8 bool
 }
 
@@ -121,7 +123,7 @@ func (r *Report) Compose(w io.Writer) (mail.Envelope, error) {
 	// Content cannot hold a part of its own digest, so it cannot hold the
 	// boundary, whatever its sender knew of the report's id.
 	c.boundary = "=_" + string(r.ID) + "_" + hex.EncodeToString(original.digest[:12])
-	c.utf8 = c.needsUTF8()
+	c.namesUTF8, c.utf8 = c.needsUTF8(), c.headerUTF8()
 
 	c.writeHeader()
 	c.writeText()
@@ -174,7 +176,15 @@ func (c *composer) needsUTF8() bool {
 	return false
 }
 
-func (c *composer) eightBit() bool { return c.utf8 || c.original.eightBit }
+func (c *composer) eightBit() bool { return c.namesUTF8 || c.original.eightBit }
+
+// statusUTF8 reports whether the part for programs is UTF-8. A program that
+// knows only RFC 3464 could not read it, so that it goes to those who are known
+// to take SMTPUTF8: by their address, or by the message that they sent. Everybody
+// can show the text, whatever its charset.
+func (c *composer) statusUTF8() bool {
+	return c.namesUTF8 && (c.headerUTF8() || c.CopyTo.IsNull() && c.Envelope.UTF8)
+}
 
 // writeHeader writes the header of the report. It is auto-replied (RFC 3834
 // 5), so that nothing answers it.
@@ -210,13 +220,14 @@ func (c *composer) subject() string {
 	return says + ": " + about
 }
 
-// part begins a part of the report.
+// part begins a part of the report, of US-ASCII unless it is eightBit.
 func (c *composer) part(mediaType, description string, eightBit bool) {
 	c.line("--" + c.boundary)
 	c.field("Content-Type", mediaType)
 	c.field("Content-Description", description)
 	c.encoding(eightBit)
 	c.line("")
+	c.utf8 = eightBit
 }
 
 // encoding labels 8-bit octets (RFC 2045 6.2); 7bit needs no label.

@@ -91,9 +91,20 @@ func goldenReports() map[string]*Report {
 	for state, name := range map[mail.State]string{mail.Deferred: "delayed", mail.Delivered: "delivered", mail.Relayed: "relayed", mail.Expanded: "expanded"} {
 		reports[name] = testReportOf(state)
 	}
+	reports["utf8-unasked"] = testReportToASCII()
 	reports["copy"] = testReport()
 	reports["copy"].CopyTo = mail.Address{Local: "postmaster", Domain: "example.com"}
 	return reports
+}
+
+// testReportToASCII is a report about a recipient whose address is UTF-8, to a
+// sender of whom nobody knows that it takes SMTPUTF8.
+func testReportToASCII() *Report {
+	r := testReport()
+	r.Recipients[0].Address = mail.Address{Local: "jörg+€", Domain: "bücher.example"}
+	r.Recipients[0].Original = "UTF-8;jörg@bücher.example"
+	r.Recipients[0].Outcome.Reply.Text = "unbekannt: jörg"
+	return r
 }
 
 // testReportOf is testReport about another state, as the sender asked for it.
@@ -147,6 +158,7 @@ func TestEnvelope(t *testing.T) {
 		"utf8":                 {Body: mail.Body8BitMIME, UTF8: true},
 		"eightbit":             {Body: mail.Body8BitMIME},
 		"delayed":              {},
+		"utf8-unasked":         {Body: mail.Body8BitMIME},
 		"UTF-8 recipient only": {Body: mail.Body8BitMIME},
 	} {
 		if _, got := compose(t, reports[name]); got != want {
@@ -289,8 +301,40 @@ func TestCopyOfUTF8(t *testing.T) {
 		t.Errorf("%+v, want %+v", envelope, want)
 	}
 	p := parse(t, text)
+	if p.parts[1].mediaType != "message/delivery-status" || !strings.Contains(p.parts[1].body, `Final-Recipient: utf-8; j\x{F6}rg@example.net`) {
+		t.Errorf("%s:\n%s", p.parts[1].mediaType, p.parts[1].body)
+	}
 	if !strings.HasPrefix(p.parts[0].body, "This is a copy of what änne@bücher.example was told:\r\n") || p.parts[2].mediaType != "message/global-headers" {
 		t.Errorf("%s, text %q", p.parts[2].mediaType, p.parts[0].body)
+	}
+}
+
+// TestWhoTakesUTF8: a status in UTF-8 goes to whoever has an address in UTF-8, or
+// has sent a message that needs it; to others it is US-ASCII, every field of it.
+func TestWhoTakesUTF8(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Report)
+		want   string
+	}{
+		{"nothing known", func(*Report) {}, "message/delivery-status"},
+		{"message", func(r *Report) { r.Envelope.UTF8 = true }, "message/global-delivery-status"},
+		{"address", func(r *Report) { r.Envelope.From.Local = "änne" }, "message/global-delivery-status"},
+		{"author", func(r *Report) { r.From = mail.Address{Local: "postmästare", Domain: "example.com"} }, "message/global-delivery-status"},
+		{"copy", func(r *Report) {
+			r.Envelope.UTF8, r.CopyTo = true, mail.Address{Local: "postmaster", Domain: "example.com"}
+		}, "message/delivery-status"},
+		{"no address", func(r *Report) {
+			r.Envelope.UTF8, r.Recipients[0].Recipient = true, testReport().Recipients[0].Recipient
+		}, "message/delivery-status"},
+	} {
+		r := testReportToASCII()
+		tt.change(r)
+		text, _ := compose(t, r)
+		status := parse(t, text).parts[1]
+		if status.mediaType != tt.want || (status.encoding == "8bit") != (tt.want == "message/global-delivery-status") {
+			t.Errorf("%s: %s, encoding %q, want %s", tt.name, status.mediaType, status.encoding, tt.want)
+		}
 	}
 }
 

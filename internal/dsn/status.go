@@ -2,6 +2,7 @@ package dsn
 
 import (
 	"net/netip"
+	"strings"
 
 	"postern/internal/mail"
 	"postern/internal/message"
@@ -12,10 +13,10 @@ import (
 func (c *composer) writeStatus() {
 	c.line("")
 	mediaType := "message/delivery-status"
-	if c.utf8 {
+	if c.statusUTF8() {
 		mediaType = "message/global-delivery-status"
 	}
-	c.part(mediaType, "Delivery report", c.utf8)
+	c.part(mediaType, "Delivery report", c.statusUTF8())
 	c.field("Reporting-MTA", "dns; "+c.Host)
 	if id := c.Envelope.EnvelopeID; id != "" {
 		// Without the xtext in which it came (RFC 3461 6.3 a).
@@ -35,10 +36,11 @@ func (c *composer) writeStatus() {
 // is for what another server said; our own words are in the first part.
 func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	o := rcpt.Outcome
-	if rcpt.Original != "" {
-		c.field("Original-Recipient", rcpt.Original)
+	if kind, address, found := strings.Cut(rcpt.Original, ";"); found {
+		c.field("Original-Recipient", kind+";"+c.address(kind, address))
 	}
-	c.field("Final-Recipient", rcpt.Address.Type()+"; "+rcpt.Address.String())
+	kind := rcpt.Address.Type()
+	c.field("Final-Recipient", kind+"; "+c.address(kind, rcpt.Address.String()))
 	c.field("Action", string(c.action))
 	c.field("Status", c.kind.status(o.Reply))
 	if o.Remote {
@@ -55,6 +57,15 @@ func (c *composer) writeRecipientStatus(rcpt Recipient) {
 	if c.action == Delayed && !c.RetryUntil.IsZero() {
 		c.field("Will-Retry-Until", message.FormatDate(c.RetryUntil))
 	}
+}
+
+// address writes an address of a type: in a part that is US-ASCII, one of the
+// type "utf-8" stands in the form that is (RFC 6533 3).
+func (c *composer) address(kind, s string) string {
+	if !c.utf8 && strings.EqualFold(kind, "utf-8") {
+		return mail.UTF8Xtext(s)
+	}
+	return s
 }
 
 // mtaName names a server in the type "dns" of RFC 3464: by its name, or for want

@@ -13,10 +13,10 @@ import (
 // where to ask.
 func (c *composer) writeText() {
 	charset := "us-ascii"
-	if c.utf8 {
+	if c.namesUTF8 {
 		charset = "utf-8"
 	}
-	c.part("text/plain; charset="+charset, "Notification", c.utf8)
+	c.part("text/plain; charset="+charset, "Notification", c.namesUTF8)
 	if !c.CopyTo.IsNull() {
 		c.paragraph("", "This is a copy of what "+c.Envelope.From.String()+" was told:")
 		c.line("")

@@ -55,6 +55,21 @@ func (a Address) Type() string {
 	return "utf-8"
 }
 
+// UTF8Xtext returns an address of the type "utf-8" in the form that needs no
+// SMTPUTF8, utf-8-addr-xtext (RFC 6533 3): all but printable US-ASCII, and of
+// that "+", "=" and "\", stands as \x{20AC}.
+func UTF8Xtext(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r > ' ' && r <= '~' && r != '+' && r != '=' && r != '\\' {
+			b.WriteRune(r)
+			continue
+		}
+		fmt.Fprintf(&b, `\x{%02X}`, r)
+	}
+	return b.String()
+}
+
 // LiteralIP returns the IP address when the domain is an address literal
 // of RFC 5321 4.1.3; ok is false otherwise.
 func (a Address) LiteralIP() (ip netip.Addr, ok bool) {

@@ -132,6 +132,19 @@ func TestAddressQuestions(t *testing.T) {
 	}
 }
 
+func TestUTF8Xtext(t *testing.T) {
+	for address, want := range map[string]string{
+		"joe@example.com":        "joe@example.com",
+		"jörg+€@bücher.test":     `j\x{F6}rg\x{2B}\x{20AC}@b\x{FC}cher.test`,
+		"\"a b=\\\"\"@x\x01\x7f": `"a\x{20}b\x{3D}\x{5C}""@x\x{01}\x{7F}`,
+		"\U0001f600@x":           `\x{1F600}@x`,
+	} {
+		if got := UTF8Xtext(address); got != want {
+			t.Errorf("%q: %s, want %s", address, got, want)
+		}
+	}
+}
+
 func TestAddressLiteralIP(t *testing.T) {
 	for domain, want := range map[string]string{
 		"[192.0.2.1]": "192.0.2.1", "[IPv6:2001:db8::1]": "2001:db8::1", "[ipv6:2001:DB8::1]": "2001:db8::1",

@@ -3,7 +3,6 @@ package smtp
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"postern/internal/mail"
 )
@@ -56,7 +55,7 @@ func FormatRcpt(r mail.Recipient, ext Extensions) string {
 		b = append(b, kind...)
 		b = append(b, ';')
 		if strings.EqualFold(kind, "utf-8") {
-			b = appendUTF8Xtext(b, address)
+			b = append(b, mail.UTF8Xtext(address)...)
 		} else {
 			b = appendXtext(b, address)
 		}
@@ -74,24 +73,6 @@ func appendXtext(b []byte, s string) []byte {
 		} else {
 			b = append(b, '+', hexDigits[c>>4], hexDigits[c&15])
 		}
-	}
-	return b
-}
-
-// appendUTF8Xtext appends s in the encoding utf-8-addr-xtext (RFC 6533 3):
-// what is not plain stands as \x{20AC}. It is pure ASCII and needs no SMTPUTF8.
-func appendUTF8Xtext(b []byte, s string) []byte {
-	for _, r := range s {
-		if r < utf8.RuneSelf && isXchar(byte(r)) && r != '\\' {
-			b = append(b, byte(r))
-			continue
-		}
-		b = append(b, `\x{`...)
-		if r < 0x10 { // HEXPOINT has two digits or more
-			b = append(b, '0')
-		}
-		b = append(b, strings.ToUpper(strconv.FormatInt(int64(r), 16))...)
-		b = append(b, '}')
 	}
 	return b
 }

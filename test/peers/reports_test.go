@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -111,6 +113,16 @@ var reportCases = []struct {
 	}, "Schöne "}, []told{{"Your message was passed on: Schöne Test", []string{"message/global-delivery-status", "message/global-headers"},
 		[]string{"utf-8; fine@bücher.example relayed 2.0.0"}, false}}},
 
+	{submission{"me@sender.example", []string{"ENVID=utf8-orcpt", "RET=HDRS"}, []addressee{
+		{"gone@there.example", []string{`ORCPT=utf-8;j\x{F6}rg@b\x{FC}cher.example`}},
+	}, ""}, []told{{"Your message could not be delivered: Test", plainParts,
+		[]string{`utf-8;j\x{F6}rg@b\x{FC}cher.example rfc822; gone@there.example failed 5.1.1`}, false}}},
+
+	{submission{"me@sender.example", []string{"ENVID=utf8-rcpt", "RET=HDRS", "SMTPUTF8"}, []addressee{
+		{"gone@bücher.example", nil}, {"fine@there.example", nil},
+	}, ""}, []told{{"Your message could not be delivered: Test", plainParts,
+		[]string{`utf-8; gone@b\x{FC}cher.example failed 5.1.1`}, false}}},
+
 	{submission{"", []string{"ENVID=null", "RET=FULL"}, []addressee{
 		{"fine@there.example", []string{"NOTIFY=SUCCESS,FAILURE,DELAY"}}, {"late@there.example", []string{"NOTIFY=SUCCESS,FAILURE,DELAY"}},
 	}, ""}, nil},
@@ -184,10 +196,18 @@ func checkReportForm(t *testing.T, r *report) {
 	for _, f := range r.Recipients {
 		_, address, _ := strings.Cut(f["Final-Recipient"], "; ")
 		if f["Last-Attempt-Date"] == "" || f["Remote-MTA"] != "dns; [127.0.0.1]" || !strings.HasPrefix(f["Diagnostic-Code"], "smtp; ") ||
-			(f["Will-Retry-Until"] != "") != (f["Action"] == "delayed") || !strings.Contains(r.Text, "<"+address+">") {
+			(f["Will-Retry-Until"] != "") != (f["Action"] == "delayed") || !strings.Contains(r.Text, "<"+decoded(address)+">") {
 			t.Errorf("recipient %v, text %q", f, r.Text)
 		}
 	}
+}
+
+// decoded undoes utf-8-addr-xtext (RFC 6533 3).
+func decoded(address string) string {
+	return regexp.MustCompile(`\\x\{[0-9A-F]+\}`).ReplaceAllStringFunc(address, func(s string) string {
+		n, _ := strconv.ParseUint(s[len(`\x{`):len(s)-1], 16, 32)
+		return string(rune(n))
+	})
 }
 
 // inbox keeps the reports that come, and to whom.
