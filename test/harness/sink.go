@@ -19,7 +19,7 @@ type Arrival struct {
 	Content []byte
 }
 
-// Sink takes mail for anybody on a loopback port. It keeps to the letter of
+// Sink takes mail for anybody on a loopback address. It keeps to the letter of
 // RFC 5321: a line ends with CRLF, and content with CRLF.CRLF, nothing else.
 type Sink struct {
 	// Rcpt answers a recipient, Take a message; "" accepts. Either may be
@@ -32,9 +32,12 @@ type Sink struct {
 	open     atomic.Int64
 }
 
-// Listen starts the sink.
-func (s *Sink) Listen() error {
-	l, err := net.Listen("tcp4", Loopback(0))
+// Listen starts the sink, at a port of its own.
+func (s *Sink) Listen() error { return s.ListenAt(Loopback(0)) }
+
+// ListenAt starts the sink at an address.
+func (s *Sink) ListenAt(address string) error {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}

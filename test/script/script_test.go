@@ -3,7 +3,8 @@
 //
 // Beside the commands of testscript there are:
 //
-//	free NAME...             sets each variable to a free address on loopback
+//	free [-6] NAME...        sets each variable to a free address on loopback,
+//	                         with -6 on that of IPv6
 //	nameserver NAME FILE     starts a name server with the zone in the file
 //	                         (mailtest.DNS), and sets the variable to its
 //	                         address
@@ -16,11 +17,13 @@
 //	                         to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
 //	                         matches
-//	receiver NAME            starts a server that takes everything and knows no
+//	receiver [-6] NAME       starts a server that takes everything and knows no
 //	                         DSN, and sets the variable to its address; each
 //	                         message becomes a file in a directory of that name
 //
-// A chat in which the server says "accepted as ID" sets $ID.
+// A chat in which the server says "accepted as ID" sets $ID. The condition
+// [ipv6] holds where loopback has an address of IPv6; where peers are required
+// (harness.Required), it has to.
 package script
 
 import (
@@ -68,13 +71,33 @@ func TestScript(t *testing.T) {
 			"eventually": eventually,
 			"receiver":   receiver,
 		},
+		Condition: func(condition string) (bool, error) {
+			if condition != "ipv6" {
+				return false, fmt.Errorf("unknown condition %q", condition)
+			}
+			l, err := net.Listen("tcp6", "[::1]:0")
+			if err != nil {
+				return harness.Required(), nil
+			}
+			return true, l.Close()
+		},
 	})
 }
 
+// loopback returns an address of loopback, with no port yet, and the arguments
+// behind the one that chose it.
+func loopback(args []string) (address string, rest []string) {
+	if len(args) > 0 && args[0] == "-6" {
+		return "[::1]:0", args[1:]
+	}
+	return harness.Loopback(0), args
+}
+
 // free finds ports that nobody listens at.
-func free(ts *testscript.TestScript, _ bool, names []string) {
+func free(ts *testscript.TestScript, _ bool, args []string) {
+	address, names := loopback(args)
 	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", address)
 		ts.Check(err)
 		ts.Setenv(name, l.Addr().String())
 		ts.Check(l.Close())
@@ -148,10 +171,11 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 
 // receiver starts the server at the end of a line.
 func receiver(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: receiver NAME")
+	address, names := loopback(args)
+	if neg || len(names) != 1 {
+		ts.Fatalf("usage: receiver [-6] NAME")
 	}
-	dir := ts.MkAbs(args[0])
+	dir := ts.MkAbs(names[0])
 	ts.Check(os.Mkdir(dir, 0o777))
 	var taken atomic.Int64
 	sink := &harness.Sink{Take: func(a *harness.Arrival) string {
@@ -161,8 +185,8 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return ""
 	}}
-	ts.Check(sink.Listen())
-	ts.Setenv(args[0], sink.Addr())
+	ts.Check(sink.ListenAt(address))
+	ts.Setenv(names[0], sink.Addr())
 	ts.Defer(func() { sink.Close() })
 }
 
