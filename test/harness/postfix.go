@@ -38,6 +38,10 @@ type PostfixOptions struct {
 	NextHop string
 	// Settings are further lines of main.cf.
 	Settings string
+	// SASL is smtpd.conf, with which Cyrus SASL checks the passwords that the
+	// instance is shown; empty: there is none. Debian's Postfix looks for it
+	// beside main.cf.
+	SASL string
 }
 
 // Templates of the two configuration files. They say only what makes an
@@ -80,6 +84,11 @@ func NewPostfix(o PostfixOptions) (*Postfix, error) {
 	if err := writeTemplate(filepath.Join(p.config(), "main.cf"), mainText, values); err != nil {
 		return nil, err
 	}
+	if o.SASL != "" {
+		if err := os.WriteFile(filepath.Join(p.config(), "sasl", "smtpd.conf"), []byte(o.SASL), 0o644); err != nil {
+			return nil, err
+		}
+	}
 	return p, writeTemplate(filepath.Join(p.config(), "master.cf"), masterText, values)
 }
 
@@ -110,7 +119,7 @@ func (p *Postfix) makeDirectories() error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range append([]string{"config", "queue/pid", "queue/public", "queue/maildrop"}, postfixDirectories...) {
+	for _, dir := range append([]string{"config/sasl", "queue/pid", "queue/public", "queue/maildrop"}, postfixDirectories...) {
 		if err := os.MkdirAll(filepath.Join(p.dir, dir), 0o755); err != nil {
 			return err
 		}
