@@ -466,7 +466,8 @@ var settings = []setting{
 		value: one(atLeast(duration(time.Second, time.Hour), 3*time.Minute, "RFC 5321 4.5.3.2.5 lets a server take 3 minutes for a block"),
 			func(f fields) *time.Duration { return &f.config.Delivery.BlockTimeout }, 3*time.Minute),
 		effect: AtReload,
-		text:   "How long a server may take to accept the next block of the message (RFC 5321 4.5.3.2.5).",
+		text: "How long a server may take to accept the next block of the message, 64 KiB (RFC 5321 4.5.3.2.5). A server that takes less than 500 octets a second for longer than this is given up, " +
+			"too: without that it could hold a large message for days.",
 	},
 	{
 		key: "delivery.final_timeout",

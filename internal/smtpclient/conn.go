@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern/internal/mail"
@@ -23,8 +24,9 @@ type Conn struct {
 	stream net.Conn // socket, or TLS on top of it
 	br     *bufio.Reader
 	bw     *bufio.Writer
-	// writeTimeout is for each write of bw to stream.
-	writeTimeout time.Duration
+	// writeTimeout is for each block that bw writes to stream, behind how much of
+	// it those before have used up: see deadlineWriter.
+	writeTimeout, behind time.Duration
 
 	extensions smtp.Extensions
 	tls        *mail.TLS
@@ -54,15 +56,40 @@ func (c *Conn) setStream(stream net.Conn) {
 	c.bw = bufio.NewWriterSize(deadlineWriter{c}, writeBuffer)
 }
 
-// deadlineWriter gives each write to the stream its own deadline.
+// minRate is the rate in octets a second at which a server must take what is
+// sent, over any time longer than the timeout of a block.
+const minRate = 500
+
+// deadlineWriter gives each block of writeBuffer octets its own deadline. All
+// is also bounded as a whole, or a server that takes content a little at a time
+// could hold a connection and a message for days: what a block takes longer than
+// it should at minRate, the next ones do not have.
 type deadlineWriter struct{ c *Conn }
 
 func (w deadlineWriter) Write(p []byte) (int, error) {
-	if err := w.c.stream.SetWriteDeadline(time.Now().Add(w.c.writeTimeout)); err != nil {
+	written := 0
+	for block := range slices.Chunk(p, writeBuffer) {
+		n, err := w.writeBlock(block)
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+func (w deadlineWriter) writeBlock(p []byte) (int, error) {
+	begun := time.Now()
+	if err := w.c.stream.SetWriteDeadline(begun.Add(w.c.writeTimeout - w.c.behind)); err != nil {
 		return 0, err
 	}
-	return w.c.stream.Write(p)
+	n, err := w.c.stream.Write(p)
+	w.c.behind = max(0, w.c.behind+time.Since(begun)-time.Duration(n)*time.Second/minRate)
+	return n, err
 }
+
+// allow gives the writes to come time anew.
+func (c *Conn) allow(timeout time.Duration) { c.writeTimeout, c.behind = timeout, 0 }
 
 // TLS returns what was negotiated, nil when the connection is in clear.
 func (c *Conn) TLS() *mail.TLS { return c.tls }
@@ -133,7 +160,7 @@ func (c *Conn) flush(ctx context.Context, command string, timeout time.Duration)
 	if c.br.Buffered() > 0 {
 		return c.unexpectedBefore(command)
 	}
-	c.writeTimeout = timeout
+	c.allow(timeout)
 	if err := c.bw.Flush(); err != nil {
 		if _, last := c.lastWords(ctx, command); last != nil && last.Remote {
 			return last

@@ -87,7 +87,7 @@ func (c *Conn) want(reply mail.Reply, command string) *Error {
 	case reply.Intermediate():
 		return c.unexpected(command, reply)
 	}
-	c.writeTimeout = c.options.Timeouts.Quit
+	c.allow(c.options.Timeouts.Quit)
 	c.put("QUIT")
 	_ = c.bw.Flush()
 	return c.remote(command, reply)

@@ -341,7 +341,7 @@ func (s *sending) successFor(r mail.Recipient) mail.State {
 
 // copyBody writes the content and makes sure that it may end here.
 func (s *sending) copyBody(ctx context.Context, dot *smtp.DotWriter) *Error {
-	s.writeTimeout = s.options.Timeouts.DataBlock
+	s.allow(s.options.Timeouts.DataBlock)
 	if _, ok := s.t.Body.(io.WriterTo); !ok && s.copyBuffer == nil {
 		s.copyBuffer = make([]byte, copyBuffer)
 	}

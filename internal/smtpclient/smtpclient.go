@@ -89,7 +89,8 @@ type Options struct {
 }
 
 // Timeouts are limits of time, one for each phase. The zero value of each
-// field is its default.
+// field is its default. A server that takes content at less than 500 octets a
+// second for longer than DataBlock runs out of it, whatever it has taken.
 type Timeouts struct {
 	Connect   time.Duration // for the connection; 30 s
 	Greeting  time.Duration // RFC 5321 4.5.3.2.1; 5 min
@@ -98,7 +99,7 @@ type Timeouts struct {
 	Mail      time.Duration // RFC 5321 4.5.3.2.2; 5 min
 	Rcpt      time.Duration // RFC 5321 4.5.3.2.3; 5 min
 	DataStart time.Duration // RFC 5321 4.5.3.2.4; 2 min
-	DataBlock time.Duration // for each write of content (RFC 5321 4.5.3.2.5); 3 min
+	DataBlock time.Duration // for each 64 KiB of content (RFC 5321 4.5.3.2.5); 3 min
 	DataEnd   time.Duration // RFC 5321 4.5.3.2.6; 10 min
 	Reset     time.Duration // for the reply to RSET after a failure; 20 s
 	Quit      time.Duration // for the reply to QUIT; 5 s
