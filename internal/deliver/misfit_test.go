@@ -152,6 +152,23 @@ func TestNoDownConversion(t *testing.T) {
 	}
 }
 
+// TestReportOfNoDownConversion: the report goes by the server that could not take
+// the message, so that what comes back with it is what can be encoded.
+func TestReportOfNoDownConversion(t *testing.T) {
+	poor := offering(t)
+	h := newHarness(t, routes{"": to("poor", poor.Addr())}, Options{})
+	h.content = "DKIM-Signature: v=1\r\nX-Raw: \xfc\r\n" + eightBit
+	h.start()
+	id := h.submitWith("joe@sender.example", eightBitBody, "a@one.example")
+	h.awaitFacts(id, mail.ReasonBounced, 1)
+	report := h.awaitFacts(id, mail.ReasonAccepted, 1)[0].Message
+	h.awaitFacts(report, mail.ReasonDelivered, 1)
+	got := string(poor.Received()[0].Content)
+	if strings.Contains(got, "Viele Gr") || !strings.Contains(got, "\r\n\r\nDKIM-Signature: v=3D1\r\nX-Raw: =FC\r\nSubject: Test\r\n") {
+		t.Errorf("the report:\n%s", got)
+	}
+}
+
 // TestRelayed: a recipient whose success the sender wants to hear of is
 // relayed by a server that knows no DSN, and delivered by one that does
 // (RFC 3461 5.2.2).

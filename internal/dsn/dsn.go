@@ -59,8 +59,9 @@ type Report struct {
 
 	// MaxReturn is the size in octets up to which the original is returned
 	// whole with a report of failure, unless its sender wanted the header only
-	// (RET, RFC 3461 4.3); 0 means DefaultMaxReturn. Of a larger one, and with
-	// other reports, the header is returned.
+	// (RET, RFC 3461 4.3); 0 means DefaultMaxReturn. Of a larger one, of one with
+	// 8-bit octets that can never be 7-bit, and with other reports, the header is
+	// returned.
 	MaxReturn int64
 }
 

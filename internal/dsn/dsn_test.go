@@ -172,6 +172,7 @@ func TestReturned(t *testing.T) {
 	header += "\r\n"
 	long := testContent + strings.Repeat("x\r\n", DefaultMaxReturn)
 	huge := testContent[:len(header)] + strings.Repeat("X: "+strings.Repeat("y", 70000)+"\r\n", 20) + "\r\nbody\r\n"
+	const eightBitText = "Subject: x\r\n\r\nGr\xfc\xdfe\r\n"
 	tests := []struct {
 		name      string
 		ret       mail.Return
@@ -190,6 +191,9 @@ func TestReturned(t *testing.T) {
 		{"no header", "", "just text\r\n", 0, "message/rfc822", "just text\r\n"},
 		{"empty", "", "", 0, "message/rfc822", ""},
 		{"no final CRLF", "", "A: b\r\n\r\nc", 0, "message/rfc822", "A: b\r\n\r\nc"},
+		{"8-bit", "", eightBitText, 0, "message/rfc822", eightBitText},
+		{"8-bit, signed", "", "DKIM-Signature: v=1\r\n" + eightBitText, 0, "text/rfc822-headers", "DKIM-Signature: v=1\r\nSubject: x\r\n"},
+		{"8-bit header", mail.ReturnFull, "X: \xfc\r\n\r\ntext\r\n", 0, "text/rfc822-headers", "X: \xfc\r\n"},
 		{"header too large", mail.ReturnHeaders, huge, 0, "text/rfc822-headers",
 			huge[:len(header)+14*len("X: \r\n")+14*70000]},
 	}

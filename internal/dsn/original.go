@@ -39,11 +39,17 @@ func (r *Report) readOriginal(a Action) (original, error) {
 		full:   a == Failed && r.CopyTo.IsNull() && r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
 		fields: header.AppendFields(nil),
 	}
+	global := r.Envelope.UTF8 && message.HasEightBit(o.fields) && utf8.Valid(o.fields)
+	if o.full && !global {
+		o.full, err = r.passesAnywhere()
+		if err != nil {
+			return original{}, err
+		}
+	}
 	if id, ok := header.First("Message-ID"); ok && isMessageID(id) {
 		o.messageID = id
 	}
 	o.subject, _ = header.First("Subject")
-	global := r.Envelope.UTF8 && message.HasEightBit(o.fields) && utf8.Valid(o.fields)
 	o.mediaType = mediaTypes[o.full][global]
 
 	look := looker{}
@@ -53,6 +59,19 @@ func (r *Report) readOriginal(a Action) (original, error) {
 	digest.Sum(o.digest[:0])
 	o.eightBit = look.eightBit
 	return o, err
+}
+
+// passesAnywhere reports whether the content can be returned whole by way of a
+// server without 8BITMIME. A message/rfc822 is encoded part by part (RFC 2045
+// 6.4); where that cannot be, for a signature or an 8-bit header, the report would
+// be lost, perhaps at the very server for which the message was too much. Of such a
+// message the header comes back, which can be encoded as a text.
+func (r *Report) passesAnywhere() (bool, error) {
+	_, err := message.ToSevenBit(r.Content, r.Size)
+	if _, never := errors.AsType[*mail.Error](err); never {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // mediaTypes are the types of the third part, by whether the message is
