@@ -56,7 +56,7 @@ func TestSmarthostSASL(t *testing.T) {
 			s := startSASL(ctx, t, saslpasswd, mechanism)
 			postern, err := harness.NewPostern(harness.PosternOptions{
 				Binary: binary, Dir: filepath.Join(s.dir, "instance"), NextHop: s.smarthost.Addr(), TLS: "verify",
-				Settings: "smarthost_user = \"" + saslUser + "\"\nsmarthost_password_file = \"" + s.password + "\"\n[log]\nlevel = \"debug\"\n",
+				Settings: "smarthost_user = \"" + saslUser + "\"\nsmarthost_password = \"file:" + s.password + "\"\n[log]\nlevel = \"debug\"\n",
 			})
 			if err != nil {
 				t.Fatal(err)
