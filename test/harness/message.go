@@ -15,6 +15,10 @@ type Message struct {
 	To   []string // addresses without brackets
 	// UTF8 asks for SMTPUTF8.
 	UTF8 bool
+	// Options are further parameters of MAIL, such as "RET=HDRS ENVID=1", and
+	// ToOptions those of the recipients, in their order; it may be shorter.
+	Options   string
+	ToOptions []string
 	// Content is header and body with CRLF line ends, dots not doubled.
 	Content []byte
 	// Short is how many octets at the end of the wire form, end-of-data mark

@@ -111,21 +111,32 @@ var postfixDirectories = []string{
 }
 
 func (p *Postfix) makeDirectories() error {
-	owner, err := user.Lookup("postfix")
-	if err != nil {
+	for _, dir := range []string{"config/sasl", "queue/pid"} {
+		if err := os.MkdirAll(filepath.Join(p.dir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := makeDirectoriesOf("postfix", p.dir, append([]string{"queue/public", "queue/maildrop"}, postfixDirectories...)); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPostfix, err)
+	}
+	return nil
+}
+
+// makeDirectoriesOf makes directories below dir, which a user owns.
+func makeDirectoriesOf(name, dir string, paths []string) error {
+	owner, err := user.Lookup(name)
+	if err != nil {
+		return err
 	}
 	uid, err := strconv.Atoi(owner.Uid)
 	if err != nil {
 		return err
 	}
-	for _, dir := range append([]string{"config/sasl", "queue/pid", "queue/public", "queue/maildrop"}, postfixDirectories...) {
-		if err := os.MkdirAll(filepath.Join(p.dir, dir), 0o755); err != nil {
+	for _, path := range paths {
+		if err := os.MkdirAll(filepath.Join(dir, path), 0o755); err != nil {
 			return err
 		}
-	}
-	for _, dir := range append([]string{"queue/public", "queue/maildrop"}, postfixDirectories...) {
-		if err := os.Chown(filepath.Join(p.dir, dir), uid, -1); err != nil {
+		if err := os.Chown(filepath.Join(dir, path), uid, -1); err != nil {
 			return err
 		}
 	}

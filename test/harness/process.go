@@ -72,11 +72,24 @@ func (p *process) ended() error {
 
 // terminate sends SIGTERM and waits. A process that does not end in time is
 // killed, which is a failure.
-func (p *process) terminate() error {
+func (p *process) terminate() error { return p.terminateAs(p.pid()) }
+
+// terminateGroup does so to all of the process's group, and kills what is left
+// of that when the process has ended.
+func (p *process) terminateGroup() error {
+	err := p.terminateAs(-p.pid())
+	// Nobody else is given the number of a group that has members.
+	_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
+	return err
+}
+
+// terminateAs sends SIGTERM to an id as kill(2) takes it, and waits for the
+// process.
+func (p *process) terminateAs(id int) error {
 	if p.state() != nil {
 		return p.ended()
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := syscall.Kill(id, syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {

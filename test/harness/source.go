@@ -108,11 +108,22 @@ func envelope(m *Message) []string {
 	if m.UTF8 {
 		mail += " SMTPUTF8"
 	}
-	commands := []string{mail}
-	for _, to := range m.To {
-		commands = append(commands, "RCPT TO:<"+to+">")
+	commands := []string{withOptions(mail, m.Options)}
+	for i, to := range m.To {
+		options := ""
+		if i < len(m.ToOptions) {
+			options = m.ToOptions[i]
+		}
+		commands = append(commands, withOptions("RCPT TO:<"+to+">", options))
 	}
 	return commands
+}
+
+func withOptions(command, options string) string {
+	if options == "" {
+		return command
+	}
+	return command + " " + options
 }
 
 // replyError is a reply other than the one that was hoped for.

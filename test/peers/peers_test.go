@@ -72,7 +72,7 @@ func directory(t *testing.T) string {
 // start starts a relay for the length of the test.
 func start[R harness.Relay](ctx context.Context, t *testing.T, r R, err error) R {
 	t.Helper()
-	if errors.Is(err, harness.ErrNoPostfix) {
+	if errors.Is(err, harness.ErrNoPostfix) || errors.Is(err, harness.ErrNoExim) {
 		lack(t, err)
 	}
 	if err != nil {
@@ -120,6 +120,14 @@ func startPostfixWith(ctx context.Context, t *testing.T, name, next, settings st
 		Settings: settings,
 	})
 	return start(ctx, t, p, err)
+}
+
+// startExim starts an Exim; o says all but where it lives and what its name is.
+func startExim(ctx context.Context, t *testing.T, name string, o harness.EximOptions) *harness.Exim {
+	t.Helper()
+	o.Dir, o.Hostname = filepath.Join(directory(t), name), name+".test.example"
+	e, err := harness.NewExim(o)
+	return start(ctx, t, e, err)
 }
 
 // startPostern starts a Postern that passes everything to next.

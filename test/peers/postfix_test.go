@@ -35,21 +35,7 @@ func TestBetweenPostfixes(t *testing.T) {
 	}
 	sender := startPostfix(ctx, t, "sender", middle.Addr())
 
-	queue := messages
-	var mu sync.Mutex
-	source := harness.Source{Addr: sender.Addr(), Sessions: 8, Keep: true, Next: func() *harness.Message {
-		mu.Lock()
-		defer mu.Unlock()
-		if len(queue) == 0 {
-			return nil
-		}
-		m := queue[0]
-		queue = queue[1:]
-		return m
-	}}
-	if err := source.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
+	submit(ctx, t, sender.Addr(), messages)
 	if err := arrivals.wait(ctx); err != nil {
 		t.Error(err)
 	}
@@ -64,6 +50,25 @@ func TestBetweenPostfixes(t *testing.T) {
 			break
 		}
 		t.Error(fault)
+	}
+}
+
+// submit sends messages to a relay, in eight sessions.
+func submit(ctx context.Context, t *testing.T, addr string, messages []*harness.Message) {
+	t.Helper()
+	var mu sync.Mutex
+	source := harness.Source{Addr: addr, Sessions: 8, Keep: true, Next: func() *harness.Message {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(messages) == 0 {
+			return nil
+		}
+		m := messages[0]
+		messages = messages[1:]
+		return m
+	}}
+	if err := source.Run(ctx); err != nil {
+		t.Fatal(err)
 	}
 }
 
