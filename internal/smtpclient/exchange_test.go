@@ -165,8 +165,21 @@ var exchanges = []exchange{
 		S: 354 go
 		CONTENT
 		S: 554-5.6.0 no
-		S: 554 5.6.0 never` + quit, 1,
+		S: 554 5.6.0 never
+		C: RSET
+		S: 250 ok` + quit, 1,
 		[]string{"bounced end of data: remote 554 5.6.0 no never"}, true},
+	{"content refused, and the connection lost", plain + `
+		C: MAIL
+		S: 250 ok
+		C: RCPT
+		S: 250 ok
+		C: DATA
+		S: 354 go
+		CONTENT
+		S: 552 5.3.4 too large
+		C: RSET`, 1,
+		[]string{"bounced end of data: remote 552 5.3.4 too large"}, false},
 	{"RSET refused", plain + `
 		C: MAIL
 		S: 250 ok

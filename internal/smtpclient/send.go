@@ -150,7 +150,12 @@ func (s *sending) run(ctx context.Context) *Error {
 	case s.taken:
 		return nil
 	case s.started && s.accepted > 0:
-		return s.sendContent(ctx)
+		// QUIRK: Postfix whose smtpd_end_of_data_restrictions refuse a message
+		// keeps its envelope, and would take the next message's recipients and
+		// content into it. So there is a RSET behind every refusal.
+		if err := s.sendContent(ctx); err != nil || s.taken {
+			return err
+		}
 	case s.started:
 		// The server wants content although no recipient was accepted: an
 		// empty message ends the transaction (RFC 2920 3.1).
