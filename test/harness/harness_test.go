@@ -160,3 +160,20 @@ func TestProcessThatEndsIsNoticed(t *testing.T) {
 		t.Error("a process that had ended by itself was stopped without complaint")
 	}
 }
+
+func TestTextHasNoBareCR(t *testing.T) {
+	for n := range 4 * textLine {
+		text := Text(n)
+		if rest := bytes.ReplaceAll(text, []byte("\r\n"), nil); len(text) != n || bytes.ContainsAny(rest, "\r\n") && n > 1 {
+			t.Errorf("%d octets for %d: %q", len(text), n, text)
+		}
+	}
+}
+
+func TestEnvelopeOptions(t *testing.T) {
+	m := &Message{From: "a@x", To: []string{"b@x", "c@x", "d@x"}, UTF8: true, Options: "RET=HDRS ENVID=1", ToOptions: []string{"NOTIFY=NEVER", ""}}
+	want := []string{"MAIL FROM:<a@x> SMTPUTF8 RET=HDRS ENVID=1", "RCPT TO:<b@x> NOTIFY=NEVER", "RCPT TO:<c@x>", "RCPT TO:<d@x>"}
+	if got := envelope(m); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

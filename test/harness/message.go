@@ -49,7 +49,11 @@ func Text(n int) []byte {
 	for ; len(text) < n; encoded = encoded[textLine:] {
 		text = append(append(text, encoded[:textLine]...), "\r\n"...)
 	}
-	return append(text[:max(n-2, 0)], "\r\n"[:min(n, 2)]...)
+	text = append(text[:max(n-2, 0)], "\r\n"[:min(n, 2)]...)
+	if n > 2 && text[n-3] == '\r' { // of a line end that was cut
+		text[n-3] = 'x'
+	}
+	return text
 }
 
 // IDOf returns the id in content's Message-ID field, "" when there is none

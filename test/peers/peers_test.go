@@ -139,12 +139,24 @@ func startPostern(ctx context.Context, t *testing.T, next string) *harness.Poste
 // startPosternWith does so with more settings of [delivery].
 func startPosternWith(ctx context.Context, t *testing.T, next, settings string) *harness.Postern {
 	t.Helper()
-	dir := directory(t)
-	binary, err := harness.BuildPostern(ctx, dir)
+	return startBuilt(ctx, t, buildPostern(ctx, t), next, settings)
+}
+
+// buildPostern builds the binary, for as long as the test runs.
+func buildPostern(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	binary, err := harness.BuildPostern(ctx, directory(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next, Settings: settings})
+	return binary
+}
+
+// startBuilt starts a binary with more settings of [delivery].
+func startBuilt(ctx context.Context, t *testing.T, binary, next, settings string) *harness.Postern {
+	t.Helper()
+	dir := filepath.Join(directory(t), "instance")
+	p, err := harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: dir, NextHop: next, Settings: settings})
 	return start(ctx, t, p, err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,13 +45,7 @@ func TestBetweenPostfixes(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for i, fault := range arrivals.faults {
-		if i == 20 {
-			t.Errorf("and %d more faults", len(arrivals.faults)-i)
-			break
-		}
-		t.Error(fault)
-	}
+	arrivals.report(t)
 }
 
 // submit sends messages to a relay, in eight sessions.
@@ -87,9 +82,9 @@ func corpus(n int) []*harness.Message {
 	return messages
 }
 
-// special returns messages with what relays are known to change.
-func special() []*harness.Message {
-	bodies := []string{
+// specialBodies are bodies with what relays are known to change.
+func specialBodies() []string {
+	return []string{
 		"", // a header alone
 		"\r\n",
 		".\r\n",
@@ -107,8 +102,12 @@ func special() []*harness.Message {
 		strings.Repeat(".\r\n", 20_000),
 		strings.Repeat("\r\n", 20_000),
 	}
+}
+
+// special returns messages with these, and with special headers and envelopes.
+func special() []*harness.Message {
 	var messages []*harness.Message
-	for i, body := range bodies {
+	for i, body := range specialBodies() {
 		messages = append(messages, plain(i, body))
 	}
 	messages = append(messages, headers(len(messages)), crowd(len(messages)+1), crowd(len(messages)+2))
@@ -183,6 +182,10 @@ type arrivals struct {
 	sent   map[string]*harness.Message
 	due    map[string]bool // copies still to come, by id and recipient
 	faults []error
+	// sevenBit says that 8-bit messages must come in 7-bit form. They are kept
+	// in converted, with what was sent.
+	sevenBit  bool
+	converted []pair
 }
 
 func expect(messages []*harness.Message) *arrivals {
@@ -206,7 +209,9 @@ func (a *arrivals) take(arrival *harness.Arrival) string {
 		a.faults = append(a.faults, fmt.Errorf("never sent: from <%s> to %v: %.500q", arrival.From, arrival.To, arrival.Content))
 		return ""
 	}
-	if !bytes.Equal(rest, m.Content) {
+	if a.sevenBit && !ascii(m.Content) && ascii(rest) {
+		a.converted = append(a.converted, pair{ID: id, Want: m.Content, Got: bytes.Clone(rest)})
+	} else if !bytes.Equal(rest, m.Content) {
 		a.faults = append(a.faults, fmt.Errorf("%s was changed: %s", id, harness.Difference(rest, m.Content)))
 	}
 	if fields != 3 {
@@ -223,6 +228,24 @@ func (a *arrivals) take(arrival *harness.Arrival) string {
 		delete(a.due, key)
 	}
 	return ""
+}
+
+// report fails the test for what was wrong.
+func (a *arrivals) report(t *testing.T) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, fault := range a.faults {
+		if i == 20 {
+			t.Errorf("and %d more faults", len(a.faults)-i)
+			break
+		}
+		t.Error(fault)
+	}
+}
+
+func ascii(content []byte) bool {
+	return !slices.ContainsFunc(content, func(c byte) bool { return c >= 0x80 })
 }
 
 // wait waits until every copy has come, or one that is wrong.

@@ -43,7 +43,7 @@ type report struct {
 	Text       string              `json:"text"`
 	Message    map[string]string   `json:"message"`
 	Recipients []map[string]string `json:"recipients"`
-	Returned   struct{ Subject, Body string }
+	Returned   struct{ ID, Subject, Body string }
 }
 
 // told is what a test wants of a report. Of each recipient it is: the address
@@ -220,11 +220,15 @@ type inbox struct {
 func (b *inbox) take(a *harness.Arrival) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a.From == "" && bytes.Contains(a.Content, []byte("multipart/report")) {
+	if isReport(a) {
 		b.contents = append(b.contents, bytes.Clone(a.Content))
 		b.to = append(b.to, a.To...)
 	}
 	return ""
+}
+
+func isReport(a *harness.Arrival) bool {
+	return a.From == "" && bytes.Contains(a.Content, []byte("multipart/report"))
 }
 
 func (b *inbox) reports() [][]byte {

@@ -5,6 +5,7 @@ import base64
 import email
 import email.policy
 import json
+import re
 import sys
 
 
@@ -20,7 +21,7 @@ def groups(part):
     # Python knows no message/global-delivery-status, and takes it for a
     # message: the first group for its header, the others for its text.
     first, = payload
-    rest = first.get_payload().strip().split("\n\n")
+    rest = re.split(r"\r?\n\r?\n", first.get_payload().strip())
     return [fields(first)] + [fields(email.message_from_string(group, policy=first.policy)) for group in rest]
 
 
@@ -29,16 +30,23 @@ def defects(message):
     return found + [repr(d) for part in message.walk() for value in part.values() for d in value.defects]
 
 
+def parse(raw):
+    """UTF-8 where all is, which Python does not expect from octets; octets else."""
+    try:
+        return email.message_from_string(raw.decode("utf-8"), policy=email.policy.SMTPUTF8)
+    except UnicodeDecodeError:
+        return email.message_from_bytes(raw, policy=email.policy.SMTPUTF8)
+
+
 def read(raw):
     octets = email.message_from_bytes(raw, policy=email.policy.default)
-    message = email.message_from_string(raw.decode("utf-8"), policy=email.policy.SMTPUTF8)
+    message = parse(raw)
     text, status, original = message.get_payload()
     if original.get_content_maintype() == "message":
         original = original.get_payload(0) if original.is_multipart() else original
-        returned = {"Subject": original["Subject"], "body": original.get_payload()}
     else:
-        header = email.message_from_string(original.get_payload(), policy=email.policy.SMTPUTF8)
-        returned = {"Subject": header["Subject"], "body": header.get_payload()}
+        original = email.message_from_string(original.get_payload(), policy=email.policy.SMTPUTF8)
+    body = None if original.is_multipart() else original.get_payload()
     per_message, *per_recipient = groups(status)
     return {
         "type": message.get_content_type(),
@@ -49,7 +57,7 @@ def read(raw):
         "text": octets.get_payload(0).get_content(),
         "message": per_message,
         "recipients": per_recipient,
-        "returned": returned,
+        "returned": {"Subject": original["Subject"], "id": original["Message-ID"], "body": body},
     }
 
 
