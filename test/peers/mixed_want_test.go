@@ -90,7 +90,7 @@ func (p passage) expect(letters []*harness.Message) *arrivals {
 	a.sevenBit = !p.eightBit
 	for _, m := range letters {
 		for _, to := range m.To {
-			if fails(m, to) {
+			if p.refusal(m, to) != "" {
 				delete(a.due, m.ID+" "+to)
 			}
 		}
@@ -98,9 +98,17 @@ func (p passage) expect(letters []*harness.Message) *arrivals {
 	return a
 }
 
-// fails reports whether a recipient is refused.
-func fails(m *harness.Message, to string) bool {
-	return m.From == refused || local(to) == gone
+// refusal is the status with which a recipient fails; "" when it does not.
+func (p passage) refusal(m *harness.Message, to string) string {
+	switch {
+	case m.UTF8 && !p.utf8:
+		return "5.6.7"
+	case local(to) == gone:
+		return "5.1.1"
+	case m.From == refused:
+		return "5.7.1"
+	}
+	return ""
 }
 
 func local(address string) string {
@@ -128,7 +136,7 @@ func (p passage) notices(letters []*harness.Message) (told map[string][]string, 
 			switch {
 			case m.From != "":
 				told[m.ID] = append(told[m.ID], p.noticesOf(m, i)...)
-			case fails(m, to):
+			case p.refusal(m, to) != "":
 				dead++
 			}
 		}
@@ -144,13 +152,12 @@ func (p passage) noticesOf(m *harness.Message, i int) (rows []string) {
 		headers = "message/global-headers"
 	}
 	n := notice{final: to, original: p.original(to, options), envelope: envelopeIDOf(m), by: "postern", part: headers}
-	switch {
-	case fails(m, to):
-		n.action, n.status, n.diagnostic = "failed", "5.1.1", "smtp;550"
-		if local(to) != gone {
-			n.status = "5.7.1"
+	switch status := p.refusal(m, to); {
+	case status != "":
+		n.action, n.status, n.diagnostic, n.part = "failed", status, "smtp;550", returned(m)
+		if m.UTF8 && !p.utf8 { // it was not even tried
+			n.diagnostic = ""
 		}
-		n.part = p.returned(m)
 		if wants(options, "FAILURE") {
 			rows = append(rows, n.String())
 		}
@@ -176,7 +183,7 @@ func (p passage) noticesOf(m *harness.Message, i int) (rows []string) {
 const maxReturned = 50 << 10
 
 // returned is the type of the third part of a report of failure.
-func (p passage) returned(m *harness.Message) string {
+func returned(m *harness.Message) string {
 	kind := "rfc822"
 	if m.UTF8 {
 		kind = "global"
