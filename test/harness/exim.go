@@ -117,7 +117,11 @@ func (e *Exim) Log() string { return filepath.Join(e.dir, "log", "mainlog") }
 // Start starts the instance. It looks every second for what it has to try
 // again.
 func (e *Exim) Start(ctx context.Context) (err error) {
-	if e.process, err = startProcess(filepath.Join(e.dir, "output"), nil, e.program(), "-C", e.config(), "-bdf", "-q1s"); err != nil {
+	owner, err := credentialOf(eximUser)
+	if err != nil {
+		return err
+	}
+	if e.process, err = startProcessAs(owner, filepath.Join(e.dir, "output"), nil, e.program(), "-C", e.config(), "-bdf", "-q1s"); err != nil {
 		return err
 	}
 	if err := e.process.untilGreets(ctx, e.Addr()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/template"
 )
 
@@ -124,11 +125,7 @@ func (p *Postfix) makeDirectories() error {
 
 // makeDirectoriesOf makes directories below dir, which a user owns.
 func makeDirectoriesOf(name, dir string, paths []string) error {
-	owner, err := user.Lookup(name)
-	if err != nil {
-		return err
-	}
-	uid, err := strconv.Atoi(owner.Uid)
+	owner, err := credentialOf(name)
 	if err != nil {
 		return err
 	}
@@ -136,11 +133,25 @@ func makeDirectoriesOf(name, dir string, paths []string) error {
 		if err := os.MkdirAll(filepath.Join(dir, path), 0o755); err != nil {
 			return err
 		}
-		if err := os.Chown(filepath.Join(dir, path), uid, -1); err != nil {
+		if err := os.Chown(filepath.Join(dir, path), int(owner.Uid), -1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// credentialOf is what a process of a user runs with.
+func credentialOf(name string) (*syscall.Credential, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
 func writeTemplate(path, text string, values any) error {

@@ -23,6 +23,12 @@ type process struct {
 // variables added to the environment. It ends with the test process, whatever
 // becomes of that.
 func startProcess(log string, environment []string, argv ...string) (*process, error) {
+	return startProcessAs(nil, log, environment, argv...)
+}
+
+// startProcessAs does so as another user: a process that only turns into one
+// later would no more end with the test process.
+func startProcessAs(user *syscall.Credential, log string, environment []string, argv ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -31,7 +37,7 @@ func startProcess(log string, environment []string, argv ...string) (*process, e
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), log: log, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Env = append(os.Environ(), environment...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: user}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
