@@ -1,6 +1,7 @@
 package mailtest
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -35,9 +36,16 @@ type DNS struct {
 	servers []*dns.Server
 	running sync.WaitGroup
 
-	mu      sync.Mutex
+	mu    sync.Mutex
+	names map[string]name // in lower case
+	asked map[string]int
+}
+
+// name is what the server knows of a name. One that has no records stands
+// above one that has, and exists all the same (RFC 8020).
+type name struct {
 	records []dns.RR
-	asked   map[string]int
+	fault   string // the text of a TXT record
 }
 
 // NewDNS starts a server with the records of a zone file (RFC 1035 5), whose
@@ -117,8 +125,29 @@ func (d *DNS) Set(zone string) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.records = records
+	d.names = index(records)
 	return nil
+}
+
+// index sorts records by their names. TXT records are faults, and no part of
+// the zone.
+func index(records []dns.RR) map[string]name {
+	names := map[string]name{}
+	for _, rr := range records {
+		owner := strings.ToLower(rr.Header().Name)
+		n := names[owner]
+		if txt, is := rr.(*dns.TXT); is {
+			n.fault = txt.Txt[0]
+			names[owner] = n
+			continue
+		}
+		n.records = append(n.records, rr)
+		names[owner] = n
+		for _, at := range dns.Split(owner) {
+			names[owner[at:]] = names[owner[at:]]
+		}
+	}
+	return names
 }
 
 // Asked returns how often a question came, such as "example.test. MX".
@@ -212,14 +241,9 @@ func record(text string) dns.RR {
 
 // fault returns what is to go wrong with a question. mu is held.
 func (d *DNS) fault(q dns.Question) string {
-	for _, name := range []string{"_fault." + dns.TypeToString[q.Qtype] + "." + q.Name, "_fault." + q.Name} {
-		for _, rr := range d.records {
-			if txt, ok := rr.(*dns.TXT); ok && strings.EqualFold(txt.Hdr.Name, name) {
-				return txt.Txt[0]
-			}
-		}
-	}
-	return ""
+	owner := strings.ToLower(q.Name)
+	of := d.names["_fault."+strings.ToLower(dns.TypeToString[q.Qtype])+"."+owner].fault
+	return cmp.Or(of, d.names["_fault."+owner].fault)
 }
 
 // answer answers as a server that knows all: along aliases, and with the SOA
@@ -248,19 +272,11 @@ func (d *DNS) answer(m *dns.Msg) *dns.Msg {
 	return reply
 }
 
-// find returns the records of a name, or its alias. A name exists if it has a
-// record of any type, or stands above one that has (RFC 8020). mu is held.
-func (d *DNS) find(name string, kind uint16) (found []dns.RR, alias *dns.CNAME, exists bool) {
-	for _, rr := range d.records {
-		h := rr.Header()
-		if _, is := rr.(*dns.TXT); is {
-			continue // it may be a fault, which is no part of the zone
-		}
-		exists = exists || dns.IsSubDomain(name, h.Name)
-		if !strings.EqualFold(h.Name, name) {
-			continue
-		}
-		if h.Rrtype == kind {
+// find returns the records of a name, or its alias. mu is held.
+func (d *DNS) find(owner string, kind uint16) (found []dns.RR, alias *dns.CNAME, exists bool) {
+	known, exists := d.names[strings.ToLower(owner)]
+	for _, rr := range known.records {
+		if rr.Header().Rrtype == kind {
 			found = append(found, rr)
 		} else if cname, is := rr.(*dns.CNAME); is {
 			alias = cname
@@ -270,10 +286,11 @@ func (d *DNS) find(name string, kind uint16) (found []dns.RR, alias *dns.CNAME, 
 }
 
 // soa returns the SOA record of the zone that a name is in. mu is held.
-func (d *DNS) soa(name string) []dns.RR {
-	for _, rr := range d.records {
-		if soa, is := rr.(*dns.SOA); is && dns.IsSubDomain(soa.Hdr.Name, name) {
-			return []dns.RR{soa}
+func (d *DNS) soa(owner string) []dns.RR {
+	for _, at := range dns.Split(owner) {
+		found, _, _ := d.find(owner[at:], dns.TypeSOA)
+		if len(found) > 0 {
+			return found[:1]
 		}
 	}
 	return nil

@@ -165,7 +165,7 @@ func printWeights(out io.Writer, instances []*instance) {
 	for _, w := range weights {
 		line := "| " + string(w)
 		for _, i := range instances {
-			line += fmt.Sprintf(" | %.2f", median(i.weights[w]))
+			line += fmt.Sprintf(" | %.2f", harness.Median(i.weights[w]))
 		}
 		fmt.Fprintln(out, line+" |")
 	}
@@ -263,7 +263,7 @@ func (i *instance) submitOne(ctx context.Context, m *harness.Message) error {
 }
 
 func (i *instance) noteMemory(w weight) error {
-	octets, err := treePSS(i.postern.PID())
+	octets, err := harness.TreePSS(i.postern.PID())
 	i.note(w, float64(octets)/1e6)
 	return err
 }

@@ -84,7 +84,7 @@ func (i *instance) fill(ctx context.Context, n int) error {
 			return err
 		}
 		done += part
-		fmt.Fprintf(os.Stderr, "backlog %d/%d  %.0f msg/s  load %s\n", done, n, float64(part)/time.Since(began).Seconds(), loadAverage())
+		fmt.Fprintf(os.Stderr, "backlog %d/%d  %.0f msg/s  load %s\n", done, n, float64(part)/time.Since(began).Seconds(), harness.LoadAverage())
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"postern/test/harness"
 )
 
 // countFsyncs runs each relay once more, traced, and prints its calls of
@@ -57,7 +59,7 @@ func (b *bench) traced(ctx context.Context, r relay, w workload) (calls int, err
 
 // attach begins to trace a process tree. The function it returns ends that.
 func attach(ctx context.Context, root int, trace string) (detach func() error, err error) {
-	family, err := tree(root)
+	family, err := harness.Tree(root)
 	if err != nil {
 		return nil, err
 	}

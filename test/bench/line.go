@@ -72,8 +72,8 @@ func (l *line) addr() string {
 func (l *line) measure(ctx context.Context) (f figures, err error) {
 	f.Messages = l.workload.messages
 	if l.relay != nil && l.workload.memory {
-		sampler := sampleMemory(l.relay.PID())
-		defer func() { f.Memory = sampler.stop() }()
+		sampler := harness.SampleMemory(l.relay.PID())
+		defer func() { f.Memory = sampler.Stop() }()
 	}
 	cpuBefore, err := l.cpu()
 	if err != nil {
@@ -94,7 +94,7 @@ func (l *line) cpu() (time.Duration, error) {
 	if l.relay == nil {
 		return 0, nil
 	}
-	return treeCPU(l.relay.PID())
+	return harness.TreeCPU(l.relay.PID())
 }
 
 // push sends n messages and waits until the sink has every one of them.

@@ -5,10 +5,9 @@ import (
 	"io"
 	"slices"
 	"strings"
-)
 
-// maxSpread is the spread above which a row counts as unmeasured.
-const maxSpread = 0.15
+	"postern/test/harness"
+)
 
 // row is a row of a table: one figure of one workload.
 type row struct {
@@ -58,7 +57,7 @@ func (r results) cell(row row, contender string) string {
 	if len(values) == 0 || contender == noRelay && row.lower {
 		return "–"
 	}
-	return fmt.Sprintf(row.format, median(values))
+	return fmt.Sprintf(row.format, harness.Median(values))
 }
 
 // ratioCells are the median of the rounds' ratios with their range, and
@@ -72,10 +71,10 @@ func (t *table) ratioCells(row row, r results) []string {
 	for i := range of {
 		ratios[i] = of[i] / to[i]
 	}
-	ratio := fmt.Sprintf("%.2f × (%.2f – %.2f)", median(ratios), slices.Min(ratios), slices.Max(ratios))
-	s := spread(ratios)
+	ratio := fmt.Sprintf("%.2f × (%.2f – %.2f)", harness.Median(ratios), slices.Min(ratios), slices.Max(ratios))
+	s := harness.Spread(ratios)
 	verdict := fmt.Sprintf("%.0f %%", 100*s)
-	if s > maxSpread {
+	if s > harness.MaxSpread {
 		verdict += ", unmeasured"
 	}
 	return []string{ratio, verdict}
@@ -96,28 +95,8 @@ func (t *table) best(row row, r results) []float64 {
 
 // better returns whichever series has the better median.
 func better(a, b []float64, lower bool) []float64 {
-	if (median(a) < median(b)) == lower {
+	if (harness.Median(a) < harness.Median(b)) == lower {
 		return a
 	}
 	return b
-}
-
-// median returns the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 { return quantile(values, 0.5) }
-
-// spread returns the distance between the quartiles as a part of the median:
-// a single round that something disturbed does not count.
-func spread(values []float64) float64 {
-	return (quantile(values, 0.75) - quantile(values, 0.25)) / median(values)
-}
-
-// quantile interpolates between the sorted values.
-func quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	at := q * float64(len(sorted)-1)
-	low := int(at)
-	if low+1 == len(sorted) {
-		return sorted[low]
-	}
-	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
 }

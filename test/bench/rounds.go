@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"postern/test/harness"
 )
 
 // workload is what is sent.
@@ -94,7 +96,7 @@ const runLimit = 3 * time.Minute
 func (c *contender) once(ctx context.Context, w workload) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	load := loadAverage()
+	load := harness.LoadAverage()
 	f, err := c.run(ctx, w)
 	f.load = load
 	return f, err
@@ -103,12 +105,12 @@ func (c *contender) once(ctx context.Context, w workload) (figures, error) {
 // compare measures, and prints the table under a line that says where and
 // when.
 func (c *comparison) compare(ctx context.Context, s settings) error {
-	began, load := time.Now(), loadAverage()
+	began, load := time.Now(), harness.LoadAverage()
 	all, err := c.measure(ctx, s)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s, load %s before and %s after, %d pairs in %v", machine(), load, loadAverage(), s.pairs, time.Since(began).Round(time.Second))
+	fmt.Printf("%s, load %s before and %s after, %d pairs in %v", harness.Machine(), load, harness.LoadAverage(), s.pairs, time.Since(began).Round(time.Second))
 	if s.shrink > 1 {
 		fmt.Printf(", 1/%d of the messages", s.shrink)
 	}

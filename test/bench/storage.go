@@ -113,7 +113,7 @@ func (b *bench) hold(ctx context.Context, w workload) (f figures, err error) {
 	if err := sendWithTool(ctx, relay.Addr(), w, 2*w.sessions); err != nil { // to warm up
 		return f, err
 	}
-	before, err := treeCPU(relay.PID())
+	before, err := harness.TreeCPU(relay.PID())
 	if err != nil {
 		return f, err
 	}
@@ -122,7 +122,7 @@ func (b *bench) hold(ctx context.Context, w workload) (f figures, err error) {
 		return f, err
 	}
 	f.Elapsed = time.Since(began)
-	after, err := treeCPU(relay.PID())
+	after, err := harness.TreeCPU(relay.PID())
 	f.CPU = after - before
 	return f, errors.Join(err, held(ctx, relay, f.Messages+2*w.sessions))
 }

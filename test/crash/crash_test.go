@@ -48,7 +48,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	drain(ctx, t, postern, load, sourceEnd)
 	must(t, killer.readLog())
 	killer.report(t)
-	facts, err := readJournal(postern.Journal())
+	facts, err := harness.ReadJournal(postern.Journal())
 	must(t, err)
 	check(t, load, facts)
 	load.report(t)

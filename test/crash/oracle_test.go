@@ -1,11 +1,7 @@
 package crash
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,47 +9,6 @@ import (
 	"postern/internal/mail"
 	"postern/test/harness"
 )
-
-// readJournal reads every fact, oldest first. It fails at a line that is
-// neither whole nor a fact.
-func readJournal(dir string) ([]mail.Fact, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
-	if err != nil || len(files) == 0 {
-		return nil, fmt.Errorf("no journal in %s (%v)", dir, err)
-	}
-	slices.Sort(files)
-	var facts []mail.Fact
-	for _, name := range files {
-		more, err := readJournalFile(name)
-		if err != nil {
-			return nil, err
-		}
-		facts = append(facts, more...)
-	}
-	return facts, nil
-}
-
-func readJournalFile(name string) ([]mail.Fact, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var facts []mail.Fact
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 8<<20)
-	for n := 1; lines.Scan(); n++ {
-		if n == 1 {
-			continue // the header
-		}
-		var fact mail.Fact
-		if err := json.Unmarshal(lines.Bytes(), &fact); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w: %.200q", name, n, err, lines.Text())
-		}
-		facts = append(facts, fact)
-	}
-	return facts, lines.Err()
-}
 
 // story is what the journal tells of one queue entry.
 type story struct {

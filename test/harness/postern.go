@@ -18,8 +18,7 @@ import (
 
 // Postern is the real binary with a configuration and data of its own.
 type Postern struct {
-	binary  string
-	dir     string
+	options PosternOptions
 	port    int
 	process *process
 }
@@ -30,11 +29,13 @@ type PosternOptions struct {
 	Binary string
 	// Dir is where the instance keeps everything. It is made when needed.
 	Dir string
-	// NextHop gets all mail, as host:port.
+	// NextHop gets all mail, as host:port; empty: it goes directly to its
+	// domains. Then Settings must say which name servers are asked.
 	NextHop string
 	// TLS is the policy for NextHop; empty: none.
 	TLS string
-	// Settings are more lines of the configuration, behind the others.
+	// Settings are more lines of the configuration, behind the others: first
+	// those of [delivery], then other tables.
 	Settings string
 	// Retry and RetryReports are the schedules of those names; empty: one that
 	// tries again every few seconds, and the default.
@@ -65,41 +66,52 @@ func NewPostern(o PosternOptions) (*Postern, error) {
 	if o.Retry == "" {
 		o.Retry = "1s 1s 1s 1s, every 2s until 10m"
 	}
-	p := &Postern{binary: o.Binary, dir: o.Dir, port: port}
-	if err := os.MkdirAll(p.dir, 0o755); err != nil {
+	p := &Postern{options: o, port: port}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
+	return p, p.configure()
+}
+
+// Change writes the configuration anew, with other options than before. It
+// holds from the next start on. Binary and Dir must stay.
+func (p *Postern) Change(change func(*PosternOptions)) error {
+	change(&p.options)
+	return p.configure()
+}
+
+func (p *Postern) configure() error {
 	values := struct {
 		PosternOptions
 		Port int
-	}{o, port}
-	return p, writeTemplate(p.config(), posternText, values)
+	}{p.options, p.port}
+	return writeTemplate(p.config(), posternText, values)
 }
 
-func (p *Postern) config() string { return filepath.Join(p.dir, "postern.toml") }
+func (p *Postern) config() string { return filepath.Join(p.options.Dir, "postern.toml") }
 
 // Binary is the program.
-func (p *Postern) Binary() string { return p.binary }
+func (p *Postern) Binary() string { return p.options.Binary }
 
 // Log is the file with what the instance printed.
-func (p *Postern) Log() string { return filepath.Join(p.dir, "output") }
+func (p *Postern) Log() string { return filepath.Join(p.options.Dir, "output") }
 
 // Data is the instance's data_dir.
-func (p *Postern) Data() string { return filepath.Join(p.dir, "data") }
+func (p *Postern) Data() string { return filepath.Join(p.options.Dir, "data") }
 
 // Journal is the directory of the instance's journal.
 func (p *Postern) Journal() string { return filepath.Join(p.Data(), "journal") }
 
 // Command is a command of the program for the instance, such as "status".
 func (p *Postern) Command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, p.binary, append(args, "--config", p.config())...)
+	return exec.CommandContext(ctx, p.options.Binary, append(args, "--config", p.config())...)
 }
 
 // Queue is the directory of the instance's queue.
 func (p *Postern) Queue() string { return filepath.Join(p.Data(), "queue") }
 
 // Start starts the instance.
-func (p *Postern) Start(ctx context.Context) error { return p.StartAs(ctx, p.binary) }
+func (p *Postern) Start(ctx context.Context) error { return p.StartAs(ctx, p.options.Binary) }
 
 // StartAs starts the instance with another binary, and with variables that
 // are added to the environment. Where it fails because the process ended by
@@ -131,6 +143,9 @@ func (p *Postern) State() *os.ProcessState {
 	}
 	return p.process.state()
 }
+
+// Running reports whether the process of the last start has not ended.
+func (p *Postern) Running() bool { return p.process != nil && p.process.state() == nil }
 
 // Addr is where the instance takes mail.
 func (p *Postern) Addr() string { return Loopback(p.port) }

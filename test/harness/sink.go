@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,8 +15,9 @@ import (
 
 // Arrival is one message as a client handed it over.
 type Arrival struct {
-	From string   // as given, without brackets
-	To   []string // those that were accepted, likewise
+	At   netip.Addr // where the client connected to
+	From string     // as given, without brackets
+	To   []string   // those that were accepted, likewise
 	// Content is header and body, doubled dots undone. It is valid until
 	// Take returns.
 	Content []byte
@@ -21,39 +25,62 @@ type Arrival struct {
 
 // Sink takes mail for anybody on a loopback address. It keeps to the letter of
 // RFC 5321: a line ends with CRLF, and content with CRLF.CRLF, nothing else.
+//
+// It may listen at many addresses of 127.0.0.0/8, and so be as many servers.
 type Sink struct {
-	// Rcpt answers a recipient, Take a message; "" accepts. Either may be
-	// nil. They are called by all connections at once.
+	// Rcpt answers a recipient, Take a message; "" accepts. Any of these may
+	// be nil. They are called by all connections at once, and may take their
+	// time: a reply is sent when the client waits for it.
 	Rcpt func(from, to string) string
 	Take func(*Arrival) string
+	// Connect is told of a connection to one of the sink's addresses. One for
+	// which it returns false is never greeted, and stays until the client
+	// goes.
+	Connect func(at netip.Addr) bool
+	// Reply is told of each reply before it is made, by the verb that it
+	// answers: "" for the greeting, "." for a message.
+	Reply func(at netip.Addr, verb string)
 
-	listener net.Listener
-	running  sync.WaitGroup
-	open     atomic.Int64
+	listeners []net.Listener
+	running   sync.WaitGroup
+	open      atomic.Int64
 }
 
 // Listen starts the sink, at a port of its own.
 func (s *Sink) Listen() error { return s.ListenAt(Loopback(0)) }
 
-// ListenAt starts the sink at an address.
-func (s *Sink) ListenAt(address string) error {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
+// ListenAt starts the sink at one address, or several. When one of them cannot
+// be had, it is at none.
+func (s *Sink) ListenAt(addresses ...string) error {
+	for _, a := range addresses {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			return errors.Join(err, s.stopListening())
+		}
+		s.listeners = append(s.listeners, l)
 	}
-	s.listener = l
-	s.running.Go(s.accept)
+	for _, l := range s.listeners {
+		s.running.Go(func() { s.accept(l) })
+	}
 	return nil
 }
 
-// Addr is where the sink listens, as host:port.
-func (s *Sink) Addr() string { return s.listener.Addr().String() }
+// Addr is where the sink listens, as host:port; the first of its addresses.
+func (s *Sink) Addr() string { return s.listeners[0].Addr().String() }
 
 // Close stops listening and waits until the clients have gone.
 func (s *Sink) Close() error {
-	err := s.listener.Close()
+	err := s.stopListening()
 	s.running.Wait()
 	return err
+}
+
+func (s *Sink) stopListening() error {
+	var failures []error
+	for _, l := range s.listeners {
+		failures = append(failures, l.Close())
+	}
+	return errors.Join(failures...)
 }
 
 // Settle waits until everything that clients which are gone had sent has
@@ -71,9 +98,10 @@ func (s *Sink) Settle(ctx context.Context) error {
 	return Until(ctx, "no client is connected to the sink", func() (bool, error) { return s.open.Load() == 0, nil })
 }
 
-func (s *Sink) accept() {
+func (s *Sink) accept(l net.Listener) {
+	at := l.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	for {
-		conn, err := s.listener.Accept()
+		conn, err := l.Accept()
 		if err != nil {
 			return // closed
 		}
@@ -81,7 +109,11 @@ func (s *Sink) accept() {
 		s.running.Go(func() {
 			defer s.open.Add(-1)
 			defer conn.Close()
-			c := &sinkConn{sink: s, br: bufio.NewReaderSize(conn, 32<<10), bw: bufio.NewWriter(conn)}
+			if s.Connect != nil && !s.Connect(at) {
+				_, _ = io.Copy(io.Discard, conn)
+				return
+			}
+			c := &sinkConn{sink: s, at: at, br: bufio.NewReaderSize(conn, 32<<10), bw: bufio.NewWriter(conn)}
 			c.serve()
 		})
 	}
@@ -90,6 +122,7 @@ func (s *Sink) accept() {
 // sinkConn is one connection to the sink.
 type sinkConn struct {
 	sink    *Sink
+	at      netip.Addr
 	br      *bufio.Reader
 	bw      *bufio.Writer
 	arrival Arrival
@@ -98,6 +131,7 @@ type sinkConn struct {
 // serve answers commands until the client goes. Replies wait until the
 // client waits for them (RFC 2920).
 func (c *sinkConn) serve() {
+	c.before("")
 	c.reply("220 sink.example ready")
 	for {
 		if c.br.Buffered() == 0 && c.bw.Flush() != nil {
@@ -109,11 +143,13 @@ func (c *sinkConn) serve() {
 		}
 		command := strings.TrimRight(string(line), "\r\n")
 		verb, _, _ := strings.Cut(command, " ")
-		switch strings.ToUpper(verb) {
+		verb = strings.ToUpper(verb)
+		c.before(verb)
+		switch verb {
 		case "EHLO":
 			c.reply("250-sink.example\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250 SMTPUTF8")
 		case "MAIL":
-			c.arrival = Arrival{From: path(command), To: c.arrival.To[:0], Content: c.arrival.Content[:0]}
+			c.arrival = Arrival{At: c.at, From: path(command), To: c.arrival.To[:0], Content: c.arrival.Content[:0]}
 			c.reply("250 ok")
 		case "RCPT":
 			c.rcpt(path(command))
@@ -131,6 +167,13 @@ func (c *sinkConn) serve() {
 		default:
 			c.reply("500 no such command")
 		}
+	}
+}
+
+// before tells of a reply that will be made.
+func (c *sinkConn) before(verb string) {
+	if c.sink.Reply != nil {
+		c.sink.Reply(c.at, verb)
 	}
 }
 
@@ -161,6 +204,7 @@ func (c *sinkConn) data() bool {
 	if c.bw.Flush() != nil || !c.content() {
 		return false
 	}
+	c.before(".")
 	reply := ""
 	if c.sink.Take != nil {
 		reply = c.sink.Take(&c.arrival)

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 // clockTick is the unit of times in /proc, 1/100 s on Linux (proc(5)).
 const clockTick = 10 * time.Millisecond
 
-// process is what /proc says of a process.
-type process struct {
+// Usage is what /proc says of a process.
+type Usage struct {
 	parent int
 	// cpu is its own time and that of the children it has waited for.
 	cpu time.Duration
@@ -23,31 +23,31 @@ type process struct {
 
 // parseStat reads /proc/PID/stat (proc(5)). The second field is a name in
 // parentheses that may contain anything.
-func parseStat(stat string) (process, error) {
+func parseStat(stat string) (Usage, error) {
 	end := strings.LastIndexByte(stat, ')')
 	fields := strings.Fields(stat[end+1:])
 	if end < 0 || len(fields) < 15 {
-		return process{}, fmt.Errorf("%q is not the line of a process", stat)
+		return Usage{}, fmt.Errorf("%q is not the line of a process", stat)
 	}
 	var numbers [15]int
 	for _, i := range []int{1, 11, 12, 13, 14} { // ppid, utime, stime, cutime, cstime
 		n, err := strconv.Atoi(fields[i])
 		if err != nil {
-			return process{}, err
+			return Usage{}, err
 		}
 		numbers[i] = n
 	}
 	ticks := numbers[11] + numbers[12] + numbers[13] + numbers[14]
-	return process{parent: numbers[1], cpu: time.Duration(ticks) * clockTick}, nil
+	return Usage{parent: numbers[1], cpu: time.Duration(ticks) * clockTick}, nil
 }
 
-// tree returns the process and all its descendants that live now.
-func tree(root int) (map[int]process, error) {
+// Tree returns the process and all its descendants that live now.
+func Tree(root int) (map[int]Usage, error) {
 	names, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, err
 	}
-	all := map[int]process{}
+	all := map[int]Usage{}
 	for _, name := range names {
 		stat, err := os.ReadFile(name)
 		if err != nil {
@@ -61,7 +61,7 @@ func tree(root int) (map[int]process, error) {
 			return nil, err
 		}
 	}
-	family := map[int]process{}
+	family := map[int]Usage{}
 	for pid, p := range all {
 		for up := pid; up != 0; up = all[up].parent {
 			if up == root {
@@ -75,10 +75,10 @@ func tree(root int) (map[int]process, error) {
 	return family, nil
 }
 
-// treeCPU returns the CPU time of a process and its descendants, those that
+// TreeCPU returns the CPU time of a process and its descendants, those that
 // have ended included.
-func treeCPU(root int) (time.Duration, error) {
-	family, err := tree(root)
+func TreeCPU(root int) (time.Duration, error) {
+	family, err := Tree(root)
 	var sum time.Duration
 	for _, p := range family {
 		sum += p.cpu
@@ -86,10 +86,10 @@ func treeCPU(root int) (time.Duration, error) {
 	return sum, err
 }
 
-// treePSS returns the memory of a process and its descendants in octets, what
+// TreePSS returns the memory of a process and its descendants in octets, what
 // they share with others counted in proportion.
-func treePSS(root int) (int64, error) {
-	family, err := tree(root)
+func TreePSS(root int) (int64, error) {
+	family, err := Tree(root)
 	if err != nil {
 		return 0, err
 	}
@@ -111,8 +111,8 @@ func treePSS(root int) (int64, error) {
 	return sum, nil
 }
 
-// sampler looks at the memory of a process tree again and again.
-type sampler struct {
+// Sampler looks at the memory of a process tree again and again.
+type Sampler struct {
 	end  chan struct{}
 	peak chan int64
 }
@@ -120,14 +120,16 @@ type sampler struct {
 // sampleEvery is the pause between two looks.
 const sampleEvery = 50 * time.Millisecond
 
-func sampleMemory(root int) *sampler {
-	s := &sampler{end: make(chan struct{}), peak: make(chan int64)}
+// SampleMemory begins to look at the memory of a process and its descendants;
+// Stop must follow.
+func SampleMemory(root int) *Sampler {
+	s := &Sampler{end: make(chan struct{}), peak: make(chan int64)}
 	go func() {
 		var peak int64
 		ticker := time.NewTicker(sampleEvery)
 		defer ticker.Stop()
 		for {
-			if now, err := treePSS(root); err == nil {
+			if now, err := TreePSS(root); err == nil {
 				peak = max(peak, now)
 			}
 			select {
@@ -141,14 +143,14 @@ func sampleMemory(root int) *sampler {
 	return s
 }
 
-// stop returns the peak.
-func (s *sampler) stop() int64 {
+// Stop ends it and returns the peak PSS in octets.
+func (s *Sampler) Stop() int64 {
 	close(s.end)
 	return <-s.peak
 }
 
-// loadAverage returns the load of the last minute.
-func loadAverage() string {
+// LoadAverage returns the load of the last minute.
+func LoadAverage() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return "unknown"
@@ -157,8 +159,8 @@ func loadAverage() string {
 	return first
 }
 
-// machine describes the machine in a few words.
-func machine() string {
+// Machine describes the machine in a few words.
+func Machine() string {
 	version, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	return fmt.Sprintf("%d CPUs, Linux %s", runtime.NumCPU(), strings.TrimSpace(string(version)))
 }

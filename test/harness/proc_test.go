@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"io"
@@ -10,7 +10,7 @@ import (
 func TestParseStat(t *testing.T) {
 	const stat = "4711 (a) b) S 42 4711 4711 0 -1 4194304 100 200 0 0 5 6 70 800 20 0 1 0 12345 0"
 	p, err := parseStat(stat)
-	if want := (process{parent: 42, cpu: 881 * clockTick}); err != nil || p != want {
+	if want := (Usage{parent: 42, cpu: 881 * clockTick}); err != nil || p != want {
 		t.Errorf("parseStat = %+v, %v; want %+v", p, err, want)
 	}
 	for _, bad := range []string{"", "4711 (a", "4711 (a) S 42", "4711 (a) S x 4711 4711 0 -1 4194304 100 200 0 0 5 6 70 800"} {
@@ -41,21 +41,21 @@ func TestTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := shell.Process.Pid
-	family, err := tree(pid)
-	if err != nil || len(family) != 2 || family[os.Getpid()] != (process{}) {
+	family, err := Tree(pid)
+	if err != nil || len(family) != 2 || family[os.Getpid()] != (Usage{}) {
 		t.Errorf("tree = %v, %v; want the shell and cat", family, err)
 	}
-	if cpu, err := treeCPU(pid); err != nil || cpu < 2*clockTick {
+	if cpu, err := TreeCPU(pid); err != nil || cpu < 2*clockTick {
 		t.Errorf("CPU time %v, %v, although a child has counted to 300,000", cpu, err)
 	}
-	if pss, err := treePSS(pid); err != nil || pss < 64<<10 {
+	if pss, err := TreePSS(pid); err != nil || pss < 64<<10 {
 		t.Errorf("two processes take %d octets, %v", pss, err)
 	}
 	stdin.Close()
 	if err := shell.Wait(); err != nil {
 		t.Error(err)
 	}
-	if _, err := treeCPU(pid); err == nil {
+	if _, err := TreeCPU(pid); err == nil {
 		t.Error("a process that has ended still has CPU time")
 	}
 }
