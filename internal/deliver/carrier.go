@@ -172,8 +172,7 @@ func (c *carrier) misfit(conn *smtpclient.Conn) mail.Reply {
 // fits reports whether a connection that is kept is one for this message: over
 // one of its lanes, to a server that has what it needs.
 func (c *carrier) fits(kept *idleConn) bool {
-	ours := slices.ContainsFunc(c.t.route.Hops, func(h route.Hop) bool { return h.Lane() == kept.lane })
-	return ours && c.misfit(kept.conn).IsZero()
+	return c.t.route.Uses(kept.lane) && c.misfit(kept.conn).IsZero()
 }
 
 // sendTo sends the message to the recipients at some positions of part.

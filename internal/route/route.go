@@ -61,8 +61,14 @@ type Lane struct {
 func (h Hop) Lane() Lane { return Lane{h.Host, h.Port, h.TLS, h.Credentials} }
 
 // SameWay reports whether two deliveries may go in one transaction: to the
-// same site, over the same lanes.
+// same site, over the same lanes. The order of the hops may differ: servers
+// of equal preference are shuffled for each.
 func (r Route) SameWay(other Route) bool {
-	return r.Site == other.Site &&
-		slices.EqualFunc(r.Hops, other.Hops, func(a, b Hop) bool { return a.Lane() == b.Lane() })
+	return r.Site == other.Site && len(r.Hops) == len(other.Hops) &&
+		!slices.ContainsFunc(r.Hops, func(h Hop) bool { return !other.Uses(h.Lane()) })
+}
+
+// Uses reports whether a lane is that of one of the hops.
+func (r Route) Uses(l Lane) bool {
+	return slices.ContainsFunc(r.Hops, func(h Hop) bool { return h.Lane() == l })
 }
