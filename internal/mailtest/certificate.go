@@ -3,6 +3,7 @@ package mailtest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"net/netip"
 	"testing"
 
@@ -24,4 +25,10 @@ func ServerTLS(t testing.TB, names ...string) (*tls.Config, *x509.CertPool) {
 	pool := x509.NewCertPool()
 	pool.AddCert(certificate.Leaf)
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}, pool
+}
+
+// CertificatePEM is the certificate of a configuration of ServerTLS as a file
+// of roots has it.
+func CertificatePEM(c *tls.Config) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificates[0].Certificate[0]})
 }

@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,8 +18,7 @@ func TestSmarthostPassword(t *testing.T) {
 	sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Passwords: map[string]string{"relay": "hunter2"}})
 	dir := directory(t)
 	roots, password := filepath.Join(dir, "roots.pem"), filepath.Join(dir, "password")
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: config.Certificates[0].Certificate[0]})
-	for path, content := range map[string][]byte{roots: certificate, password: []byte("hunter2\n")} {
+	for path, content := range map[string][]byte{roots: mailtest.CertificatePEM(config), password: []byte("hunter2\n")} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
