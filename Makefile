@@ -26,6 +26,13 @@ CUTS  ?= 2000
 SEEDS ?= 50
 FLIPS ?= 3000
 
+# The soak sends MESSAGES to SITES, some of them slow or dead, PAIRS times
+# beside as many runs without these, and keeps DUE for one that is dead.
+SITES    ?= 2000
+MESSAGES ?= 100000
+PAIRS    ?= 5
+DUE      ?= 200000
+
 .DEFAULT_GOAL := build
 
 .PHONY: help
@@ -75,6 +82,10 @@ peers: ## of those, the tests with other mail programs
 crash: ## cut its power CUTS=2000 times, fail every disk operation, flip FLIPS=3000 bits, kill it COUNT=1000 times
 	LONG=1 CUTS=$(CUTS) SEEDS=$(SEEDS) FLIPS=$(FLIPS) $(GO) test -count=1 -v -timeout 0 -run '^Test(PowerCut|Faults|SpaceModel|Reclaim|FlippedBit|TwoFlippedBits|Conformance)$$' ./internal/queue/embedded
 	COUNT=$(COUNT) $(GO) test -count=1 -v -timeout 0 ./test/crash
+
+.PHONY: soak
+soak: ## MESSAGES=100000 to SITES=2000, slow and dead ones among them, PAIRS=5 times; DUE=200000 for one dead site
+	LONG=1 SITES=$(SITES) MESSAGES=$(MESSAGES) PAIRS=$(PAIRS) DUE=$(DUE) $(GO) test -count=1 -v -timeout 0 ./test/scale
 
 .PHONY: race
 race: ## tests of single packages under the race detector

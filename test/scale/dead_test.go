@@ -13,18 +13,20 @@ import (
 	"postern/test/harness"
 )
 
-// What the breaker of a site allows: so many connections are tried while it is
-// not yet open, those in hand at its opening included, and then one each time
-// that a back-off is over, which doubles.
+// When a site is down, and for how long it is then left alone: these are
+// constants of the program. What was in hand when it went down may be tried
+// too.
 const (
-	beforeOpen   = 5
-	inHandAtOnce = 10
+	downAfter  = 5
+	inHand     = 10
+	firstPause = time.Minute
 )
 
 // mostDials is how often a dead site may have been dialled in that time after
-// the first.
+// the first: each pause is followed by one, and is twice as long as the one
+// before.
 func mostDials(elapsed time.Duration) int {
-	return beforeOpen + inHandAtOnce + 1 + int(math.Log2(1+elapsed.Seconds()))
+	return downAfter + inHand - 1 + int(math.Log2(1+elapsed.Seconds()/firstPause.Seconds()))
 }
 
 // dials are the times at which the journal says that a site was dialled, and

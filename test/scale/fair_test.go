@@ -61,7 +61,7 @@ func TestSlowAndDeadSites(t *testing.T) {
 		}
 	}
 	w.open(t)
-	in := newInstance(ctx, t, harness.PosternOptions{Settings: w.settings(""), Retry: "1h, every 1h until 5d"})
+	in := newInstance(ctx, t, harness.PosternOptions{Settings: w.settings("max_connections = 100"), Retry: "1h, every 1h until 5d"})
 	in.start()
 	bad := &letters{prefix: "bad", sites: w.of(slow, refusing, silent), each: each}
 	good := &letters{prefix: "good", sites: w.of(healthy), each: each}

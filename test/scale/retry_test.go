@@ -14,8 +14,8 @@ import (
 // and an end that cuts the last one short.
 var tiers = mail.Schedule{
 	Waits: []time.Duration{time.Second, 2 * time.Second, 3 * time.Second},
-	Every: 3 * time.Second,
-	Until: 18 * time.Second,
+	Every: 2 * time.Second,
+	Until: 13 * time.Second,
 }
 
 // jitter is by how much of itself a wait may be longer.
@@ -80,7 +80,7 @@ func TestEveryTierOverRestarts(t *testing.T) {
 	w.open(t)
 	in := newInstance(ctx, t, harness.PosternOptions{Settings: w.settings(""), Retry: tiers.String()})
 	in.start()
-	mails := &letters{prefix: "waits", sites: w.of(healthy), each: 5}
+	mails := &letters{prefix: "waits", sites: w.of(healthy), each: 2}
 	n := mails.count()
 	in.submit(mails.next)
 	var k kills

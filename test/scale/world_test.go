@@ -122,7 +122,7 @@ func (w *world) open(t *testing.T) {
 
 // settings are those with which a Postern sends to these sites.
 func (w *world) settings(more string) string {
-	return fmt.Sprintf("port = %d\ngreeting_timeout = \"1s\"\nidle_timeout = \"1s\"\n%s\n[dns]\nservers = [%q]\n", w.port, more, w.dns.Addr())
+	return fmt.Sprintf("port = %d\ngreeting_timeout = \"3s\"\nidle_timeout = \"1s\"\n%s\n[dns]\nservers = [%q]\n", w.port, more, w.dns.Addr())
 }
 
 func (w *world) connect(at netip.Addr) bool {
