@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/test/harness"
@@ -55,6 +57,32 @@ func checkDials(t *testing.T, facts []mail.Fact, s *site) {
 	}
 }
 
+// checkDown asserts that the journal tells of each dead site that it is down,
+// once, with the cause, and of no other.
+func checkDown(t *testing.T, w *world, facts []mail.Fact) {
+	t.Helper()
+	told := map[string]int{}
+	for i := range facts {
+		switch f := &facts[i]; f.Reason {
+		case mail.ReasonUnreachable:
+			name, cause, _ := strings.Cut(f.Text, ": ")
+			told[name]++
+			if cause == "" || !f.Next.After(f.Time) {
+				t.Errorf("%s is down because of %q until %v", name, cause, f.Next)
+			}
+		case mail.ReasonReached:
+			t.Errorf("%s was reached", f.Text)
+		}
+	}
+	want := map[string]int{}
+	for _, s := range w.of(refusing, silent) {
+		want[fmt.Sprintf("mx:mx.%s:%d", s.domain, w.port)] = 1
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("sites that are down:\n%s", diff)
+	}
+}
+
 // TestMuchForOneDeadSite: whatever waits for a site that is down, mail for the
 // others gets through, at the first attempt, and the dead one is left in
 // peace. Its mail is due again and again while the others' comes.
@@ -83,6 +111,7 @@ func TestMuchForOneDeadSite(t *testing.T) {
 	}
 	facts := in.stopped()
 	checkDials(t, facts, w.of(refusing)[0])
+	checkDown(t, w, facts)
 	checkOvertaking(t, facts, due)
 	checkOnce(t, facts, "probe")
 	if doubled := w.doubled(); len(doubled) > 0 {

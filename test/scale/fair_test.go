@@ -2,7 +2,9 @@ package scale
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"postern/internal/mail"
@@ -45,29 +47,45 @@ func (g *gate) wait() {
 
 func (g *gate) lift() { close(g.lifted) }
 
-// TestSlowAndDeadSites: ten thousand messages for eighty sites, those for the
-// slow and the dead ones first. The slow ones here are as slow as can be: they
-// take nothing before the healthy ones have everything. With the settings that
-// are the default, the healthy ones get all of it at the first attempt, the
-// dead ones are left in peace, and the slow ones lose nothing.
+// The slots of the test below, and how many of them may go to sites that are
+// not known to be quick.
+const (
+	slots      = 100
+	slowAtOnce = slots - slots/4
+)
+
+// TestSlowAndDeadSites: ten thousand messages for 160 sites, those for the slow
+// and the dead ones first. The slow ones here are as slow as can be: they take
+// nothing before the healthy ones have everything, and hold every slot that
+// they can get. The healthy ones, of which each has had a message before, get
+// all of theirs at the first attempt, the dead ones are left in peace, and the
+// slow ones lose nothing.
 func TestSlowAndDeadSites(t *testing.T) {
 	ctx := bounded(t)
-	const sites, each = 80, 125
+	const sites, each = 160, 62
 	w := newWorld(shares(sites)...)
 	g := newGate(ctx)
+	var held atomic.Int64
 	w.hold = func(s *site) {
 		if s.kind == slow {
+			held.Add(1)
 			g.wait()
 		}
 	}
 	w.open(t)
-	in := newInstance(ctx, t, harness.PosternOptions{Settings: w.settings("max_connections = 100"), Retry: "1h, every 1h until 5d"})
+	in := newInstance(ctx, t, harness.PosternOptions{
+		Settings: w.settings(fmt.Sprintf("max_connections = %d", slots)), Retry: "1h, every 1h until 5d",
+	})
 	in.start()
+	first := &letters{prefix: "first", sites: w.of(healthy), each: 1}
 	bad := &letters{prefix: "bad", sites: w.of(slow, refusing, silent), each: each}
-	good := &letters{prefix: "good", sites: w.of(healthy), each: each}
+	good := &letters{prefix: "good", sites: w.of(healthy), each: each - 1}
+	in.submit(first.next)
+	in.await("each healthy site has a message", func() bool { return w.arrived(healthy) == first.count() })
 	in.submit(bad.next)
+	in.await("the slow sites hold all that they can get", func() bool { return held.Load() >= slowAtOnce })
 	in.submit(good.next)
-	in.await("the healthy sites have all of their mail", func() bool { return w.arrived(healthy) == good.count() })
+	in.await("the healthy sites have all of their mail", func() bool { return w.arrived(healthy) == first.count()+good.count() })
 	if n := w.arrived(slow); n > 0 {
 		t.Errorf("%d messages came to the slow sites, which take none yet", n)
 	}
@@ -91,6 +109,7 @@ func checkShares(t *testing.T, w *world, facts []mail.Fact, each int) {
 		}
 	}
 	checkOnce(t, facts, "good")
+	checkDown(t, w, facts)
 	for _, s := range w.of(refusing, silent) {
 		checkDials(t, facts, s)
 		if said, seen := len(dials(facts, s)), w.census(s).connections; s.kind == silent && said != seen {
