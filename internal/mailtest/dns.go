@@ -144,7 +144,9 @@ func index(records []dns.RR) map[string]name {
 		n.records = append(n.records, rr)
 		names[owner] = n
 		for _, at := range dns.Split(owner) {
-			names[owner[at:]] = names[owner[at:]]
+			if _, known := names[owner[at:]]; !known {
+				names[owner[at:]] = name{}
+			}
 		}
 	}
 	return names
