@@ -23,8 +23,9 @@ import (
 // limit bounds each test here, and longLimit those with larger numbers.
 const limit, longLimit = time.Minute, 30 * time.Minute
 
-// sessions is how many clients submit at once.
-const sessions = 20
+// sessions is how many clients submit at once. One connection brings at most
+// 10,000 messages.
+const sessions = 40
 
 func must(t *testing.T, err error) {
 	t.Helper()
