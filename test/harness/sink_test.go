@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -36,16 +35,17 @@ func TestSinkAtManyAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sink.ListenAt(uint16(port), first, second, silent); err != nil {
+	addr := func(a netip.Addr) string { return netip.AddrPortFrom(a, uint16(port)).String() }
+	if err := sink.ListenAt(addr(first), addr(second), addr(silent)); err != nil {
 		t.Fatal(err)
 	}
-	unheard, err := net.Dial("tcp", net.JoinHostPort(silent.String(), strconv.Itoa(port)))
+	unheard, err := net.Dial("tcp", addr(silent))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, address := range []netip.Addr{first, second} {
 		messages := []*Message{message(address.String(), "text\r\n"), nil}
-		source := Source{Addr: net.JoinHostPort(address.String(), strconv.Itoa(port)), Sessions: 1, Keep: true, Next: func() *Message {
+		source := Source{Addr: addr(address), Sessions: 1, Keep: true, Next: func() *Message {
 			m := messages[0]
 			messages = messages[1:]
 			return m
@@ -72,11 +72,11 @@ func TestSinkAtManyAddresses(t *testing.T) {
 func TestSinkThatCannotListen(t *testing.T) {
 	other := listen(t)
 	port := netip.MustParseAddrPort(other.Addr()).Port()
-	free := netip.MustParseAddr("127.0.0.2")
-	if err := new(Sink).ListenAt(port, free, netip.MustParseAddr("127.0.0.1")); err == nil {
+	free := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), port).String()
+	if err := new(Sink).ListenAt(free, other.Addr()); err == nil {
 		t.Fatal("two listen at one address")
 	}
-	l, err := net.Listen("tcp4", netip.AddrPortFrom(free, port).String())
+	l, err := net.Listen("tcp", free)
 	if err != nil {
 		t.Fatalf("it still listens: %v", err)
 	}

@@ -80,11 +80,7 @@ func newBodies(t *testing.T, addresses ...netip.Addr) (*bodies, int) {
 			return ""
 		},
 	}
-	port, err := harness.FreePort()
-	must(t, err)
-	must(t, b.sink.ListenAt(uint16(port), addresses...))
-	t.Cleanup(func() { b.sink.Close() })
-	return b, port
+	return b, listen(t, &b.sink, addresses)
 }
 
 func (b *bodies) count(n *int) {

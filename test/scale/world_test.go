@@ -113,11 +113,22 @@ func (w *world) open(t *testing.T) {
 			addresses = append(addresses, s.address)
 		}
 	}
+	w.port = listen(t, &w.sink, addresses)
+}
+
+// listen sets a sink to work at a port of some addresses, for the length of
+// the test.
+func listen(t *testing.T, sink *harness.Sink, addresses []netip.Addr) (port int) {
+	t.Helper()
 	port, err := harness.FreePort()
 	must(t, err)
-	w.port = port
-	must(t, w.sink.ListenAt(uint16(port), addresses...))
-	t.Cleanup(func() { w.sink.Close() })
+	var list []string
+	for _, a := range addresses {
+		list = append(list, netip.AddrPortFrom(a, uint16(port)).String())
+	}
+	must(t, sink.ListenAt(list...))
+	t.Cleanup(func() { sink.Close() })
+	return port
 }
 
 // settings are those with which a Postern sends to these sites.
