@@ -175,7 +175,7 @@ func TestChangedCredentials(t *testing.T) {
 	startAs := func(user, secret string) {
 		must(t, os.WriteFile(password, []byte(secret+"\n"), 0o600))
 		must(t, in.Change(func(o *harness.PosternOptions) {
-			o.Settings = fmt.Sprintf("smarthost_user = %q\nsmarthost_password_file = %q\n", user, password)
+			o.Settings = fmt.Sprintf("smarthost_user = %q\nsmarthost_password = %q\n", user, "file:"+password)
 		}))
 		must(t, in.StartAs(ctx, in.Binary(), "SSL_CERT_FILE="+roots))
 	}
