@@ -106,9 +106,10 @@ func TestMuchForOneDeadSite(t *testing.T) {
 		in.submit(once(probes.next()))
 		in.await(fmt.Sprintf("probe %d has come", n), func() bool { return w.arrived(healthy) > n })
 	}
-	if waiting := in.recipients(); waiting[mail.Queued]+waiting[mail.Deferred] != due {
-		t.Errorf("%v in the queue, want all %d for the dead site", waiting, due)
-	}
+	in.await("all of the flood, and nothing else, is left", func() bool {
+		waiting := in.recipients()
+		return waiting[mail.Queued]+waiting[mail.Deferred] == due
+	})
 	facts := in.stopped()
 	checkDials(t, facts, w.of(refusing)[0])
 	checkDown(t, w, facts)
