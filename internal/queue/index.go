@@ -360,9 +360,10 @@ func (x *Index) About(id mail.ID) (body mail.ID, class Class, err error) {
 	return item.body, item.class, nil
 }
 
-// Attempts sets the attempts that e's deliveries have registered; what is
-// stored may be behind.
-func (x *Index) Attempts(e *Entry) {
+// Refresh sets the attempts that e's deliveries have registered, and when they
+// are due. What is stored may be behind: attempts are written later, and times
+// are as they were before the clock was stepped.
+func (x *Index) Refresh(e *Entry) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	item := x.entries[e.ID]
@@ -371,7 +372,7 @@ func (x *Index) Attempts(e *Entry) {
 	}
 	for i := range e.Deliveries {
 		if s := item.slot(e.Deliveries[i].Destination); s != nil {
-			e.Deliveries[i].Attempts = s.Attempts
+			e.Deliveries[i].Attempts, e.Deliveries[i].Next = s.Attempts, s.Next
 		}
 	}
 }

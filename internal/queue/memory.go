@@ -357,7 +357,7 @@ func (m *Memory) settle(b *Settling) error {
 // revise begins a change of a stored entry.
 func (m *Memory) revise(id mail.ID, now time.Time) *Revision {
 	e := m.state.entries[id].Clone()
-	m.index.Attempts(&e)
+	m.index.Refresh(&e)
 	return Revise(&e, now)
 }
 

@@ -23,7 +23,7 @@ func (m *Memory) Get(ctx context.Context, id mail.ID) (Entry, error) {
 // read returns a copy of a stored entry.
 func (m *Memory) read(id mail.ID) Entry {
 	e := m.state.entries[id].Clone()
-	m.index.Attempts(&e)
+	m.index.Refresh(&e)
 	return e
 }
 

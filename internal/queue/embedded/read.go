@@ -128,7 +128,7 @@ func (s *Store) readDeliveries(r pebble.Reader, e *queue.Entry) error {
 		}
 		e.Deliveries = append(e.Deliveries, d)
 	}
-	s.index.Attempts(e)
+	s.index.Refresh(e)
 	return nil
 }
 

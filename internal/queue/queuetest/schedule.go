@@ -16,6 +16,7 @@ var dueTests = []test{
 	{"due: suspended destinations are left out", dueSuspended},
 	{"due: parked destinations are left out, and claimed all the same", dueParked},
 	{"due: a clock that was stepped", dueShifted},
+	{"due: an edit after the clock was stepped", dueShiftedEdited},
 	{"wake: after accept, retry and a lifted suspension", wakes},
 }
 
@@ -165,6 +166,26 @@ func dueShifted(w *world) {
 	w.same("due before the lease ends", w.dueNames(), []mail.Destination{"due.example"})
 	w.clock.Advance(10*time.Minute - leaseTime + time.Second)
 	w.same("due when the time has come", w.dueNames(), []mail.Destination{"due.example", "leased.example", "soon.example"})
+}
+
+// dueShiftedEdited: an edit that leaves a delivery its time, leaves it the one
+// on the clock as it is now, and not the one that is stored.
+func dueShiftedEdited(w *world) {
+	for _, step := range []time.Duration{24 * time.Hour, -72 * time.Hour} {
+		e := w.entry("a@one.example", "b@one.example")
+		e.Deliveries[0].Next = w.in(10 * time.Minute)
+		w.accept(e)
+		id := e.ID
+		w.Store.Shift(step)
+		w.clock.Advance(step)
+		w.edit(queue.Filter{IDs: []mail.ID{id}, Recipient: "a@one.example"}, queue.Change{Kind: queue.ChangeRemove})
+		w.same("due", w.dueNames(), []mail.Destination(nil))
+		w.same("next", w.due().Next, w.in(10*time.Minute))
+		w.same("as it is told", w.get(id).Deliveries[0].Next, w.in(10*time.Minute))
+		w.edit(queue.Filter{IDs: []mail.ID{id}}, queue.Change{Kind: queue.ChangeRetry})
+		w.same("due when it was asked for", w.dueNames(), []mail.Destination{"one.example"})
+		w.edit(queue.Filter{IDs: []mail.ID{id}}, queue.Change{Kind: queue.ChangeRemove})
+	}
 }
 
 // woken reports whether the scheduler was woken, and takes that back.
