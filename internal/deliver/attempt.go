@@ -46,8 +46,10 @@ func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
 			if ctx.Err() != nil {
 				break
 			}
-			if failure := connectOutcome(err); unreachable(&failure) {
+			if unreachable(err) {
 				c.hosts.failed(to.address, c.Clock.Now())
+			} else if failure := connectOutcome(err); failure.Command != "connect" {
+				c.reached(c.t) // other mail may do with what this one cannot
 			}
 			continue
 		}
@@ -112,12 +114,9 @@ func connectOutcome(err error) mail.Outcome {
 	return o
 }
 
-// unreached notes that a transaction found no connection. What ends because the
-// server stops says nothing of the site.
-func (d *Deliverer) unreached(ctx context.Context, t *transaction, failure *mail.Outcome) {
-	if ctx.Err() != nil || !unreachable(failure) {
-		return
-	}
+// unreached notes that a transaction found no connection.
+func (d *Deliverer) unreached(t *transaction, failure *mail.Outcome) {
+	t.unreached = failure
 	now := d.Clock.Now()
 	retryAt := t.at.failed(failure, now)
 	if retryAt.IsZero() {

@@ -74,7 +74,9 @@ func (c *carrier) settle(open []int, o mail.Outcome) {
 func (c *carrier) transact(ctx context.Context, open []int) []int {
 	if err := c.ready(ctx); err != nil {
 		failure := connectOutcome(err)
-		c.unreached(ctx, c.t, &failure)
+		if ctx.Err() == nil && unreachable(err) {
+			c.unreached(c.t, &failure)
+		}
 		c.settle(open, failure)
 		return nil
 	}
@@ -87,7 +89,10 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 		c.drop()
 		return open
 	}
-	c.t.at.answered(&outcomes[0])
+	if outcomes[0].Remote {
+		c.reached(c.t) // a kept connection tells as much as a new one
+		c.t.at.answered(&outcomes[0])
+	}
 	c.kept = true
 	var surplus []int
 	for i, o := range outcomes {
@@ -151,6 +156,7 @@ func (c *carrier) ready(ctx context.Context) error {
 		return nil // what is wrong with a kept one, the server may still say
 	}
 	c.drop()
+	c.t.at.seek()
 	c.conn, c.elsewhere = c.connect(ctx)
 	if c.conn == nil {
 		return c.elsewhere

@@ -1,8 +1,10 @@
 package deliver
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"postern/internal/mail"
@@ -36,6 +38,7 @@ type health struct {
 	// with a whole window of them (as TCP does).
 	window, most, calm float64
 	failures           int // to reach it, in a row
+	heard              int // how often a server of it was heard to work
 	// retryAt is when a site that is down may be tried again; probing says
 	// that this is being done.
 	retryAt time.Time
@@ -67,11 +70,13 @@ func (h *health) shrink() {
 	h.window = h.calm
 }
 
-// unreachable reports whether an attempt that found no connection failed for
-// what other mail would fail for, too. A certificate or a credential is a
-// matter of the lane.
-func unreachable(o *mail.Outcome) bool {
-	return slices.Contains([]string{"connect", "greeting", "EHLO", "HELO"}, o.Command)
+// unreachable reports whether an attempt to connect failed for what other mail
+// would fail for, too. A certificate or a credential is a matter of the lane,
+// and what this machine runs short of says nothing of the other.
+func unreachable(err error) bool {
+	return slices.Contains([]string{"connect", "greeting", "EHLO", "HELO"}, connectOutcome(err).Command) && !slices.ContainsFunc(
+		[]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL},
+		func(short error) bool { return errors.Is(err, short) })
 }
 
 // errSuspended is the reply for mail to a site that is left alone.
@@ -87,7 +92,7 @@ func (p *place) try(now time.Time) (suspended mail.Outcome, may bool) {
 	switch {
 	case !x.down():
 		return mail.Outcome{}, true
-	case !x.probing && !now.Before(x.retryAt):
+	case !x.probing && (!now.Before(x.retryAt) || x.retryAt.Sub(now) > lastPause): // the latter was noted before a step
 		x.probing, p.probing = true, true
 		return mail.Outcome{}, true
 	}
@@ -114,12 +119,13 @@ func describe(o *mail.Outcome) string {
 	return s
 }
 
-// reached notes that a server of the site has taken a connection. It reports
-// whether the site was down.
+// reached notes that a server of the site has taken a connection, or has
+// answered over one. It reports whether the site was down.
 func (p *place) reached() (back bool) {
 	p.sites.mu.Lock()
 	defer p.sites.mu.Unlock()
 	x := p.site
+	x.heard++
 	if back = x.down(); back {
 		x.window = 1
 		p.sites.fix(x)
@@ -132,23 +138,34 @@ func (p *place) reached() (back bool) {
 func (p *place) answered(o *mail.Outcome) {
 	p.sites.mu.Lock()
 	defer p.sites.mu.Unlock()
-	switch {
-	case !o.Remote:
-		return
-	case o.Command == "MAIL" && o.Reply.Code == 421: // it has no time for us
+	if o.Command == "MAIL" && o.Reply.Code == 421 { // it has no time for us
 		p.site.shrink()
-	default:
+	} else {
 		p.site.grow()
 	}
 	p.sites.fix(p.site)
 }
 
+// seek notes that a connection is looked for.
+func (p *place) seek() {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	p.heard = p.site.heard
+}
+
 // failed notes that no server of the site could be reached. When that makes it
-// be down, retryAt is when it may be tried again; else it is zero.
+// be down, retryAt is when it may be tried again; else it is zero. If others
+// have reached one meanwhile, the site has only no room for more: many servers
+// refuse connections beyond a number.
 func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 	p.sites.mu.Lock()
 	defer p.sites.mu.Unlock()
 	x := p.site
+	if x.heard != p.heard {
+		x.shrink()
+		p.sites.fix(x)
+		return time.Time{}
+	}
 	x.failures++
 	x.failure = *o
 	switch {

@@ -76,16 +76,26 @@ func (s *sites) of(d mail.Destination) *site {
 	return stranger
 }
 
-// learn notes the site to which a destination leads.
-func (s *sites) learn(d mail.Destination, name string) {
+// learn notes the site to which a destination leads. It reports whether that is
+// news: then there may be room for what waits.
+func (s *sites) learn(d mail.Destination, name string) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.siteOf) >= maxKnown || len(s.byName) >= maxKnown {
 		s.sweep()
 	}
 	to := s.get(name)
+	news = s.siteOf[d] != to
 	s.siteOf[d] = to
 	s.transfer(d, to)
+	return news
+}
+
+// part forgets a stranger that is not in use. mu is held.
+func (s *sites) part(d mail.Destination, x *site) {
+	if x.inHand == 0 && x.waiting.Len() == 0 && s.strangers[d] == x {
+		delete(s.strangers, d)
+	}
 }
 
 // sweep forgets which destinations lead where, which the next attempt of each
@@ -121,6 +131,9 @@ type place struct {
 	// reached; untried, that the site was left alone, so that the time it took
 	// tells nothing of it.
 	probing, untried bool
+	// heard is how often the site had been heard when a connection was looked
+	// for.
+	heard int
 	// other says that it counts among those of sites that were not quick.
 	other bool
 }
@@ -186,9 +199,7 @@ func (p *place) out() {
 		s.others--
 	}
 	p.site.inHand--
-	if p.site.inHand == 0 && p.site.waiting.Len() == 0 && s.strangers[p.destination] == p.site {
-		delete(s.strangers, p.destination)
-	}
+	s.part(p.destination, p.site)
 	s.fix(p.site)
 }
 

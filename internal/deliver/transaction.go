@@ -28,6 +28,8 @@ type transaction struct {
 	at *place
 	// recipients are those of all leases, in order.
 	recipients []mail.Recipient
+	// unreached is the outcome of a part that found no connection.
+	unreached *mail.Outcome
 }
 
 func newTransaction(leases []queue.Lease) *transaction {
@@ -47,6 +49,9 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 	if routed.together != nil && !at.move(routed.together.route.Site) {
 		routed.elsewhere = append(routed.elsewhere, routed.together.leases...)
 		routed.together = nil
+	}
+	if routed.news {
+		d.free()
 	}
 	storing := context.WithoutCancel(ctx)
 	if len(routed.elsewhere) > 0 {
@@ -106,6 +111,8 @@ type routed struct {
 	// are settled together, so that the sender gets one report of all.
 	lost     []queue.Lease
 	outcomes []mail.Outcome
+	// news says that it was not known of all where they lead.
+	news bool
 }
 
 // route resolves every lease.
@@ -128,7 +135,7 @@ func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) routed {
 		case len(together) == 0:
 			first = w.route
 		}
-		d.sites.learn(delivery.Destination, w.route.Site)
+		r.news = d.sites.learn(delivery.Destination, w.route.Site) || r.news
 		if w.route.SameWay(first) {
 			together = append(together, leases[i])
 		} else {
@@ -191,6 +198,9 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 		part := rest[:min(len(rest), d.MaxRecipients)]
 		rest = rest[len(part):]
 		outcomes = append(outcomes, d.sendPart(ctx, t, part, s)...)
+		if t.unreached != nil { // neither would the others
+			return append(outcomes, slices.Repeat([]mail.Outcome{*t.unreached}, len(rest))...)
+		}
 	}
 	return outcomes
 }

@@ -161,6 +161,7 @@ func (s *sites) transfer(d mail.Destination, to *site) {
 	}
 	from := w.site
 	from.waiting.Remove(w.position)
+	s.part(d, from)
 	s.fix(from)
 	w.site = to
 	s.queueUp(w)
@@ -172,9 +173,7 @@ func (s *sites) dismiss(w *waiter) {
 	defer s.mu.Unlock()
 	delete(s.waiters, w.destination)
 	w.site.waiting.Remove(w.position)
-	if w.site.inHand == 0 && w.site.waiting.Len() == 0 && s.strangers[w.destination] == w.site {
-		delete(s.strangers, w.destination)
-	}
+	s.part(w.destination, w.site)
 	s.fix(w.site)
 }
 

@@ -62,6 +62,17 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestStrangersAreForgotten: a destination that is claimed with another, while
+// it waits, leaves nothing behind when it turns out where it leads.
+func TestStrangersAreForgotten(t *testing.T) {
+	s := newSites(2, patience)
+	s.wait("one.example", 0)
+	s.learn("one.example", "site")
+	if len(s.strangers) != 0 {
+		t.Errorf("strangers are left: %v", s.strangers)
+	}
+}
+
 // simulation lets sites have their turns for a while: each has mail without
 // end, and its transactions take a time.
 type simulation struct {
