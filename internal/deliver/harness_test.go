@@ -236,6 +236,14 @@ func (h *harness) advance(d time.Duration) {
 	h.free()
 }
 
+// step sets the clock, and tells as the daemon does.
+func (h *harness) step(by time.Duration) {
+	h.clock.Step(by, func(at time.Time, by time.Duration) {
+		h.store.Shift(by)
+		h.Stepped(at, by)
+	})
+}
+
 func address(t *testing.T, s string) mail.Address {
 	t.Helper()
 	if s == "" {

@@ -61,11 +61,13 @@ func (k *keeper) stop() {
 
 // err returns why the leases are lost; nil while they are held. It is asked
 // before the final dot: whoever has lost a lease must not send it. A process
-// that was stopped for a while may ask before its timer runs.
+// that was stopped for a while may ask before its timer runs; and when the clock
+// was set meanwhile, the time that was noted says nothing.
 func (k *keeper) err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.lost == nil && !k.d.Clock.Now().Before(k.until) {
+	left := k.until.Sub(k.d.Clock.Now())
+	if k.lost == nil && (left <= 0 || left > lease) {
 		k.prolong()
 	}
 	return k.lost

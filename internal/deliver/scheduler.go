@@ -56,7 +56,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 			return 0, err
 		}
 		limit, more := paced(d.MaxTransactions, d.steps.today(d.started, now), now)
-		started, err := d.begin(ctx, attempts, now, limit)
+		started, err := d.begin(ctx, attempts, limit)
 		if err != nil {
 			return 0, err
 		}
@@ -103,13 +103,16 @@ func untilNext(now time.Time, times ...time.Time) time.Duration {
 	return max(0, wait)
 }
 
-// begin starts transactions, in turn, while there is room.
-func (d *Deliverer) begin(ctx, attempts context.Context, now time.Time, limit int) (started int, err error) {
+// begin starts transactions, in turn, while there is room. It looks at the clock
+// each time: by a time from before the clock was set back, all leases would have
+// ended.
+func (d *Deliverer) begin(ctx, attempts context.Context, limit int) (started int, err error) {
 	for {
 		w, n := d.sites.next(limit, limit-len(d.slots))
 		if w == nil {
 			return started, nil
 		}
+		now := d.Clock.Now()
 		leases, err := d.Store.Claim(ctx, w.destination, n, now, now.Add(lease))
 		if err != nil {
 			return started, err

@@ -192,9 +192,7 @@ func TestClockIsSet(t *testing.T) {
 		h := start(t, routes{"": to("site", refused)}, Options{Retry: schedule, Record: facts.add})
 		id := h.submit("joe@sender.example", "a@one.example")
 		h.awaitFacts(id, mail.ReasonDeferred, 1)
-		h.store.Shift(by)
-		h.clock.Advance(by)
-		h.Stepped(h.clock.Now(), by)
+		h.step(by)
 		await(t, "the step is told", func() bool { return len(facts.texts(mail.ReasonStepped)) == 1 })
 		for attempt, wait := range []time.Duration{10, 20, 20} {
 			h.advance(wait*time.Minute - time.Second)

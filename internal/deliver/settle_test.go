@@ -91,6 +91,30 @@ func TestLeaseLostAfterDot(t *testing.T) {
 	}
 }
 
+// TestKeeperAfterStep: a lease that was lost because somebody had looked at the
+// clock before it was set back is known to be lost before the final dot.
+func TestKeeperAfterStep(t *testing.T) {
+	h := newHarness(t, routes{}, Options{})
+	h.submit("joe@sender.example", "a@one.example")
+	leases, err := h.store.Claim(t.Context(), "one.example", 1, begin, begin.Add(lease))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := h.keep(leases)
+	defer k.stop()
+	h.step(-24 * time.Hour)
+	if err := k.err(); err != nil {
+		t.Errorf("the lease is held, but: %v", err)
+	}
+	h.step(-24 * time.Hour)
+	if _, err := h.store.Due(t.Context(), begin, 1); err != nil { // begin is a day ahead
+		t.Fatal(err)
+	}
+	if err := k.err(); !errors.Is(err, queue.ErrFenced) {
+		t.Errorf("the lease is lost, but the keeper says %v", err)
+	}
+}
+
 // TestKeeperRenews: a lease that is renewed in time is held, also when the
 // clock has passed its first end.
 func TestKeeperRenews(t *testing.T) {

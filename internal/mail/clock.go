@@ -40,3 +40,12 @@ func (c *ManualClock) Advance(d time.Duration) {
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
+
+// Step moves the clock by d as if it were set: tell is called before anybody
+// sees the new time (as by SteppedClock), and must not look at the clock.
+func (c *ManualClock) Step(d time.Duration, tell func(at time.Time, by time.Duration)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	tell(c.now, d)
+}
