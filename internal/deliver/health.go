@@ -41,10 +41,11 @@ type health struct {
 	heard              int // how often a server of it was heard to work
 	// retryAt is when a site that is down may be tried again; probing says
 	// that this is being done.
-	retryAt time.Time
-	pause   time.Duration
-	probing bool
-	failure mail.Outcome // the last
+	retryAt  time.Time
+	pause    time.Duration
+	probing  bool
+	failure  mail.Outcome // the last
+	failedAt time.Time    // by the time that passes
 }
 
 func newHealth(most int) health {
@@ -167,7 +168,7 @@ func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 		return time.Time{}
 	}
 	x.failures++
-	x.failure = *o
+	x.failure, x.failedAt = *o, time.Now()
 	switch {
 	case p.probing:
 		x.pause = min(2*x.pause, lastPause)

@@ -117,11 +117,11 @@ func (d *Deliverer) begin(ctx, attempts context.Context, limit int) (started int
 		if err != nil {
 			return started, err
 		}
-		d.leave(w, n, leases)
 		for _, group := range byEntry(leases) {
-			d.start(attempts, group, w.destination)
+			d.start(attempts, group, w.destination) // while w waits, which keeps its site known
 			started++
 		}
+		d.leave(w, n, leases)
 	}
 }
 

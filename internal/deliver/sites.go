@@ -21,13 +21,15 @@ type sites struct {
 	// strangers are destinations of which that is not known. Each is taken for
 	// a site of its own until an attempt tells.
 	strangers map[mail.Destination]*site
+	sweepAt   int // how many of byName or siteOf are too many
 	turns
 	closed bool
 	timers sync.WaitGroup
 }
 
-// maxKnown bounds how many destinations, and how many sites, are remembered.
-// With mail going directly to its domains there are ever new ones.
+// maxKnown bounds how many destinations, and how many sites, are remembered
+// beside those for which there is mail. With mail going directly to its domains
+// there are ever new ones.
 const maxKnown = 20_000
 
 // site is the unit of concurrency.
@@ -49,6 +51,7 @@ func newSites(limit int, idle time.Duration) *sites {
 		byName:    make(map[string]*site),
 		siteOf:    make(map[mail.Destination]*site),
 		strangers: make(map[mail.Destination]*site),
+		sweepAt:   maxKnown,
 		turns:     newTurns(),
 	}
 }
@@ -81,7 +84,7 @@ func (s *sites) of(d mail.Destination) *site {
 func (s *sites) learn(d mail.Destination, name string) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.siteOf) >= maxKnown || len(s.byName) >= maxKnown {
+	if max(len(s.siteOf), len(s.byName)) >= s.sweepAt {
 		s.sweep()
 	}
 	to := s.get(name)
@@ -98,17 +101,27 @@ func (s *sites) part(d mail.Destination, x *site) {
 	}
 }
 
-// sweep forgets which destinations lead where, which the next attempt of each
-// finds out again, and the sites that are not in use and of which there is
-// nothing to remember. mu is held.
+// sweep forgets where destinations lead for which nothing waits, which the next
+// attempt of each finds out again, and the sites that are not in use and of which
+// there is nothing to remember. What is left is not looked at again until there
+// is twice as much. mu is held.
 func (s *sites) sweep() {
-	clear(s.siteOf)
+	for d := range s.siteOf {
+		if s.waiters[d] == nil {
+			delete(s.siteOf, d)
+		}
+	}
 	for name, site := range s.byName {
-		if site.inHand == 0 && len(site.slots) == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !site.down() {
+		if site.inHand == 0 && len(site.slots) == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !s.recent(site) {
 			delete(s.byName, name)
 		}
 	}
+	s.sweepAt = max(maxKnown, 2*len(s.siteOf), 2*len(s.byName))
 }
+
+// recent reports whether a site went down not long ago: one for which there was
+// no mail when it could have been tried again may be forgotten. mu is held.
+func (s *sites) recent(x *site) bool { return x.down() && time.Since(x.failedAt) < 2*lastPause }
 
 // shift moves what is planned with a clock that was stepped.
 func (s *sites) shift(by time.Duration) {
@@ -161,6 +174,7 @@ func (p *place) move(name string) bool {
 	if to.room() <= 0 {
 		return false
 	}
+	p.site.paid -= p.charged // it was for the other
 	p.out()
 	p.site = to
 	p.in()

@@ -73,6 +73,40 @@ func TestStrangersAreForgotten(t *testing.T) {
 	}
 }
 
+// TestSweep: sites that are in use or went down not long ago are remembered,
+// however many they are, and where destinations lead for which mail waits; a
+// site that nobody has tried for long is forgotten although it was down.
+func TestSweep(t *testing.T) {
+	s := newSites(2, patience)
+	name := func(i int) string { return fmt.Sprint("site", i) }
+	for i := range maxKnown {
+		x := s.get(name(i))
+		x.pause, x.failedAt = firstPause, time.Now()
+	}
+	s.learn("waits.example", "live")
+	s.wait("waits.example", 0)
+	for i := range 100 {
+		s.learn(mail.Destination(fmt.Sprintf("d%d.example", i)), "live")
+	}
+	if n := len(s.siteOf); n != 101 {
+		t.Errorf("of 101 destinations %d are known", n)
+	}
+	if p := s.enter("waits.example"); p.site.name != "live" {
+		t.Error("it is not known where mail leads that waits")
+	} else {
+		p.leave()
+	}
+	for i := range maxKnown {
+		s.byName[name(i)].failedAt = time.Now().Add(-2 * lastPause)
+	}
+	for i := range maxKnown {
+		s.learn(mail.Destination(fmt.Sprintf("e%d.example", i)), name(maxKnown+i))
+	}
+	if len(s.siteOf) > maxKnown+1 || len(s.byName) > maxKnown+1 || s.siteOf["waits.example"] == nil {
+		t.Errorf("%d destinations and %d sites are known", len(s.siteOf), len(s.byName))
+	}
+}
+
 // simulation lets sites have their turns for a while: each has mail without
 // end, and its transactions take a time.
 type simulation struct {
