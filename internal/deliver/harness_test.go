@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +96,8 @@ type faulty struct {
 	settle  func(s []queue.Settlement) error // what Settle fails with
 	drafts  []*draft                         // that were created
 	settled int                              // calls of Settle
+	claimed atomic.Int32                     // calls of Claim
+	full    atomic.Bool                      // it gives out no more leases
 }
 
 type draft struct {
@@ -142,6 +145,22 @@ func (f *faulty) Settle(ctx context.Context, settlements []queue.Settlement) err
 		}
 	}
 	return f.Memory.Settle(ctx, unwrapped)
+}
+
+// Leased is queue.ActiveWindow while the store is full.
+func (f *faulty) Leased() int {
+	if f.full.Load() {
+		return queue.ActiveWindow
+	}
+	return f.Memory.Leased()
+}
+
+func (f *faulty) Claim(ctx context.Context, d mail.Destination, n int, now, until time.Time) ([]queue.Lease, error) {
+	f.claimed.Add(1)
+	if f.full.Load() {
+		return nil, nil
+	}
+	return f.Memory.Claim(ctx, d, n, now, until)
 }
 
 func (f *faulty) failCreate(err error) {

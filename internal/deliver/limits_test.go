@@ -157,3 +157,29 @@ func TestPartsFailOnce(t *testing.T) {
 		t.Errorf("%d recipients deferred together, after %d connections", len(f.To), peer.Connections())
 	}
 }
+
+// TestActiveWindow: while the store gives out no more leases, destinations keep
+// their places, and are not asked for in vain at each turn.
+func TestActiveWindow(t *testing.T) {
+	sink := mailtest.NewSink(t)
+	h := start(t, routes{"": to("site", sink.Addr())}, Options{})
+	h.warmUp("a@good.example")
+	await(t, "nothing is in hand", func() bool { return len(h.Deliverer.slots) == 0 && len(h.Deliverer.wake) == 0 })
+	h.store.full.Store(true)
+	before := h.store.claimed.Load()
+	var ids []mail.ID
+	for i := range 50 {
+		ids = append(ids, h.submit("joe@sender.example", fmt.Sprintf("a@e%d.example", i)))
+	}
+	await(t, "they wait", func() bool { return h.Deliverer.sites.waits() })
+	h.advance(0)
+	await(t, "the scheduler has looked", func() bool { return len(h.store.Wake()) == 0 && len(h.Deliverer.wake) == 0 })
+	if n := h.store.claimed.Load() - before; n > 0 {
+		t.Errorf("%d claims in vain", n)
+	}
+	h.store.full.Store(false)
+	h.free()
+	for _, id := range ids {
+		h.awaitFacts(id, mail.ReasonDelivered, 1)
+	}
+}

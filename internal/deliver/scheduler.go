@@ -107,10 +107,10 @@ func untilNext(now time.Time, times ...time.Time) time.Duration {
 // each time: by a time from before the clock was set back, all leases would have
 // ended.
 func (d *Deliverer) begin(ctx, attempts context.Context, limit int) (started int, err error) {
-	for {
+	for d.Store.Leased() < queue.ActiveWindow { // else a claim brings nothing, though mail is due
 		w, n := d.sites.next(limit, limit-len(d.slots))
 		if w == nil {
-			return started, nil
+			break
 		}
 		now := d.Clock.Now()
 		leases, err := d.Store.Claim(ctx, w.destination, n, now, now.Add(lease))
@@ -123,6 +123,7 @@ func (d *Deliverer) begin(ctx, attempts context.Context, limit int) (started int
 		}
 		d.leave(w, n, leases)
 	}
+	return started, nil
 }
 
 // leave ends the turn of a destination. One of which there was less to claim
