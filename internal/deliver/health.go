@@ -44,8 +44,8 @@ type health struct {
 	retryAt  time.Time
 	pause    time.Duration
 	probing  bool
-	failure  mail.Outcome // the last
-	failedAt time.Time    // by the time that passes
+	failure  string    // the last
+	failedAt time.Time // by the time that passes
 }
 
 func newHealth(most int) health {
@@ -104,7 +104,7 @@ func (p *place) try(now time.Time) (suspended mail.Outcome, may bool) {
 	}
 	return mail.Outcome{
 		State: mail.Deferred, Command: "connect", Reply: errSuspended.Reply,
-		Cause: fmt.Sprintf("not tried %s, after %d failures in a row, the last: %s", when, x.failures, describe(&x.failure)),
+		Cause: fmt.Sprintf("not tried %s, after %d failures in a row, the last: %s", when, x.failures, x.failure),
 	}, false
 }
 
@@ -168,7 +168,7 @@ func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 		return time.Time{}
 	}
 	x.failures++
-	x.failure, x.failedAt = *o, time.Now()
+	x.failure, x.failedAt = describe(o), time.Now()
 	switch {
 	case p.probing:
 		x.pause = min(2*x.pause, lastPause)
