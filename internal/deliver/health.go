@@ -37,7 +37,7 @@ type health struct {
 	// of that. Up to calm it grows by one with each success, from there by one
 	// with a whole window of them (as TCP does).
 	window, most, calm float64
-	failures           int // to reach it, in a row
+	failures           int // to reach it, one after the other
 	heard              int // how often a server of it was heard to work
 	// retryAt is when a site that is down may be tried again; probing says
 	// that this is being done.
@@ -151,13 +151,14 @@ func (p *place) answered(o *mail.Outcome) {
 func (p *place) seek() {
 	p.sites.mu.Lock()
 	defer p.sites.mu.Unlock()
-	p.heard = p.site.heard
+	p.heard, p.failures = p.site.heard, p.site.failures
 }
 
 // failed notes that no server of the site could be reached. When that makes it
 // be down, retryAt is when it may be tried again; else it is zero. If others
 // have reached one meanwhile, the site has only no room for more: many servers
-// refuse connections beyond a number.
+// refuse connections beyond a number. That is why those that were looked for at
+// the same time count as one failure, too.
 func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 	p.sites.mu.Lock()
 	defer p.sites.mu.Unlock()
@@ -167,7 +168,9 @@ func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 		p.sites.fix(x)
 		return time.Time{}
 	}
-	x.failures++
+	if x.failures == p.failures {
+		x.failures++
+	}
 	x.failure, x.failedAt = describe(o), time.Now()
 	switch {
 	case p.probing:

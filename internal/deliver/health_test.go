@@ -15,7 +15,11 @@ func TestDown(t *testing.T) {
 	s := newSites(20, patience)
 	s.learn("d", "site")
 	now := begin
-	enter := func() *place { return s.enter("d") }
+	enter := func() *place {
+		p := s.enter("d")
+		p.seek()
+		return p
+	}
 	may := func(p *place) bool {
 		_, may := p.try(now)
 		return may
@@ -62,6 +66,28 @@ func TestDown(t *testing.T) {
 		t.Error("it is not as any other site")
 	} else {
 		p.leave()
+	}
+}
+
+// TestFailuresTogether: connections that fail while they are looked for at the
+// same time are one failure.
+func TestFailuresTogether(t *testing.T) {
+	s := newSites(20, patience)
+	s.learn("d", "site")
+	var places []*place
+	for range 2 * downAfter {
+		p := s.enter("d")
+		p.seek()
+		places = append(places, p)
+	}
+	for _, p := range places {
+		if down := p.failed(&noConnection, begin); !down.IsZero() {
+			t.Fatal("the site is left alone")
+		}
+		p.leave()
+	}
+	if n := s.byName["site"].failures; n != 1 {
+		t.Errorf("%d failures", n)
 	}
 }
 

@@ -144,9 +144,8 @@ type place struct {
 	// reached; untried, that the site was left alone, so that the time it took
 	// tells nothing of it.
 	probing, untried bool
-	// heard is how often the site had been heard when a connection was looked
-	// for.
-	heard int
+	// heard and failures are those of the site when a connection was looked for.
+	heard, failures int
 	// other says that it counts among those of sites that were not quick.
 	other bool
 }
