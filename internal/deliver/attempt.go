@@ -129,7 +129,11 @@ func (d *Deliverer) unreached(t *transaction, failure *mail.Outcome) {
 
 // reached notes that a transaction found a connection.
 func (d *Deliverer) reached(t *transaction) {
-	if !t.at.reached() {
+	back, first := t.at.reached()
+	if back || first {
+		d.free() // there is room for more
+	}
+	if !back {
 		return
 	}
 	d.Logger.Info("site can be reached again", "site", t.route.Site)

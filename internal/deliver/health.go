@@ -20,8 +20,12 @@ import (
 // is over, one transaction finds out whether the site is back.
 
 const (
-	// firstWindow is how many transactions a site may have in hand at first:
-	// enough for five connections, while as many are being settled.
+	// unheardWindow is how many transactions a site may have in hand before a
+	// server of it was heard: many sites that say nothing must not have many
+	// slots each until that is known of them.
+	unheardWindow = 2
+	// firstWindow is how many they are when one was: enough for five
+	// connections, while as many are being settled.
 	firstWindow = 10
 	// downAfter is after how many failures in a row a site is down.
 	downAfter = 5
@@ -49,7 +53,7 @@ type health struct {
 }
 
 func newHealth(most int) health {
-	return health{window: float64(min(firstWindow, most)), most: float64(most), calm: float64(most)}
+	return health{window: float64(min(unheardWindow, most)), most: float64(most), calm: float64(most)}
 }
 
 // down reports whether the site is left alone.
@@ -121,18 +125,24 @@ func describe(o *mail.Outcome) string {
 }
 
 // reached notes that a server of the site has taken a connection, or has
-// answered over one. It reports whether the site was down.
-func (p *place) reached() (back bool) {
+// answered over one. It reports whether that is new: the site was down, or was
+// never heard before. Then it may have more in hand.
+func (p *place) reached() (back, first bool) {
 	p.sites.mu.Lock()
 	defer p.sites.mu.Unlock()
 	x := p.site
-	x.heard++
-	if back = x.down(); back {
-		x.window = 1
+	back, first = x.down(), x.heard == 0
+	switch {
+	case back:
+		x.window, x.calm = 1, firstWindow
+		p.sites.fix(x)
+	case first:
+		x.window, x.calm = min(firstWindow, x.most), x.most
 		p.sites.fix(x)
 	}
+	x.heard++
 	x.failures, x.pause, x.retryAt = 0, 0, time.Time{}
-	return back
+	return back, first
 }
 
 // answered notes how a server has answered a transaction.
@@ -184,7 +194,7 @@ func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 	if x.failures >= downAfter {
 		x.pause = firstPause
 		x.retryAt = now.Add(x.pause)
-		x.window = min(firstWindow, x.most) // they need no connection
+		x.window = x.most // they need no connection
 		retryAt = x.retryAt
 	}
 	p.sites.fix(x)

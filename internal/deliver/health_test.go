@@ -58,15 +58,18 @@ func TestDown(t *testing.T) {
 	}
 	cut.leave() // the probe came to nothing
 	probe := enter()
-	if !may(probe) || !probe.reached() {
+	if !may(probe) {
+		t.Fatal("no probe after one that came to nothing")
+	}
+	if back, _ := probe.reached(); !back {
 		t.Fatal("the site is not back")
 	}
 	probe.leave()
-	if p := enter(); !may(p) || p.reached() {
+	p := enter()
+	if back, first := p.reached(); !may(p) || back || first {
 		t.Error("it is not as any other site")
-	} else {
-		p.leave()
 	}
+	p.leave()
 }
 
 // TestFailuresTogether: connections that fail while they are looked for at the
@@ -91,7 +94,7 @@ func TestFailuresTogether(t *testing.T) {
 	}
 }
 
-// TestWindow: a site has few transactions at first, more with each that is
+// TestWindow: a site has two transactions until it is heard, few at first, more with each that is
 // answered, half as many after a failure, and then more again, slowly.
 func TestWindow(t *testing.T) {
 	s := newSites(20, patience)
@@ -110,6 +113,10 @@ func TestWindow(t *testing.T) {
 	}
 	taken := mail.Outcome{State: mail.Delivered, Remote: true, Command: "end of data", Reply: mail.NewReply(250, "2.0.0", "Taken")}
 	busy := mail.Outcome{State: mail.Deferred, Remote: true, Command: "MAIL", Reply: mail.NewReply(421, "4.3.2", "Busy")}
+	window(2)
+	if _, first := p.reached(); !first {
+		t.Error("it was heard before")
+	}
 	window(10)
 	answered(5, taken)
 	window(15)

@@ -131,7 +131,7 @@ func TestDeadSite(t *testing.T) {
 	for range 300 {
 		submit()
 	}
-	if tried, suspended := deferred(1); tried < downAfter || tried > downAfter+firstWindow || tried != peer.Connections() {
+	if tried, suspended := deferred(1); tried < downAfter || tried > downAfter+unheardWindow || tried != peer.Connections() {
 		t.Errorf("%d messages were tried, over %d connections, %d were not", tried, peer.Connections(), suspended)
 	}
 	want := "mx:dead.example:25: mx0.example [" + peer.Addr().String() + "]: greeting: 421 4.3.2 closed today"
@@ -167,16 +167,15 @@ func TestDeadSite(t *testing.T) {
 // stops say nothing of the site.
 func TestStoppingIsNoFailure(t *testing.T) {
 	peer, sink := unresponsive(t), mailtest.NewSink(t)
-	var facts record
-	h := start(t, routes{"": to("site", peer.Addr()), "good.example": to("good", sink.Addr())}, Options{Record: facts.add, Grace: time.Millisecond})
+	h := start(t, routes{"": to("site", peer.Addr()), "good.example": to("good", sink.Addr())}, Options{Grace: time.Millisecond})
 	h.warmUp("a@good.example")
 	for i := range firstWindow {
 		h.submit("joe@sender.example", fmt.Sprintf("a@d%d.example", i))
 	}
-	await(t, "all connect", func() bool { return peer.Connections() >= downAfter })
+	await(t, "as many connect as may", func() bool { return peer.Connections() == unheardWindow })
 	h.finish()
-	if got := facts.texts(mail.ReasonUnreachable); len(got) > 0 || h.sites.byName["site"].failures > 0 {
-		t.Errorf("facts: %q, failures: %d", got, h.sites.byName["site"].failures)
+	if n := h.sites.byName["site"].failures; n > 0 {
+		t.Errorf("%d failures", n)
 	}
 }
 

@@ -21,6 +21,7 @@ func TestRoom(t *testing.T) {
 	const unknown, known mail.Destination = "unknown.example", "known.example"
 	s := newSites(2, patience)
 	s.learn(known, "site")
+	s.byName["site"].window = 4
 	s.wait(unknown, 0)
 	s.wait(known, 0)
 	want := func(unknownRoom, knownRoom int) {
