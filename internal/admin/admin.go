@@ -3,12 +3,12 @@
 // a Unix socket that only its owner may open; Client is the other end.
 //
 // Errors are problem documents (RFC 9457); the client turns them back into a
-// *Problem. docs/admin.md describes the paths for other clients.
+// *Problem. docs/admin.md describes the API for other clients, and
+// docs/openapi.json does so for programs.
 package admin
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"strconv"
 	"time"
@@ -71,21 +71,6 @@ type JournalQuery struct {
 	Follow bool
 }
 
-// Problem is an error of the API (RFC 9457).
-type Problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
-}
-
-// Error returns the detail, or the title when there is none.
-func (p *Problem) Error() string {
-	if p.Detail != "" {
-		return p.Detail
-	}
-	return p.Title
-}
-
 // The names of the parameters that select entries and facts.
 const (
 	paramState       = "state"
@@ -144,42 +129,9 @@ func set(v url.Values, name, value string) {
 	}
 }
 
-// selection reads what values wrote. It fails with what was wrong.
-func selection(v url.Values) (queue.Filter, queue.Page, error) {
-	f := queue.Filter{
-		Sender:      v.Get(paramSender),
-		Recipient:   v.Get(paramRecipient),
-		Destination: mail.Destination(v.Get(paramDestination)),
-	}
-	for _, s := range v[paramState] {
-		if !mail.State(s).Stored() {
-			return f, queue.Page{}, fmt.Errorf("%q is not a state in the queue: these are queued, deferred and held", s)
-		}
-		f.States = append(f.States, mail.State(s))
-	}
-	page := queue.Page{After: mail.ID(v.Get(paramAfter))}
-	var err error
-	if v.Has(paramLimit) {
-		page.Limit, err = number(v, paramLimit, span{1, MaxPage})
-	}
-	return f, page, err
-}
-
 // What the server holds in memory for one answer is bounded: MaxPage is the
 // most entries that a listing returns, MaxLast the most facts to look back for.
 const (
 	MaxPage = 1000
 	MaxLast = journal.MaxLast
 )
-
-// span is a stretch of numbers, its ends included.
-type span struct{ from, to int }
-
-func number(v url.Values, name string, allowed span) (int, error) {
-	s := v.Get(name)
-	n, err := strconv.Atoi(s)
-	if err != nil || n < allowed.from || n > allowed.to {
-		return 0, fmt.Errorf("%s is %q: it must be a number from %d to %d", name, s, allowed.from, allowed.to)
-	}
-	return n, nil
-}

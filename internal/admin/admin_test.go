@@ -61,6 +61,12 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
+// plain is a client that is not ours.
+func (r *rig) plain() *http.Client {
+	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", r.path) }
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
+}
+
 // accept stores a message for each recipient.
 func (r *rig) accept(t *testing.T, ids *mail.IDs, to ...string) []mail.ID {
 	t.Helper()
@@ -145,8 +151,7 @@ func text(ids []mail.ID) (list []string) {
 
 func TestProblems(t *testing.T) {
 	r := newRig(t)
-	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", r.path) }
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
+	client := r.plain()
 	for _, test := range []struct {
 		method, path string
 		status       int
@@ -158,13 +163,14 @@ func TestProblems(t *testing.T) {
 		{"GET", "/v1/stop", 405, "/v1/stop takes POST"},
 		{"GET", "/v1/queue/zzz", 400, "is not an id"},
 		{"GET", "/v1/queue/0000000000000000", 404, "not in the queue"},
-		{"GET", "/v1/queue?limit=1001", 400, "from 1 to 1000"},
-		{"GET", "/v1/queue?limit=", 400, "from 1 to 1000"},
-		{"GET", "/v1/queue?state=gone", 400, "queued, deferred and held"},
+		{"GET", "/v1/queue?limit=1001", 422, "query.limit expected number <= 1000"},
+		{"GET", "/v1/queue?limit=0", 422, "query.limit expected number >= 1"},
+		{"GET", "/v1/queue?limits=1", 422, "query.limits unknown query parameter"},
+		{"GET", "/v1/queue?state=gone", 400, `"gone" is not a state`},
 		{"GET", "/v1/queue?sender=@@", 400, "sender"},
-		{"GET", "/v1/journal?last=10001", 400, "from 0 to 10000"},
-		{"GET", "/v1/journal?last=-1", 400, "from 0 to 10000"},
-		{"GET", "/v1/journal?follow=yes", 400, "must be 0 or 1"},
+		{"GET", "/v1/journal?last=10001", 422, "query.last expected number <= 10000"},
+		{"GET", "/v1/journal?last=-2", 422, "query.last expected number >= -1"},
+		{"GET", "/v1/journal?follow=yes", 422, "query.follow invalid boolean"},
 		{"GET", "/v1/journal?message=1", 400, "is not an id"},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), test.method, "http://postern"+test.path, nil)
@@ -178,7 +184,7 @@ func TestProblems(t *testing.T) {
 		var problem admin.Problem
 		err = json.NewDecoder(response.Body).Decode(&problem)
 		response.Body.Close()
-		if err != nil || response.StatusCode != test.status || problem.Status != test.status || problem.Title == "" || !strings.Contains(problem.Detail, test.detail) ||
+		if err != nil || response.StatusCode != test.status || problem.Status != test.status || problem.Title == "" || !strings.Contains(problem.Error(), test.detail) ||
 			response.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s: got %s %q, %+v, %v", test.method, test.path, response.Status, response.Header.Get("Content-Type"), problem, err)
 		}

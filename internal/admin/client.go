@@ -165,7 +165,7 @@ func (c *Client) Journal(ctx context.Context, q JournalQuery, each func(mail.Fac
 		v.Set(paramLast, strconv.Itoa(max(q.Last, 0)))
 	}
 	if q.Follow {
-		v.Set(paramFollow, "1")
+		v.Set(paramFollow, "true")
 	}
 	body, err := c.do(ctx, http.MethodGet, "/v1/journal", v)
 	if err != nil {

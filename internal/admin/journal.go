@@ -1,0 +1,53 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"postern/internal/journal"
+	"postern/internal/mail"
+)
+
+func (s *Server) journalOperations() {
+	stream(s, huma.Operation{OperationID: "journal", Method: http.MethodGet, Path: "/v1/journal",
+		Summary: "Facts of the journal, oldest first"}, s.journal)
+}
+
+type journalInput struct {
+	Message string `query:"message" doc:"Only the facts of this message, and of reports about it"`
+	Last    int    `query:"last" default:"-1" minimum:"-1" maximum:"10000" doc:"How many of the last; -1 for all"`
+	Follow  bool   `query:"follow" doc:"Go on with what happens from now, until the client leaves or the server ends"`
+}
+
+// journal streams facts, each at once when the client follows.
+func (s *Server) journal(ctx context.Context, in *journalInput, out *lines[mail.Fact]) error {
+	query, err := in.query()
+	if err != nil {
+		return err
+	}
+	if err := out.begin(); err != nil {
+		return nil // the client has left
+	}
+	if in.Follow {
+		return s.Journal.Follow(ctx, query, out.sendNow)
+	}
+	return s.Journal.Read(ctx, query, out.send)
+}
+
+func (in *journalInput) query() (q journal.Query, err error) {
+	if in.Message != "" {
+		if q.Message, err = parseID(in.Message); err != nil {
+			return q, err
+		}
+	}
+	switch in.Last {
+	case -1: // all, which is 0 in a Query
+	case 0:
+		q.Last = -1
+	default:
+		q.Last = in.Last
+	}
+	return q, nil
+}

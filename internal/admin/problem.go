@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"postern/internal/journal"
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+const problemType = "application/problem+json"
+
+// Problem is an error of the API (RFC 9457).
+type Problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	// Errors are what is wrong with single parts of a request.
+	Errors []Fault `json:"errors,omitempty"`
+}
+
+// Fault is one thing that is wrong with a request.
+type Fault struct {
+	Message  string `json:"message"`
+	Location string `json:"location,omitempty"` // "query.limit"
+}
+
+// Error returns the detail, or the title when there is none, and then each
+// fault.
+func (p *Problem) Error() string {
+	text := p.Title
+	if p.Detail != "" {
+		text = p.Detail
+	}
+	faults := make([]string, len(p.Errors))
+	for i, f := range p.Errors {
+		faults[i] = strings.TrimSpace(f.Location + " " + f.Message)
+	}
+	if len(faults) > 0 {
+		text += ": " + strings.Join(faults, "; ")
+	}
+	return text
+}
+
+// GetStatus returns the status of the answer.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType returns the type of the answer (RFC 9457 6.1).
+func (p *Problem) ContentType(string) string { return problemType }
+
+// problem returns what the client is told of an error. What nobody foresaw is
+// said in the log only.
+func (s *Server) problem(path string, err error) *Problem {
+	if problem, ok := errors.AsType[*Problem](err); ok {
+		return problem
+	}
+	if damage, ok := errors.AsType[*journal.DamageError](err); ok {
+		// The facts that can be read were sent.
+		return &Problem{Status: http.StatusInternalServerError, Title: "Damaged journal", Detail: damage.Error()}
+	}
+	switch {
+	case errors.Is(err, queue.ErrInvalid):
+		return badRequest(err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &Problem{Status: http.StatusServiceUnavailable, Title: "Given up", Detail: "the request was given up"}
+	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrUnknown):
+		return &Problem{Status: http.StatusServiceUnavailable, Title: "Stopping", Detail: "the server is stopping"}
+	case errors.Is(err, queue.ErrDamaged):
+		return &Problem{Status: http.StatusInternalServerError, Title: "Damaged store", Detail: fmt.Sprintf("%v; `postern store verify` tells where", err)}
+	}
+	s.Logger.Error("administrative request failed", "path", path, "error", err)
+	return &Problem{Status: http.StatusInternalServerError, Title: "Internal error", Detail: "the request failed; the log of the server says why"}
+}
+
+func badRequest(err error) *Problem {
+	return &Problem{Status: http.StatusBadRequest, Title: "Bad request", Detail: err.Error()}
+}
+
+func notQueued(id mail.ID) *Problem {
+	return &Problem{Status: http.StatusNotFound, Title: "Not in the queue",
+		Detail: fmt.Sprintf("message %s is not in the queue; the journal tells what became of it", id)}
+}
+
+// parseID reads the id of a message.
+func parseID(s string) (mail.ID, error) {
+	id, err := mail.ParseID(s)
+	if err != nil {
+		return "", badRequest(err)
+	}
+	return id, nil
+}
