@@ -34,6 +34,7 @@ cms: mail message
 smime: mail message cms
 dkim: mail message
 config: mail
+filter: mail
 
 # state: disk, database, resolver; no SMTP
 queue: mail heap
