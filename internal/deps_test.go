@@ -37,7 +37,7 @@ config: mail
 filter: mail
 
 # state: disk, database, resolver; no SMTP
-queue: mail heap
+queue: mail filter heap
 queue/queuetest: mail queue
 seglog: mail
 pebblefile:

@@ -121,6 +121,11 @@ func (s *stories) add(f *mail.Fact) {
 			one.left[bare(to)] = true
 		}
 		s.open[f.Message] = one
+	case one != nil && f.Reason == mail.ReasonReaddressed:
+		for _, to := range f.To {
+			delete(one.left, bare(to))
+		}
+		one.left[bare(strings.TrimPrefix(f.Text, "to "))] = true
 	case one != nil && mail.State(f.Reason).Final():
 		for _, to := range f.To {
 			delete(one.left, bare(to))

@@ -43,7 +43,9 @@ func TestPast(t *testing.T) {
 	q := embedded.Question{
 		Kept:     map[mail.ID]bool{kept: true},
 		Suspects: map[mail.ID]bool{ended: true, open: true, endedSince: true},
-		Facts:    []mail.Fact{source[3], source[5], delivered(7, endedSince, "ann@two.example"), delivered(8, open, "ann@two.example")},
+		Facts: []mail.Fact{source[3], source[5], {
+			Source: "queue", N: 7, Reason: mail.ReasonReaddressed, Message: endedSince, To: []string{"<ann@two.example>"}, Text: "to <ann@three.example>",
+		}, delivered(8, endedSince, "ann@three.example"), delivered(9, open, "ann@two.example")},
 	}
 	want := func(when string, last uint64, wantEnded []mail.ID, wantOpen []mail.ID) {
 		t.Helper()

@@ -11,24 +11,25 @@ type Reason string
 
 // What can happen to a message, in the order in which it usually does.
 const (
-	ReasonAccepted  Reason = "accepted"  // content and envelope are on stable storage
-	ReasonRefused   Reason = "refused"   // a command or a message was refused
-	ReasonRouted    Reason = "routed"    // a route was chosen for an attempt
-	ReasonAttempted Reason = "attempted" // a transaction with the next server has ended
-	ReasonDelivered Reason = "delivered" // the next server took it for this recipient
-	ReasonRelayed   Reason = "relayed"   // likewise, and it will tell no DSN
-	ReasonExpanded  Reason = "expanded"  // the recipient was replaced by a list's members
-	ReasonDeferred  Reason = "deferred"  // failed for now, with the time of the next attempt
-	ReasonBounced   Reason = "bounced"   // failed for good
-	ReasonExpired   Reason = "expired"   // still failing when its time was over
-	ReasonDead      Reason = "dead"      // failed with nobody to tell; kept as a dead letter
-	ReasonDiscarded Reason = "discarded" // dropped by policy
-	ReasonHeld      Reason = "held"      // waits for a person
-	ReasonReleased  Reason = "released"  // a hold ended
-	ReasonRetried   Reason = "retried"   // an operator asked for an attempt now
-	ReasonRerouted  Reason = "rerouted"  // an operator gave it another destination
-	ReasonRemoved   Reason = "removed"   // an operator took it out
-	ReasonDamaged   Reason = "damaged"   // stored bytes cannot be read; set aside
+	ReasonAccepted    Reason = "accepted"    // content and envelope are on stable storage
+	ReasonRefused     Reason = "refused"     // a command or a message was refused
+	ReasonRouted      Reason = "routed"      // a route was chosen for an attempt
+	ReasonAttempted   Reason = "attempted"   // a transaction with the next server has ended
+	ReasonDelivered   Reason = "delivered"   // the next server took it for this recipient
+	ReasonRelayed     Reason = "relayed"     // likewise, and it will tell no DSN
+	ReasonExpanded    Reason = "expanded"    // the recipient was replaced by a list's members
+	ReasonDeferred    Reason = "deferred"    // failed for now, with the time of the next attempt
+	ReasonBounced     Reason = "bounced"     // failed for good
+	ReasonExpired     Reason = "expired"     // still failing when its time was over
+	ReasonDead        Reason = "dead"        // failed with nobody to tell; kept as a dead letter
+	ReasonDiscarded   Reason = "discarded"   // dropped by policy
+	ReasonHeld        Reason = "held"        // waits for a person
+	ReasonReleased    Reason = "released"    // a hold ended
+	ReasonRetried     Reason = "retried"     // an operator asked for an attempt now
+	ReasonRerouted    Reason = "rerouted"    // an operator gave it another destination
+	ReasonReaddressed Reason = "readdressed" // an operator gave it another address
+	ReasonRemoved     Reason = "removed"     // an operator took it out
+	ReasonDamaged     Reason = "damaged"     // stored bytes cannot be read; set aside
 )
 
 // What can happen to the server.
@@ -48,7 +49,7 @@ const (
 var Reasons = []Reason{
 	ReasonAccepted, ReasonRefused, ReasonRouted, ReasonAttempted, ReasonDelivered, ReasonRelayed,
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
-	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonRemoved, ReasonDamaged,
+	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonMarked, ReasonPressed, ReasonEased,
 	ReasonUnreachable, ReasonReached, ReasonStepped, ReasonOverflow,
 }

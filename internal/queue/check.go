@@ -197,8 +197,14 @@ func (c Change) Check() error {
 		return fmt.Errorf("%w: change %q with hold %q", ErrInvalid, c.Kind, c.Hold)
 	case (c.Kind == ChangeReroute) != (c.Destination != "") || strings.ContainsRune(string(c.Destination), 0):
 		return fmt.Errorf("%w: change %q with destination %q", ErrInvalid, c.Kind, c.Destination)
+	case (c.Kind == ChangeRecipient) == c.Recipient.IsNull():
+		return fmt.Errorf("%w: change %q with recipient %q", ErrInvalid, c.Kind, c.Recipient)
+	case c.Kind == ChangeRecipient:
+		if err := checkAddress(c.Recipient); err != nil {
+			return fmt.Errorf("%w: change %q: %w", ErrInvalid, c.Kind, err)
+		}
 	}
 	return nil
 }
 
-var changeKinds = []ChangeKind{ChangeHold, ChangeRelease, ChangeRemove, ChangeRetry, ChangeReroute}
+var changeKinds = []ChangeKind{ChangeHold, ChangeRelease, ChangeRemove, ChangeRetry, ChangeReroute, ChangeRecipient}

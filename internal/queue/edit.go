@@ -46,7 +46,7 @@ func (r *Revision) Edit(s *Selector, record *EditRecord, leased []mail.Destinati
 	for _, at := range r.loaded {
 		if !slices.Contains(leased, at) {
 			d := &r.entry.Deliveries[r.entry.find(at)]
-			done.Changed += r.edit(at, s.picks(d, record.Change), record.Change, record.Actor)
+			done.Changed += r.edit(at, s.picks(r.entry, d, record.Change), record.Change, record.Actor)
 			continue
 		}
 		picks, err := r.foresee(s, at, record.Change, pending[at])
@@ -62,12 +62,12 @@ func (r *Revision) Edit(s *Selector, record *EditRecord, leased []mail.Destinati
 	return done, added, nil
 }
 
-// picks numbers the recipients of d that the filter selects and the change
-// is allowed for.
-func (s *Selector) picks(d *Delivery, c Change) []int {
+// picks numbers the recipients of d, a delivery of e, that the filter selects
+// and the change applies to.
+func (s *Selector) picks(e *Entry, d *Delivery, c Change) []int {
 	var picks []int
-	for i := range d.Recipients {
-		if rcpt := &d.Recipients[i]; c.allowed(d.Destination, rcpt.State) && s.Recipient(d, rcpt) {
+	for i := range s.In(e, d) {
+		if c.Applies(d.Destination, &d.Recipients[i]) {
 			picks = append(picks, i)
 		}
 	}
@@ -82,7 +82,7 @@ func (r *Revision) foresee(s *Selector, at mail.Destination, c Change, pending [
 	if err := future.Pending(at, pending); err != nil {
 		return nil, err
 	}
-	return s.picks(&e.Deliveries[e.find(at)], c), nil
+	return s.picks(&e, &e.Deliveries[e.find(at)], c), nil
 }
 
 // Lost applies the pending edits of the deliveries that are not leased any

@@ -94,6 +94,19 @@ func (t *Tally) count(s mail.State, n int32) {
 	}
 }
 
+// has reports whether there is a recipient in a state.
+func (t Tally) has(s mail.State) bool {
+	switch s {
+	case mail.Queued:
+		return t.Queued > 0
+	case mail.Deferred:
+		return t.Deferred > 0
+	case mail.Held:
+		return t.Held > 0
+	}
+	return false
+}
+
 func (t *Tally) add(other Tally, sign int32) {
 	t.Queued += sign * other.Queued
 	t.Deferred += sign * other.Deferred

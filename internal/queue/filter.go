@@ -2,9 +2,12 @@ package queue
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
+	"time"
 
+	"postern/internal/filter"
 	"postern/internal/mail"
 )
 
@@ -12,18 +15,22 @@ import (
 // goroutines.
 type Selector struct {
 	filter    Filter
-	ids       []mail.ID // sorted, each once
 	sender    *mail.Address
 	recipient *mail.Address
+	where     *filter.Filter
+	now       time.Time
+	// What can match at all; nil is anything.
+	ids          *[]mail.ID // sorted, each once
+	destinations *[]mail.Destination
+	states       *[]mail.State
 }
 
-// Selector checks the filter and makes it ready. It fails with ErrInvalid
-// when an address is none, or a state is not one of mail.States. As a sender,
-// "<>" selects the null sender.
-func (f Filter) Selector() (*Selector, error) {
-	s := &Selector{filter: f, ids: slices.Clone(f.IDs)}
-	slices.Sort(s.ids)
-	s.ids = slices.Compact(s.ids)
+// Selector checks the filter and makes it ready; ages are counted from now.
+// It fails with ErrInvalid when an address is none, a state is not one of
+// mail.States, or Where does not parse. As a sender, "<>" selects the null
+// sender.
+func (f Filter) Selector(now time.Time) (*Selector, error) {
+	s := &Selector{filter: f, now: now}
 	var err error
 	if s.sender, err = filterAddress("sender", f.Sender); err != nil {
 		return nil, err
@@ -36,6 +43,12 @@ func (f Filter) Selector() (*Selector, error) {
 			return nil, fmt.Errorf("%w: filter: %q is not a state", ErrInvalid, state)
 		}
 	}
+	if f.Where != "" {
+		if s.where, err = filter.Parse(f.Where); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	s.bound()
 	return s, nil
 }
 
@@ -53,37 +66,110 @@ func filterAddress(what, s string) (*mail.Address, error) {
 	return &a, nil
 }
 
-// IDs returns the only entries that can match, in order; nil when any can.
-func (s *Selector) IDs() []mail.ID { return s.ids }
+// bound finds out what can match at all.
+func (s *Selector) bound() {
+	f := &s.filter
+	if len(f.IDs) > 0 {
+		narrow(&s.ids, f.IDs)
+	}
+	if f.Destination != "" {
+		narrow(&s.destinations, []mail.Destination{f.Destination})
+	}
+	if len(f.States) > 0 {
+		narrow(&s.states, f.States)
+	}
+	if s.where == nil {
+		return
+	}
+	if ids, bounded := s.where.IDs(); bounded {
+		narrow(&s.ids, ids)
+	}
+	if destinations, bounded := s.where.Destinations(); bounded {
+		narrow(&s.destinations, destinations)
+	}
+	if states, bounded := s.where.States(); bounded {
+		narrow(&s.states, states)
+	}
+}
+
+// narrow takes out of set all that is not in only.
+func narrow[T ~string](set **[]T, only []T) {
+	least := slices.Compact(slices.Sorted(slices.Values(only)))
+	if *set != nil {
+		least = slices.DeleteFunc(least, func(x T) bool { return !slices.Contains(**set, x) })
+	}
+	*set = &least
+}
+
+// IDs returns the only entries that can match, in order; bounded is false
+// when any can.
+func (s *Selector) IDs() (ids []mail.ID, bounded bool) {
+	if s.ids == nil {
+		return nil, false
+	}
+	return *s.ids, true
+}
 
 // All reports whether everything matches.
 func (s *Selector) All() bool {
-	f := &s.filter
-	return len(s.ids) == 0 && f.Destination == "" && s.sender == nil && s.recipient == nil &&
-		len(f.States) == 0 && f.Hold == "" && f.Before.IsZero()
+	return s.ids == nil && s.destinations == nil && s.states == nil && s.sender == nil && s.recipient == nil &&
+		s.filter.Hold == "" && s.filter.Before.IsZero() && s.where == nil
+}
+
+// may reports whether a recipient can match that is in a delivery of which no
+// more is known than this.
+func (s *Selector) may(d mail.Destination, t Tally) bool {
+	if s.destinations != nil && !slices.Contains(*s.destinations, d) {
+		return false
+	}
+	return s.states == nil || slices.ContainsFunc(*s.states, t.has)
 }
 
 // Header reports whether recipients of e can match, as far as that does not
 // depend on the recipient.
 func (s *Selector) Header(e *Entry) bool {
-	if len(s.ids) > 0 {
-		if _, found := slices.BinarySearch(s.ids, e.ID); !found {
+	if s.ids != nil {
+		if _, found := slices.BinarySearch(*s.ids, e.ID); !found {
 			return false
 		}
 	}
 	if s.sender != nil && !sameAddress(*s.sender, e.Envelope.From) {
 		return false
 	}
-	return s.filter.Before.IsZero() || e.Accepted.Before(s.filter.Before)
+	if !s.filter.Before.IsZero() && !e.Accepted.Before(s.filter.Before) {
+		return false
+	}
+	return s.where == nil || s.where.MayMatch(new(subjectOf(e)), s.now)
 }
 
-// Recipient reports whether a recipient of d matches, when Header does.
-func (s *Selector) Recipient(d *Delivery, r *Recipient) bool {
-	f := &s.filter
-	return (f.Destination == "" || f.Destination == d.Destination) &&
+// subjectOf is what a filter is asked about, without its recipient.
+func subjectOf(e *Entry) filter.Subject {
+	return filter.Subject{ID: e.ID, Message: e.Message, Accepted: e.Accepted, Size: e.Size, From: e.Envelope.From, Origin: &e.Origin}
+}
+
+// In goes over the places of the recipients of d that match. d is a delivery
+// of e, and Header holds.
+func (s *Selector) In(e *Entry, d *Delivery) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		subject := subjectOf(e)
+		var to filter.Recipient
+		subject.To = &to
+		for i := range d.Recipients {
+			r := &d.Recipients[i]
+			to = filter.Recipient{Address: r.Address, Destination: d.Destination, State: r.State, Hold: r.Hold, Attempts: d.Attempts, Last: r.Last}
+			if s.plain(d, r) && (s.where == nil || s.where.Matches(&subject, s.now)) && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// plain reports whether a recipient of d matches all but the expression.
+func (s *Selector) plain(d *Delivery, r *Recipient) bool {
+	return (s.filter.Destination == "" || s.filter.Destination == d.Destination) &&
 		(s.recipient == nil || sameAddress(*s.recipient, r.Address)) &&
-		(len(f.States) == 0 || slices.Contains(f.States, r.State)) &&
-		(f.Hold == "" || f.Hold == r.Hold)
+		(len(s.filter.States) == 0 || slices.Contains(s.filter.States, r.State)) &&
+		(s.filter.Hold == "" || s.filter.Hold == r.Hold)
 }
 
 // Entry reports whether at least one recipient of e matches.
@@ -92,8 +178,7 @@ func (s *Selector) Entry(e *Entry) bool {
 		return false
 	}
 	for i := range e.Deliveries {
-		d := &e.Deliveries[i]
-		if slices.ContainsFunc(d.Recipients, func(r Recipient) bool { return s.Recipient(d, &r) }) {
+		for range s.In(e, &e.Deliveries[i]) {
 			return true
 		}
 	}
@@ -107,10 +192,8 @@ func (s *Selector) Count(e *Entry, counts map[mail.State]int) {
 	}
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
-		for j := range d.Recipients {
-			if r := &d.Recipients[j]; s.Recipient(d, r) {
-				counts[r.State]++
-			}
+		for j := range s.In(e, d) {
+			counts[d.Recipients[j].State]++
 		}
 	}
 }
@@ -133,4 +216,11 @@ func (p Page) Size() (int, error) {
 		return 1000, nil
 	}
 	return p.Limit, nil
+}
+
+// Look tells how many more entries were looked at.
+func (p *Page) Look(more int) {
+	if p.Looked != nil {
+		p.Looked(more)
+	}
 }

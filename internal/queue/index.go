@@ -28,7 +28,7 @@ type Index struct {
 	upcoming heap.Heap[*line] // that have waiting ones and are not suspended
 	total    Tally
 
-	suspended map[mail.Destination]bool
+	suspended suspended
 	// now is the time up to which waiting deliveries have been promoted.
 	now time.Time
 	// promised is the Next of the last Agenda; zero promises nothing.
@@ -50,7 +50,7 @@ func NewIndex() *Index {
 		lines:     make(map[mail.Destination]*line),
 		due:       heap.Heap[*line]{Before: dueBefore, Moved: func(l *line, i int) { l.inDue = i }},
 		upcoming:  heap.Heap[*line]{Before: upcomingBefore, Moved: func(l *line, i int) { l.inUpcoming = i }},
-		suspended: make(map[mail.Destination]bool),
+		suspended: newSuspended(),
 		leases:    make(map[uint64]*lease),
 		ends:      leaseHeap(),
 		// Tokens of an earlier life must not fit leases of this one.
@@ -70,6 +70,7 @@ func (x *Index) Add(e *Entry) {
 	defer x.mu.Unlock()
 	item := &indexed{id: e.ID, body: e.Body, class: e.Class}
 	x.entries[e.ID] = item
+	x.withhold(item, e.Envelope.From)
 	for i := range e.Deliveries {
 		x.put(item, e.Deliveries[i].Destination, e.Deliveries[i].Summary())
 	}
@@ -168,6 +169,7 @@ func (x *Index) drop(s *slot) {
 	if len(item.slots) == 0 {
 		delete(x.entries, item.id)
 		delete(x.lost, item.id)
+		delete(x.suspended.entries, item.id)
 		x.unlocked.Broadcast() // whoever waits for it finds it gone
 	}
 }
@@ -176,7 +178,7 @@ func (x *Index) line(d mail.Destination) *line {
 	l := x.lines[d]
 	if l == nil {
 		l = newLine(d)
-		l.suspended = x.suspended[d]
+		l.suspended = x.suspended.destinations[d]
 		x.lines[d] = l
 	}
 	return l
@@ -199,6 +201,7 @@ func (x *Index) place(s *slot) {
 	case s.pending:
 		x.lost[s.entry.id] = true
 		x.wake.Raise()
+	case s.entry.withheld:
 	case s.waiting() > 0:
 		s.line.enter(s, x.now)
 		x.fix(s.line)
@@ -216,24 +219,9 @@ func (x *Index) announce(next time.Time) {
 
 // fix brings a line to its place among the others after it has changed.
 func (x *Index) fix(l *line) {
-	x.due.Set(l, l.inDue, !l.suspended && !l.parked && l.first() != nil)
-	x.upcoming.Set(l, l.inUpcoming, !l.suspended && l.waiting.Len() > 0)
-}
-
-// Suspend takes a destination out of Due and Claim, or puts it back.
-func (x *Index) Suspend(d mail.Destination, suspended bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if suspended {
-		x.suspended[d] = true
-	} else {
-		delete(x.suspended, d)
-	}
-	if l := x.lines[d]; l != nil {
-		l.suspended = suspended
-		x.fix(l)
-		x.wake.Raise()
-	}
+	runs := !l.suspended && !x.suspended.delivery
+	x.due.Set(l, l.inDue, runs && !l.parked && l.first() != nil)
+	x.upcoming.Set(l, l.inUpcoming, runs && l.waiting.Len() > 0)
 }
 
 // Park is Scheduler.Park.
@@ -312,6 +300,18 @@ func (x *Index) advance(now time.Time) {
 		l.promote(now)
 		x.fix(l)
 	}
+}
+
+// May reports whether the selector can select a recipient of an entry, as far
+// as the index knows it. What it does not know may be anything.
+func (x *Index) May(s *Selector, id mail.ID) bool {
+	if s.destinations == nil && s.states == nil {
+		return true
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := x.entries[id]
+	return item == nil || slices.ContainsFunc(item.slots, func(d *slot) bool { return s.may(d.line.destination, d.Tally) })
 }
 
 // Has reports whether there is an entry.

@@ -73,7 +73,7 @@ func (x *Index) Claim(d mail.Destination, n int, now, until time.Time) []Claimed
 	defer x.mu.Unlock()
 	x.advance(now)
 	l := x.lines[d]
-	if l == nil || l.suspended {
+	if l == nil || l.suspended || x.suspended.delivery {
 		return nil
 	}
 	var all []Claimed

@@ -29,6 +29,8 @@ type indexed struct {
 	// locked: somebody's change is on its way to the disk. withdrawn: and
 	// until then none of its deliveries may be claimed.
 	locked, withdrawn bool
+	// withheld: its sender is suspended.
+	withheld bool
 }
 
 // find looks for a destination among the slots, which are in order of it.

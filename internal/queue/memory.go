@@ -75,7 +75,7 @@ func newMemory(o Options, state memoryState) *Memory {
 	}
 	m := &Memory{options: o, factsWake: NewSignal(), index: NewIndex(), state: state}
 	for _, mark := range state.marks {
-		m.suspend(mark)
+		m.index.Suspend(mark)
 	}
 	for _, e := range state.entries {
 		m.index.Add(e)
@@ -401,6 +401,11 @@ func (m *Memory) Wake() <-chan struct{} { return m.index.Wake() }
 
 // Leased returns the number of leases held now.
 func (m *Memory) Leased() int { return m.index.Leased(m.options.Clock.Now()) }
+
+// LeasedIn returns the deliveries of an entry that are leased now.
+func (m *Memory) LeasedIn(id mail.ID) []mail.Destination {
+	return m.index.LeasedIn(id, m.options.Clock.Now())
+}
 
 func byDestination(a, b Delivery) int {
 	return strings.Compare(string(a.Destination), string(b.Destination))

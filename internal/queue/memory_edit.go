@@ -21,9 +21,20 @@ func (m *Memory) Edit(ctx context.Context, f Filter, c Change, actor string) (Ed
 	return m.runEdit(&EditRecord{Filter: f, Change: c, Actor: actor, At: m.options.Clock.Now()})
 }
 
+// Editing returns the edit that a failed commit has cut short: any other has
+// ended before anybody can ask.
+func (m *Memory) Editing() (Editing, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state.edit == nil {
+		return Editing{}, false
+	}
+	return Editing{EditRecord: *m.state.edit}, true
+}
+
 // runEdit does the steps of an edit that are left.
 func (m *Memory) runEdit(record *EditRecord) (Edited, error) {
-	s, err := record.Filter.Selector()
+	s, err := record.Filter.Selector(record.At)
 	if err != nil {
 		return Edited{}, err
 	}

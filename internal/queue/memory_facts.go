@@ -72,10 +72,14 @@ func (m *Memory) mark(mark Mark) {
 	m.suspend(mark)
 }
 
-// suspend tells the index of a mark that suspends.
+// suspend tells the index of a mark that suspends, and of the entries that it
+// suspends.
 func (m *Memory) suspend(mark Mark) {
-	if mark.Kind == MarkSuspend {
-		m.index.Suspend(mail.Destination(mark.Key), mark.Value != "")
+	m.index.Suspend(mark)
+	if mark.Kind == MarkSuspendSender {
+		for _, e := range m.state.entries {
+			m.index.Withhold(e.ID, e.Envelope.From)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func (m *Memory) List(ctx context.Context, f Filter, p Page) ([]Entry, error) {
 	if err := m.usable(ctx); err != nil {
 		return nil, err
 	}
-	s, err := f.Selector()
+	s, err := f.Selector(m.options.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -43,11 +43,17 @@ func (m *Memory) List(ctx context.Context, f Filter, p Page) ([]Entry, error) {
 		return nil, err
 	}
 	var entries []Entry
+	looked := 0
 	for _, id := range m.sortedIDs() {
-		if len(entries) < limit && id > p.After && s.Entry(m.state.entries[id]) {
+		if id <= p.After || len(entries) == limit {
+			continue
+		}
+		looked++
+		if s.Entry(m.state.entries[id]) {
 			entries = append(entries, m.read(id))
 		}
 	}
+	p.Look(looked)
 	return entries, nil
 }
 
@@ -69,7 +75,7 @@ func (m *Memory) Count(ctx context.Context, f Filter) (map[mail.State]int, error
 	if err := m.usable(ctx); err != nil {
 		return nil, err
 	}
-	s, err := f.Selector()
+	s, err := f.Selector(m.options.Clock.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -195,6 +195,9 @@ type Filter struct {
 	States      []mail.State     `json:"states,omitempty"`
 	Hold        mail.Hold        `json:"hold,omitempty"`
 	Before      time.Time        `json:"before,omitzero"` // accepted before
+	// Where is an expression of package filter. Its ages are counted from the
+	// call; in an edit from its beginning, also when a crash cuts it short.
+	Where string `json:"where,omitempty"`
 }
 
 // ChangeKind is what an edit does to each recipient it selects.
@@ -208,6 +211,10 @@ const (
 	ChangeRemove  ChangeKind = "remove"  // to Removed
 	ChangeRetry   ChangeKind = "retry"   // a queued or deferred one is due now
 	ChangeReroute ChangeKind = "reroute" // to the delivery of Change.Destination, due now
+	// ChangeRecipient gives it the address Change.Recipient, in the delivery
+	// of that address's destination, due now. What it was becomes its original
+	// recipient, unless it has one (RFC 3461 4.2).
+	ChangeRecipient ChangeKind = "set-recipient"
 )
 
 // Change is an operator's change.
@@ -215,18 +222,29 @@ type Change struct {
 	Kind        ChangeKind       `json:"kind"`
 	Hold        mail.Hold        `json:"hold,omitempty"`
 	Destination mail.Destination `json:"destination,omitempty"`
+	Recipient   mail.Address     `json:"recipient,omitzero"`
 }
 
 // Edited is the result of an edit, counted in recipients.
 type Edited struct {
-	Changed int // changed now
-	Pending int // leased: changed when the lease ends, unless it is final by then
+	Changed int `json:"changed"` // changed now
+	Pending int `json:"pending"` // leased: changed when the lease ends, unless it is final by then
+}
+
+// Editing is an edit under way, and what it has done since it began or, after
+// a crash, went on.
+type Editing struct {
+	EditRecord
+	Done Edited `json:"done"`
 }
 
 // Page is a stretch of a listing, in order of entry ids.
 type Page struct {
 	After mail.ID // start behind this id; "" for the beginning
 	Limit int     // at most this many entries; 0 means 1000
+	// Looked, unless it is nil, is called now and then with how many more
+	// entries were looked at, selected or not.
+	Looked func(more int)
 }
 
 // Damaged is an entry that was set aside because it, or its content, cannot
@@ -250,9 +268,27 @@ type Mark struct {
 // MarkKind says what a mark is for.
 type MarkKind string
 
-// MarkSuspend suspends the destination that is its key: the destination is
-// left out of Due, Claim and the siblings a claim brings.
-const MarkSuspend MarkKind = "suspend"
+// The kinds of mark that suspend something. What waits because of one stays
+// queued or deferred; the value is the reason that was given.
+const (
+	// MarkSuspend suspends the destination that is its key: the destination is
+	// left out of Due, Claim and the siblings a claim brings.
+	MarkSuspend MarkKind = "suspend"
+	// MarkSuspendSender does so with the deliveries of a sender: an address,
+	// "<>", or "@" and a domain, in lower case.
+	MarkSuspendSender MarkKind = "suspend sender"
+	// MarkSuspendDelivery does so with all deliveries. Its key is All.
+	MarkSuspendDelivery MarkKind = "suspend delivery"
+	// MarkSuspendIntake says that no mail is to be taken. The store still
+	// accepts it: that is the door's business. Its key is All.
+	MarkSuspendIntake MarkKind = "suspend intake"
+)
+
+// All is the key of marks that are for everything.
+const All = "all"
+
+// Suspensions are the kinds of mark that suspend something.
+var Suspensions = []MarkKind{MarkSuspendIntake, MarkSuspendDelivery, MarkSuspend, MarkSuspendSender}
 
 // The store, in the parts in which it is used.
 type (
@@ -342,6 +378,8 @@ type (
 		// leased delivery is changed by the Settle or Release that ends the
 		// lease, or when the lease is lost; a final outcome wins.
 		Edit(ctx context.Context, f Filter, c Change, actor string) (Edited, error)
+		// Editing returns the edit that has begun and has not ended.
+		Editing() (e Editing, underWay bool)
 	}
 
 	// Reader reads what is stored.
@@ -356,6 +394,8 @@ type (
 		Count(ctx context.Context, f Filter) (map[mail.State]int, error)
 		// Leased returns the number of leases held now.
 		Leased() int
+		// LeasedIn returns the deliveries of an entry that are leased now.
+		LeasedIn(id mail.ID) []mail.Destination
 		// Body opens content. Errors: ErrNotFound; ErrDamaged when its bytes
 		// fail their check, also from ReadAt. The entries of a body that
 		// was found damaged are set aside when they are claimed again.

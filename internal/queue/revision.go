@@ -122,7 +122,7 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 	var moved []Recipient
 	for _, pick := range picks {
 		d := &r.entry.Deliveries[i]
-		if pick < 0 || pick >= len(d.Recipients) || !c.allowed(at, d.Recipients[pick].State) {
+		if pick < 0 || pick >= len(d.Recipients) || !c.Applies(at, &d.Recipients[pick]) {
 			continue
 		}
 		rcpt := &d.Recipients[pick]
@@ -137,6 +137,12 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 		case ChangeReroute:
 			moved = append(moved, *rcpt)
 			rcpt.State = "" // no longer here; Result drops it
+		case ChangeRecipient:
+			rcpt.readdress(c.Recipient)
+			if c.Recipient.Destination() != at {
+				moved = append(moved, *rcpt)
+				rcpt.State = ""
+			}
 		}
 	}
 	if len(to) == 0 {
@@ -148,9 +154,24 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 		r.hasten(i)
 	case ChangeReroute:
 		r.receive(c.Destination, moved)
+	case ChangeRecipient:
+		if len(moved) > 0 {
+			r.receive(c.Recipient.Destination(), moved)
+		} else {
+			r.hasten(i)
+		}
 	}
 	r.facts = append(r.facts, r.fact(c, actor, to))
 	return len(to)
+}
+
+// readdress gives a recipient another address. Reports name the one that the
+// sender gave (RFC 3461 4.2).
+func (r *Recipient) readdress(to mail.Address) {
+	if r.Original == "" {
+		r.Original = r.Address.Type() + ";" + r.Address.String()
+	}
+	r.Address = to
 }
 
 // hasten makes a delivery due now, unless it is already.
@@ -173,9 +194,10 @@ func (r *Revision) receive(at mail.Destination, moved []Recipient) {
 	r.hasten(i)
 }
 
-// allowed reports whether the state table lets the change be applied to a
-// recipient in state s whose destination is at.
-func (c Change) allowed(at mail.Destination, s mail.State) bool {
+// Applies reports whether the change would change a recipient whose
+// destination is at, and the state table lets it.
+func (c Change) Applies(at mail.Destination, r *Recipient) bool {
+	s := r.State
 	if !s.Stored() {
 		return false
 	}
@@ -190,16 +212,19 @@ func (c Change) allowed(at mail.Destination, s mail.State) bool {
 		return s != mail.Held
 	case ChangeReroute:
 		return at != c.Destination
+	case ChangeRecipient:
+		return r.Address != c.Recipient
 	}
 	return false
 }
 
 var changeReasons = map[ChangeKind]mail.Reason{
-	ChangeHold:    mail.ReasonHeld,
-	ChangeRelease: mail.ReasonReleased,
-	ChangeRemove:  mail.ReasonRemoved,
-	ChangeRetry:   mail.ReasonRetried,
-	ChangeReroute: mail.ReasonRerouted,
+	ChangeHold:      mail.ReasonHeld,
+	ChangeRelease:   mail.ReasonReleased,
+	ChangeRemove:    mail.ReasonRemoved,
+	ChangeRetry:     mail.ReasonRetried,
+	ChangeReroute:   mail.ReasonRerouted,
+	ChangeRecipient: mail.ReasonReaddressed,
 }
 
 func (r *Revision) fact(c Change, actor string, to []string) mail.Fact {
@@ -212,8 +237,11 @@ func (r *Revision) fact(c Change, actor string, to []string) mail.Fact {
 		Hold:    c.Hold,
 		Actor:   actor,
 	}
-	if c.Kind == ChangeReroute {
+	switch c.Kind {
+	case ChangeReroute:
 		f.Text = "to " + string(c.Destination)
+	case ChangeRecipient:
+		f.Text = "to " + c.Recipient.Path()
 	}
 	return f
 }

@@ -32,8 +32,11 @@ type Stat struct {
 	Spare bool `json:"spare"`
 	// Moved counts the contents that were moved out of sparse segments since
 	// the store was opened; Memory is what the store takes of it, in octets.
-	Moved  uint64 `json:"moved"`
-	Memory int64  `json:"memory"`
+	Moved uint64 `json:"moved"`
+	// RowsRead counts the rows of entries that were read for listings and
+	// edits since the store was opened.
+	RowsRead uint64 `json:"rows_read"`
+	Memory   int64  `json:"memory"`
 }
 
 // Segment is what a segment of the body log takes and holds.

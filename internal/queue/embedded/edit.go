@@ -18,7 +18,8 @@ func (s *Store) Edit(ctx context.Context, f queue.Filter, c queue.Change, actor 
 	if err := c.Check(); err != nil {
 		return queue.Edited{}, err
 	}
-	selector, err := f.Selector()
+	record := queue.EditRecord{Filter: f, Change: c, Actor: actor, At: s.options.Clock.Now()}
+	selector, err := f.Selector(record.At)
 	if err != nil {
 		return queue.Edited{}, err
 	}
@@ -28,7 +29,15 @@ func (s *Store) Edit(ctx context.Context, f queue.Filter, c queue.Change, actor 
 	case <-ctx.Done():
 		return queue.Edited{}, ctx.Err()
 	}
-	return s.runEdit(selector, queue.EditRecord{Filter: f, Change: c, Actor: actor, At: s.options.Clock.Now()})
+	return s.runEdit(selector, record)
+}
+
+// Editing returns the edit under way.
+func (s *Store) Editing() (queue.Editing, bool) {
+	if e := s.edit.Load(); e != nil {
+		return *e, true
+	}
+	return queue.Editing{}, false
 }
 
 // resumeEdit finishes the edit that a crash or Close cut short.
@@ -45,7 +54,7 @@ func (s *Store) resumeEdit() error {
 	if err != nil {
 		return s.setAsideEdit(value, err)
 	}
-	selector, err := record.Filter.Selector()
+	selector, err := record.Filter.Selector(record.At)
 	if err != nil {
 		return s.setAsideEdit(value, damaged(k, err))
 	}
@@ -71,7 +80,9 @@ func (s *Store) setAsideEdit(value []byte, cause error) error {
 // the store closes; the record is then stored.
 func (s *Store) runEdit(selector *queue.Selector, record queue.EditRecord) (queue.Edited, error) {
 	var total queue.Edited
+	defer s.edit.Store(nil)
 	for {
+		s.edit.Store(&queue.Editing{EditRecord: record, Done: total})
 		ids, err := s.selected(selector, record.After)
 		if err != nil {
 			return total, err
@@ -100,7 +111,7 @@ func (s *Store) selected(selector *queue.Selector, behind mail.ID) ([]mail.ID, e
 	}
 	defer view.Close()
 	var ids []mail.ID
-	for e, err := range s.entries(view, selector, behind) {
+	for e, err := range s.entries(view, selector, queue.Page{After: behind}) {
 		if err != nil {
 			return nil, err
 		}

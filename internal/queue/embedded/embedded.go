@@ -116,10 +116,12 @@ type Store struct {
 	committing chan struct{}
 	promised   uint64 // what is below this sequence number is durable; of the committer alone
 	facts      factState
-	committed  latency       // of the commits that are synced
-	appended   latency       // of the body log
-	editing    chan struct{} // a token that whoever edits holds
-	unreadable []unreadable  // found by load; empty once the store is open
+	committed  latency                       // of the commits that are synced
+	appended   latency                       // of the body log
+	editing    chan struct{}                 // a token that whoever edits holds
+	edit       atomic.Pointer[queue.Editing] // nil when none is under way
+	rowsRead   atomic.Uint64                 // of entries, for listings and edits
+	unreadable []unreadable                  // found by load; empty once the store is open
 
 	drafts      atomic.Uint64 // numbers the files in incoming
 	draftMemory atomic.Int64  // octets of drafts in memory
@@ -332,6 +334,11 @@ func (s *Store) Latency() time.Duration { return max(s.committed.get(), s.append
 
 // Leased returns the number of leases held now.
 func (s *Store) Leased() int { return s.index.Leased(s.options.Clock.Now()) }
+
+// LeasedIn returns the deliveries of an entry that are leased now.
+func (s *Store) LeasedIn(id mail.ID) []mail.Destination {
+	return s.index.LeasedIn(id, s.options.Clock.Now())
+}
 
 // Wake receives when something may be due sooner than was said.
 func (s *Store) Wake() <-chan struct{} { return s.index.Wake() }

@@ -94,7 +94,29 @@ func (s *Store) PutMark(ctx context.Context, m queue.Mark, f mail.Fact) error {
 	c := s.newChange()
 	s.putMark(c, m)
 	c.record([]mail.Fact{f})
-	return s.commit(ctx, c)
+	if err := s.commit(ctx, c); err != nil || m.Kind != queue.MarkSuspendSender || m.Value == "" {
+		return err
+	}
+	view, err := s.view()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	return s.withhold(view)
+}
+
+// withhold tells the index whose each entry is, of those whose sender may be
+// suspended. An entry that cannot be read is not sent anyway.
+func (s *Store) withhold(r pebble.Reader) error {
+	for p, err := range scanPrefix(r, headerPrefix) {
+		if err != nil {
+			return err
+		}
+		if e, err := decodeHeader(p.key, p.value); err == nil {
+			s.index.Withhold(e.ID, e.Envelope.From)
+		}
+	}
+	return nil
 }
 
 func (s *Store) putMark(c *change, m queue.Mark) {
@@ -103,14 +125,7 @@ func (s *Store) putMark(c *change, m queue.Mark) {
 	} else {
 		c.set(k, m)
 	}
-	c.after(func() { s.suspend(m) })
-}
-
-// suspend tells the index of a mark that suspends.
-func (s *Store) suspend(m queue.Mark) {
-	if m.Kind == queue.MarkSuspend {
-		s.index.Suspend(mail.Destination(m.Key), m.Value != "")
-	}
+	c.after(func() { s.index.Suspend(m) })
 }
 
 // Mark returns one mark.

@@ -20,6 +20,9 @@ func (s *Store) load() error {
 	if err := s.loadEntries(); err != nil {
 		return err
 	}
+	if err := s.loadWithheld(); err != nil {
+		return err
+	}
 	if err := s.loadPending(); err != nil {
 		return err
 	}
@@ -30,11 +33,25 @@ func (s *Store) load() error {
 }
 
 func (s *Store) loadMarks() error {
-	marks, err := readMarks(s.db, markKey(queue.MarkSuspend, ""))
-	for _, m := range marks {
-		s.suspend(m)
+	for _, kind := range queue.Suspensions {
+		marks, err := readMarks(s.db, markKey(kind, ""))
+		for _, m := range marks {
+			s.index.Suspend(m)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
+}
+
+// loadWithheld reads whose each entry is, when that matters.
+func (s *Store) loadWithheld() error {
+	senders, err := readMarks(s.db, markKey(queue.MarkSuspendSender, ""))
+	if err != nil || len(senders) == 0 {
+		return err
+	}
+	return s.withhold(s.db)
 }
 
 // loadEntries reads the summaries of all deliveries, and side by side which

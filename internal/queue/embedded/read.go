@@ -162,7 +162,7 @@ func (s *Store) List(ctx context.Context, f queue.Filter, p queue.Page) ([]queue
 		return nil, err
 	}
 	defer s.gate.leave()
-	selector, err := f.Selector()
+	selector, err := f.Selector(s.options.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (s *Store) List(ctx context.Context, f queue.Filter, p queue.Page) ([]queue
 	}
 	defer view.Close()
 	var entries []queue.Entry
-	for e, err := range s.entries(view, selector, p.After) {
+	for e, err := range s.entries(view, selector, p) {
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return nil, err
 		}
@@ -196,7 +196,7 @@ func (s *Store) Count(ctx context.Context, f queue.Filter) (map[mail.State]int, 
 		return nil, err
 	}
 	defer s.gate.leave()
-	selector, err := f.Selector()
+	selector, err := f.Selector(s.options.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +209,7 @@ func (s *Store) Count(ctx context.Context, f queue.Filter) (map[mail.State]int, 
 	}
 	defer view.Close()
 	counts := make(map[mail.State]int)
-	for e, err := range s.entries(view, selector, "") {
+	for e, err := range s.entries(view, selector, queue.Page{}) {
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return nil, err
 		}
@@ -218,12 +218,14 @@ func (s *Store) Count(ctx context.Context, f queue.Filter) (map[mail.State]int, 
 	return counts, nil
 }
 
-// entries goes over the entries behind an id whose header the selector takes.
-func (s *Store) entries(r pebble.Reader, selector *queue.Selector, behind mail.ID) iter.Seq2[queue.Entry, error] {
+// entries goes over the entries of a page whose header the selector takes. It
+// reads no entry of which the index knows that nothing is selected.
+func (s *Store) entries(r pebble.Reader, selector *queue.Selector, p queue.Page) iter.Seq2[queue.Entry, error] {
 	return func(yield func(queue.Entry, error) bool) {
-		for e, err := range s.headers(r, selector, behind) {
+		for e, err := range s.headers(r, selector, p) {
 			if err == nil && selector.Header(&e) {
 				err = s.readDeliveries(r, &e)
+				s.rowsRead.Add(uint64(len(e.Deliveries)))
 			} else if err == nil {
 				continue
 			}
@@ -238,20 +240,30 @@ func (s *Store) entries(r pebble.Reader, selector *queue.Selector, behind mail.I
 	}
 }
 
-// headers goes over the headers behind an id, those that the selector names
-// when it names any.
-func (s *Store) headers(r pebble.Reader, selector *queue.Selector, behind mail.ID) iter.Seq2[queue.Entry, error] {
-	if ids := selector.IDs(); len(ids) > 0 {
-		return s.headersOf(r, ids, behind)
+// lookedEvery is after how many entries a listing tells that it goes on.
+const lookedEvery = 1000
+
+// headers goes over the headers of a page, those that the selector names when
+// it names any.
+func (s *Store) headers(r pebble.Reader, selector *queue.Selector, page queue.Page) iter.Seq2[queue.Entry, error] {
+	if ids, bounded := selector.IDs(); bounded {
+		return s.headersOf(r, ids, page)
 	}
 	return func(yield func(queue.Entry, error) bool) {
-		lower := append(key(headerPrefix, behind), 0)
+		looked := lookout{page: page}
+		defer looked.end()
+		lower := append(key(headerPrefix, page.After), 0)
 		for p, err := range scan(r, lower, after([]byte{headerPrefix})) {
 			var e queue.Entry
 			if err == nil {
-				if e, err = decodeHeader(p.key, p.value); err != nil {
-					e.ID = mail.ID(p.key[1:])
+				looked.one()
+				e.ID = mail.ID(p.key[1:])
+				if !s.index.May(selector, e.ID) {
+					continue
 				}
+				s.rowsRead.Add(1)
+				e, err = decodeHeader(p.key, p.value)
+				e.ID = mail.ID(p.key[1:])
 			}
 			if !yield(e, err) {
 				return
@@ -260,20 +272,42 @@ func (s *Store) headers(r pebble.Reader, selector *queue.Selector, behind mail.I
 	}
 }
 
-func (s *Store) headersOf(r pebble.Reader, ids []mail.ID, behind mail.ID) iter.Seq2[queue.Entry, error] {
+func (s *Store) headersOf(r pebble.Reader, ids []mail.ID, page queue.Page) iter.Seq2[queue.Entry, error] {
 	return func(yield func(queue.Entry, error) bool) {
+		looked := lookout{page: page}
+		defer looked.end()
 		for _, id := range ids {
-			if id <= behind {
+			if id <= page.After {
 				continue
 			}
 			e, err := s.readHeader(r, id)
 			if errors.Is(err, queue.ErrNotFound) {
 				continue
 			}
+			looked.one()
+			s.rowsRead.Add(1)
 			e.ID = id
 			if !yield(e, err) {
 				return
 			}
 		}
 	}
+}
+
+// lookout counts the entries that a listing looks at.
+type lookout struct {
+	page queue.Page
+	more int
+}
+
+func (l *lookout) one() {
+	if l.more++; l.more == lookedEvery {
+		l.end()
+	}
+}
+
+// end tells of those that were not told of.
+func (l *lookout) end() {
+	l.page.Look(l.more)
+	l.more = 0
 }

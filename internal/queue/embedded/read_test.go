@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -20,12 +21,12 @@ func (broken) NewIter(*pebble.IterOptions) (*pebble.Iterator, error) {
 // TestListingIsWholeOrFails: a listing that must end early says so.
 func TestListingIsWholeOrFails(t *testing.T) {
 	s := newStore("queue", Options{Logger: slog.New(slog.DiscardHandler)})
-	selector, err := queue.Filter{}.Selector()
+	selector, err := queue.Filter{}.Selector(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = errors.New("nothing was told")
-	for _, e := range s.entries(broken{}, selector, "") {
+	for _, e := range s.entries(broken{}, selector, queue.Page{}) {
 		err = e
 	}
 	if !errors.Is(err, queue.ErrDamaged) {

@@ -22,7 +22,7 @@ func (s *Store) Stat(ctx context.Context) (queue.Stat, error) {
 		Directory: s.dir, Format: formatVersion, Segments: []queue.Segment{},
 		Deliveries: s.index.Deliveries(), Bodies: s.ledger.count(),
 		Database: s.db.Metrics().DiskSpaceUsage(),
-		Moved:    s.reclaimer.moved.Load(), Memory: s.Memory(),
+		Moved:    s.reclaimer.moved.Load(), RowsRead: s.rowsRead.Load(), Memory: s.Memory(),
 	}
 	s.statLog(&st)
 	for p, err := range scanPrefix(view, headerPrefix) {

@@ -18,7 +18,10 @@ var editTests = []test{
 	{"edit of a leased delivery survives reopening", editReopen},
 	{"edit: one after the other on a leased delivery", editSequence},
 	{"edit: a pending reroute", editPendingReroute},
+	{"edit: another address, elsewhere and at the same place", editRecipient},
+	{"edit: another address for a leased delivery", editRecipientLeased},
 	{"edit: selects by filter", editFilter},
+	{"edit: selects by expression", editWhere},
 	{"edit of more than one step", editMany},
 	{"edit refuses what breaks the contract", editInvalid},
 }
@@ -31,6 +34,8 @@ var stateAfter = map[queue.ChangeKind]map[mail.State]mail.State{
 	queue.ChangeRemove:  {mail.Queued: "gone", mail.Deferred: "gone", mail.Held: "gone"},
 	queue.ChangeRetry:   {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: ""},
 	queue.ChangeReroute: {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: mail.Held},
+
+	queue.ChangeRecipient: {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: mail.Held},
 }
 
 func change(k queue.ChangeKind) queue.Change {
@@ -40,6 +45,8 @@ func change(k queue.ChangeKind) queue.Change {
 		c.Hold = mail.HoldOperator
 	case queue.ChangeReroute:
 		c.Destination = "other.example"
+	case queue.ChangeRecipient:
+		c.Recipient = mail.Address{Local: "new", Domain: "other.example"}
 	}
 	return c
 }
@@ -85,7 +92,7 @@ func (w *world) checkEdited(id mail.ID, kind queue.ChangeKind, before, after mai
 	case "":
 		changed, after = 0, before
 	}
-	if kind == queue.ChangeReroute {
+	if kind == queue.ChangeReroute || kind == queue.ChangeRecipient {
 		destination = "other.example"
 	}
 	w.same("result", done, queue.Edited{Changed: changed})
@@ -255,6 +262,81 @@ func editFilter(w *world) {
 	w.same("second entry", w.states(two.ID), map[string]mail.State{"a@one.example": mail.Held})
 }
 
+// setRecipient gives another address to whoever has one.
+func (w *world) setRecipient(from, to string) queue.Edited {
+	w.Helper()
+	return w.edit(queue.Filter{Recipient: from}, queue.Change{Kind: queue.ChangeRecipient, Recipient: w.address(to)})
+}
+
+// original returns the original recipients by the present ones.
+func (w *world) original(id mail.ID) map[string]string {
+	w.Helper()
+	all := make(map[string]string)
+	for _, d := range w.get(id).Deliveries {
+		for _, r := range d.Recipients {
+			w.same("destination", d.Destination, r.Address.Destination())
+			all[r.Address.String()] = r.Original
+		}
+	}
+	return all
+}
+
+func editRecipient(w *world) {
+	e := w.entry("a@one.example", "b@one.example", "c@two.example")
+	e.Deliveries[0].Next = w.in(time.Hour)
+	e.Deliveries[0].Recipients[1].Original = "rfc822;first@one.example"
+	w.accept(e)
+	w.same("to the same", w.setRecipient("a@one.example", "a@one.example"), queue.Edited{})
+	w.same("due", w.dueNames(), []mail.Destination{"two.example"})
+	w.same("at the same place", w.setRecipient("a@one.example", "A2@one.example"), queue.Edited{Changed: 1})
+	w.same("due", len(w.dueNames()), 2)
+	w.same("elsewhere", w.setRecipient("b@one.example", "b@New.example"), queue.Edited{Changed: 1})
+	w.same("to a delivery that is there", w.setRecipient("c@two.example", "c@one.example"), queue.Edited{Changed: 1})
+	want := map[string]string{
+		"A2@one.example": "rfc822;a@one.example", "b@New.example": "rfc822;first@one.example", "c@one.example": "rfc822;c@two.example",
+	}
+	w.same("original", w.original(e.ID), want)
+	w.reopen()
+	w.same("original after reopening", w.original(e.ID), want)
+	f := w.facts()[0]
+	w.same("fact", []any{f.Reason, f.To, f.Text, f.Actor}, []any{mail.ReasonReaddressed, []string{"<a@one.example>"}, "to <A2@one.example>", "operator"})
+	w.settle(w.claim("new.example", 1)[0], mail.Delivered)
+	w.same("left", len(w.original(e.ID)), 2)
+}
+
+// editRecipientLeased: what waits for the lease means the recipient that was
+// selected, whoever joins the delivery meanwhile.
+func editRecipientLeased(w *world) {
+	e := w.entry("a@one.example", "b@two.example")
+	e.Deliveries[1].Next = w.in(time.Hour)
+	w.accept(e)
+	l := w.claimOne("one.example")
+	w.same("result", w.setRecipient("a@one.example", "new@one.example"), queue.Edited{Pending: 1})
+	hold := queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}
+	w.same("hold of the old address", w.edit(queue.Filter{Recipient: "a@one.example"}, hold), queue.Edited{})
+	w.same("hold", w.edit(queue.Filter{Where: "destination = one.example"}, hold), queue.Edited{Pending: 1})
+	w.same("join", w.edit(queue.Filter{Recipient: "b@two.example"}, queue.Change{Kind: queue.ChangeReroute, Destination: "one.example"}), queue.Edited{Changed: 1})
+	w.settle(l, mail.Deferred)
+	w.same("states", w.states(e.ID), map[string]mail.State{"new@one.example": mail.Held, "b@two.example": mail.Queued})
+}
+
+func editWhere(w *world) {
+	old := w.entry("a@one.example", "b@two.example")
+	w.accept(old)
+	w.clock.Advance(time.Hour)
+	young := w.entry("a@one.example")
+	w.accept(young)
+	done := w.edit(queue.Filter{Where: "age >= 1h and not domain = two.example"}, queue.Change{Kind: queue.ChangeRemove})
+	w.same("old ones", done, queue.Edited{Changed: 1})
+	w.same("old", w.states(old.ID), map[string]mail.State{"b@two.example": mail.Queued})
+	done = w.edit(queue.Filter{Where: "id in (" + string(young.ID) + ")", Recipient: "b@two.example"}, queue.Change{Kind: queue.ChangeRemove})
+	w.same("expression and field", done, queue.Edited{})
+	done = w.edit(queue.Filter{Where: "id = " + string(young.ID) + " and id = " + string(old.ID)}, queue.Change{Kind: queue.ChangeRemove})
+	w.same("what cannot be", done, queue.Edited{})
+	_, underWay := w.Store.Editing()
+	w.same("an edit is under way", underWay, false)
+}
+
 // acceptMany stores n entries with two recipients each.
 func (w *world) acceptMany(n int) {
 	w.Helper()
@@ -291,13 +373,14 @@ func editInvalid(w *world) {
 	w.accept(w.entry("a@one.example"))
 	for i, c := range []queue.Change{
 		{}, {Kind: "forget"}, {Kind: queue.ChangeHold}, {Kind: queue.ChangeReroute},
-		{Kind: queue.ChangeRemove, Hold: mail.HoldOperator}, {Kind: queue.ChangeRetry, Destination: "x"},
+		{Kind: queue.ChangeRemove, Hold: mail.HoldOperator}, {Kind: queue.ChangeRetry, Destination: "x"}, {Kind: queue.ChangeRecipient},
+		{Kind: queue.ChangeRecipient, Recipient: mail.Address{Local: "a"}}, {Kind: queue.ChangeHold, Hold: mail.HoldOperator, Recipient: mail.Address{Local: "a", Domain: "x.example"}},
 	} {
 		w.Logf("change %d", i)
 		_, err := w.Store.Edit(w.ctx, queue.Filter{}, c, "operator")
 		w.fails(err, queue.ErrInvalid)
 	}
-	for i, f := range []queue.Filter{{Sender: "nobody"}, {Recipient: "a@"}, {States: []mail.State{"lost"}}} {
+	for i, f := range []queue.Filter{{Where: "age"}, {Sender: "nobody"}, {Recipient: "a@"}, {States: []mail.State{"lost"}}} {
 		w.Logf("filter %d", i)
 		_, err := w.Store.Edit(w.ctx, f, queue.Change{Kind: queue.ChangeRemove}, "operator")
 		w.fails(err, queue.ErrInvalid)

@@ -108,15 +108,17 @@ func settleUnknown(w *world) {
 	w.settle(w.claimOne(want), mail.Delivered)
 }
 
-// editInterrupted fails the second commit of an edit of three steps.
+// editInterrupted fails the second commit of an edit of three steps. It goes
+// on with the ages of its beginning.
 func editInterrupted(w *world) {
 	const n = 2*queue.EditStep + 1
 	w.acceptMany(n)
 	leased := w.claim("one.example", 1)
 	w.same("claimed", len(leased), 2)
 	w.failCommit(2)
-	_, err := w.Store.Edit(w.ctx, queue.Filter{Destination: "one.example"}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}, "operator")
+	_, err := w.Store.Edit(w.ctx, queue.Filter{Where: "destination = one.example and age < 1h"}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}, "operator")
 	w.fails(err, queue.ErrUnknown)
+	w.clock.Advance(2 * time.Hour)
 	w.reopen()
 	w.checkInterrupted(n)
 	w.reopen() // the edit is over

@@ -38,9 +38,11 @@ func listPages(w *world) {
 		page.After = got[len(got)-1]
 	}
 	w.same("pages of 10", got, want)
-	all, err := w.Store.List(w.ctx, queue.Filter{}, queue.Page{})
+	looked := 0
+	all, err := w.Store.List(w.ctx, queue.Filter{Where: "age < 1h"}, queue.Page{Looked: func(more int) { looked += more }})
 	w.ok(err)
 	w.same("one page", entryIDs(all), want)
+	w.same("looked at", looked, len(want))
 }
 
 func listFilters(w *world) {
@@ -66,6 +68,13 @@ func listFilters(w *world) {
 		{queue.Filter{States: []mail.State{mail.Held, mail.Queued}}, []mail.ID{early.ID, late.ID}, map[mail.State]int{mail.Queued: 1, mail.Held: 1}},
 		{queue.Filter{Hold: mail.HoldQuarantine}, []mail.ID{late.ID}, map[mail.State]int{mail.Held: 1}},
 		{queue.Filter{Hold: mail.HoldPolicy}, nil, nil},
+		{queue.Filter{Where: "age > 1s"}, []mail.ID{early.ID}, map[mail.State]int{mail.Deferred: 1, mail.Queued: 1}},
+		{queue.Filter{Where: "state = held"}, []mail.ID{late.ID}, map[mail.State]int{mail.Held: 1}},
+		{queue.Filter{Where: "destination = two.example and state = queued"}, []mail.ID{early.ID}, map[mail.State]int{mail.Queued: 1}},
+		{queue.Filter{Where: "destination = two.example and state = deferred"}, nil, nil},
+		{queue.Filter{Where: "state = held or reason ~ *wants"}, []mail.ID{early.ID, late.ID}, map[mail.State]int{mail.Deferred: 1, mail.Held: 1}},
+		{queue.Filter{Where: "id = " + string(early.ID), States: []mail.State{mail.Queued}, IDs: []mail.ID{late.ID, early.ID}}, []mail.ID{early.ID}, map[mail.State]int{mail.Queued: 1}},
+		{queue.Filter{Where: "id = " + string(early.ID), IDs: []mail.ID{late.ID}}, nil, nil},
 		{queue.Filter{Before: w.now()}, []mail.ID{early.ID}, map[mail.State]int{mail.Deferred: 1, mail.Queued: 1}},
 		{queue.Filter{Recipient: "a@one.example", States: []mail.State{mail.Queued}}, nil, nil}, // both at one recipient
 	} {
@@ -73,6 +82,8 @@ func listFilters(w *world) {
 		entries, err := w.Store.List(w.ctx, c.filter, queue.Page{})
 		w.ok(err)
 		w.same("entries", entryIDs(entries), c.want)
+		_, err = w.Store.List(w.ctx, c.filter, queue.Page{After: late.ID, Looked: func(more int) { w.same("entries behind the last", more, 0) }})
+		w.ok(err)
 		counts, err := w.Store.Count(w.ctx, c.filter)
 		w.ok(err)
 		w.same("counts", counts, c.counts)
@@ -88,6 +99,8 @@ func listInvalid(w *world) {
 		w.fails(err, queue.ErrInvalid)
 	}
 	_, err := w.Store.List(w.ctx, queue.Filter{Sender: "x"}, queue.Page{})
+	w.fails(err, queue.ErrInvalid)
+	_, err = w.Store.Count(w.ctx, queue.Filter{Where: "size > x"})
 	w.fails(err, queue.ErrInvalid)
 	_, err = w.Store.Count(w.ctx, queue.Filter{States: []mail.State{""}})
 	w.fails(err, queue.ErrInvalid)
