@@ -86,8 +86,9 @@ daemon: *
 trial: mail certs config smtpserver smtpclient sink admin daemon
 # selftest works on a store of its own, as intake and deliver do together.
 selftest: mail queue queue/embedded
-# cli shows what admin hands out, which are values of queue.
-cli: mail queue config admin daemon doctor submit zos ibmi trial selftest
+# cli shows what admin hands out, which are values of queue, and says what is
+# wrong in a filter before it asks anybody.
+cli: mail filter queue config admin daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

@@ -9,8 +9,6 @@ package admin
 
 import (
 	"context"
-	"net/url"
-	"strconv"
 	"time"
 
 	"postern/internal/journal"
@@ -37,6 +35,10 @@ type Status struct {
 	// JournalError says why the journal cannot be written at present; empty
 	// while it can. Facts wait in the queue meanwhile.
 	JournalError string `json:"journal_error,omitempty"`
+	// Suspensions are what is suspended.
+	Suspensions []Suspension `json:"suspensions,omitempty"`
+	// Edit is the edit of the queue that is under way.
+	Edit *queue.Editing `json:"edit,omitempty"`
 	// Pressures are what the server runs short of at present.
 	Pressures []Pressure `json:"pressures,omitempty"`
 }
@@ -71,19 +73,6 @@ type JournalQuery struct {
 	Follow bool
 }
 
-// The names of the parameters that select entries and facts.
-const (
-	paramState       = "state"
-	paramSender      = "sender"
-	paramRecipient   = "recipient"
-	paramDestination = "destination"
-	paramAfter       = "after"
-	paramLimit       = "limit"
-	paramMessage     = "message"
-	paramLast        = "last"
-	paramFollow      = "follow"
-)
-
 // Maintainer is what a store says of itself beside what is in it.
 type Maintainer interface {
 	// Stat tells what the store takes and holds.
@@ -107,30 +96,9 @@ type VerifyLine struct {
 	Problem  *Problem        `json:"problem,omitempty"`  // likewise
 }
 
-// values writes a filter and page as parameters.
-func values(f queue.Filter, p queue.Page) url.Values {
-	v := url.Values{}
-	for _, s := range f.States {
-		v.Add(paramState, string(s))
-	}
-	set(v, paramSender, f.Sender)
-	set(v, paramRecipient, f.Recipient)
-	set(v, paramDestination, string(f.Destination))
-	set(v, paramAfter, string(p.After))
-	if p.Limit > 0 {
-		v.Set(paramLimit, strconv.Itoa(p.Limit))
-	}
-	return v
-}
-
-func set(v url.Values, name, value string) {
-	if value != "" {
-		v.Set(name, value)
-	}
-}
-
 // What the server holds in memory for one answer is bounded: MaxPage is the
-// most entries that a listing returns, MaxLast the most facts to look back for.
+// most entries that a list which is no stream returns, MaxLast the most facts
+// to look back for.
 const (
 	MaxPage = 1000
 	MaxLast = journal.MaxLast

@@ -25,7 +25,8 @@ import (
 // rig is a server on a socket, with a queue and a journal behind it.
 type rig struct {
 	*admin.Client
-	path    string
+	dir     string // of the journal
+	path    string // of the socket
 	queue   *queue.Memory
 	store   *store
 	journal *journal.Journal
@@ -39,26 +40,37 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{path: filepath.Join(dir, "admin.sock"), queue: queue.NewMemory(queue.Options{}), store: &store{}, journal: j, stopped: make(chan struct{}, 1)}
-	l, err := admin.Listen(r.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := admin.NewServer(admin.Options{
+	r := &rig{dir: dir, queue: queue.NewMemory(queue.Options{}), store: &store{}, journal: j, stopped: make(chan struct{}, 1)}
+	r.path, r.Client = serve(t, admin.Options{
 		Queue: r.queue, Store: r.store, Journal: j,
 		Status: func() admin.Status { return admin.Status{Version: "1", Hostname: "gate.example"} },
 		Stop:   func() { r.stopped <- struct{}{} },
 	})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		// The journal's end ends those who follow it, as in the server.
-		if err := errors.Join(j.Close(), server.Shutdown(t.Context()), <-served); err != nil {
+	t.Cleanup(func() { // the journal's end ends those who follow it, as in the server
+		if err := j.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	r.Client = admin.NewClient(r.path)
 	return r
+}
+
+// serve serves on a socket until the test ends.
+func serve(t *testing.T, o admin.Options) (path string, client *admin.Client) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "admin.sock")
+	l, err := admin.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := admin.NewServer(o)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(server.Shutdown(context.Background()), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return path, admin.NewClient(path)
 }
 
 // plain is a client that is not ours.
@@ -105,40 +117,39 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestListAndEntry(t *testing.T) {
+func TestListAndMessage(t *testing.T) {
 	r := newRig(t)
 	ids := r.accept(t, new(mail.IDs), "a@x.example", "b@y.example", "c@y.example")
-	list := func(f queue.Filter, p queue.Page) (found []mail.ID) {
+	list := func(l admin.Listing) (found []mail.ID) {
 		t.Helper()
-		entries, err := r.List(t.Context(), f, p)
+		err := r.List(t.Context(), l, func(queue.Progress) {}, func(e *queue.Entry) error {
+			found = append(found, e.ID)
+			return nil
+		})
 		if err != nil {
 			t.Fatal(err)
-		}
-		for _, e := range entries {
-			found = append(found, e.ID)
 		}
 		return found
 	}
 	for _, test := range []struct {
-		name   string
-		filter queue.Filter
-		page   queue.Page
-		want   []mail.ID
+		name    string
+		listing admin.Listing
+		want    []mail.ID
 	}{
-		{"all", queue.Filter{}, queue.Page{}, ids},
-		{"a page", queue.Filter{}, queue.Page{After: ids[0], Limit: 1}, ids[1:2]},
-		{"destination", queue.Filter{Destination: "y.example"}, queue.Page{}, ids[1:]},
-		{"recipient", queue.Filter{Recipient: "A@X.example"}, queue.Page{}, ids[:1]},
-		{"state", queue.Filter{States: []mail.State{mail.Held}}, queue.Page{}, nil},
-		{"null sender", queue.Filter{Sender: "<>"}, queue.Page{}, ids},
+		{"all", admin.Listing{}, ids},
+		{"the first", admin.Listing{Limit: 1}, ids[:1]},
+		{"destination", admin.Listing{Filter: "destination = y.example"}, ids[1:]},
+		{"recipient", admin.Listing{Filter: "recipient = A@X.example"}, ids[:1]},
+		{"state", admin.Listing{Filter: "state = held"}, nil},
+		{"null sender", admin.Listing{Filter: "sender = <>"}, ids},
 	} {
-		if got := list(test.filter, test.page); strings.Join(text(got), " ") != strings.Join(text(test.want), " ") {
+		if got := list(test.listing); strings.Join(text(got), " ") != strings.Join(text(test.want), " ") {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
 	}
-	entry, err := r.Entry(t.Context(), ids[1])
-	if err != nil || entry.ID != ids[1] || entry.Deliveries[0].Destination != "y.example" {
-		t.Errorf("got %+v, %v", entry, err)
+	m, err := r.Message(t.Context(), ids[1])
+	if err != nil || m.ID != ids[1] || m.Deliveries[0].Destination != "y.example" || len(m.Attempting)+len(m.Suspensions) > 0 {
+		t.Errorf("got %+v, %v", m, err)
 	}
 }
 
@@ -161,13 +172,16 @@ func TestProblems(t *testing.T) {
 		{"GET", "/v1/queue/", 404, "nothing at"},
 		{"POST", "/v1/status", 405, "/v1/status takes GET"},
 		{"GET", "/v1/stop", 405, "/v1/stop takes POST"},
-		{"GET", "/v1/queue/zzz", 400, "is not an id"},
-		{"GET", "/v1/queue/0000000000000000", 404, "not in the queue"},
-		{"GET", "/v1/queue?limit=1001", 422, "query.limit expected number <= 1000"},
-		{"GET", "/v1/queue?limit=0", 422, "query.limit expected number >= 1"},
+		{"GET", "/v1/messages/zzz", 400, "is not an id"},
+		{"GET", "/v1/messages/0000000000000000", 404, "not in the queue"},
+		{"GET", "/v1/store/damaged?limit=1001", 422, "query.limit expected number <= 1000"},
+		{"GET", "/v1/store/damaged?limit=0", 422, "query.limit expected number >= 1"},
+		{"GET", "/v1/queue?limit=-1", 422, "query.limit expected number >= 0"},
 		{"GET", "/v1/queue?limits=1", 422, "query.limits unknown query parameter"},
-		{"GET", "/v1/queue?state=gone", 400, `"gone" is not a state`},
-		{"GET", "/v1/queue?sender=@@", 400, "sender"},
+		{"GET", "/v1/queue?filter=state%3Dgone", 400, `column 7: state "gone": not a state`},
+		{"GET", "/v1/queue/shape?filter=x", 400, "column 1"},
+		{"GET", "/v1/messages/0000000000000000/content", 404, "not in the queue"},
+		{"POST", "/v1/queue/edit", 400, "request body is required"},
 		{"GET", "/v1/journal?last=10001", 422, "query.last expected number <= 10000"},
 		{"GET", "/v1/journal?last=-2", 422, "query.last expected number >= -1"},
 		{"GET", "/v1/journal?follow=yes", 422, "query.follow invalid boolean"},
@@ -264,7 +278,7 @@ func TestDamageIsToldAtTheEnd(t *testing.T) {
 	r := newRig(t)
 	r.record("a")
 	r.follow(t, admin.JournalQuery{Follow: true}, 1, nil) // it is written
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(r.path), "journal", "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(r.dir, "journal", "*.jsonl"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}

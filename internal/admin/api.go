@@ -19,6 +19,8 @@ const (
 	maxBody = 1 << 20
 	// bodyTimeout is how long the body of a request may take to come.
 	bodyTimeout = 10 * time.Second
+	// stallTimeout is how long a client may take nothing of a stream.
+	stallTimeout = 2 * time.Minute
 	// jsonLines is the type of an answer of JSON lines.
 	jsonLines = "application/jsonl"
 )
@@ -44,8 +46,8 @@ func schemaName(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if name == "Recipient" && t.PkgPath() == reflect.TypeFor[queue.Recipient]().PkgPath() {
-		return "QueuedRecipient"
+	if t == reflect.TypeFor[queue.Recipient]() || t == reflect.TypeFor[queue.Change]() {
+		return "Queued" + name
 	}
 	return name
 }
@@ -86,8 +88,7 @@ func stream[In, Line any](s *Server, o huma.Operation, h func(context.Context, *
 	huma.Register(s.api, o, func(ctx context.Context, in *In) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(c huma.Context) {
 			_, w := humago.Unwrap(c)
-			out := &lines[Line]{w: w, encoder: json.NewEncoder(w), flush: http.NewResponseController(w).Flush}
-			out.encoder.SetEscapeHTML(false)
+			out := newLines[Line](w)
 			s.finish(ctx, o.Path, out, h(ctx, in, out))
 		}}, nil
 	})
@@ -111,9 +112,32 @@ func (s *Server) finish(ctx context.Context, path string, out ender, err error) 
 // lines is a stream of lines on its way out.
 type lines[Line any] struct {
 	w       http.ResponseWriter
+	control *http.ResponseController
 	encoder *json.Encoder
-	flush   func() error
 	begun   bool
+	allowed time.Time // when the client was last given time
+}
+
+func newLines[Line any](w http.ResponseWriter) *lines[Line] {
+	l := &lines[Line]{w: w, control: http.NewResponseController(w), encoder: json.NewEncoder(w)}
+	l.encoder.SetEscapeHTML(false)
+	// The time for the request's body must not end the answer.
+	_ = l.control.SetReadDeadline(time.Time{}) // fails when the client has left
+	return l
+}
+
+// flush sends what was written, and gives the client its time to take it.
+func (l *lines[Line]) flush() error {
+	l.allow()
+	return l.control.Flush()
+}
+
+// allow lets the client take its time again, now and then.
+func (l *lines[Line]) allow() {
+	if now := time.Now(); now.Sub(l.allowed) > stallTimeout/4 {
+		l.allowed = now
+		_ = l.control.SetWriteDeadline(now.Add(stallTimeout)) // fails when the client has left
+	}
 }
 
 // begin sends the header, so that a client need not wonder whether the server
@@ -134,6 +158,7 @@ func (l *lines[Line]) head(status int, kind string) {
 // send sends a line, which may wait for others to go with it.
 func (l *lines[Line]) send(line Line) error {
 	l.head(http.StatusOK, jsonLines)
+	l.allow()
 	return l.encoder.Encode(line)
 }
 

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,16 +69,12 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 // Status asks for the status.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	return s, c.get(ctx, "/v1/status", nil, &s)
+	return s, c.get(ctx, request{method: http.MethodGet, path: "/v1/status"}, &s)
 }
 
 // Stop asks the server to end in good order, and returns at once.
 func (c *Client) Stop(ctx context.Context) error {
-	body, err := c.do(ctx, http.MethodPost, "/v1/stop", nil)
-	if err != nil {
-		return err
-	}
-	return body.Close()
+	return c.tell(ctx, request{method: http.MethodPost, path: "/v1/stop"})
 }
 
 // WaitEnd waits until nobody listens at the socket any more. A server gives
@@ -105,54 +100,40 @@ func (c *Client) WaitEnd(ctx context.Context) error {
 	}
 }
 
-// List lists entries of the queue.
-func (c *Client) List(ctx context.Context, f queue.Filter, p queue.Page) ([]queue.Entry, error) {
-	var entries []queue.Entry
-	return entries, c.get(ctx, "/v1/queue", values(f, p), &entries)
-}
-
-// Entry returns one entry of the queue. Errors: a Problem with status 404.
-func (c *Client) Entry(ctx context.Context, id mail.ID) (queue.Entry, error) {
-	var e queue.Entry
-	return e, c.get(ctx, "/v1/queue/"+url.PathEscape(string(id)), nil, &e)
-}
-
 // Damaged lists the entries that were set aside because they, or their
 // contents, cannot be read.
 func (c *Client) Damaged(ctx context.Context, p queue.Page) ([]queue.Damaged, error) {
 	var list []queue.Damaged
-	return list, c.get(ctx, "/v1/store/damaged", values(queue.Filter{}, p), &list)
+	v := url.Values{}
+	set(v, "after", string(p.After))
+	if p.Limit > 0 {
+		v.Set("limit", strconv.Itoa(p.Limit))
+	}
+	return list, c.get(ctx, request{method: http.MethodGet, path: "/v1/store/damaged", values: v}, &list)
+}
+
+func set(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
 }
 
 // Stat asks what the store takes and holds.
 func (c *Client) Stat(ctx context.Context) (queue.Stat, error) {
 	var st queue.Stat
-	return st, c.get(ctx, "/v1/store", nil, &st)
+	return st, c.get(ctx, request{method: http.MethodGet, path: "/v1/store"}, &st)
 }
 
 // Verify has the server read everything in its store and check it. It takes
 // as long as that takes; progress is told meanwhile.
-func (c *Client) Verify(ctx context.Context, progress func(queue.Progress)) (queue.Verified, error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/store/verify", nil)
-	if err != nil {
-		return queue.Verified{}, err
-	}
-	defer body.Close()
-	decoder := json.NewDecoder(bufio.NewReader(body))
-	for {
-		var line VerifyLine
-		if err := decoder.Decode(&line); err != nil {
-			return queue.Verified{}, c.broken(ctx, err)
+func (c *Client) Verify(ctx context.Context, progress func(queue.Progress)) (v queue.Verified, err error) {
+	return v, readLines(ctx, c, request{method: http.MethodPost, path: "/v1/store/verify"}, func(l *VerifyLine) error {
+		if l.Verified != nil {
+			v = *l.Verified
 		}
-		switch {
-		case line.Problem != nil:
-			return queue.Verified{}, line.Problem
-		case line.Verified != nil:
-			return *line.Verified, nil
-		case line.Progress != nil:
-			progress(*line.Progress)
-		}
-	}
+		tell(progress, l.Progress)
+		return nil
+	})
 }
 
 // Journal calls each for every fact that the query selects. With Follow it
@@ -160,40 +141,27 @@ func (c *Client) Verify(ctx context.Context, progress func(queue.Progress)) (que
 // with a *Problem, at the end, when some of the journal could not be read.
 func (c *Client) Journal(ctx context.Context, q JournalQuery, each func(mail.Fact) error) error {
 	v := url.Values{}
-	set(v, paramMessage, string(q.Message))
+	set(v, "message", string(q.Message))
 	if q.Last != 0 {
-		v.Set(paramLast, strconv.Itoa(max(q.Last, 0)))
+		v.Set("last", strconv.Itoa(max(q.Last, 0)))
 	}
 	if q.Follow {
-		v.Set(paramFollow, "true")
+		v.Set("follow", "true")
 	}
-	body, err := c.do(ctx, http.MethodGet, "/v1/journal", v)
+	return readLines(ctx, c, request{method: http.MethodGet, path: "/v1/journal", values: v}, func(l *journalLine) error { return each(l.Fact) })
+}
+
+// tell sends a request whose answer says nothing but that it was done.
+func (c *Client) tell(ctx context.Context, r request) error {
+	body, err := c.do(ctx, r)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	decoder := json.NewDecoder(bufio.NewReader(body))
-	for {
-		var line struct {
-			mail.Fact
-			lastLine
-		}
-		if err := decoder.Decode(&line); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return c.broken(ctx, err)
-		}
-		if line.Problem != nil {
-			return line.Problem
-		}
-		if err := each(line.Fact); err != nil {
-			return err
-		}
-	}
+	return body.Close()
 }
 
-func (c *Client) get(ctx context.Context, path string, v url.Values, into any) error {
-	body, err := c.do(ctx, http.MethodGet, path, v)
+func (c *Client) get(ctx context.Context, r request, into any) error {
+	body, err := c.do(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -213,10 +181,17 @@ func (c *Client) broken(ctx context.Context, err error) error {
 }
 
 // do sends a request and returns the body of a good answer.
-func (c *Client) do(ctx context.Context, method, path string, v url.Values) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://postern"+path+"?"+v.Encode(), nil)
+func (c *Client) do(ctx context.Context, r request) (io.ReadCloser, error) {
+	content, err := r.content()
 	if err != nil {
 		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, r.method, "http://postern"+r.path+"?"+r.values.Encode(), content)
+	if err != nil {
+		return nil, err
+	}
+	if content != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

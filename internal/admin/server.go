@@ -14,12 +14,13 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern/internal/journal"
+	"postern/internal/mail"
 	"postern/internal/queue"
 )
 
-// Options are what a Server acts on. All but Logger are required.
+// Options are what a Server acts on. All but Logger and Clock are required.
 type Options struct {
-	Queue   queue.Reader
+	Queue   Queue
 	Store   Store
 	Journal *journal.Journal
 	// Status tells the state of the server; the counts of the queue are
@@ -28,6 +29,7 @@ type Options struct {
 	// Stop asks the server to end, and returns at once.
 	Stop   func()
 	Logger *slog.Logger
+	Clock  mail.Clock
 }
 
 const (
@@ -54,10 +56,14 @@ func NewServer(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Clock == nil {
+		o.Clock = mail.SystemClock{}
+	}
 	mux := http.NewServeMux()
 	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), slots: make(chan struct{}, maxRequests)}
 	s.serverOperations()
 	s.queueOperations()
+	s.suspendOperations()
 	s.storeOperations()
 	s.journalOperations()
 	s.refuseTheRest(mux)
@@ -142,6 +148,12 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (Status, error) {
 	status.Recipients = counts
 	status.Active = s.Queue.Leased()
 	status.DamagedFiles = s.Store.DamagedFiles()
+	if status.Suspensions, err = s.suspensions(ctx, nil); err != nil {
+		return Status{}, err
+	}
+	if now, underWay := s.Queue.Editing(); underWay {
+		status.Edit = &now
+	}
 	if err := s.Journal.Failure(); err != nil {
 		status.JournalError = err.Error()
 	}

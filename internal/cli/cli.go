@@ -83,6 +83,9 @@ func Main(args []string, out, errOut io.Writer) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintln(errOut, "postern:", printable(line))
 	}
+	if errors.Is(err, admin.ErrNotRunning) {
+		fmt.Fprintf(errOut, "postern: start it with `systemctl start postern`, or `postern serve --config %s`\n", a.config)
+	}
 	if errors.As(err, new(usageError)) {
 		return 2
 	}
@@ -135,7 +138,7 @@ func newRoot(a *app) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.configCommand(), a.tryCommand(), a.demoCommand(),
-		a.statusCommand(), a.stopCommand(), a.queueCommand(), a.storeCommand(), a.journalCommand(), a.selftestCommand(),
+		a.statusCommand(), a.stopCommand(), a.queueCommand(), a.suspendCommand(), a.resumeCommand(), a.storeCommand(), a.journalCommand(), a.selftestCommand(),
 		a.versionCommand(),
 	)
 	return root

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,73 +14,102 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern/internal/admin"
+	"postern/internal/filter"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
 
 func (a *app) queueCommand() *cobra.Command {
-	return group("queue", "What is in the queue", a.queueListCommand(), a.queueShowCommand(), a.queueDamagedCommand())
+	verbs := []*cobra.Command{a.queueListCommand(), a.queueShowCommand(), a.queueCatCommand(), a.queueShapeCommand(), a.queueDamagedCommand()}
+	for i := range edits {
+		verbs = append(verbs, a.editCommand(&edits[i]))
+	}
+	return group("queue", "What is in the queue, and what to do about it", verbs...)
 }
 
+const filterHelp = `A filter says which recipients are meant, such as
+  age > 2h and domain = example.com
+  state = held and hold = "dead letter"
+  sender ~ *@batch.example.com and not reason ~ 4*
+Quote it for the shell. docs/queue.md has all fields and operators.`
+
 func (a *app) queueListCommand() *cobra.Command {
-	var f queue.Filter
-	var states []string
-	c := &cobra.Command{Use: "list", Short: "List the messages in the queue, oldest first, a line for each destination", Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, s := range states {
-				if !mail.State(s).Stored() {
-					return usageError{fmt.Errorf("--state %q is not a state in the queue: these are queued, deferred and held", s)}
-				}
-				f.States = append(f.States, mail.State(s))
+	var limit int
+	c := &cobra.Command{Use: "list [FILTER | ID...]", Short: "List the messages in the queue, oldest first, a line for each destination", Args: cobra.ArbitraryArgs,
+		Long: "List the messages of which a recipient is selected, oldest first, with the\nselected recipients: a line for each destination.\n\n" + filterHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit < 0 {
+				return usageError{fmt.Errorf("--limit %d: it must not be negative", limit)}
 			}
-			return a.listQueue(cmd.Context(), f)
+			filter, err := filterOf(args)
+			if err != nil {
+				return err
+			}
+			return a.listQueue(cmd.Context(), admin.Listing{Filter: filter, Limit: limit})
 		}}
-	flags := c.Flags()
-	flags.StringSliceVar(&states, "state", nil, "only messages with a recipient in this `state`: queued, deferred or held")
-	flags.StringVar(&f.Sender, "sender", "", "only messages from this `address`; <> for reports")
-	flags.StringVar(&f.Recipient, "recipient", "", "only messages to this `address`")
-	flags.StringVar((*string)(&f.Destination), "destination", "", "only messages to this `domain`")
+	c.Flags().IntVarP(&limit, "limit", "n", 0, "at most this `number` of messages; 0 for all")
 	return c
 }
 
-// listQueue prints the queue page by page, so that a long one needs no memory.
-func (a *app) listQueue(ctx context.Context, f queue.Filter) error {
+// filterOf makes a filter of arguments: ids, or the words of a filter. What is
+// wrong with it is a mistake in the command line.
+func filterOf(args []string) (string, error) {
+	switch text := strings.Join(args, " "); {
+	case text == "":
+		return "", nil
+	case allIDs(args):
+		return filterOfIDs(args), nil
+	default:
+		if _, err := filter.Parse(text); err != nil {
+			return "", usageError{err}
+		}
+		return text, nil
+	}
+}
+
+func filterOfIDs(ids []string) string { return "id in (" + strings.Join(ids, ", ") + ")" }
+
+func allIDs(args []string) bool {
+	return !slices.ContainsFunc(args, func(s string) bool {
+		_, err := mail.ParseID(s)
+		return err != nil
+	})
+}
+
+// tableRows is after how many lines a table is printed, with columns as wide
+// as these need: a long listing needs no memory.
+const tableRows = 1000
+
+// listQueue prints the queue as it comes.
+func (a *app) listQueue(ctx context.Context, l admin.Listing) error {
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
-	table := newTable(a.out)
-	var count int
-	for page := (queue.Page{Limit: admin.MaxPage}); ; {
-		entries, err := client.List(ctx, f, page)
-		if err != nil {
-			return err
-		}
-		if count == 0 && len(entries) > 0 && !a.json {
+	table, bar := newTable(a.out), newCounter(a.err, "messages")
+	count := 0
+	err = client.List(ctx, l, bar.show, func(e *queue.Entry) error {
+		if count == 0 && !a.json {
 			fmt.Fprintln(table, "MESSAGE\tAGE\tSIZE\tFROM\tTO\tSTATE\tNEXT")
 		}
-		for i := range entries {
-			if err := a.printEntry(table, &entries[i]); err != nil {
-				return err
-			}
-		}
-		if err := table.Flush(); err != nil {
+		if err := a.printEntry(table, e); err != nil {
 			return err
 		}
-		count += len(entries)
-		if len(entries) < admin.MaxPage {
-			break
+		if count++; count%tableRows == 0 {
+			bar.end()
+			return table.Flush()
 		}
-		page.After = entries[len(entries)-1].ID
+		return nil
+	})
+	bar.end()
+	if err = errors.Join(err, table.Flush()); err == nil && count == 0 && !a.json {
+		fmt.Fprintln(a.out, nothingListed(l.Filter))
 	}
-	if count == 0 && !a.json {
-		fmt.Fprintln(a.out, nothingListed(&f))
-	}
-	return nil
+	return err
 }
 
-func nothingListed(f *queue.Filter) string {
-	if f.Sender != "" || f.Recipient != "" || f.Destination != "" || len(f.States) > 0 {
+func nothingListed(filter string) string {
+	if filter != "" {
 		return "nothing in the queue is selected"
 	}
 	return "the queue is empty"
@@ -145,58 +175,4 @@ func nextAttempt(d *queue.Delivery) string {
 		return "in " + duration(wait)
 	}
 	return "now"
-}
-
-func (a *app) queueShowCommand() *cobra.Command {
-	return &cobra.Command{Use: "show ID", Short: "Show one message in the queue", Args: oneID,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			entry, err := client.Entry(cmd.Context(), mail.ID(args[0]))
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(entry)
-			}
-			a.showEntry(&entry)
-			return nil
-		}}
-}
-
-func (a *app) showEntry(e *queue.Entry) {
-	fmt.Fprintf(a.out, "message   %s\n", e.ID)
-	fmt.Fprintf(a.out, "accepted  %s (%s ago) by %s\n", e.Accepted.Local().Format(dateTime), age(e.Accepted), e.Origin.Listener)
-	if e.Message != e.ID {
-		fmt.Fprintf(a.out, "copy of   %s\n", e.Message)
-	}
-	fmt.Fprintf(a.out, "from      %s\n", printable(e.Envelope.From.Path()))
-	fmt.Fprintf(a.out, "size      %s\n", size(e.Size))
-	for i := range e.Deliveries {
-		d := &e.Deliveries[i]
-		fmt.Fprintf(a.out, "\n%s: %d attempts, next %s\n", printable(string(d.Destination)), d.Attempts, nextAttempt(d))
-		for j := range d.Recipients {
-			a.showRecipient(&d.Recipients[j])
-		}
-	}
-}
-
-func (a *app) showRecipient(r *queue.Recipient) {
-	state := string(r.State)
-	if r.Hold != "" {
-		state += " (" + string(r.Hold) + ")"
-	}
-	fmt.Fprintf(a.out, "  %s  %s\n", printable(r.Address.Path()), state)
-	if o := r.Last; o != nil {
-		said := answer(speaker{o.Host, o.Remote}, o.Command, o.Reply)
-		if o.Cause != "" {
-			said += ", " + o.Cause
-		}
-		fmt.Fprintf(a.out, "    attempt %d at %s: %s\n", o.Attempt, o.At.Local().Format(dateTime), printable(said))
-	}
-	if !r.Warned.IsZero() {
-		fmt.Fprintf(a.out, "    the sender was told of the delay at %s\n", r.Warned.Local().Format(dateTime))
-	}
 }

@@ -40,6 +40,13 @@ func (a *app) showStatus(s *admin.Status) {
 	}
 	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
 		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
+	for i := range s.Suspensions {
+		fmt.Fprintf(a.out, "SUSPENDED: %s\n", suspended(&s.Suspensions[i]))
+	}
+	if e := s.Edit; e != nil {
+		fmt.Fprintf(a.out, "the queue is being edited for %s by %s: %s, %s so far; filter: %s\n", age(e.At), printable(e.Actor),
+			e.Change.Kind, several(e.Done.Sum(), "recipient", "recipients"), printable(e.Filter.Where))
+	}
 	for _, file := range s.DamagedFiles {
 		fmt.Fprintf(a.out, "DAMAGED: %s; stop the server and run `postern store salvage`\n", printable(file))
 	}

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -160,8 +157,8 @@ whose state is not certain are held, so that nothing is sent twice, and those
 that cannot be put together are listed by "postern queue damaged". The damaged
 database stays where it is told at the end, until you remove it.
 
-After damage to a log or to the manifest, that may be all messages; and this
-version has no command yet to release held ones.`,
+After damage to a log or to the manifest, that may be all messages. "postern
+queue release" releases them when you know that they were not delivered.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := a.maintenance()
 			if err != nil {
@@ -191,7 +188,7 @@ func (a *app) showSalvaged(s *queue.Salvaged) {
 	a.showFlaws(&s.Found)
 	fmt.Fprintf(a.out, "\nin the store now: %s\n", several(s.Entries, "message", "messages"))
 	if s.Held > 0 {
-		fmt.Fprintf(a.out, "held, because what became of them before is not certain: %d (postern queue list --state held)\n", s.Held)
+		fmt.Fprintf(a.out, "held, because what became of them before is not certain: %d (postern queue list 'state = held')\n", s.Held)
 	}
 	if s.Lost.Count > 0 {
 		fmt.Fprintf(a.out, "not brought back: %s (postern queue damaged):\n", several(s.Lost.Count, "message", "messages"))
@@ -239,46 +236,4 @@ func (a *app) printDamaged(d *queue.Damaged) error {
 	}
 	fmt.Fprintf(a.out, "%s  found %s  %s\n", d.ID, d.At.Local().Format(dateTime), printable(d.Cause))
 	return nil
-}
-
-// bar shows progress on a terminal, and nothing elsewhere.
-type bar struct {
-	out  io.Writer // nil: nowhere
-	last time.Time
-	wide int // what stands in the line
-}
-
-func newBar(w io.Writer) *bar {
-	if f, ok := w.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return &bar{out: w}
-		}
-	}
-	return &bar{}
-}
-
-// barWidth is the length of the bar itself, in characters.
-const barWidth = 30
-
-// show redraws the bar, at most ten times a second.
-func (b *bar) show(p queue.Progress) {
-	if now := time.Now(); b.out != nil && p.Total > 0 && now.Sub(b.last) >= 100*time.Millisecond {
-		b.last = now
-		full := int(p.Done * barWidth / p.Total)
-		b.draw(fmt.Sprintf("[%s%s] %3d%%  %s of %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
-			p.Done*100/p.Total, size(p.Done), size(p.Total)))
-	}
-}
-
-func (b *bar) draw(line string) {
-	fmt.Fprintf(b.out, "\r%-*s", b.wide, line)
-	b.wide = len(line)
-}
-
-// end clears the line.
-func (b *bar) end() {
-	if b.wide > 0 {
-		b.draw("")
-		fmt.Fprint(b.out, "\r")
-	}
 }

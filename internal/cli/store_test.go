@@ -72,7 +72,7 @@ func TestShowSalvaged(t *testing.T) {
 db-2/1.log, offset 7: a bit
 
 in the store now: 3 messages
-held, because what became of them before is not certain: 1 (postern queue list --state held)
+held, because what became of them before is not certain: 1 (postern queue list 'state = held')
 not brought back: 1 message (postern queue damaged):
 message m1: its header is lost
 lost on the way to the journal: 1 fact

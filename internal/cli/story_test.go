@@ -127,7 +127,7 @@ func TestPrintEntry(t *testing.T) {
 
 func TestShowEntry(t *testing.T) {
 	var out bytes.Buffer
-	(&app{out: &output{Writer: &out}}).showEntry(entry(mail.Deferred))
+	(&app{out: &output{Writer: &out}}).showMessage(&admin.Message{Entry: *entry(mail.Deferred)})
 	for _, want := range []string{
 		"accepted  " + at(3).Format("2006-01-02 15:04:05 -0700") + " (",
 		"y.example: 0 attempts, next now\n",
@@ -159,10 +159,10 @@ func TestShowStatus(t *testing.T) {
 }
 
 func TestNothingListed(t *testing.T) {
-	if got := nothingListed(&queue.Filter{}); got != "the queue is empty" {
+	if got := nothingListed(""); got != "the queue is empty" {
 		t.Error(got)
 	}
-	if got := nothingListed(&queue.Filter{Sender: "<>"}); got == "the queue is empty" {
+	if got := nothingListed("sender = <>"); got == "the queue is empty" {
 		t.Error(got)
 	}
 }

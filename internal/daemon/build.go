@@ -112,6 +112,7 @@ func (d *Daemon) bind() error {
 		DropFields:   d.config.Message.DropFields,
 		MaxHops:      d.config.Message.MaxHops,
 		Room:         d.gauge.Refuse,
+		Suspended:    d.suspended.intake,
 		Clock:        d.clock,
 		Logger:       d.Logger,
 	})
@@ -133,7 +134,7 @@ func (d *Daemon) bind() error {
 	}
 	d.socket = socket
 	d.admin = admin.NewServer(admin.Options{
-		Queue: d.store, Store: d.store, Journal: d.journal, Status: d.status, Stop: d.stop, Logger: d.Logger,
+		Queue: d.suspended, Store: d.store, Journal: d.journal, Status: d.status, Stop: d.stop, Logger: d.Logger, Clock: d.clock,
 	})
 	return nil
 }
@@ -141,6 +142,9 @@ func (d *Daemon) bind() error {
 // handler lets the door answer what an SMTP server is asked.
 func handler(door *intake.Intake, trust []netip.Prefix) smtpserver.Handler {
 	return smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
+		if refusal := door.Greeting(); !refusal.IsZero() {
+			return nil, refusal
+		}
 		return door.Session(o, trust), mail.Reply{}
 	})
 }

@@ -58,6 +58,8 @@ type Daemon struct {
 	journal *journal.Journal
 	store   *embedded.Store
 	gauge   *pressure.Gauge
+	// suspended is the store for an operator, and knows what is suspended.
+	suspended *suspendable
 	// credentials are those for the smarthosts.
 	credentials mail.Credentials
 
@@ -190,6 +192,9 @@ func (d *Daemon) open() error {
 	})
 	if err != nil {
 		return namedInUse(d.config, fmt.Errorf("cannot open the queue: %w", err))
+	}
+	if d.suspended, err = newSuspendable(d.store); err != nil {
+		return fmt.Errorf("cannot tell what is suspended: %w", err)
 	}
 	d.journal, err = journal.Open(journalDir(d.config), journal.Options{
 		MaxFile: d.config.Journal.MaxFile,

@@ -92,6 +92,12 @@ func (f *Filter) States() (list []mail.State, bounded bool) {
 	return boundsOf[mail.State](f.root, fieldState)
 }
 
+// IsAll reports whether the filter is "all".
+func (f *Filter) IsAll() bool {
+	_, isAll := f.root.(everything)
+	return isAll
+}
+
 func boundsOf[T ~string](root node, field string) ([]T, bool) {
 	texts, bounded := root.bound(field)
 	if !bounded {
@@ -140,7 +146,9 @@ type (
 	anyOf []node // or
 	allOf []node // and
 	not   struct{ of node }
-	test  struct {
+	// everything is the word all.
+	everything struct{}
+	test       struct {
 		field  *field
 		op     operator
 		values []value
@@ -168,6 +176,8 @@ func (n allOf) eval(q *question) answer {
 }
 
 func (n not) eval(q *question) answer { return yes - n.of.eval(q) }
+
+func (everything) eval(*question) answer { return yes }
 
 func (n *test) eval(q *question) answer {
 	if n.field.ofRecipient && q.To == nil {
@@ -208,6 +218,8 @@ func (n allOf) bound(field string) (least []string, bounded bool) {
 }
 
 func (n not) bound(string) ([]string, bool) { return nil, false }
+
+func (everything) bound(string) ([]string, bool) { return nil, false }
 
 func (n *test) bound(field string) ([]string, bool) {
 	if n.field.name != field || n.op != opEqual && n.op != opIn {

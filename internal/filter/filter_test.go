@@ -56,6 +56,7 @@ func TestMatches(t *testing.T) {
 		"size = 2K": true, "size > 1M": false, "size >= 2048": true, "size < 1G": true,
 		"id = 38g934p3c85iftp8": true, "id ~ 38g9*": true, "message in (38g934p3c85iftp9)": false,
 		"listener = smtp": true, "client = 192.0.2.7": true, "client = 192.0.2.0/24": true, "client != 192.0.2.0/24": false, "client in (2001:db8::/32, 192.0.2.7)": true,
+		"all": true, "not ALL": false, "all and state = queued": false,
 		"not state = held": false, "not not state = held": true,
 		"state = held and size > 1M": false, "state = held or size > 1M": true, "size > 1M or state = held and age > 4h": false,
 		"(size > 1M or state = held) and age > 1h": true, "not (size > 1M or age > 4h)": true, "not size > 1M and state = held": true,
@@ -132,11 +133,19 @@ func TestString(t *testing.T) {
 		"state=held or (age>1d and size<1)":   "state = held or age > 1d and size < 1",
 		`hold in("dead letter",policy)`:       `hold in ("dead letter", policy)`, `reason ~ "a\"b\\"`: `reason ~ "a\"b\\"`,
 		`sender = "*@x.example"`: `sender = "*@x.example"`, "sender=bounce=x@y.example": "sender = bounce=x@y.example",
-		"client=192.0.2.7/24": "client = 192.0.2.0/24", "recipient ~ *": "recipient ~ *",
+		"client=192.0.2.7/24": "client = 192.0.2.0/24", "recipient ~ *": "recipient ~ *", "(All)": "all",
 	} {
 		f := parse(t, text)
 		if got := f.String(); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestIsAll(t *testing.T) {
+	for text, want := range map[string]bool{"all": true, "(all)": true, "not all": false, "all and all": false, "age > 1h": false} {
+		if got := parse(t, text).IsAll(); got != want {
+			t.Errorf("%q: got %v", text, got)
 		}
 	}
 }
@@ -204,7 +213,7 @@ func TestManual(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
 		"age > 2h and (domain = x.example or not state in (held, queued))", `reason ~ "*a\"\\b*" or sender = <>`, "client = 192.0.2.0/24", "size>=1M and size<1025",
-		`sender = "*@x"`, "id in (38g934p3c85iftp8)", "not not attempts=0", `hold="dead letter"`, "((((", "age>1d12h",
+		`sender = "*@x"`, "id in (38g934p3c85iftp8)", "not not attempts=0", `hold="dead letter"`, "((((", "not all", "age>1d12h",
 	} {
 		f.Add(text)
 	}

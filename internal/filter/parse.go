@@ -128,6 +128,8 @@ func (p *parser) single() (node, error) {
 	}
 	defer func() { p.depth-- }()
 	switch opened := p.at; {
+	case p.takeWord("all"):
+		return everything{}, nil
 	case p.takeWord("not"):
 		n, err := p.single()
 		return not{n}, err
@@ -198,7 +200,7 @@ func (p *parser) field() (*field, error) {
 	if why := later[strings.ToLower(name)]; why != "" {
 		return nil, p.wrong(at, "%s", why)
 	}
-	return nil, p.wrong(at, "%s where a condition should begin; it begins with one of %s", p.shown(), strings.Join(Names(), ", "))
+	return nil, p.wrong(at, "%s where a condition should begin; it begins with one of %s; or it is all", p.shown(), strings.Join(Names(), ", "))
 }
 
 // signs are the operators but in, longer ones before those that they begin

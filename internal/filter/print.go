@@ -48,6 +48,8 @@ func (n not) print(p *printer, _ binding) {
 	n.of.print(p, tight)
 }
 
+func (everything) print(p *printer, _ binding) { p.WriteString("all") }
+
 func (n *test) print(p *printer, _ binding) {
 	p.WriteString(n.field.name + " " + string(n.op) + " ")
 	if n.op != opIn {

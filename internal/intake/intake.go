@@ -38,6 +38,9 @@ type Options struct {
 	// is no message of so many octets taken at present? The size is what the
 	// client has declared, 0 if it has not. Nil: there always is room.
 	Room func(size int64) error
+	// Suspended is asked for each client and transaction: has an operator
+	// suspended the intake? Nil: nobody has.
+	Suspended func() bool
 
 	Clock  mail.Clock
 	Logger *slog.Logger
@@ -53,6 +56,9 @@ func New(o Options) *Intake {
 	if o.Room == nil {
 		o.Room = func(int64) error { return nil }
 	}
+	if o.Suspended == nil {
+		o.Suspended = func() bool { return false }
+	}
 	if o.Clock == nil {
 		o.Clock = mail.SystemClock{}
 	}
@@ -60,6 +66,16 @@ func New(o Options) *Intake {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Intake{Options: o}
+}
+
+// Greeting refuses a client while the intake is suspended (RFC 5321 3.1, RFC
+// 3463 3.4), and is zero otherwise. Sessions that are open end their
+// transaction, and get no other.
+func (in *Intake) Greeting() mail.Reply {
+	if !in.Suspended() {
+		return mail.Reply{}
+	}
+	return mail.NewReply(421, "4.3.2", "%s: not taking mail at present, please try again later", in.Hostname)
 }
 
 // Message is a message on its way in.
@@ -77,9 +93,10 @@ type Message struct {
 
 // The refusals of a store that takes nothing.
 var (
-	errNoRoom   = mail.Refuse(452, "4.3.1", "Insufficient system storage, please try again later")
-	errStopping = mail.Refuse(421, "4.3.2", "System shutting down, please try again later")
-	errGone     = mail.Refuse(421, "4.4.2", "The client has left")
+	errSuspended = mail.Refuse(451, "4.3.2", "Not taking mail at present, please try again later")
+	errNoRoom    = mail.Refuse(452, "4.3.1", "Insufficient system storage, please try again later")
+	errStopping  = mail.Refuse(421, "4.3.2", "System shutting down, please try again later")
+	errGone      = mail.Refuse(421, "4.4.2", "The client has left")
 )
 
 // Accept stores a message and returns its id. When it returns nil, the

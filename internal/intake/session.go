@@ -47,6 +47,9 @@ func (s *Session) Hello(_ context.Context, o mail.Origin) mail.Reply {
 // for: it is cheaper to say no before the content than behind it. What the
 // shortage is has been told when it began, so each refusal is no news.
 func (s *Session) Mail(_ context.Context, m smtp.Mail) mail.Reply {
+	if s.in.Suspended() {
+		return errSuspended.Reply
+	}
 	if err := s.in.Room(m.Size); err != nil {
 		s.in.Logger.Debug("no room for a message", "session", s.origin.Session, "size", m.Size, "error", err)
 		return errNoRoom.Reply

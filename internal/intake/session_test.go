@@ -116,6 +116,30 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestSuspended: who comes while the intake is suspended is sent away, and who
+// is there may end its transaction and begin no other.
+func TestSuspended(t *testing.T) {
+	suspended := false
+	d := newDoor(t, Options{Hostname: "gate.example", Suspended: func() bool { return suspended }})
+	if r := d.Greeting(); !r.IsZero() {
+		t.Errorf("greeting: %s", r)
+	}
+	s := d.session(inside)
+	if r := s.Mail(t.Context(), smtp.Mail{}); !r.IsZero() {
+		t.Errorf("MAIL: %s", r)
+	}
+	suspended = true
+	if r := s.Rcpt(t.Context(), rcpt(t, "joe@elsewhere.example")); !r.IsZero() {
+		t.Errorf("RCPT: %s", r)
+	}
+	if r := s.Mail(t.Context(), smtp.Mail{}); r.Code != 451 || r.Enhanced != "4.3.2" {
+		t.Errorf("MAIL: %s", r)
+	}
+	if r := d.Greeting(); r.Code != 421 || r.Enhanced != "4.3.2" || !strings.HasPrefix(r.Text, "gate.example") {
+		t.Errorf("greeting: %s", r)
+	}
+}
+
 func rcpt(t *testing.T, to string) smtp.Rcpt {
 	t.Helper()
 	return smtp.Rcpt{Recipient: mail.Recipient{Address: address(t, to)}}

@@ -47,6 +47,9 @@ func (f Filter) Selector(now time.Time) (*Selector, error) {
 		if s.where, err = filter.Parse(f.Where); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
+		if s.where.IsAll() {
+			s.where = nil
+		}
 	}
 	s.bound()
 	return s, nil

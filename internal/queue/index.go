@@ -337,6 +337,13 @@ func (x *Index) Destinations(id mail.ID) []mail.Destination {
 	return all
 }
 
+// Entries returns how many entries there are.
+func (x *Index) Entries() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.entries)
+}
+
 // Deliveries returns how many deliveries there are.
 func (x *Index) Deliveries() int {
 	x.mu.Lock()

@@ -399,6 +399,9 @@ func (m *Memory) apply(r Revised, ended []Claimed, settled bool) {
 // Wake receives when something may be due sooner than was said.
 func (m *Memory) Wake() <-chan struct{} { return m.index.Wake() }
 
+// Entries returns the number of entries.
+func (m *Memory) Entries() int { return m.index.Entries() }
+
 // Leased returns the number of leases held now.
 func (m *Memory) Leased() int { return m.index.Leased(m.options.Clock.Now()) }
 

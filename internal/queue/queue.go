@@ -231,6 +231,9 @@ type Edited struct {
 	Pending int `json:"pending"` // leased: changed when the lease ends, unless it is final by then
 }
 
+// Sum is the number of recipients that are or will be changed.
+func (e Edited) Sum() int { return e.Changed + e.Pending }
+
 // Editing is an edit under way, and what it has done since it began or, after
 // a crash, went on.
 type Editing struct {
@@ -392,6 +395,8 @@ type (
 		List(ctx context.Context, f Filter, p Page) ([]Entry, error)
 		// Count counts the recipients that the filter selects, by state.
 		Count(ctx context.Context, f Filter) (map[mail.State]int, error)
+		// Entries returns the number of entries.
+		Entries() int
 		// Leased returns the number of leases held now.
 		Leased() int
 		// LeasedIn returns the deliveries of an entry that are leased now.

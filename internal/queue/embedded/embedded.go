@@ -332,6 +332,9 @@ func (s *Store) Memory() int64 {
 // written lately.
 func (s *Store) Latency() time.Duration { return max(s.committed.get(), s.appended.get()) }
 
+// Entries returns the number of entries.
+func (s *Store) Entries() int { return s.index.Entries() }
+
 // Leased returns the number of leases held now.
 func (s *Store) Leased() int { return s.index.Leased(s.options.Clock.Now()) }
 

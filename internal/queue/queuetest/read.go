@@ -43,6 +43,7 @@ func listPages(w *world) {
 	w.ok(err)
 	w.same("one page", entryIDs(all), want)
 	w.same("looked at", looked, len(want))
+	w.same("entries", w.Store.Entries(), len(want))
 }
 
 func listFilters(w *world) {
@@ -69,6 +70,7 @@ func listFilters(w *world) {
 		{queue.Filter{Hold: mail.HoldQuarantine}, []mail.ID{late.ID}, map[mail.State]int{mail.Held: 1}},
 		{queue.Filter{Hold: mail.HoldPolicy}, nil, nil},
 		{queue.Filter{Where: "age > 1s"}, []mail.ID{early.ID}, map[mail.State]int{mail.Deferred: 1, mail.Queued: 1}},
+		{queue.Filter{Where: "all"}, []mail.ID{early.ID, late.ID}, map[mail.State]int{mail.Deferred: 1, mail.Queued: 1, mail.Held: 1}},
 		{queue.Filter{Where: "state = held"}, []mail.ID{late.ID}, map[mail.State]int{mail.Held: 1}},
 		{queue.Filter{Where: "destination = two.example and state = queued"}, []mail.ID{early.ID}, map[mail.State]int{mail.Queued: 1}},
 		{queue.Filter{Where: "destination = two.example and state = deferred"}, nil, nil},

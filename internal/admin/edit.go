@@ -1,0 +1,162 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// Selection is what a filter selects.
+type Selection struct {
+	Messages   int                `json:"messages"`
+	Recipients map[mail.State]int `json:"recipients"` // by state
+	Size       int64              `json:"size"`       // of the messages, in octets
+	Oldest     time.Time          `json:"oldest,omitzero"`
+	// Changes is how many recipients the change would change.
+	Changes int `json:"changes"`
+}
+
+// Total is the number of recipients.
+func (s *Selection) Total() int {
+	n := 0
+	for _, count := range s.Recipients {
+		n += count
+	}
+	return n
+}
+
+// Merge adds another selection.
+func (s *Selection) Merge(other *Selection) {
+	s.Messages += other.Messages
+	s.Size += other.Size
+	s.Changes += other.Changes
+	for state, n := range other.Recipients {
+		s.Recipients[state] += n
+	}
+	if s.Oldest.IsZero() || !other.Oldest.IsZero() && other.Oldest.Before(s.Oldest) {
+		s.Oldest = other.Oldest
+	}
+}
+
+// Change is what an edit does to each recipient that it selects.
+type Change struct {
+	Kind        queue.ChangeKind `json:"kind" enum:"hold,release,remove,retry,reroute,set-recipient" doc:"What is done"`
+	Destination mail.Destination `json:"destination,omitempty" doc:"Where to, of reroute: a domain"`
+	Recipient   string           `json:"recipient,omitempty" doc:"The new address, of set-recipient"`
+}
+
+// change is the change in the words of the queue.
+func (c Change) change() (queue.Change, error) {
+	change := queue.Change{Kind: c.Kind, Destination: c.Destination}
+	if c.Kind == queue.ChangeHold {
+		change.Hold = mail.HoldOperator
+	}
+	if c.Recipient != "" {
+		var err error
+		if change.Recipient, err = mail.ParseAddress(c.Recipient); err != nil {
+			return change, badRequest(err)
+		}
+	}
+	return change, change.Check()
+}
+
+// Edit is an edit of the queue.
+type Edit struct {
+	Filter string `json:"filter" minLength:"1" doc:"Which recipients; all for everybody (docs/queue.md)"`
+	Change Change `json:"change"`
+}
+
+// CountLine is a line of the answer to a count: one of its members is set.
+type CountLine struct {
+	Progress  *queue.Progress `json:"progress,omitempty"`  // in messages
+	Selection *Selection      `json:"selection,omitempty"` // in the last line
+	Problem   *Problem        `json:"problem,omitempty"`   // likewise
+}
+
+// EditLine is a line of the answer to an edit: one of its members is set.
+type EditLine struct {
+	Progress *queue.Edited `json:"progress,omitempty"` // in recipients
+	Edited   *queue.Edited `json:"edited,omitempty"`   // in the last line
+	Problem  *Problem      `json:"problem,omitempty"`  // likewise
+}
+
+type editInput struct{ Body Edit }
+
+// count tells what a filter selects, and a change would change.
+func (s *Server) count(ctx context.Context, in *editInput, out *lines[CountLine]) error {
+	change, err := in.Body.Change.change()
+	if err != nil {
+		return err
+	}
+	found := Selection{Recipients: make(map[mail.State]int)}
+	w := walk{filter: in.Body.Filter, progress: func(p queue.Progress) error { return out.sendNow(CountLine{Progress: &p}) }}
+	err = s.walk(ctx, w, func(e *queue.Entry, selector *queue.Selector) error {
+		found.add(e, selector, change)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return out.send(CountLine{Selection: &found})
+}
+
+// add adds what is selected of an entry.
+func (s *Selection) add(e *queue.Entry, selector *queue.Selector, c queue.Change) {
+	s.Messages++
+	s.Size += e.Size
+	if s.Oldest.IsZero() || e.Accepted.Before(s.Oldest) {
+		s.Oldest = e.Accepted
+	}
+	for i := range e.Deliveries {
+		d := &e.Deliveries[i]
+		for j := range selector.In(e, d) {
+			r := &d.Recipients[j]
+			s.Recipients[r.State]++
+			if c.Applies(d.Destination, r) {
+				s.Changes++
+			}
+		}
+	}
+}
+
+// edit changes what a filter selects. It waits for the end although the
+// client leaves: the edit goes on.
+func (s *Server) edit(ctx context.Context, in *editInput, out *lines[EditLine]) error {
+	change, err := in.Body.Change.change()
+	if err != nil {
+		return err
+	}
+	filter := queue.Filter{Where: in.Body.Filter}
+	if _, err := filter.Selector(s.Clock.Now()); err != nil {
+		return err
+	}
+	if err := out.begin(); err != nil {
+		return nil // the client has left
+	}
+	type result struct {
+		done queue.Edited
+		err  error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		done, err := s.Queue.Edit(ctx, filter, change, actor(ctx))
+		ended <- result{done, err}
+	}()
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-ended:
+			if r.err != nil {
+				return r.err
+			}
+			return out.send(EditLine{Edited: &r.done})
+		case <-tick.C:
+			if now, underWay := s.Queue.Editing(); underWay && now.Filter.Where == filter.Where && now.Change == change {
+				_ = out.sendNow(EditLine{Progress: &now.Done}) // fails when the client has left
+			}
+		}
+	}
+}

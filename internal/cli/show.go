@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/admin"
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+func (a *app) queueShowCommand() *cobra.Command {
+	return &cobra.Command{Use: "show ID", Short: "Show one message in the queue: why it waits, and what you can do", Args: oneID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			message, err := client.Message(cmd.Context(), mail.ID(args[0]))
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(message)
+			}
+			a.showMessage(&message)
+			return nil
+		}}
+}
+
+func (a *app) queueCatCommand() *cobra.Command {
+	return &cobra.Command{Use: "cat ID", Short: "Print the content of one message in the queue, octet by octet as it is stored", Args: oneID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			content, err := client.Content(cmd.Context(), mail.ID(args[0]))
+			if err != nil {
+				return err
+			}
+			defer content.Close()
+			if a.json {
+				octets, err := io.ReadAll(content)
+				if err != nil {
+					return fmt.Errorf("the content of %s cannot be read whole: %w", args[0], err)
+				}
+				return a.printJSON(map[string]any{"id": args[0], "content": octets}) // base64
+			}
+			if _, err := io.Copy(a.out, content); err != nil && a.out.err == nil {
+				return fmt.Errorf("the content of %s cannot be read whole: %w", args[0], err)
+			}
+			return nil
+		}}
+}
+
+func (a *app) showMessage(m *admin.Message) {
+	e := &m.Entry
+	fmt.Fprintf(a.out, "message   %s\n", e.ID)
+	fmt.Fprintf(a.out, "accepted  %s (%s ago) by %s\n", e.Accepted.Local().Format(dateTime), age(e.Accepted), cameFrom(&e.Origin))
+	if e.Message != e.ID {
+		fmt.Fprintf(a.out, "copy of   %s\n", e.Message)
+	}
+	fmt.Fprintf(a.out, "from      %s\n", printable(e.Envelope.From.Path()))
+	if e.Envelope.EnvelopeID != "" {
+		fmt.Fprintf(a.out, "envid     %s\n", printable(e.Envelope.EnvelopeID))
+	}
+	fmt.Fprintf(a.out, "size      %s\n", size(e.Size))
+	for i := range m.Suspensions {
+		fmt.Fprintf(a.out, "WAITS     %s\n", suspended(&m.Suspensions[i]))
+	}
+	for i := range e.Deliveries {
+		d := &e.Deliveries[i]
+		fmt.Fprintf(a.out, "\n%s: %d attempts, next %s\n", printable(string(d.Destination)), d.Attempts, nextAttempt(d))
+		if slices.Contains(m.Attempting, d.Destination) {
+			fmt.Fprintf(a.out, "  an attempt is under way\n")
+		}
+		for j := range d.Recipients {
+			a.showRecipient(&d.Recipients[j])
+		}
+	}
+	a.showChoices(e)
+}
+
+// cameFrom says who brought a message.
+func cameFrom(o *mail.Origin) string {
+	parts := []string{o.Listener}
+	if o.Client.IsValid() {
+		parts = append(parts, "from "+o.Client.String())
+	}
+	if o.Hello != "" {
+		parts = append(parts, "("+o.Hello+")")
+	}
+	if o.Protocol != "" {
+		parts = append(parts, "with "+o.Protocol)
+	}
+	return printable(strings.Join(parts, " "))
+}
+
+func (a *app) showRecipient(r *queue.Recipient) {
+	state := string(r.State)
+	if r.Hold != "" {
+		state += " (" + string(r.Hold) + ")"
+	}
+	fmt.Fprintf(a.out, "  %s  %s\n", printable(r.Address.Path()), state)
+	if why := holdReasons[r.Hold]; why != "" {
+		fmt.Fprintf(a.out, "    held because %s\n", why)
+	}
+	if r.Original != "" {
+		fmt.Fprintf(a.out, "    the sender wrote to %s\n", printable(r.Original))
+	}
+	if o := r.Last; o != nil {
+		said := answer(speaker{o.Host, o.Remote}, o.Command, o.Reply)
+		if o.Cause != "" {
+			said += ", " + o.Cause
+		}
+		fmt.Fprintf(a.out, "    attempt %d at %s: %s\n", o.Attempt, o.At.Local().Format(dateTime), printable(said))
+	}
+	if !r.Warned.IsZero() {
+		fmt.Fprintf(a.out, "    the sender was told of the delay at %s\n", r.Warned.Local().Format(dateTime))
+	}
+}
+
+// holdReasons say why a recipient is held.
+var holdReasons = map[mail.Hold]string{
+	mail.HoldPolicy:     "a rule of the policy says so",
+	mail.HoldOperator:   "an operator said so; the journal has who and when",
+	mail.HoldQuarantine: "it is suspicious",
+	mail.HoldRoute:      "its route says so",
+	mail.HoldDeadLetter: "the message failed, and there was nobody to tell",
+	mail.HoldDamage:     "the store was damaged, and it may have been delivered before",
+}
+
+// showChoices says what can be done with a message.
+func (a *app) showChoices(e *queue.Entry) {
+	waiting, held := false, false
+	for i := range e.Deliveries {
+		for j := range e.Deliveries[i].Recipients {
+			isHeld := e.Deliveries[i].Recipients[j].State == mail.Held
+			held, waiting = held || isHeld, waiting || !isHeld
+		}
+	}
+	table := newTable(a.out)
+	fmt.Fprintln(table, "\nwhat you can do:")
+	for _, choice := range []struct {
+		possible      bool
+		command, does string
+	}{
+		{waiting, "queue retry " + string(e.ID), "try it now"},
+		{waiting, "queue hold " + string(e.ID), "keep it here until you release it"},
+		{held, "queue release " + string(e.ID), "send it after all"},
+		{true, "queue remove " + string(e.ID), "drop it; nobody is told"},
+		{true, "queue reroute --to DOMAIN " + string(e.ID), "send it to the servers of another domain"},
+		{true, "queue set-recipient --to ADDRESS " + string(e.ID), "send it to another address"},
+		{true, "queue cat " + string(e.ID), "read it"},
+		{true, "journal show " + string(e.ID), "see what happened so far"},
+	} {
+		if choice.possible {
+			fmt.Fprintf(table, "  postern %s\t%s\n", choice.command, choice.does)
+		}
+	}
+	table.Flush() // its error is that of a.out, which remembers it
+}
