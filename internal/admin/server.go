@@ -27,7 +27,9 @@ type Options struct {
 	// filled in here.
 	Status func() Status
 	// Stop asks the server to end, and returns at once.
-	Stop   func()
+	Stop func()
+	// Tokens let in who does not come by the socket; without any nobody.
+	Tokens []Token
 	Logger *slog.Logger
 	Clock  mail.Clock
 }
@@ -68,7 +70,7 @@ func NewServer(o Options) *Server {
 	s.journalOperations()
 	s.refuseTheRest(mux)
 	s.http = http.Server{
-		Handler:           s.limited(mux),
+		Handler:           s.limited(s.authenticated(mux)),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,

@@ -15,6 +15,27 @@ func (d *decoder) check() {
 	d.checkListeners()
 	d.checkSmarthosts()
 	d.checkSmarthostUser()
+	d.checkAdmin()
+}
+
+// checkAdmin wants tokens for the API at an address, and TLS where they would
+// be seen.
+func (d *decoder) checkAdmin() {
+	for _, t := range d.tables["admin"] {
+		address, hasAddress := t.given["address"]
+		tokens, hasTokens := t.given["tokens"]
+		_, hasTLS := t.given["tls_certificate"]
+		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither at a loopback address")
+		switch at := d.config.Admin.Address; {
+		case hasAddress && !hasTokens && !d.meant["admin.tokens"]:
+			d.fault(address.key, "admin.address", faultf("set tokens to where they are kept", "is set, but tokens is not: everybody could use the API"))
+		case hasTokens && !hasAddress && !d.meant["admin.address"]:
+			d.fault(tokens.key, "admin.tokens", faultf("set address, or leave out the table", "is set, but address is not"))
+		case hasAddress && !hasTLS && at.IsValid() && !at.Addr().IsLoopback() && !d.meant["admin.tls_certificate"]:
+			d.fault(address.value, "admin.address", faultf("set tls_certificate and tls_key, or listen at 127.0.0.1",
+				"%s is no loopback address, and tokens would be sent in clear", at))
+		}
+	}
 }
 
 // submissions is the port of message submission over implicit TLS (RFC 8314
@@ -113,7 +134,7 @@ func (d *decoder) checkListeners() {
 	names, addresses := make(map[string]mail.Place), make(map[string]mail.Place)
 	for _, t := range d.tables["listener"] {
 		l := t.fields.listener
-		d.checkTLS(t)
+		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
 		d.checkTrust(t)
 		if l.Name == "postern" {
 			d.fault(t.given["name"].value, "listener.name", faultf("choose another", `"postern" names what the server itself sends`))
@@ -125,16 +146,14 @@ func (d *decoder) checkListeners() {
 	}
 }
 
-// checkTLS wants both files of a pair, or none.
-func (d *decoder) checkTLS(t *table) {
-	_, certificate := t.given["tls_certificate"]
-	_, key := t.given["tls_key"]
-	const hint = "set both, or neither for a listener without TLS"
-	switch {
-	case certificate && !key && !d.meant["listener.tls_key"]:
-		d.fault(t.given["tls_certificate"].key, "listener.tls_certificate", faultf(hint, "is set, but tls_key is not"))
-	case key && !certificate && !d.meant["listener.tls_certificate"]:
-		d.fault(t.given["tls_key"].key, "listener.tls_key", faultf(hint, "is set, but tls_certificate is not"))
+// checkPair wants two settings of a table together, or neither.
+func (d *decoder) checkPair(t *table, one, other, hint string) {
+	for _, pair := range [][2]string{{one, other}, {other, one}} {
+		given, is := t.given[pair[0]]
+		_, isOther := t.given[pair[1]]
+		if is && !isOther && !d.meant[t.section.name+"."+pair[1]] {
+			d.fault(given.key, t.section.name+"."+pair[0], faultf(hint, "is set, but %s is not", pair[1]))
+		}
 	}
 }
 

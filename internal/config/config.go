@@ -51,6 +51,7 @@ type Config struct {
 	DNS       DNS
 	Journal   Journal
 	Pressure  Pressure
+	Admin     Admin
 }
 
 // Places are where settings were set, by key, such as "listener.address".
@@ -174,6 +175,13 @@ type Pressure struct {
 	MinFreeInodes int   // 0 for none
 	MaxMemory     int64 // octets; 0 for the default, which depends on the machine
 	SlowCommit    time.Duration
+}
+
+// Admin is the table [admin].
+type Admin struct {
+	Address                netip.AddrPort // the zero one: none
+	Tokens                 Secret         // set if Address is
+	TLSCertificate, TLSKey string         // both or neither
 }
 
 // Default returns a configuration with every default set. What has none is

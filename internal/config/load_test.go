@@ -179,12 +179,19 @@ min_free_space = "1GiB"
 min_free_inodes = 0
 max_memory = "512MiB"
 slow_commit = "1m"
+
+[admin]
+address = "127.0.0.1:8025"
+tokens = "env:TOKENS"
+tls_certificate = "admin.pem"
+tls_key = "admin.key"
 `
 
 func TestEverySetting(t *testing.T) {
 	got, defaults := load(t, everything), Default()
 	want := []any{
 		"data", filepath.Join("tls", "cert.pem"), "/etc/tls/key.pem", "/run/x.sock",
+		netip.MustParseAddrPort("127.0.0.1:8025"), "env:TOKENS", "admin.pem", "admin.key",
 		netip.MustParseAddrPort("[::]:25"), int64(65536), 30 * time.Second, TLSVerify, BareNewlineRefuse, slog.LevelDebug,
 		"relay user", "file:secret", "10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25", "example.net example.de",
 		"1s, every 2s until 1m", int64(1 << 30), "192.0.2.53:53 [2001:db8::53]:5353 192.0.2.54:53", TLSRequired, IPv6First,
@@ -192,6 +199,7 @@ func TestEverySetting(t *testing.T) {
 	l, d := got.Listeners[0], got.Delivery
 	have := []any{
 		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
+		got.Admin.Address, got.Admin.Tokens.String(), got.Admin.TLSCertificate, got.Admin.TLSKey,
 		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
 		d.SmarthostUser, d.SmarthostPassword.String(), words(l.Trust), words(d.Smarthosts), strings.Join(got.OwnNames, " "),
 		d.Retry.String(), got.Journal.MaxFile, words(got.DNS.Servers), d.MXTLS, d.AddressFamily,
@@ -225,11 +233,11 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Message, Delivery, DNS, Journal, Pressure; Files, Places, Warnings; Listener.Place, Listener.Places
-	const notSettings = 7 + 3 + 2
+	// Log, Listeners, Message, Delivery, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Listener.Place, Listener.Places
+	const notSettings = 8 + 3 + 2
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}

@@ -70,6 +70,10 @@ var sections = []section{
 		text: "When the server takes less mail, or none, because something runs short. Clients are told to come back later (452 or 421), before they have sent the message; " +
 			"mail in the queue goes out all the while. `postern status` shows what is short, and log and journal tell when it began and ended.",
 	},
+	{
+		name: "admin",
+		text: "The administrative API (docs/admin.md) at a TCP address, for programs on other hosts. Without this table it is at `admin_socket` alone.",
+	},
 }
 
 // settings are all settings, in the order of the reference. A row's fields
@@ -551,5 +555,44 @@ var settings = []setting{
 			"every second, down to a sixteenth of its `max_connections` but not below 10, and doubled again after every five seconds in which the disk takes less than half of this. " +
 			"New clients get 421, and those that are connected get it when they begin the next message; no message under way is cut off.",
 		see: []string{"listener.max_connections"},
+	},
+
+	{
+		key:       "admin.address",
+		value:     one(maybeAddress(listenAddress), func(f fields) *netip.AddrPort { return &f.config.Admin.Address }, netip.AddrPort{}),
+		effect:    AtRestart,
+		byDefault: "none",
+		example:   `"127.0.0.1:8025"`,
+		text: "The address and port at which the administrative API is served too. Whoever has a token may do all that an operator can. " +
+			"Any address but a loopback one needs TLS, because tokens would be sent in clear.",
+		see: []string{"admin_socket", "admin.tokens"},
+	},
+	{
+		key:       "admin.tokens",
+		value:     secret(func(f fields) *Secret { return &f.config.Admin.Tokens }),
+		effect:    AtRestart,
+		byDefault: "none",
+		example:   `"file:/etc/postern/admin.tokens"`,
+		text: "Where the tokens are kept; see [Secrets](#secrets). Each line has a name, a space, and a token of at least 20 characters; the name stands in the journal for whoever uses the token. " +
+			"`echo \"grafana $(openssl rand -hex 20)\"` makes a line.",
+		see: []string{"admin.address"},
+	},
+	{
+		key:       "admin.tls_certificate",
+		value:     file(func(f fields) *string { return &f.config.Admin.TLSCertificate }),
+		effect:    AtRestart,
+		byDefault: "none",
+		example:   `"/etc/postern/tls/fullchain.pem"`,
+		text:      "A PEM file with the certificate of the API, followed by those of its issuers. Without it the API is served in clear, at a loopback address only.",
+		see:       []string{"admin.tls_key"},
+	},
+	{
+		key:       "admin.tls_key",
+		value:     file(func(f fields) *string { return &f.config.Admin.TLSKey }),
+		effect:    AtRestart,
+		byDefault: "none",
+		example:   `"/etc/postern/tls/key.pem"`,
+		text:      "A PEM file with the private key of that certificate.",
+		see:       []string{"admin.tls_certificate"},
 	},
 }

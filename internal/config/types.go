@@ -344,6 +344,18 @@ var listenAddress = textType("listen address", "listen addresses", `write addres
 		return a, nil
 	})
 
+// maybeAddress is an address that need not be there.
+func maybeAddress(s scalar[netip.AddrPort]) scalar[netip.AddrPort] {
+	show := s.show
+	s.show = func(a netip.AddrPort) string {
+		if !a.IsValid() {
+			return filePath.show("")
+		}
+		return show(a)
+	}
+	return s
+}
+
 var schedule = textType("schedule", "schedules", `write it as "1m 5m 15m 30m, every 1h until 5d"`,
 	func(s string) (mail.Schedule, *fault) {
 		v, err := mail.ParseSchedule(s)

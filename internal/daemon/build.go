@@ -128,15 +128,7 @@ func (d *Daemon) bind() error {
 			server: smtpserver.New(d.serverOptions(c, d.tls[i]), handler(door, c.Trust)),
 		})
 	}
-	socket, err := admin.Listen(d.config.Socket())
-	if err != nil {
-		return fmt.Errorf("administrative %w", err)
-	}
-	d.socket = socket
-	d.admin = admin.NewServer(admin.Options{
-		Queue: d.suspended, Store: d.store, Journal: d.journal, Status: d.status, Stop: d.stop, Logger: d.Logger, Clock: d.clock,
-	})
-	return nil
+	return d.bindAdmin()
 }
 
 // handler lets the door answer what an SMTP server is asked.

@@ -67,6 +67,7 @@ type Daemon struct {
 	deliverer *deliver.Deliverer
 	socket    net.Listener
 	admin     *admin.Server
+	api       api
 
 	stop     context.CancelFunc
 	failOnce sync.Once
@@ -106,13 +107,13 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	return &Daemon{
 		Options: o, config: c, clock: mail.NewSteppedClock(),
 		failed: make(chan error, 1),
-		ended:  make(chan error, len(c.Listeners)+2), // a place for each part
+		ended:  make(chan error, len(c.Listeners)+3), // a place for each part
 	}
 }
 
 // load reads what the configuration names, and tells of all that is wrong.
 func (d *Daemon) load() error {
-	return errors.Join(d.loadCertificates(), d.loadCredentials(), d.loadLocal())
+	return errors.Join(d.loadCertificates(), d.loadCredentials(), d.loadAPI(), d.loadLocal())
 }
 
 // Run serves until ctx ends or the administrative socket is told to stop,
@@ -250,6 +251,10 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 		d.running.Go(func() { d.part("listener "+l.name, l.server.Serve(context.WithoutCancel(deliverCtx), l.socket)) })
 	}
 	d.serving.Go(func() { d.part("the administrative socket", d.admin.Serve(d.socket)) })
+	if at := d.api.socket; at != nil {
+		d.Logger.Info("serving the administrative API", "address", at.Addr().String(), "tls", d.api.tls != nil)
+		d.serving.Go(func() { d.part("the administrative API", d.admin.Serve(at)) })
+	}
 }
 
 // stopListeners lets sessions end; those in mid-message have the grace time.
@@ -293,6 +298,9 @@ func (d *Daemon) close() error {
 		defer cancel()
 		errs = append(errs, d.admin.Shutdown(ctx))
 		d.socket.Close()
+		if d.api.socket != nil {
+			d.api.socket.Close()
+		}
 	}
 	d.serving.Wait()
 	return errors.Join(errs...)

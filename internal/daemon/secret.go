@@ -53,7 +53,7 @@ func (d *Daemon) loadCredentials() error {
 // line. No error shows what is there. It fails with an absentError if that
 // depends on who started the process.
 func readSecret(s config.Secret) (mail.Secret, error) {
-	text, err := readSecretText(s)
+	text, err := readSecretText(s, maxSecret+len("\r\n")+1)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s, err)
 	}
@@ -64,7 +64,8 @@ func readSecret(s config.Secret) (mail.Secret, error) {
 	return mail.Secret(line), nil
 }
 
-func readSecretText(s config.Secret) (string, error) {
+// readSecretText reads at most so many octets.
+func readSecretText(s config.Secret, limit int) (string, error) {
 	switch s.Source {
 	case config.SecretEnv:
 		text, set := os.LookupEnv(s.Name)
@@ -77,14 +78,14 @@ func readSecretText(s config.Secret) (string, error) {
 		if dir == "" {
 			return "", absentError{fmt.Sprintf("no credentials were passed to this process; the server gets them with LoadCredential=%s:FILE in its systemd unit", s.Name)}
 		}
-		return readSecretFile(filepath.Join(dir, s.Name))
+		return readSecretFile(filepath.Join(dir, s.Name), limit)
 	}
-	return readSecretFile(s.Name)
+	return readSecretFile(s.Name, limit)
 }
 
 // readSecretFile refuses a file that is open to everybody; its group is the
 // operator's to choose.
-func readSecretFile(path string) (string, error) {
+func readSecretFile(path string, limit int) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", withoutPath(err)
@@ -99,7 +100,7 @@ func readSecretFile(path string) (string, error) {
 	case info.Mode().Perm()&0o007 != 0:
 		return "", errOpenToAll
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSecret+int64(len("\r\n"))+1))
+	text, err := io.ReadAll(io.LimitReader(f, int64(limit)))
 	return string(text), withoutPath(err)
 }
 
