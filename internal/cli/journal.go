@@ -44,6 +44,16 @@ func (a *app) journalShowCommand() *cobra.Command {
 		}}
 }
 
+// readJournal reads the files of a server that does not run.
+func (a *app) readJournal(ctx context.Context, q admin.JournalQuery, each func(mail.Fact) error) error {
+	files, err := a.maintenance()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(a.err, "the server is not running; this is what the files of its journal have")
+	return files.ReadJournal(ctx, q, each)
+}
+
 // printFacts prints the facts that a query selects, and returns their number.
 // Lines of several messages begin with the id of theirs.
 func (a *app) printFacts(ctx context.Context, q admin.JournalQuery, ids bool) (int, error) {
@@ -54,14 +64,18 @@ func (a *app) printFacts(ctx context.Context, q admin.JournalQuery, ids bool) (i
 	n := 0
 	teller := newTeller(a.out)
 	teller.ids = ids
-	err = client.Journal(ctx, q, func(f mail.Fact) error {
+	each := func(f mail.Fact) error {
 		n++
 		if a.json {
 			return a.printJSON(f)
 		}
 		teller.tell(&f)
 		return a.out.err
-	})
+	}
+	err = client.Journal(ctx, q, each)
+	if errors.Is(err, admin.ErrNotRunning) && a.socket == "" && !q.Follow {
+		err = a.readJournal(ctx, q, each)
+	}
 	if q.Follow && errors.Is(err, context.Canceled) {
 		err = nil // interrupted, as it was meant to be
 	}

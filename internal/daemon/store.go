@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/journal"
 	"postern/internal/mail"
@@ -47,6 +48,12 @@ func (m Maintenance) Stat(ctx context.Context) (queue.Stat, error) {
 func (m Maintenance) Verify(ctx context.Context, progress func(queue.Progress)) (queue.Verified, error) {
 	v, err := embedded.Verify(ctx, queueDir(m.Config), m.options(), progress)
 	return v, namedInUse(m.Config, err)
+}
+
+// ReadJournal calls each for every fact in the files of the journal that the
+// query selects. Facts that had not come there yet are missing.
+func (m Maintenance) ReadJournal(ctx context.Context, q admin.JournalQuery, each func(mail.Fact) error) error {
+	return journal.Read(ctx, journalDir(m.Config), journal.Query{Message: q.Message, Last: q.Last}, each)
 }
 
 // Salvage rebuilds what can be read of the store. The journal says what has
