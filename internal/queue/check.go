@@ -22,6 +22,9 @@ func (g *Group) Check() error {
 		if err := g.Marks[i].Check(); err != nil {
 			return err
 		}
+		if g.Marks[i].Kind == MarkSuspendSender {
+			return fmt.Errorf("%w: a sender is suspended by PutMark, which looks for its entries", ErrInvalid)
+		}
 	}
 	return checkFacts(g.Facts)
 }

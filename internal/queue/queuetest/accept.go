@@ -195,6 +195,7 @@ func acceptInvalid(w *world) {
 	w.fails(w.Store.Accept(w.ctx, queue.Group{}), queue.ErrInvalid)
 	w.fails(w.Store.Accept(w.ctx, queue.Group{Facts: []mail.Fact{{Time: w.now()}}}), queue.ErrInvalid)
 	w.fails(w.Store.Accept(w.ctx, queue.Group{Marks: []queue.Mark{{Kind: "k", Value: "v"}}}), queue.ErrInvalid)
+	w.fails(w.Store.Accept(w.ctx, queue.Group{Marks: []queue.Mark{{Kind: queue.MarkSuspendSender, Key: "<>", Value: "v"}}}), queue.ErrInvalid)
 }
 
 func acceptCancelled(w *world) {
