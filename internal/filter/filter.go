@@ -126,13 +126,6 @@ const (
 	yes
 )
 
-func answerOf(b bool) answer {
-	if b {
-		return yes
-	}
-	return no
-}
-
 // node is a part of an expression.
 type node interface {
 	eval(q *question) answer
