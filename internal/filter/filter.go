@@ -14,6 +14,7 @@ package filter
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -126,6 +127,13 @@ const (
 	yes
 )
 
+func answerOf(b bool) answer {
+	if b {
+		return yes
+	}
+	return no
+}
+
 // node is a part of an expression.
 type node interface {
 	eval(q *question) answer
@@ -145,8 +153,25 @@ type (
 		field  *field
 		op     operator
 		values []value
+		// set are the values of a long list of texts, in lower case: a list of
+		// ten thousand ids is asked about each of them.
+		set map[string]bool
 	}
 )
+
+// longList is from how many values on a list has a set.
+const longList = 16
+
+// index makes the set of a long list.
+func (n *test) index() {
+	if _, isText := n.field.kind.(texts); !isText || len(n.values) < longList {
+		return
+	}
+	n.set = make(map[string]bool, len(n.values))
+	for i := range n.values {
+		n.set[strings.ToLower(n.values[i].text)] = true
+	}
+}
 
 func (n anyOf) eval(q *question) answer {
 	result := no
@@ -175,6 +200,9 @@ func (everything) eval(*question) answer { return yes }
 func (n *test) eval(q *question) answer {
 	if n.field.ofRecipient && q.To == nil {
 		return perhaps
+	}
+	if n.set != nil {
+		return answerOf(n.set[strings.ToLower(n.field.text(q))])
 	}
 	for i := range n.values {
 		if n.field.kind.holds(n.field, q, n.op, &n.values[i]) {

@@ -67,6 +67,23 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+// TestLongList: a list of many values holds for the same as several short ones.
+func TestLongList(t *testing.T) {
+	others := strings.Repeat("x.example, ", 100)
+	for text, want := range map[string]bool{
+		"domain in (" + others + "ONE.example)": true, "domain in (" + others + "two.example)": false, "not domain in (" + others + "one.example)": false,
+		"attempts in (" + strings.Repeat("1, ", 100) + "3)": true,
+	} {
+		f := parse(t, text)
+		if got := f.Matches(subject(), now); got != want {
+			t.Errorf("%.20q…: got %v", text, got)
+		}
+		if again := parse(t, f.String()); again.String() != f.String() {
+			t.Errorf("%.20q… is printed as %q", text, f)
+		}
+	}
+}
+
 func TestMissing(t *testing.T) {
 	s := subject()
 	s.Origin, s.From, s.To.Last = &mail.Origin{}, mail.Address{}, nil

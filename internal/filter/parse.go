@@ -160,6 +160,7 @@ func (p *parser) test() (node, error) {
 		return t, err
 	}
 	t.values, err = p.values(f)
+	t.index()
 	return t, err
 }
 
