@@ -15,10 +15,13 @@ type model struct {
 	now       time.Time
 	entries   map[mail.ID]*modelEntry
 	suspended map[mail.Destination]bool
+	senders   map[string]bool // those that are suspended
+	stopped   bool            // all delivery is suspended
 }
 
 type modelEntry struct {
 	id         mail.ID
+	sender     string
 	class      queue.Class
 	deliveries []*modelDelivery
 }
@@ -49,11 +52,11 @@ type modelPending struct {
 }
 
 func newModel(now time.Time) *model {
-	return &model{now: now, entries: make(map[mail.ID]*modelEntry), suspended: make(map[mail.Destination]bool)}
+	return &model{now: now, entries: make(map[mail.ID]*modelEntry), suspended: make(map[mail.Destination]bool), senders: make(map[string]bool)}
 }
 
 func (m *model) accept(e queue.Entry) {
-	entry := &modelEntry{id: e.ID, class: e.Class}
+	entry := &modelEntry{id: e.ID, sender: e.Envelope.From.String(), class: e.Class}
 	for _, d := range e.Deliveries {
 		delivery := &modelDelivery{entry: entry, destination: d.Destination, next: d.Next}
 		for _, r := range d.Recipients {
@@ -128,7 +131,7 @@ func (d *modelDelivery) waiting() []*modelRecipient {
 
 // attemptable: it would be claimed once its time has come.
 func (m *model) attemptable(d *modelDelivery) bool {
-	return d.lease == nil && !m.suspended[d.destination] && len(d.waiting()) > 0
+	return d.lease == nil && !m.stopped && !m.suspended[d.destination] && !m.senders[d.entry.sender] && len(d.waiting()) > 0
 }
 
 func (m *model) isDue(d *modelDelivery) bool { return m.attemptable(d) && !d.next.After(m.now) }

@@ -55,7 +55,13 @@ func (w *world) resumeAll() {
 	for i := range modelDestinations {
 		w.suspend(destination(i), "")
 	}
+	for _, sender := range modelSenders {
+		w.mark(queue.MarkSuspendSender, sender, "")
+	}
+	w.mark(queue.MarkSuspendDelivery, queue.All, "")
 }
+
+var modelSenders = []string{"joe@source.example", "eve@source.example"}
 
 func (r *modelRun) someDestination() mail.Destination {
 	return destination(r.random.IntN(modelDestinations))
@@ -83,13 +89,34 @@ func (r *modelRun) step() {
 	case n < 94:
 		r.edit()
 	case n < 97:
-		d := r.someDestination()
-		r.model.suspended[d] = !r.model.suspended[d]
-		r.suspend(d, map[bool]string{true: "yes"}[r.model.suspended[d]])
+		r.toggle()
 	default:
 		r.reopen()
 		r.model.restart()
 		r.adopt()
+	}
+}
+
+// toggle suspends something, or resumes it. All delivery is suspended more
+// rarely than the rest, or nothing else would be seen.
+func (r *modelRun) toggle() {
+	value := func(suspended bool) string { return map[bool]string{true: "yes"}[suspended] }
+	switch r.random.IntN(4) {
+	case 0:
+		r.model.stopped = !r.model.stopped
+		r.mark(queue.MarkSuspendDelivery, queue.All, value(r.model.stopped))
+	case 1:
+		sender := modelSenders[r.random.IntN(len(modelSenders))]
+		r.model.senders[sender] = !r.model.senders[sender]
+		r.mark(queue.MarkSuspendSender, sender, value(r.model.senders[sender]))
+	default:
+		d := r.someDestination()
+		r.model.suspended[d] = !r.model.suspended[d]
+		r.suspend(d, value(r.model.suspended[d]))
+	}
+	if r.model.stopped && r.random.IntN(2) == 0 {
+		r.model.stopped = false
+		r.mark(queue.MarkSuspendDelivery, queue.All, "")
 	}
 }
 
@@ -100,6 +127,7 @@ func (r *modelRun) accept() {
 	}
 	e := r.entry(to...)
 	e.Class = queue.Class(r.random.IntN(3) - 1)
+	e.Envelope.From = r.address(modelSenders[r.random.IntN(len(modelSenders))])
 	for i := range e.Deliveries {
 		e.Deliveries[i].Next = r.in(r.someTime() - 50*time.Second)
 		for j := range e.Deliveries[i].Recipients {
