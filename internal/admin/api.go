@@ -19,7 +19,7 @@ const (
 	maxBody = 1 << 20
 	// bodyTimeout is how long the body of a request may take to come.
 	bodyTimeout = 10 * time.Second
-	// stallTimeout is how long a client may take nothing of a stream.
+	// stallTimeout is how long a client may take nothing of an answer.
 	stallTimeout = 2 * time.Minute
 	// jsonLines is the type of an answer of JSON lines.
 	jsonLines = "application/jsonl"
@@ -173,6 +173,7 @@ type lastLine struct {
 // end ends the stream, with a problem when it failed. What fails here fails
 // because the client has left.
 func (l *lines[Line]) end(problem *Problem) {
+	l.allow()
 	switch {
 	case problem == nil:
 		l.head(http.StatusOK, jsonLines)

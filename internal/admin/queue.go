@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -217,10 +218,19 @@ func (s *Server) sendContent(w http.ResponseWriter, body queue.Body) {
 	if _, err := w.Write(begin[:n]); err != nil {
 		return // the client has left
 	}
-	if _, err := io.CopyBuffer(onlyWriter{w}, content, begin); err != nil {
+	if _, err := io.CopyBuffer(unhurried{w, http.NewResponseController(w)}, content, begin); err != nil {
 		s.Logger.Warn("the content of a message was not sent whole", "error", fmt.Errorf("content: %w", err))
 	}
 }
 
-// onlyWriter keeps io.CopyBuffer to its buffer.
-type onlyWriter struct{ io.Writer }
+// unhurried gives a client its time for each part of a long answer.
+type unhurried struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+// Write writes a part.
+func (u unhurried) Write(p []byte) (int, error) {
+	_ = u.control.SetWriteDeadline(time.Now().Add(stallTimeout)) // fails when the client has left
+	return u.Writer.Write(p)
+}

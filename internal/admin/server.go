@@ -39,6 +39,8 @@ const (
 	maxHeader = 16 << 10
 	// maxRequests is how many requests are served at a time.
 	maxRequests = 100
+	// MaxConnections is how many clients may be connected to a TCP address.
+	MaxConnections = 200
 
 	headerTimeout = 10 * time.Second
 	idleTimeout   = time.Minute
@@ -73,6 +75,7 @@ func NewServer(o Options) *Server {
 		Handler:           s.limited(s.authenticated(mux)),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      stallTimeout, // streams prolong it
 		IdleTimeout:       idleTimeout,
 		ConnContext:       withPeer,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 
+	"golang.org/x/net/netutil"
+
 	"postern/internal/admin"
 	"postern/internal/certs"
 )
@@ -66,6 +68,7 @@ func (d *Daemon) bindAdmin() error {
 	if err != nil {
 		return fmt.Errorf("admin.address: %w", cannotListen(address, err))
 	}
+	listener = netutil.LimitListener(listener, admin.MaxConnections)
 	if d.api.tls != nil {
 		listener = tls.NewListener(listener, d.api.tls)
 	}
