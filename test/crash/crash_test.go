@@ -3,7 +3,8 @@
 // alter a message, and repeat none but those that a kill caught between the
 // next server's answer and the settlement. It is killed by turns at a random
 // moment, and at a step of package crashpoint: between any two operations on
-// its files, and wherever else two things may come apart. It is no library.
+// its files, and wherever else two things may come apart. An operator holds,
+// releases and suspends meanwhile. It is no library.
 package crash
 
 import (
@@ -40,12 +41,24 @@ func TestKilledUnderLoad(t *testing.T) {
 		Next: func() *harness.Message { return load.next(ctx) }, Done: load.done}
 	sourceEnd := make(chan error, 1)
 	go func() { sourceEnd <- source.Run(ctx) }()
+	operator := &operator{postern: postern, done: map[string]int{}}
+	operating, endOperating := context.WithCancel(ctx)
+	operatorEnd := make(chan struct{})
+	go func() {
+		defer close(operatorEnd)
+		operator.run(operating)
+	}()
 	for range kills {
 		must(t, killer.kill(ctx))
 		must(t, sink.Settle(ctx))
 		load.nextLife()
 	}
-	drain(ctx, t, postern, load, sourceEnd)
+	endOperating()
+	<-operatorEnd
+	load.stop()
+	must(t, postern.Start(ctx))
+	operator.letGo(ctx, t)
+	drain(ctx, t, postern, sourceEnd)
 	must(t, killer.readLog())
 	killer.report(t)
 	facts, err := harness.ReadJournal(postern.Journal())
@@ -86,12 +99,8 @@ func newPostern(ctx context.Context, t *testing.T, next string) (p *harness.Post
 }
 
 // drain lets Postern deliver what it has, and stops it.
-func drain(ctx context.Context, t *testing.T, postern *harness.Postern, load *load, sourceEnd <-chan error) {
+func drain(ctx context.Context, t *testing.T, postern *harness.Postern, sourceEnd <-chan error) {
 	t.Helper()
-	load.stop()
-	if err := postern.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
 	if err := <-sourceEnd; err != nil {
 		t.Error(err)
 	}
