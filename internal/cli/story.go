@@ -57,7 +57,9 @@ func told(f *mail.Fact) []string {
 	if f.About != "" {
 		say("about %s", f.About)
 	}
-	if o := f.Origin; o != nil && o.Session != "" {
+	if o := f.Origin; o != nil && o.User != nil {
+		say("by user %s (uid %d) of this host at %s", o.User, o.User.UID, o.Listener)
+	} else if o != nil && o.Session != "" {
 		say("session %s of %s (%s) with %s at %s", o.Session, o.Client, o.Hello, o.Protocol, o.Listener)
 	}
 	if f.Reply != nil {

@@ -25,7 +25,7 @@ import (
 type Options struct {
 	// Hostname is the name in Received and Message-ID fields.
 	Hostname string
-	Store    queue.Accepter
+	Store    Store
 	IDs      *mail.IDs
 	Local    *Local
 	// AddDate and AddMessageID add the field when a message has none.
@@ -44,6 +44,12 @@ type Options struct {
 
 	Clock  mail.Clock
 	Logger *slog.Logger
+}
+
+// Store is what an Intake wants of the queue.
+type Store interface {
+	queue.Accepter
+	queue.Marks
 }
 
 // Intake takes messages in.
@@ -89,6 +95,10 @@ type Message struct {
 	// Gone is asked just before the commit: has the client left? A client
 	// that has left would send the message again.
 	Gone func() bool
+	// Once names the submission, if it must be taken once although it may be
+	// handed in again: Taken tells of it from the commit on. Empty: it is not
+	// noted.
+	Once string
 }
 
 // The refusals of a store that takes nothing.
@@ -119,6 +129,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 	err = in.Store.Accept(ctx, queue.Group{
 		Submissions: []queue.Submission{{Entry: entry, Draft: draft}},
 		Facts:       []mail.Fact{acceptedFact(&entry, messageID, size)},
+		Marks:       notes(m.Once, &entry),
 	})
 	if err != nil {
 		if !errors.Is(err, queue.ErrUnknown) { // else the commit may have taken it

@@ -21,6 +21,9 @@ type Local struct {
 	Addresses []netip.Addr
 	// Postmaster gets the mail for postmaster (RFC 5321 4.5.1).
 	Postmaster mail.Address
+	// IsUser reports whether a name is that of a user of this host; nil: none
+	// is. See ResolveUser.
+	IsUser func(name string) bool
 }
 
 // Is reports whether a means this host, for a client that connected to
@@ -55,4 +58,15 @@ func (l *Local) Resolve(a mail.Address, connected netip.Addr) (mail.Address, err
 		return l.Postmaster, nil
 	}
 	return mail.Address{}, errUnknownUser
+}
+
+// ResolveUser is Resolve for mail that a user of this host has sent, or that
+// is for one: what is for a user of the host goes to the Postmaster too. There
+// are no mailboxes, and whoever looks after the host wants to read it.
+func (l *Local) ResolveUser(a mail.Address, connected netip.Addr) (mail.Address, error) {
+	to, err := l.Resolve(a, connected)
+	if err != nil && l.IsUser != nil && l.IsUser(a.Local) {
+		return l.Postmaster, nil
+	}
+	return to, err
 }

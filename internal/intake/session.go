@@ -62,31 +62,12 @@ func (s *Session) Mail(_ context.Context, m smtp.Mail) mail.Reply {
 // Rcpt decides about one recipient: whether it is local, and whether this
 // client may send to it.
 func (s *Session) Rcpt(_ context.Context, r smtp.Rcpt) mail.Reply {
-	recipient, err := s.recipient(r.Recipient)
+	recipient, err := s.in.Recipient(&s.origin, Trusts(s.trust, s.origin.Client.Addr()), r.Recipient)
 	if err != nil {
 		return mail.ReplyOf(err)
 	}
 	s.recipients = append(s.recipients, recipient)
 	return mail.Reply{}
-}
-
-// recipient returns the recipient to store, or why there is none. Whoever is
-// allowed to talk to us may write to the postmaster; all else needs trust.
-func (s *Session) recipient(r mail.Recipient) (mail.Recipient, error) {
-	given := r.Address
-	resolved, err := s.in.Local.Resolve(given, s.origin.Local.Addr())
-	if err != nil {
-		return r, err
-	}
-	redirected := resolved != given
-	if !redirected && !Trusts(s.trust, s.origin.Client.Addr()) {
-		return r, mail.Refuse(550, "5.7.1", "Relaying denied: %s may not send to this domain from here", s.origin.Client.Addr())
-	}
-	if redirected && r.Original == "" {
-		r.Original = given.Type() + ";" + given.String()
-	}
-	r.Address = resolved
-	return r, nil
 }
 
 // Data lets the client go on.

@@ -1,6 +1,9 @@
 package mail
 
-import "net/netip"
+import (
+	"net/netip"
+	"strconv"
+)
 
 // Origin is who brought a message, from where and how.
 type Origin struct {
@@ -12,6 +15,9 @@ type Origin struct {
 	// Client and Local are the two ends of the connection.
 	Client netip.AddrPort `json:"client,omitzero"`
 	Local  netip.AddrPort `json:"local,omitzero"`
+	// User is the user of this host who brought it, by a Unix socket or as a
+	// file; nil for one who came by the network.
+	User *User `json:"user,omitempty"`
 	// Hello is the argument of EHLO or HELO, unverified.
 	Hello string `json:"hello,omitempty"`
 	// Protocol is the "with" word of the Received field (RFC 3848):
@@ -19,6 +25,20 @@ type Origin struct {
 	Protocol string `json:"protocol,omitempty"`
 	// TLS is nil when the connection is in clear.
 	TLS *TLS `json:"tls,omitempty"`
+}
+
+// User is a user of this host, as the system knows him.
+type User struct {
+	UID  uint32 `json:"uid"`
+	Name string `json:"name,omitempty"` // empty when the user has none
+}
+
+// String returns the name, and "uid 1000" when there is none.
+func (u *User) String() string {
+	if u.Name == "" {
+		return "uid " + strconv.FormatUint(uint64(u.UID), 10)
+	}
+	return u.Name
 }
 
 // TLS is what was negotiated on a connection.

@@ -45,6 +45,9 @@ func newField(name, value string) Field {
 	return Field{raw: []byte(name + ": " + value + "\r\n"), name: len(name)}
 }
 
+// String returns the field as it stands in the message, with its CRLF.
+func (f Field) String() string { return string(f.raw) }
+
 // Name returns the name in the case in which it was written.
 func (f Field) Name() string { return string(f.raw[:f.name]) }
 

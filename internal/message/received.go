@@ -2,6 +2,7 @@ package message
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ func (r Received) String() string {
 		f.newLine()
 	}
 	f.word("by " + r.Host)
+	if user := r.Origin.User; user != nil {
+		f.word("(from uid " + strconv.FormatUint(uint64(user.UID), 10) + ")")
+	}
 	if r.Origin.Protocol != "" {
 		f.word("with " + clean(r.Origin.Protocol))
 	}
@@ -65,10 +69,13 @@ func (r Received) String() string {
 	return f.String()
 }
 
-// addFrom writes the from clause. A HELO argument that is no domain cannot
+// addFrom writes the from clause; a user of this host has none. A HELO argument that is no domain cannot
 // stand where RFC 5321 4.4 wants one: the client's address does, and the
 // argument goes into a comment.
 func (r Received) addFrom(f *folder) {
+	if r.Origin.User != nil {
+		return
+	}
 	client := AddressLiteral(r.Origin.Client.Addr())
 	hello := r.Origin.Hello
 	valid := mail.CheckDomain(hello) == nil && r.allowed(hello)

@@ -54,6 +54,9 @@ func TestReceived(t *testing.T) {
 		{"no client", Received{},
 			"Received: by mx.example.com id 0123456789abcdef;\r\n" +
 				"\tMon, 5 Feb 2024 09:08:07 +0100\r\n"},
+		{"user of this host", Received{Origin: mail.Origin{User: &mail.User{UID: 33, Name: "www-data"}, Hello: "localhost", Protocol: "ESMTP"}},
+			"Received: by mx.example.com (from uid 33) with ESMTP id 0123456789abcdef;\r\n" +
+				"\tMon, 5 Feb 2024 09:08:07 +0100\r\n"},
 		{"HELO without client", Received{Origin: mail.Origin{Hello: "host"}},
 			"Received: from host\r\n" +
 				"\tby mx.example.com id 0123456789abcdef;\r\n" +

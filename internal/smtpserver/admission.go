@@ -8,18 +8,18 @@ import (
 
 // enter registers a connection, and returns the reply that refuses it when
 // there are too many.
-func (s *Server) enter(c *conn, client netip.Addr) mail.Reply {
+func (s *Server) enter(c *conn, o *mail.Origin) mail.Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = true
-	key := clientKey(client)
+	key := keyOf(o)
 	switch {
 	case s.stopped:
 		return stoppingReply(s.options.Hostname)
 	case s.admitted >= s.Limit():
 		return crowdedReply(s.options.Hostname)
 	case s.perClient[key] >= s.options.MaxConnectionsPerClient:
-		return mail.NewReply(421, "4.7.0", "Too many connections from %s, try again later", client)
+		return mail.NewReply(421, "4.7.0", "Too many connections from %s, try again later", clientName(o))
 	}
 	s.admitted++
 	s.perClient[key]++
@@ -30,33 +30,33 @@ func (s *Server) enter(c *conn, client netip.Addr) mail.Reply {
 // release gives the place of a client, if it still has one, to others. It
 // comes before the end of the connection does, so that a client that has seen
 // the one is not refused for it.
-func (s *Server) release(c *conn, client netip.Addr) {
+func (s *Server) release(c *conn, o *mail.Origin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free(c, client)
+	s.free(c, o)
 }
 
 // giveWay frees the place of a client when there are more of them than are to
 // be served at present, and reports whether it did. It does so at once, so
 // that of those who ask together only as many go as must.
-func (s *Server) giveWay(c *conn, client netip.Addr) bool {
+func (s *Server) giveWay(c *conn, o *mail.Origin) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.admitted <= s.Limit() {
 		return false
 	}
-	s.free(c, client)
+	s.free(c, o)
 	return true
 }
 
 // free is release; mu is held.
-func (s *Server) free(c *conn, client netip.Addr) {
+func (s *Server) free(c *conn, o *mail.Origin) {
 	if !c.admitted {
 		return
 	}
 	c.admitted = false
 	s.admitted--
-	key := clientKey(client)
+	key := keyOf(o)
 	if s.perClient[key]--; s.perClient[key] == 0 {
 		delete(s.perClient, key)
 	}
@@ -82,14 +82,31 @@ func (s *Server) leave(c *conn) {
 }
 
 // clientKey is what connections are counted by: an IPv4 address or an IPv6
-// /64, of which one host commonly has all addresses.
-func clientKey(client netip.Addr) netip.Prefix {
+// /64, of which one host commonly has all addresses; or a user of this host.
+type clientKey struct {
+	network netip.Prefix
+	user    int64 // the uid; -1 for a client from the network
+}
+
+func keyOf(o *mail.Origin) clientKey {
+	if o.User != nil {
+		return clientKey{user: int64(o.User.UID)}
+	}
+	client := o.Client.Addr()
 	bits := client.BitLen()
 	if client.Is6() {
 		bits = 64
 	}
-	key, _ := client.Prefix(bits) // the zero Prefix where there is no address
-	return key
+	network, _ := client.Prefix(bits) // the zero Prefix where there is no address
+	return clientKey{network: network, user: -1}
+}
+
+// clientName is what a client is called in a reply to it.
+func clientName(o *mail.Origin) string {
+	if o.User != nil {
+		return o.User.String()
+	}
+	return o.Client.Addr().String()
 }
 
 func crowdedReply(hostname string) mail.Reply {

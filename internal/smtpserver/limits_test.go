@@ -127,15 +127,21 @@ func TestOnlyAsManyGoAsMust(t *testing.T) {
 }
 
 func TestClientKey(t *testing.T) {
-	key := func(a string) netip.Prefix { return clientKey(netip.MustParseAddr(a)) }
+	key := func(a string) clientKey {
+		return keyOf(&mail.Origin{Client: netip.AddrPortFrom(netip.MustParseAddr(a), 1)})
+	}
 	if key("192.0.2.1") == key("192.0.2.2") {
 		t.Error("two IPv4 addresses count as one")
 	}
 	if key("2001:db8::1") != key("2001:db8::2:1") || key("2001:db8::1") == key("2001:db8:0:1::1") {
 		t.Error("IPv6 clients are not counted by /64")
 	}
-	if clientKey(netip.Addr{}) != (netip.Prefix{}) {
+	if keyOf(&mail.Origin{}) != (clientKey{user: -1}) {
 		t.Error("no address has a key")
+	}
+	user := func(uid uint32) clientKey { return keyOf(&mail.Origin{User: &mail.User{UID: uid}}) }
+	if user(0) == keyOf(&mail.Origin{}) || user(0) == user(1) {
+		t.Error("users are not counted apart")
 	}
 }
 

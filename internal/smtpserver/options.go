@@ -3,6 +3,7 @@ package smtpserver
 import (
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 
 	"postern/internal/mail"
@@ -32,7 +33,7 @@ type Options struct {
 	MaxMessages   int
 	// MaxConnections is how many clients are served at a time (default
 	// 1,000); MaxConnectionsPerClient how many connections from one IPv4
-	// address or IPv6 /64 (default 200).
+	// address or IPv6 /64, or of one user of this host (default 200).
 	MaxConnections          int
 	MaxConnectionsPerClient int
 	// Limit says how many of MaxConnections are to be served at present
@@ -43,6 +44,10 @@ type Options struct {
 	// MaxErrors is how many refused commands end a session (default 20). An
 	// accepted message sets the count back to 0.
 	MaxErrors int
+
+	// User says which user of this host is at the other end of a connection, for
+	// a listener at a Unix socket (default: none).
+	User func(net.Conn) *mail.User
 
 	// Newlines says what becomes of bare newlines in this client's content
 	// (default NewlinesRefuse for all).
@@ -81,6 +86,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MinDataRate, 128)
 	if o.Limit == nil {
 		o.Limit = func() int { return o.MaxConnections }
+	}
+	if o.User == nil {
+		o.User = func(net.Conn) *mail.User { return nil }
 	}
 	if o.Newlines == nil {
 		o.Newlines = func(mail.Origin) smtp.Newlines { return smtp.NewlinesRefuse }

@@ -27,7 +27,7 @@ type Server struct {
 	stopped   bool // stopping is closed
 	listeners map[net.Listener]bool
 	conns     map[*conn]bool
-	perClient map[netip.Prefix]int
+	perClient map[clientKey]int
 	admitted  int
 }
 
@@ -40,7 +40,7 @@ func New(o Options, h Handler) *Server {
 		stopping:  make(chan struct{}),
 		listeners: make(map[net.Listener]bool),
 		conns:     make(map[*conn]bool),
-		perClient: make(map[netip.Prefix]int),
+		perClient: make(map[clientKey]int),
 	}
 }
 
@@ -189,12 +189,13 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		Session:  s.options.IDs.New(s.options.Clock.Now()),
 		Client:   addrPort(nc.RemoteAddr()),
 		Local:    addrPort(nc.LocalAddr()),
+		User:     s.options.User(nc),
 		Protocol: smtp.ProtocolSMTP,
 	}
-	refusal := s.enter(c, origin.Client.Addr())
+	refusal := s.enter(c, &origin)
 	defer s.leave(c)
 	newSession(s, c, origin).run(ctx, refusal)
-	s.release(c, origin.Client.Addr())
+	s.release(c, &origin)
 	if s.mayLinger() {
 		c.linger()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -138,7 +139,7 @@ func TestEnterWhileStopping(t *testing.T) {
 	s := New(Options{Hostname: "mx.test"}, &scripted{})
 	s.beginStop()
 	c := &conn{}
-	if r := s.enter(c, loopback); r.String() != stopping {
+	if r := s.enter(c, &mail.Origin{Client: netip.AddrPortFrom(loopback, 1)}); r.String() != stopping {
 		t.Errorf("enter: %v", r)
 	}
 	s.leave(c)

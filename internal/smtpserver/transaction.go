@@ -29,7 +29,7 @@ func (s *session) mail(ctx context.Context, c smtp.Command) mail.Reply {
 	if s.mails >= s.options.MaxMessages {
 		return mail.NewReply(421, "4.5.3", "%s takes %d messages in a session, reconnect for more", s.options.Hostname, s.options.MaxMessages)
 	}
-	if s.server.giveWay(s.conn, s.origin.Client.Addr()) {
+	if s.server.giveWay(s.conn, &s.origin) {
 		return crowdedReply(s.options.Hostname)
 	}
 	s.mails++
