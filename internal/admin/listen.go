@@ -24,16 +24,24 @@ var ErrInUse = errors.New("another server answers there")
 //
 // Errors: ErrInUse; otherwise what is in the way, or that of the system.
 func Listen(path string) (net.Listener, error) {
-	if len(path) > maxPath {
-		return nil, fmt.Errorf("socket %s: the path has %d octets, and the system allows %d", path, len(path), maxPath)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	return listen(path, 0o600)
+}
+
+// ListenForAll opens a socket at a path, in a directory that is there, which
+// every user may use. It fails as Listen does.
+func ListenForAll(path string) (net.Listener, error) { return listen(path, 0o666) }
+
+func listen(path string, mode fs.FileMode) (net.Listener, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("socket %s: the path has %d octets, and the system allows %d", path, len(path), maxPath)
 	}
 	if err := clearStale(path); err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
-	listener, err := listenPrivate(path)
+	listener, err := listenWith(path, mode)
 	if err != nil {
 		return nil, fmt.Errorf("socket %s: %w", path, withoutAddress(err))
 	}
@@ -64,13 +72,13 @@ func clearStale(path string) error {
 	return fmt.Errorf("it cannot be told whether another server answers there: %w", withoutAddress(err))
 }
 
-// listenPrivate listens so that others never may connect. On Linux the socket
-// takes over the mode that it has before it gets its name; elsewhere a moment
-// passes until the mode is set.
-func listenPrivate(path string) (net.Listener, error) {
+// listenWith listens so that others never may connect than those whom the mode
+// allows it. On Linux the socket takes over the mode that it has before it gets
+// its name; elsewhere a moment passes until the mode is set.
+func listenWith(path string, mode fs.FileMode) (net.Listener, error) {
 	restrict := func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
-			_ = syscall.Fchmod(int(fd), 0o600) // where it has no effect, Chmod follows
+			_ = syscall.Fchmod(int(fd), uint32(mode)) // where it has no effect, Chmod follows
 		})
 	}
 	config := net.ListenConfig{Control: restrict}
@@ -78,7 +86,7 @@ func listenPrivate(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		listener.Close()
 		return nil, err
 	}

@@ -4,7 +4,7 @@
 //
 // A command that fails says what was wrong on standard error, in one line (a
 // configuration: a line for each problem), and ends with 1; a mistake in the
-// command line itself ends with 2. What came from outside never reaches a
+// command line itself ends with 2; sendmail has exit codes of its own. What came from outside never reaches a
 // terminal as it is; JSON is for programs.
 package cli
 
@@ -25,6 +25,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/submit"
 )
 
 // version is set by the linker.
@@ -86,6 +87,9 @@ func Main(args []string, out, errOut io.Writer) int {
 	if errors.Is(err, admin.ErrNotRunning) {
 		fmt.Fprintf(errOut, "postern: start it with `systemctl start postern`, or `postern serve --config %s`\n", a.config)
 	}
+	if failed, ok := errors.AsType[*submit.Error](err); ok {
+		return int(failed.Code)
+	}
 	if errors.As(err, new(usageError)) {
 		return 2
 	}
@@ -139,7 +143,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.configCommand(), a.tryCommand(), a.demoCommand(),
 		a.statusCommand(), a.stopCommand(), a.queueCommand(), a.suspendCommand(), a.resumeCommand(), a.storeCommand(), a.journalCommand(), a.selftestCommand(),
-		a.versionCommand(),
+		a.sendmailCommand(), a.versionCommand(),
 	)
 	return root
 }

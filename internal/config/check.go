@@ -130,14 +130,21 @@ func (d *decoder) checkSocket() {
 	}
 }
 
+// takenNames are what no listener can be called, because it stands in the
+// journal for something else.
+var takenNames = map[string]string{
+	"postern":  "what the server itself sends",
+	"sendmail": "what programs of this host send",
+}
+
 func (d *decoder) checkListeners() {
 	names, addresses := make(map[string]mail.Place), make(map[string]mail.Place)
 	for _, t := range d.tables["listener"] {
 		l := t.fields.listener
 		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
 		d.checkTrust(t)
-		if l.Name == "postern" {
-			d.fault(t.given["name"].value, "listener.name", faultf("choose another", `"postern" names what the server itself sends`))
+		if names, taken := takenNames[l.Name]; taken {
+			d.fault(t.given["name"].value, "listener.name", faultf("choose another", "%q names %s", l.Name, names))
 		}
 		d.unique(t, "name", l.Name, names)
 		if l.Address.IsValid() && l.Address.Port() != 0 {

@@ -44,14 +44,15 @@ type Config struct {
 	OwnNames     []string
 	OwnAddresses []netip.Addr
 
-	Log       Log
-	Listeners []Listener // at least one, in the order of the file
-	Message   Message
-	Delivery  Delivery
-	DNS       DNS
-	Journal   Journal
-	Pressure  Pressure
-	Admin     Admin
+	Log        Log
+	Listeners  []Listener // at least one, in the order of the file
+	Submission Submission
+	Message    Message
+	Delivery   Delivery
+	DNS        DNS
+	Journal    Journal
+	Pressure   Pressure
+	Admin      Admin
 }
 
 // Places are where settings were set, by key, such as "listener.address".
@@ -104,6 +105,13 @@ const (
 	BareNewlineRepair BareNewline = "repair"
 	BareNewlineRefuse BareNewline = "refuse"
 )
+
+// Submission is the table [submission].
+type Submission struct {
+	Directory     string // empty: no mail is taken by it
+	MaxSize       int64  // octets
+	MaxRecipients int
+}
 
 // Message is the table [message].
 type Message struct {

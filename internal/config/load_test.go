@@ -70,6 +70,7 @@ func TestDefaults(t *testing.T) {
 			DataTimeout:             3 * time.Minute,
 			BareNewline:             BareNewlineAuto,
 		}},
+		Submission: Submission{MaxSize: 50 << 20, MaxRecipients: 10_000},
 		Message: Message{
 			AddDate: true, AddMessageID: true, MaxHops: 100,
 			DropFields: []string{"Return-Path", "Bcc", "Resent-Bcc", "Content-Length"},
@@ -139,6 +140,11 @@ bare_newline = "refuse"
 [[ listener ]]
 name = "local"
 address = "[::1]:0"
+
+[submission]
+directory = "spool"
+max_size = "1MiB"
+max_recipients = 5
 
 [delivery]
 smarthosts = [
@@ -233,11 +239,11 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Submission{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Message, Delivery, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Listener.Place, Listener.Places
-	const notSettings = 8 + 3 + 2
+	// Log, Listeners, Submission, Message, Delivery, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Listener.Place, Listener.Places
+	const notSettings = 9 + 3 + 2
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}

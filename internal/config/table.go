@@ -50,6 +50,10 @@ var sections = []section{
 			"Every limit is counted for each listener apart.",
 	},
 	{
+		name: "submission",
+		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
+	},
+	{
 		name: "message",
 		text: "What is done to the header of a message when it is taken in. Nothing else in a message is changed, but for the transfer encoding of 8-bit content that the next server would not take.",
 	},
@@ -178,7 +182,7 @@ var settings = []setting{
 		key:    "listener.name",
 		value:  one(plainName, func(f fields) *string { return &f.listener.Name }, "smtp"),
 		effect: AtReload,
-		text:   "What the listener is called in the log and in the journal. With more than one listener each needs a name of its own. The name `postern` is taken.",
+		text:   "What the listener is called in the log and in the journal. With more than one listener each needs a name of its own. The names `postern` and `sendmail` are taken.",
 	},
 	{
 		key:      "listener.address",
@@ -285,6 +289,32 @@ var settings = []setting{
 		text: "What becomes of a message with a CR or LF that stands alone (RFC 5321 2.3.8 forbids them). Passing one on is how one message is smuggled inside another, " +
 			"so that is never done. Simple programs and devices send them in good faith.",
 		see: []string{"listener.trust"},
+	},
+
+	{
+		key:       "submission.directory",
+		value:     file(func(f fields) *string { return &f.config.Submission.Directory }),
+		effect:    AtRestart,
+		byDefault: "none: no mail is taken this way",
+		example:   `"/var/spool/postern"`,
+		text: "The directory in which `postern sendmail` and the server meet: a socket, and a place where messages are left while the server is down. It is made when it does not exist; " +
+			"the directory above it must. Every user of the host may send mail by it, to anywhere, so it must be on a local file system. The command looks in `/var/spool/postern`; for another directory " +
+			"set the variable `POSTERN_SUBMISSION` where programs run.",
+		see: []string{"submission.max_size", "postmaster"},
+	},
+	{
+		key:    "submission.max_size",
+		value:  one(size(kib, 2*gib), func(f fields) *int64 { return &f.config.Submission.MaxSize }, 50*mib),
+		effect: AtRestart,
+		text:   "The size of the largest message that `postern sendmail` takes. The program that sends a larger one is told so; the exit code is 65.",
+		see:    []string{"submission.directory", "listener.max_size"},
+	},
+	{
+		key:    "submission.max_recipients",
+		value:  one(integer(1, 100_000), func(f fields) *int { return &f.config.Submission.MaxRecipients }, 10_000),
+		effect: AtRestart,
+		text:   "How many recipients a message by `postern sendmail` may have. A message is taken for all of them or for none.",
+		see:    []string{"submission.directory", "listener.max_recipients"},
 	},
 
 	{

@@ -24,6 +24,7 @@ import (
 	"postern/internal/smtp"
 	"postern/internal/smtpclient"
 	"postern/internal/smtpserver"
+	"postern/internal/submit"
 )
 
 // loadCertificates loads the certificate of every listener that has one.
@@ -87,6 +88,9 @@ func (d *Daemon) loadLocal() error {
 		Addresses:  slices.Clone(d.config.OwnAddresses),
 		Postmaster: d.config.Postmaster,
 	}
+	if d.config.Submission.Directory != "" {
+		d.local.IsUser = submit.IsUser
+	}
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
 		return fmt.Errorf("cannot tell this machine's addresses: %w", err)
@@ -127,6 +131,9 @@ func (d *Daemon) bind() error {
 			socket: socket,
 			server: smtpserver.New(d.serverOptions(c, d.tls[i]), handler(door, c.Trust)),
 		})
+	}
+	if err := d.openSubmission(door); err != nil {
+		return err
 	}
 	return d.bindAdmin()
 }
@@ -231,7 +238,7 @@ func (d *Daemon) deliverOptions() deliver.Options {
 		Failed:          d.fail,
 		// A report to an address of this host reaches the postmaster or nobody.
 		ReportTo: func(sender mail.Address) (mail.Address, bool) {
-			to, err := d.local.Resolve(sender, netip.Addr{})
+			to, err := d.local.ResolveUser(sender, netip.Addr{})
 			return to, err == nil
 		},
 	}
@@ -303,6 +310,12 @@ func (d *Daemon) status() admin.Status {
 		s.Listeners = append(s.Listeners, admin.Listener{
 			Name: l.name, Address: l.socket.Addr().String(), Connections: l.server.Connections(),
 			Limit: l.server.Limit(), MaxConnections: d.config.Listeners[i].MaxConnections,
+		})
+	}
+	for _, l := range d.submissionListeners() {
+		s.Listeners = append(s.Listeners, admin.Listener{
+			Name: l.name, Address: l.socket.Addr().String(), Connections: l.server.Connections(),
+			Limit: l.server.Limit(), MaxConnections: maxPrograms,
 		})
 	}
 	for _, p := range d.gauge.Pressures() {

@@ -18,6 +18,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,10 +65,12 @@ type Daemon struct {
 	credentials mail.Credentials
 
 	listeners []*listener
-	deliverer *deliver.Deliverer
-	socket    net.Listener
-	admin     *admin.Server
-	api       api
+	// submission takes mail from users of this host; nil when it is not to.
+	submission *submission
+	deliverer  *deliver.Deliverer
+	socket     net.Listener
+	admin      *admin.Server
+	api        api
 
 	stop     context.CancelFunc
 	failOnce sync.Once
@@ -107,7 +110,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	return &Daemon{
 		Options: o, config: c, clock: mail.NewSteppedClock(),
 		failed: make(chan error, 1),
-		ended:  make(chan error, len(c.Listeners)+3), // a place for each part
+		ended:  make(chan error, len(c.Listeners)+5), // a place for each part
 	}
 }
 
@@ -250,6 +253,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 		d.Logger.Info("listening", "listener", l.name, "address", l.socket.Addr().String())
 		d.running.Go(func() { d.part("listener "+l.name, l.server.Serve(context.WithoutCancel(deliverCtx), l.socket)) })
 	}
+	d.startSubmission(context.WithoutCancel(deliverCtx), deliverCtx)
 	d.serving.Go(func() { d.part("the administrative socket", d.admin.Serve(d.socket)) })
 	if at := d.api.socket; at != nil {
 		d.Logger.Info("serving the administrative API", "address", at.Addr().String(), "tls", d.api.tls != nil)
@@ -262,7 +266,7 @@ func (d *Daemon) stopListeners() {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	var stopping sync.WaitGroup
-	for _, l := range d.listeners {
+	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
 		stopping.Go(func() {
 			if err := l.server.Shutdown(ctx); err != nil {
 				d.Logger.Warn("sessions were cut off", "listener", l.name, "error", err)
@@ -274,7 +278,7 @@ func (d *Daemon) stopListeners() {
 
 func (d *Daemon) connections() int {
 	n := 0
-	for _, l := range d.listeners {
+	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
 		n += l.server.Connections()
 	}
 	return n
@@ -284,7 +288,7 @@ func (d *Daemon) connections() int {
 // the last to go: whoever waits for the end of the server watches it.
 func (d *Daemon) close() error {
 	var errs []error
-	for _, l := range d.listeners {
+	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
 		l.socket.Close()
 	}
 	if d.store != nil {

@@ -49,3 +49,7 @@ func (in *Intake) Forget(ctx context.Context, names ...string) error {
 	}
 	return in.Store.Accept(ctx, queue.Group{Marks: lifted})
 }
+
+// Fatal reports whether an error of Accept means that nobody knows what is
+// stored: no reply may be sent to anybody any more, and the process must end.
+func Fatal(err error) bool { return errors.Is(err, queue.ErrUnknown) }

@@ -1,0 +1,191 @@
+package submit
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"postern/internal/intake"
+	"postern/internal/mail"
+)
+
+// What a file in the drop directory can be that no message is.
+var (
+	errNotAFile = errors.New("it is not a regular file")
+	errLinked   = errors.New("it has other names: it may be somebody else's file")
+)
+
+func isStrange(err error) bool {
+	return errors.Is(err, errNotAFile) || errors.Is(err, errLinked) || errors.Is(err, syscall.ELOOP)
+}
+
+// dropped is a file that was left, open for reading.
+type dropped struct {
+	*os.File
+	user *mail.User // its owner
+	size int64
+	at   time.Time
+}
+
+// openDropped opens a file without waiting for anybody (FIFO), without
+// following links, and without reading what its owner could not have written.
+func openDropped(path string) (*dropped, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errNotAFile // a device may act when it is opened
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err = f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	stat := info.Sys().(*syscall.Stat_t) // on every Unix
+	if stat.Nlink > 1 {
+		f.Close()
+		return nil, errLinked
+	}
+	user, _ := lookup(stat.Uid)
+	return &dropped{File: f, user: user, size: info.Size(), at: info.ModTime()}, nil
+}
+
+func (d *dropped) origin() mail.Origin { return mail.Origin{Listener: Listener, User: d.user} }
+
+// picked is a message that was left.
+type picked struct {
+	*letter
+	name   string
+	file   *dropped
+	origin mail.Origin
+	raw    *content // as it was left
+}
+
+// read reads what a file says. It fails when that is no message.
+func (p *Pickup) read(f *dropped) (*picked, error) {
+	br := bufio.NewReaderSize(f, 64<<10)
+	s, err := readSlip(br, f.size)
+	if err != nil {
+		return nil, err
+	}
+	left, err := s.posting(f.user)
+	if err != nil {
+		return nil, err
+	}
+	left.content = &content{ReaderAt: io.NewSectionReader(f, f.size-s.Size, s.Size), size: s.Size}
+	if err := s.verify(left.content.raw()); err != nil {
+		return nil, err
+	}
+	m := &picked{file: f, origin: f.origin(), raw: left.content}
+	m.origin.Session = p.IDs.New(p.Clock.Now())
+	m.letter, err = left.letter(p.Hostname, f.user)
+	return m, err
+}
+
+// What is added to the name of a submission for the reports about it: of
+// recipients that were refused, and of a message that was.
+const (
+	reportSuffix  = ".recipients"
+	refusedSuffix = ".message"
+)
+
+// store hands a message to the door, and has its sender told of the recipients
+// that were refused. It fails when that must be tried again.
+func (p *Pickup) store(ctx context.Context, m *picked) error {
+	if err := p.Door.Room(m.raw.size); err != nil {
+		return err
+	}
+	accepted, refused := p.judge(m)
+	// First, because of a message that was accepted nothing is done again.
+	if err := p.report(ctx, m, refused, reportSuffix); err != nil {
+		return err
+	}
+	if len(accepted) == 0 {
+		return nil
+	}
+	_, err := p.Door.Accept(ctx, intake.Message{
+		Origin: m.origin, Envelope: m.envelope, Recipients: accepted, Content: m.content,
+		Gone: func() bool { return false }, Once: m.name,
+	})
+	reply := mail.ReplyOf(err)
+	if err == nil || intake.Fatal(err) || !reply.Permanent() {
+		return err
+	}
+	all := make([]refusedRecipient, len(accepted))
+	for i, r := range accepted {
+		all[i] = refusedRecipient{r, reply}
+	}
+	return p.report(ctx, m, all, refusedSuffix)
+}
+
+// refusedRecipient is a recipient and why it was refused.
+type refusedRecipient struct {
+	mail.Recipient
+	reply mail.Reply
+}
+
+// judge asks the door for each recipient.
+func (p *Pickup) judge(m *picked) (accepted []mail.Recipient, refused []refusedRecipient) {
+	var whole mail.Reply // refuses all
+	switch {
+	case len(m.recipients) > p.MaxRecipients:
+		whole = mail.NewReply(550, "5.5.3", "Too many recipients: %d, the limit is %d", len(m.recipients), p.MaxRecipients)
+	case m.raw.size > p.MaxSize:
+		whole = mail.NewReply(552, "5.3.4", "The message is larger than %d octets", p.MaxSize)
+	}
+	for _, r := range m.recipients {
+		resolved, err := p.Door.Recipient(&m.origin, true, r)
+		switch {
+		case !whole.IsZero():
+			refused = append(refused, refusedRecipient{r, whole})
+		case err != nil:
+			refused = append(refused, refusedRecipient{r, mail.ReplyOf(err)})
+		default:
+			accepted = append(accepted, resolved)
+		}
+	}
+	return accepted, refused
+}
+
+// report tells the sender, and the journal, of recipients that were refused.
+func (p *Pickup) report(ctx context.Context, m *picked, refused []refusedRecipient, suffix string) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	r := &Refusal{
+		Name: m.name + suffix, Origin: m.origin, Envelope: m.envelope, At: m.file.at, Content: m.raw, Size: m.raw.size,
+	}
+	for _, to := range refused {
+		r.Recipients, r.Replies = append(r.Recipients, to.Recipient), append(r.Replies, to.reply)
+	}
+	reported, err := p.Door.Taken(ctx, r.Name)
+	if err != nil || reported {
+		return err
+	}
+	if err := p.Report(ctx, r); err != nil {
+		return err
+	}
+	p.record(r)
+	return nil
+}
+
+// record records a fact for each recipient that was refused.
+func (p *Pickup) record(r *Refusal) {
+	for i, to := range r.Recipients {
+		p.Record(mail.Fact{
+			Time: p.Clock.Now(), Reason: mail.ReasonRefused, Session: r.Origin.Session, Origin: &r.Origin, Command: "RCPT",
+			From: r.Envelope.From.Path(), To: []string{to.Address.Path()}, Reply: &r.Replies[i],
+		})
+		p.Logger.Warn("a recipient of a message that was left was refused", "user", r.Origin.User, "from", r.Envelope.From.Path(),
+			"to", to.Address.Path(), "reply", r.Replies[i].String())
+	}
+}

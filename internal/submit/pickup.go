@@ -1,0 +1,258 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/internal/intake"
+	"postern/internal/mail"
+)
+
+// pickupEvery is how often the drop directory is looked at. A file in it is
+// the exception: the server was down, or too busy, when it was written.
+const pickupEvery = 5 * time.Second
+
+// staleAfter is the age at which a file that is still being written is given
+// up: its writer was killed.
+const staleAfter = 24 * time.Hour
+
+// PickupOptions are what a Pickup needs. All but Clock, Logger and Record are
+// required.
+type PickupOptions struct {
+	Directory Directory
+	// Hostname completes addresses that have no domain.
+	Hostname string
+	Door     *intake.Intake
+	IDs      *mail.IDs
+	// MaxSize is the size of the largest message, in octets; MaxRecipients how
+	// many recipients it may have.
+	MaxSize       int64
+	MaxRecipients int
+	// Report tells the sender of a message that some or all of its recipients
+	// were refused, when the program that sent it had been told that all is
+	// well. Doing so twice must be harmless.
+	Report func(context.Context, *Refusal) error
+
+	Clock  mail.Clock
+	Logger *slog.Logger
+	Record func(mail.Fact)
+}
+
+// Refusal is a message of which recipients were refused.
+type Refusal struct {
+	// Name is the same when the message is reported again.
+	Name       string
+	Origin     mail.Origin
+	Envelope   mail.Envelope
+	Recipients []mail.Recipient
+	Replies    []mail.Reply // why, in the same order
+	At         time.Time    // when it was left
+	Content    io.ReaderAt
+	Size       int64
+}
+
+// Pickup collects what was left in the drop directory.
+type Pickup struct {
+	PickupOptions
+	foreign int // what the last pass found that cannot be removed
+}
+
+// NewPickup returns a Pickup.
+func NewPickup(o PickupOptions) *Pickup {
+	if o.Clock == nil {
+		o.Clock = mail.SystemClock{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Record == nil {
+		o.Record = func(mail.Fact) {}
+	}
+	return &Pickup{PickupOptions: o}
+}
+
+// Run collects until ctx ends. It fails only when the store does
+// (queue.ErrUnknown), so that the process must end.
+func (p *Pickup) Run(ctx context.Context) error {
+	ticker := time.NewTicker(pickupEvery)
+	defer ticker.Stop()
+	for {
+		if err := p.Collect(ctx); err != nil && ctx.Err() == nil {
+			if intake.Fatal(err) {
+				return err
+			}
+			p.Logger.Warn("mail that was left for the server waits", "directory", string(p.Directory), "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// Collect takes all that is there. What it began and could not end stays in
+// the directory "taken", for the next time. It fails at the first message that
+// cannot be taken now, and leaves the others.
+func (p *Pickup) Collect(ctx context.Context) error {
+	if err := p.forgetGone(ctx); err != nil {
+		return err
+	}
+	left, err := os.ReadDir(p.Directory.taken())
+	if err != nil {
+		return err
+	}
+	for _, entry := range left {
+		if err := p.finish(ctx, entry.Name()); err != nil {
+			return err
+		}
+	}
+	return p.collectDropped(ctx)
+}
+
+// forgetGone forgets the submissions whose files are gone: a crash came
+// between the two.
+func (p *Pickup) forgetGone(ctx context.Context) error {
+	noted, err := p.Door.AllTaken(ctx)
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, name := range noted {
+		file, _, _ := strings.Cut(name, ".")
+		if _, err := os.Lstat(filepath.Join(p.Directory.taken(), file)); errors.Is(err, fs.ErrNotExist) {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return p.Door.Forget(ctx, gone...)
+}
+
+// dropChunk is how many names of the drop directory are read at a time.
+const dropChunk = 256
+
+// collectDropped goes once through the drop directory, in which there may be
+// any number of files of any kind.
+func (p *Pickup) collectDropped(ctx context.Context) error {
+	dir, err := os.Open(p.Directory.drop())
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	foreign := 0
+	for ctx.Err() == nil {
+		entries, err := dir.ReadDir(dropChunk)
+		for _, entry := range entries {
+			known, err := p.collect(ctx, entry)
+			if err != nil {
+				return err
+			}
+			if !known {
+				foreign++
+			}
+		}
+		if err != nil {
+			break // io.EOF, most often; what else there is will be so next time
+		}
+	}
+	if foreign > 0 && foreign != p.foreign {
+		p.Logger.Warn("in the drop directory is what cannot be removed; remove it by hand", "directory", p.Directory.drop(), "count", foreign)
+	}
+	p.foreign = foreign
+	return ctx.Err()
+}
+
+// collect takes one file of the drop directory. It reports false when the file
+// cannot be moved. From the move on nobody else has access to the name, and
+// the name is ours: never used before.
+func (p *Pickup) collect(ctx context.Context, entry fs.DirEntry) (known bool, err error) {
+	path := filepath.Join(p.Directory.drop(), entry.Name())
+	if strings.HasPrefix(entry.Name(), writing) && entry.Type().IsRegular() {
+		if info, err := os.Lstat(path); err == nil && p.Clock.Now().Sub(info.ModTime()) > staleAfter {
+			return true, os.Remove(path)
+		}
+		return true, nil
+	}
+	name := string(p.IDs.New(p.Clock.Now()))
+	if err := os.Rename(path, filepath.Join(p.Directory.taken(), name)); err != nil {
+		// Its owner may have taken it back; a directory of another user stays.
+		return errors.Is(err, fs.ErrNotExist), nil
+	}
+	return true, p.finish(ctx, name)
+}
+
+// finish brings a file in the directory "taken" to its end: the message is
+// stored, or the file is refused; then it is removed.
+func (p *Pickup) finish(ctx context.Context, name string) error {
+	taken, err := p.Door.Taken(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !taken {
+		if err := p.take(ctx, name); err != nil {
+			return err
+		}
+	}
+	// Its removal is durable before the note goes that it was taken.
+	if err := os.RemoveAll(filepath.Join(p.Directory.taken(), name)); err != nil {
+		return err
+	}
+	if err := p.syncTaken(); err != nil {
+		return err
+	}
+	return p.Door.Forget(ctx, name, name+reportSuffix, name+refusedSuffix)
+}
+
+func (p *Pickup) syncTaken() error {
+	dir, err := os.Open(p.Directory.taken())
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// take stores the message in a file. It returns nil when the file has done its
+// duty, also when it was refused, and an error when it must be tried again.
+func (p *Pickup) take(ctx context.Context, name string) error {
+	f, err := openDropped(filepath.Join(p.Directory.taken(), name))
+	if err != nil {
+		if isStrange(err) {
+			p.refuse(mail.Origin{Listener: Listener}, err)
+			return nil
+		}
+		return err
+	}
+	defer f.Close()
+	if f.size > p.MaxSize+maxSlip {
+		p.refuse(f.origin(), errTooLarge(p.MaxSize))
+		return nil
+	}
+	m, err := p.read(f)
+	if err != nil {
+		if _, ok := errors.AsType[*fs.PathError](err); ok {
+			return fmt.Errorf("a message that was left: %w", err) // the disk
+		}
+		p.refuse(f.origin(), err)
+		return nil
+	}
+	m.name = name
+	return p.store(ctx, m)
+}
+
+// refuse records a file that is no message.
+func (p *Pickup) refuse(o mail.Origin, err error) {
+	reply := mail.NewReply(550, "5.6.0", "Not a message that sendmail has left")
+	p.Record(mail.Fact{Time: p.Clock.Now(), Reason: mail.ReasonRefused, Origin: &o, Reply: &reply, Text: err.Error()})
+	p.Logger.Warn("a file in the drop directory was refused", "user", o.User, "error", err)
+}
