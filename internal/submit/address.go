@@ -19,17 +19,17 @@ var errDash = errors.New("an address that begins with a hyphen would be taken fo
 
 // address returns the address; one without a domain is at host.
 func (m mailbox) address(host string) (mail.Address, error) {
-	if strings.HasPrefix(m.local, "-") || strings.HasPrefix(m.local, `"-`) {
-		return mail.Address{}, fmt.Errorf("%q: %w", m.String(), errDash)
-	}
 	if m.domain == "" {
 		m.domain = host
 	}
 	a, err := mail.ParseAddress(m.String())
-	if err != nil {
-		err = fmt.Errorf("%q: %w", m.String(), err)
+	if err == nil && strings.HasPrefix(a.Local, "-") {
+		err = errDash
 	}
-	return a, err
+	if err != nil {
+		return mail.Address{}, fmt.Errorf("%q: %w", m.String(), err)
+	}
+	return a, nil
 }
 
 // String returns the address as it stands in an envelope.
