@@ -19,6 +19,7 @@ var errDash = errors.New("an address that begins with a hyphen would be taken fo
 
 // address returns the address; one without a domain is at host.
 func (m mailbox) address(host string) (mail.Address, error) {
+	written := m.String()
 	if m.domain == "" {
 		m.domain = host
 	}
@@ -27,7 +28,7 @@ func (m mailbox) address(host string) (mail.Address, error) {
 		err = errDash
 	}
 	if err != nil {
-		return mail.Address{}, fmt.Errorf("%q: %w", m.String(), err)
+		return mail.Address{}, fmt.Errorf("%q: %w", written, err)
 	}
 	return a, nil
 }
