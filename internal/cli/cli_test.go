@@ -67,6 +67,23 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+func TestArguments(t *testing.T) {
+	for call, want := range map[string]string{
+		"":                              "",
+		"postern status":                "status",
+		"/usr/bin/postern sendmail -t":  "sendmail -t",
+		"/usr/sbin/sendmail -t -i":      "sendmail -t -i",
+		"mailq":                         "sendmail -bp",
+		"/usr/bin/newaliases":           "sendmail -bi",
+		"./sendmail.postfix -t":         "-t",
+		"/usr/lib/sendmail joe@example": "sendmail joe@example",
+	} {
+		if got := strings.Join(Arguments(strings.Fields(call)), " "); got != want {
+			t.Errorf("%q: %q, want %q", call, got, want)
+		}
+	}
+}
+
 // Every command tells what it does, and how its flags are called.
 func TestHelp(t *testing.T) {
 	root := newRoot(&app{out: &output{Writer: new(bytes.Buffer)}, err: new(bytes.Buffer)})

@@ -56,6 +56,7 @@ exit code is 0 when the message is on stable storage, else one of sysexits.h.`
 func (a *app) sendmailCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "sendmail [option...] [recipient...]", Short: "Send a message, as sendmail does", Long: sendmailHelp,
+		Args:               cobra.ArbitraryArgs,
 		DisableFlagParsing: true, // its options are not those of the other commands
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {

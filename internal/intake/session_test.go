@@ -80,6 +80,86 @@ func TestRcpt(t *testing.T) {
 	}
 }
 
+// TestUsersOfTheHost: they may send to anywhere, and what they send to each
+// other is for the postmaster.
+func TestUsersOfTheHost(t *testing.T) {
+	d := newDoor(t, Options{})
+	d.Local.IsUser = func(name string) bool { return name == "root" }
+	for _, c := range []struct {
+		user bool
+		rcpt string
+		want string // what is stored, or the reply
+	}{
+		{true, "joe@elsewhere.example", "joe@elsewhere.example"},
+		{true, "root@elsewhere.example", "root@elsewhere.example"},
+		{true, "root@gate.example", "admin@example.com"},
+		{true, "postmaster@gate.example", "admin@example.com"},
+		{true, "nosuch@gate.example", "550 5.1.1"},
+		{false, "root@gate.example", "550 5.1.1"},
+		{false, "joe@elsewhere.example", "550 5.7.1"},
+	} {
+		o := mail.Origin{Listener: "sendmail"}
+		if c.user {
+			o.User = &mail.User{UID: 1000}
+		}
+		s := d.Session(o, nil)
+		s.Mail(t.Context(), smtp.Mail{})
+		got := s.Rcpt(t.Context(), rcpt(t, c.rcpt)).String()
+		if len(s.recipients) > 0 {
+			got = s.recipients[0].Address.String()
+		}
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("user %v to %s: %s, want %s", c.user, c.rcpt, got, c.want)
+		}
+	}
+	if _, err := d.Local.ResolveUser(address(t, "root@gate.example"), netip.Addr{}); err != nil {
+		t.Error(err)
+	}
+	d.Local.IsUser = nil
+	if _, err := d.Local.ResolveUser(address(t, "root@gate.example"), netip.Addr{}); err == nil {
+		t.Error("a host that knows no users has one")
+	}
+}
+
+// TestOnce: what was taken is noted with the message, and not without it.
+func TestOnce(t *testing.T) {
+	d := newDoor(t, Options{})
+	take := func(once string) error {
+		_, err := d.Accept(t.Context(), Message{
+			Recipients: []mail.Recipient{{Address: address(t, "a@x.example")}}, Content: strings.NewReader("x\r\n"),
+			Gone: func() bool { return false }, Once: once,
+		})
+		return err
+	}
+	taken := func(once string) bool {
+		is, err := d.Taken(t.Context(), once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if err := errors.Join(take("one"), take(""), take("two")); err != nil {
+		t.Fatal(err)
+	}
+	d.store.fail["accept"] = errors.New("broken")
+	if err := take("three"); err == nil {
+		t.Error("a store that is broken took a message")
+	}
+	d.store.fail = map[string]error{}
+	if !taken("one") || !taken("two") || taken("three") {
+		t.Errorf("taken: %v %v %v", taken("one"), taken("two"), taken("three"))
+	}
+	if names, err := d.AllTaken(t.Context()); err != nil || strings.Join(names, " ") != "one two" {
+		t.Errorf("all taken: %q, %v", names, err)
+	}
+	if err := d.Forget(t.Context(), "one", "never"); err != nil || taken("one") || !taken("two") {
+		t.Errorf("forgotten: %v, taken %v %v", err, taken("one"), taken("two"))
+	}
+	if !Fatal(errors.Join(queue.ErrUnknown)) || Fatal(queue.ErrFull) {
+		t.Error("what is fatal, and what is not")
+	}
+}
+
 // TestRoom: what there is no room for is refused at MAIL, whoever sends it,
 // without a word of the inside and without noise in the log.
 func TestRoom(t *testing.T) {
