@@ -12,6 +12,7 @@ import (
 func (d *decoder) check() {
 	d.checkPostmaster()
 	d.checkSocket()
+	d.checkSubmission()
 	d.checkListeners()
 	d.checkSmarthosts()
 	d.checkSmarthostUser()
@@ -127,6 +128,17 @@ func (d *decoder) checkSocket() {
 	if path := d.config.Socket(); len(path) > maxSocket {
 		d.fault(at.value, "admin_socket", faultf("set admin_socket to a shorter path, such as \"/run/postern/admin.sock\"",
 			"the path of the socket has %d octets; the system allows %d", len(path), maxSocket))
+	}
+}
+
+// checkSubmission wants room for the name of the socket in the directory.
+func (d *decoder) checkSubmission() {
+	for _, t := range d.tables["submission"] {
+		at, is := t.given["directory"]
+		if path := d.config.Submission.Directory + "/socket"; is && len(path) > maxSocket {
+			d.fault(at.value, "submission.directory", faultf(`set it to a shorter path, such as "/var/spool/postern"`,
+				"the path of the socket in it has %d octets; the system allows %d", len(path), maxSocket))
+		}
 	}
 }
 

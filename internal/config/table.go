@@ -297,8 +297,8 @@ var settings = []setting{
 		effect:    AtRestart,
 		byDefault: "none: no mail is taken this way",
 		example:   `"/var/spool/postern"`,
-		text: "The directory in which `postern sendmail` and the server meet: a socket, and a place where messages are left while the server is down. It is made when it does not exist; " +
-			"the directory above it must. Every user of the host may send mail by it, to anywhere, so it must be on a local file system. The command looks in `/var/spool/postern`; for another directory " +
+		text: "The directory in which `postern sendmail` and the server meet: a socket, and a place where messages are left while the server is down. It is made when it does not exist. " +
+			"Every user of the host may send mail by it, to anywhere, so it must be on a local file system. The command looks in `/var/spool/postern`; for another directory " +
 			"set the variable `POSTERN_SUBMISSION` where programs run.",
 		see: []string{"submission.max_size", "postmaster"},
 	},

@@ -43,6 +43,9 @@ func (s *storage) look() {
 	if at := filepath.Dir(c.Socket()); at != filepath.Clean(c.DataDir) {
 		s.directory("admin_socket", at)
 	}
+	if c.Submission.Directory != "" {
+		s.directory("submission.directory", c.Submission.Directory)
+	}
 }
 
 func (s *storage) isWrong(key, message, hint string) {

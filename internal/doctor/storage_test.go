@@ -26,6 +26,7 @@ func TestStorage(t *testing.T) {
 	const plenty = 1 << 40
 	for name, c := range map[string]struct {
 		data, socket  string // below the directory
+		spool         string // likewise, for mail by sendmail
 		make          string // directories, by spaces
 		files         string
 		closed        string // of those, the ones that cannot be written
@@ -50,6 +51,8 @@ func TestStorage(t *testing.T) {
 				"(make it and give it to the server's user, as StateDirectory= and RuntimeDirectory= do in a systemd unit)\n"},
 		"nor the socket": {data: "data", socket: "run/x.sock", make: "data run", closed: "run",
 			wrong: "admin_socket: DIR/run cannot be written: permission denied (run this as the server's user; give the directory to it)\n"},
+		"nor the directory for programs": {data: "data", spool: "spool", files: "spool",
+			wrong: "submission.directory: DIR/spool is not a directory (move it away, or choose another path)\n"},
 		"in memory": {data: "data", danger: "a file system in memory",
 			unwise: "c.toml:3:1: data_dir: DIR/data is on a file system in memory (choose a directory on a local disk)\n"},
 		"full": {data: "data", free: 255 << 20,
@@ -75,6 +78,9 @@ func TestStorage(t *testing.T) {
 		conf.Places = config.Places{"data_dir": mail.Place{File: "c.toml", Line: 3, Column: 1}}
 		if c.socket != "" {
 			conf.AdminSocket = filepath.Join(dir, c.socket)
+		}
+		if c.spool != "" {
+			conf.Submission.Directory = filepath.Join(dir, c.spool)
 		}
 		if c.mode != 0 {
 			if err := os.Chmod(conf.DataDir, c.mode); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -20,6 +21,9 @@ var (
 // and gives the parts that users meet their modes. It fails with what is in
 // the way: what belongs to another user, or lets others in, is not used.
 func (d Directory) Make() error {
+	if err := os.MkdirAll(filepath.Dir(string(d)), modeDirectory); err != nil {
+		return err
+	}
 	if err := makeDirectory(string(d), modeDirectory); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (cl *Client) Post(ctx context.Context, c *Command, r io.Reader) error {
 		return withCode(Software, refused)
 	}
 	if ctx.Err() != nil {
-		return failf(TempFail, "interrupted, nothing was accepted")
+		return failf(TempFail, "interrupted before the server had answered; nobody has seen the message unless it is in the journal")
 	}
 	return withCode(IOErr, cl.Directory.leave(p, refused))
 }
