@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -17,11 +18,16 @@ import (
 var (
 	errNotAFile = errors.New("it is not a regular file")
 	errLinked   = errors.New("it has other names: it may be somebody else's file")
+	errShutFile = errors.New("the server may not read it, as it could if the command had left it")
 )
 
-func isStrange(err error) bool {
-	return errors.Is(err, errNotAFile) || errors.Is(err, errLinked) || errors.Is(err, syscall.ELOOP)
+// strangeFile is a file that is no message, and whose it is.
+type strangeFile struct {
+	user *mail.User
+	error
 }
+
+func (s strangeFile) Unwrap() error { return s.error }
 
 // dropped is a file that was left, open for reading.
 type dropped struct {
@@ -33,30 +39,33 @@ type dropped struct {
 
 // openDropped opens a file without waiting for anybody (FIFO), without
 // following links, and without reading what its owner could not have written.
+// It fails with a strangeFile for what is no message, and else with the error
+// of the system.
 func openDropped(path string) (*dropped, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
 	}
+	owner, _ := lookup(info.Sys().(*syscall.Stat_t).Uid) // on every Unix
 	if !info.Mode().IsRegular() {
-		return nil, errNotAFile // a device may act when it is opened
+		return nil, strangeFile{owner, errNotAFile} // a device may act when it is opened
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, strangeFile{owner, errShutFile}
+	}
 	if err != nil {
 		return nil, err
 	}
 	info, err = f.Stat()
+	if err == nil && info.Sys().(*syscall.Stat_t).Nlink > 1 {
+		err = strangeFile{owner, errLinked}
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	stat := info.Sys().(*syscall.Stat_t) // on every Unix
-	if stat.Nlink > 1 {
-		f.Close()
-		return nil, errLinked
-	}
-	user, _ := lookup(stat.Uid)
-	return &dropped{File: f, user: user, size: info.Size(), at: info.ModTime()}, nil
+	return &dropped{File: f, user: owner, size: info.Size(), at: info.ModTime()}, nil
 }
 
 func (d *dropped) origin() mail.Origin { return mail.Origin{Listener: Listener, User: d.user} }

@@ -62,7 +62,9 @@ type Refusal struct {
 // Pickup collects what was left in the drop directory.
 type Pickup struct {
 	PickupOptions
-	foreign int // what the last pass found that cannot be removed
+	foreign int   // what the last pass found that cannot be removed
+	unread  error // of the last file that this pass could not read
+	open    func(path string) (*dropped, error)
 }
 
 // NewPickup returns a Pickup.
@@ -76,7 +78,7 @@ func NewPickup(o PickupOptions) *Pickup {
 	if o.Record == nil {
 		o.Record = func(mail.Fact) {}
 	}
-	return &Pickup{PickupOptions: o}
+	return &Pickup{PickupOptions: o, open: openDropped}
 }
 
 // Run collects until ctx ends. It fails only when the store does
@@ -99,9 +101,15 @@ func (p *Pickup) Run(ctx context.Context) error {
 	}
 }
 
+// fileError is an error of one file, which says nothing of the others.
+type fileError struct{ error }
+
+func (e fileError) Unwrap() error { return e.error }
+
 // Collect takes all that is there. What it began and could not end stays in
-// the directory "taken", for the next time. It fails at the first message that
-// cannot be taken now, and leaves the others.
+// the directory "taken", for the next time. It fails at the first message for
+// which there is no room now, and leaves the others; of files that cannot be
+// read it tells when it has done the rest.
 func (p *Pickup) Collect(ctx context.Context) error {
 	if err := p.forgetGone(ctx); err != nil {
 		return err
@@ -110,12 +118,26 @@ func (p *Pickup) Collect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.unread = nil
 	for _, entry := range left {
-		if err := p.finish(ctx, entry.Name()); err != nil {
+		if err := p.tryFinish(ctx, entry.Name()); err != nil {
 			return err
 		}
 	}
-	return p.collectDropped(ctx)
+	if err := p.collectDropped(ctx); err != nil {
+		return err
+	}
+	return p.unread
+}
+
+// tryFinish is finish, but notes the error of a file and goes on.
+func (p *Pickup) tryFinish(ctx context.Context, name string) error {
+	err := p.finish(ctx, name)
+	if _, one := errors.AsType[fileError](err); one {
+		p.unread = err
+		return nil
+	}
+	return err
 }
 
 // forgetGone forgets the submissions whose files are gone: a crash came
@@ -188,7 +210,7 @@ func (p *Pickup) collect(ctx context.Context, entry fs.DirEntry) (known bool, er
 		// Its owner may have taken it back; a directory of another user stays.
 		return errors.Is(err, fs.ErrNotExist), nil
 	}
-	return true, p.finish(ctx, name)
+	return true, p.tryFinish(ctx, name)
 }
 
 // finish brings a file in the directory "taken" to its end: the message is
@@ -225,13 +247,13 @@ func (p *Pickup) syncTaken() error {
 // take stores the message in a file. It returns nil when the file has done its
 // duty, also when it was refused, and an error when it must be tried again.
 func (p *Pickup) take(ctx context.Context, name string) error {
-	f, err := openDropped(filepath.Join(p.Directory.taken(), name))
+	f, err := p.open(filepath.Join(p.Directory.taken(), name))
 	if err != nil {
-		if isStrange(err) {
-			p.refuse(mail.Origin{Listener: Listener}, err)
+		if strange, ok := errors.AsType[strangeFile](err); ok {
+			p.refuse(mail.Origin{Listener: Listener, User: strange.user}, err)
 			return nil
 		}
-		return err
+		return fileError{err}
 	}
 	defer f.Close()
 	if f.size > p.MaxSize+maxSlip {
@@ -241,7 +263,7 @@ func (p *Pickup) take(ctx context.Context, name string) error {
 	m, err := p.read(f)
 	if err != nil {
 		if _, ok := errors.AsType[*fs.PathError](err); ok {
-			return fmt.Errorf("a message that was left: %w", err) // the disk
+			return fileError{fmt.Errorf("a message that was left: %w", err)} // the disk
 		}
 		p.refuse(f.origin(), err)
 		return nil

@@ -88,6 +88,14 @@ func TestHostileFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"shut": func(h *host, good string) {
+			if os.Getuid() == 0 { // to whom nothing is shut
+				good = good[1:]
+			}
+			if err := os.Chmod(h.dropFile("m-1", good), 0); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"directory": func(h *host, good string) {
 			if err := os.MkdirAll(filepath.Join(h.directory.drop(), "m-1", "sub"), 0o755); err != nil {
 				t.Fatal(err)
@@ -128,7 +136,8 @@ func TestHostileFiles(t *testing.T) {
 			if left := h.files(); len(left) > 0 {
 				t.Errorf("left: %q", left)
 			}
-			if len(h.facts) != 1 || h.facts[0].Reason != mail.ReasonRefused || h.facts[0].Text == "" {
+			if len(h.facts) != 1 || h.facts[0].Reason != mail.ReasonRefused || h.facts[0].Text == "" ||
+				h.facts[0].Origin.User == nil || h.facts[0].Origin.User.UID != uint32(os.Getuid()) {
 				t.Errorf("facts: %+v", h.facts)
 			}
 		})
@@ -145,6 +154,37 @@ func (h *host) leaveWithout(t *testing.T, text string) {
 	}
 	if err := h.directory.leave(p, errNotNow); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOneBadFileStopsNoOther: not even one that the disk does not give.
+func TestOneBadFileStopsNoOther(t *testing.T) {
+	h := newHost(t)
+	text := h.left()
+	for _, name := range []string{"m-1", "m-2", "m-3"} {
+		h.dropFile(name, text)
+	}
+	// What was begun, and turns out to be no file that can be opened.
+	bad := filepath.Join(h.directory.taken(), strings.Repeat("x", 200))
+	if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := h.pickup()
+	p.open = func(path string) (*dropped, error) {
+		if path == bad {
+			return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EIO}
+		}
+		return openDropped(path)
+	}
+	if err := p.Collect(t.Context()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("%v", err)
+	}
+	if n, left := len(h.entries()), h.files(); n != 3 || len(left) != 1 {
+		t.Errorf("%d messages are stored; left: %q", n, left)
+	}
+	h.collect()
+	if n, left := len(h.entries()), h.files(); n != 4 || len(left) > 0 {
+		t.Errorf("%d messages are stored; left: %q", n, left)
 	}
 }
 

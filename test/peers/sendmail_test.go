@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"os/user"
@@ -227,5 +228,79 @@ func TestProgramsAreMisused(t *testing.T) {
 	}
 	if n := len(p.taken); n > 0 {
 		t.Errorf("%d messages that were refused arrived", n)
+	}
+}
+
+// TestHostileUsers: a server that is not root either, and a user who would read,
+// remove or replace what another has left, or hold the server up.
+func TestHostileUsers(t *testing.T) {
+	if os.Getuid() != 0 {
+		lack(t, errors.New("only root can be several users"))
+	}
+	setpriv := program(t, "setpriv")
+	ctx := bounded(t)
+	p := startProgrammed(ctx, t)
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// From now on the server is the user mail.
+	wrapper := filepath.Join(filepath.Dir(p.Binary()), "as-mail")
+	script := "#!/bin/sh\nexec " + setpriv + " --reuid=mail --regid=mail --clear-groups " + p.Binary() + " \"$@\"\n"
+	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{filepath.Dir(p.Data()), p.spool} {
+		if out, err := exec.CommandContext(ctx, "chown", "-R", "mail:mail", dir).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+	if err := p.StartAs(ctx, wrapper); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	as := func(who, command string) error {
+		out, err := exec.CommandContext(ctx, setpriv, "--reuid="+who, "--regid=nogroup", "--clear-groups", "env",
+			"POSTERN_SUBMISSION="+p.spool, "SENDMAIL="+p.sendmail, "DROP="+p.spool+"/drop", "sh", "-c", command).CombinedOutput()
+		t.Logf("%s: %s: %v %s", who, command, err, out)
+		return err
+	}
+	if err := as("games", `umask 077; echo private | $SENDMAIL -f games@example.org joe@example.net`); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(p.spool, "drop", "m-*"))
+	if err != nil || len(left) != 1 {
+		t.Fatal(left, err)
+	}
+	for _, command := range []string{"ls $DROP", "cat " + left[0], "rm " + left[0], "mv " + left[0] + " $DROP/x", "echo >" + left[0], "ln " + left[0] + " $DROP/x", "ls $DROP/../taken"} {
+		if as("nobody", command+" </dev/null") == nil {
+			t.Errorf("%s: nobody may do that", command)
+		}
+	}
+	for _, command := range []string{
+		"mkdir $DROP/d; echo >$DROP/d/m-x", "mkfifo $DROP/m-fifo", "ln -s /etc/shadow $DROP/m-link", "echo x >$DROP/m-shut; chmod 0 $DROP/m-shut",
+		"i=0; while [ $i -lt 600 ]; do : >$DROP/m-$i; i=$((i+1)); done",
+	} {
+		if err := as("nobody", command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.StartAs(ctx, wrapper); err != nil {
+		t.Fatal(err)
+	}
+	if a := p.arrival(ctx); a.From != "games@example.org" || len(a.To) != 1 || a.To[0] != "joe@example.net" {
+		t.Errorf("arrived from <%s> to %q", a.From, a.To)
+	}
+	// All that can be removed goes.
+	err = harness.Until(ctx, "the drop directory is empty but for a directory", func() (bool, error) {
+		entries, err := os.ReadDir(filepath.Join(p.spool, "drop"))
+		return len(entries) == 1 && entries[0].Name() == "d", err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if n := len(p.taken); n > 0 {
+		t.Errorf("%d more messages arrived", n)
 	}
 }
