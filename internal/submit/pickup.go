@@ -225,14 +225,33 @@ func (p *Pickup) finish(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	// Its removal is durable before the note goes that it was taken.
 	if err := os.RemoveAll(filepath.Join(p.Directory.taken(), name)); err != nil {
+		return fileError{err}
+	}
+	noted, err := p.noted(ctx, name)
+	if err != nil || len(noted) == 0 {
 		return err
 	}
+	// The removal is durable before the notes go.
 	if err := p.syncTaken(); err != nil {
 		return err
 	}
-	return p.Door.Forget(ctx, name, name+reportSuffix, name+refusedSuffix)
+	return p.Door.Forget(ctx, noted...)
+}
+
+// noted returns what is noted of a file.
+func (p *Pickup) noted(ctx context.Context, name string) ([]string, error) {
+	var noted []string
+	for _, note := range []string{name, name + reportSuffix, name + refusedSuffix} {
+		is, err := p.Door.Taken(ctx, note)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			noted = append(noted, note)
+		}
+	}
+	return noted, nil
 }
 
 func (p *Pickup) syncTaken() error {

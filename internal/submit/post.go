@@ -47,7 +47,7 @@ func (cl *Client) Post(ctx context.Context, c *Command, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	p.content, err = readContent(newInput(r, c.Dots), func() int64 { return cl.maxSize(ctx) })
+	p.content, err = cl.read(ctx, newInput(r, c.Dots))
 	if err != nil {
 		return withCode(IOErr, err)
 	}
@@ -63,6 +63,26 @@ func (cl *Client) Post(ctx context.Context, c *Command, r io.Reader) error {
 		return failf(TempFail, "interrupted before the server had answered; nobody has seen the message unless it is in the journal")
 	}
 	return withCode(IOErr, cl.Directory.leave(p, refused))
+}
+
+// read reads the message. When ctx ends it returns at once; who then still
+// reads ends with the process, since nobody can end a read of standard input.
+func (cl *Client) read(ctx context.Context, r io.Reader) (*content, error) {
+	type outcome struct {
+		content *content
+		err     error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		c, err := readContent(r, func() int64 { return cl.maxSize(ctx) })
+		done <- outcome{c, err}
+	}()
+	select {
+	case o := <-done:
+		return o.content, o.err
+	case <-ctx.Done():
+		return nil, failf(TempFail, "interrupted, nothing was accepted")
+	}
 }
 
 // withCode gives an error its code unless it has one.

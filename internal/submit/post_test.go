@@ -2,8 +2,10 @@ package submit
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -143,6 +145,28 @@ func TestNoDirectory(t *testing.T) {
 	h.client.Directory += "-other"
 	if e, ok := errors.AsType[*Error](h.post("a@x.example", "x\n")); !ok || e.Code != Unavailable {
 		t.Errorf("%+v", e)
+	}
+}
+
+// TestInterrupted: the command does not wait for a program that says nothing.
+func TestInterrupted(t *testing.T) {
+	h := newHost(t)
+	c, err := ParseCommand([]string{"ann@x.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	go func() {
+		io.WriteString(w, "half a li") // it is being read
+		cancel()
+	}()
+	if e, ok := errors.AsType[*Error](h.client.Post(ctx, c, r)); !ok || e.Code != TempFail {
+		t.Errorf("%+v", e)
+	}
+	w.Close()
+	if len(h.files()) > 0 {
+		t.Errorf("left: %q", h.files())
 	}
 }
 
