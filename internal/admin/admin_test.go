@@ -348,6 +348,25 @@ func TestListenIsPrivate(t *testing.T) {
 	}
 }
 
+func TestListenForAll(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := admin.ListenForAll(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|0o666 {
+		t.Errorf("got %v, %v", info.Mode(), err)
+	}
+	if _, err := admin.ListenForAll(path); !errors.Is(err, admin.ErrInUse) {
+		t.Errorf("a socket in use: got %v", err)
+	}
+	if _, err := admin.ListenForAll(filepath.Join(filepath.Dir(path), "sub", "socket")); err == nil {
+		t.Error("a directory was made")
+	}
+}
+
 func TestListenReplacesOnlyAnAbandonedSocket(t *testing.T) {
 	dir := t.TempDir()
 	l, err := admin.Listen(abandoned(t, dir))

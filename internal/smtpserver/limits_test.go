@@ -143,6 +143,15 @@ func TestClientKey(t *testing.T) {
 	if user(0) == keyOf(&mail.Origin{}) || user(0) == user(1) {
 		t.Error("users are not counted apart")
 	}
+	for want, o := range map[string]mail.Origin{
+		"192.0.2.1": {Client: netip.MustParseAddrPort("192.0.2.1:25")},
+		"joe":       {User: &mail.User{UID: 1000, Name: "joe"}},
+		"uid 1000":  {User: &mail.User{UID: 1000}},
+	} {
+		if got := clientName(&o); got != want {
+			t.Errorf("a client is called %q, want %q", got, want)
+		}
+	}
 }
 
 func TestMaxErrors(t *testing.T) {

@@ -18,11 +18,12 @@ import (
 // there: the message can be left for it.
 var errNotNow = errors.New("the server cannot take mail now")
 
-// How long the server may take to answer. It must sync a disk that may be
-// slow; to give up early would send a message twice.
+// How long the server may take. It answers commands at once, and who waits is
+// a program; but at the end it must sync a disk that may be slow, and to give
+// up early there would send the message twice.
 const (
 	connectPatience = 10 * time.Second
-	replyPatience   = 5 * time.Minute
+	replyPatience   = time.Minute
 	finalPatience   = 10 * time.Minute
 )
 
