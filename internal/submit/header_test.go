@@ -111,3 +111,27 @@ func TestBccIsHidden(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+func TestFullName(t *testing.T) {
+	for listed, want := range map[string]string{
+		"":                    "",
+		"Joe Public":          "Joe Public",
+		"Joe Public,Room 1,,": "Joe Public",
+		"& Public":            "Joe Public",
+		"Joe\x1bPublic":       "",
+		"J\xf6rg":             "",
+	} {
+		if got := fullName(listed, "joe"); got != want {
+			t.Errorf("%q: %q, want %q", listed, got, want)
+		}
+	}
+	if got := fullName("& Public", ""); got != "& Public" {
+		t.Errorf("without a login name: %q", got)
+	}
+	if u, _ := lookup(1<<32 - 7); u.Name != "" || u.UID != 1<<32-7 {
+		t.Errorf("a user without a name: %+v", u)
+	}
+	if IsUser("no-such-user-here") || !IsUser("root") {
+		t.Error("who is a user")
+	}
+}

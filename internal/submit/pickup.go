@@ -64,6 +64,7 @@ type Pickup struct {
 	PickupOptions
 	foreign int   // what the last pass found that cannot be removed
 	unread  error // of the last file that this pass could not read
+	told    string // the error that was last logged
 	open    func(path string) (*dropped, error)
 }
 
@@ -87,11 +88,12 @@ func (p *Pickup) Run(ctx context.Context) error {
 	ticker := time.NewTicker(pickupEvery)
 	defer ticker.Stop()
 	for {
-		if err := p.Collect(ctx); err != nil && ctx.Err() == nil {
-			if intake.Fatal(err) {
-				return err
-			}
-			p.Logger.Warn("mail that was left for the server waits", "directory", string(p.Directory), "error", err)
+		err := p.Collect(ctx)
+		if err != nil && intake.Fatal(err) {
+			return err
+		}
+		if ctx.Err() == nil {
+			p.tell(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -99,6 +101,22 @@ func (p *Pickup) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// tell logs that messages wait, when that is news, and that they do no longer.
+func (p *Pickup) tell(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text == p.told:
+	case err != nil:
+		p.Logger.Warn("mail that was left for the server waits", "directory", string(p.Directory), "error", err)
+	default:
+		p.Logger.Info("mail that was left for the server waits no longer", "directory", string(p.Directory))
+	}
+	p.told = text
 }
 
 // fileError is an error of one file, which says nothing of the others.
@@ -205,9 +223,12 @@ func (p *Pickup) collect(ctx context.Context, entry fs.DirEntry) (known bool, er
 		}
 		return true, nil
 	}
+	if entry.IsDir() { // to empty it could take as long as its owner fills it
+		return os.Remove(path) == nil, nil
+	}
 	name := string(p.IDs.New(p.Clock.Now()))
 	if err := os.Rename(path, filepath.Join(p.Directory.taken(), name)); err != nil {
-		// Its owner may have taken it back; a directory of another user stays.
+		// Its owner may have taken it back.
 		return errors.Is(err, fs.ErrNotExist), nil
 	}
 	return true, p.tryFinish(ctx, name)
@@ -225,7 +246,7 @@ func (p *Pickup) finish(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(p.Directory.taken(), name)); err != nil {
+	if err := os.Remove(filepath.Join(p.Directory.taken(), name)); err != nil {
 		return fileError{err}
 	}
 	noted, err := p.noted(ctx, name)

@@ -1,8 +1,10 @@
 package submit
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,12 +98,6 @@ func TestHostileFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"directory": func(h *host, good string) {
-			if err := os.MkdirAll(filepath.Join(h.directory.drop(), "m-1", "sub"), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			h.dropFile("m-1/m-2", good)
-		},
 		"sparse and huge": func(h *host, _ string) {
 			if err := os.Truncate(h.dropFile("m-1", "{"), 1<<40); err != nil {
 				t.Fatal(err)
@@ -154,6 +150,49 @@ func (h *host) leaveWithout(t *testing.T, text string) {
 	}
 	if err := h.directory.leave(p, errNotNow); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDirectories: an empty one goes; a full one stays, with what is in it, and
+// the log tells of it once.
+func TestDirectories(t *testing.T) {
+	h := newHost(t)
+	text := h.left()
+	if err := errors.Join(os.Mkdir(filepath.Join(h.directory.drop(), "m-empty"), 0o755), os.Mkdir(filepath.Join(h.directory.drop(), "m-full"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	h.dropFile("m-full/m-1", text)
+	var log bytes.Buffer
+	p := h.pickup()
+	p.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	for range 3 {
+		if err := p.Collect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := h.files(); !slices.Equal(left, []string{"drop/m-full"}) || len(h.entries()) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "count=1") {
+		t.Errorf("logged: %s", &log)
+	}
+}
+
+// TestTell: what lasts is logged once.
+func TestTell(t *testing.T) {
+	h := newHost(t)
+	var log bytes.Buffer
+	p := h.pickup()
+	p.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	for _, text := range []string{"", "full", "full", "fuller", "", "", "full"} {
+		var err error
+		if text != "" {
+			err = errors.New(text)
+		}
+		p.tell(err)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 4 || strings.Count(log.String(), "no longer") != 1 {
+		t.Errorf("logged: %s", &log)
 	}
 }
 

@@ -16,12 +16,21 @@ func lookup(uid uint32) (*mail.User, string) {
 		return u, ""
 	}
 	u.Name = known.Username
-	full, _, _ := strings.Cut(known.Name, ",")
-	if plain("", full) != nil {
-		return u, ""
+	return u, fullName(known.Name, u.Name)
+}
+
+// fullName is what the list of users has for a name (passwd(5)): what stands
+// before the first comma, with the login name, its first letter large, for each
+// "&". It is empty if that cannot stand in a header.
+func fullName(listed, login string) string {
+	full, _, _ := strings.Cut(listed, ",")
+	if login != "" {
+		full = strings.ReplaceAll(full, "&", strings.ToUpper(login[:1])+login[1:])
 	}
-	// passwd(5): "&" stands for the login name, its first letter large.
-	return u, strings.ReplaceAll(full, "&", strings.ToUpper(u.Name[:min(1, len(u.Name))])+u.Name[min(1, len(u.Name)):])
+	if plain("", full) != nil {
+		return ""
+	}
+	return full
 }
 
 // IsUser reports whether a name is that of a user of this host.
