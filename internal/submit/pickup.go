@@ -62,8 +62,8 @@ type Refusal struct {
 // Pickup collects what was left in the drop directory.
 type Pickup struct {
 	PickupOptions
-	foreign int   // what the last pass found that cannot be removed
-	unread  error // of the last file that this pass could not read
+	foreign int    // what the last pass found that cannot be removed
+	unread  error  // of the last file that this pass could not read
 	told    string // the error that was last logged
 	open    func(path string) (*dropped, error)
 }
