@@ -160,23 +160,17 @@ const (
 func (a *app) printMailq(ctx context.Context, client *admin.Client) error {
 	var count int
 	var octets int64
-	for page := (queue.Page{Limit: admin.MaxPage}); ; {
-		entries, err := client.List(ctx, queue.Filter{}, page)
-		if err != nil {
-			return err
-		}
-		if count == 0 && len(entries) > 0 {
+	err := client.List(ctx, admin.Listing{}, func(queue.Progress) {}, func(e *queue.Entry) error {
+		if count == 0 {
 			fmt.Fprintln(a.out, mailqHead)
 		}
-		for i := range entries {
-			a.printMailqEntry(&entries[i])
-			octets += entries[i].Size
-		}
-		count += len(entries)
-		if len(entries) < admin.MaxPage {
-			break
-		}
-		page.After = entries[len(entries)-1].ID
+		a.printMailqEntry(e)
+		count++
+		octets += e.Size
+		return a.out.err
+	})
+	if err != nil {
+		return err
 	}
 	if count == 0 {
 		fmt.Fprintln(a.out, "Mail queue is empty")

@@ -137,7 +137,7 @@ func (c *Command) flag(option byte) error {
 	return nil
 }
 
-var errQueueRun = failf(Usage, "sendmail -q does not exist here: mail in the queue is tried again by itself; `postern queue` has the commands for an operator")
+var errQueueRun = failf(Usage, "sendmail -q does not exist here: mail in the queue is tried again by itself; `postern queue retry` does it at once")
 
 // option takes an option with a value. What is not listed is ignored.
 func (c *Command) option(option byte, value string) error {
