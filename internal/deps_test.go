@@ -74,7 +74,8 @@ deliver: mail heap message queue route smtpclient mailbox dsn limit metrics cras
 sink: mail smtp smtpserver
 
 # edges
-admin: mail queue journal config
+# admin hands intake what is imported.
+admin: mail queue journal config intake
 console: admin
 events: mail journal
 zos: mail admin config
@@ -82,13 +83,16 @@ ibmi: mail admin config
 # doctor judges room and memory as the gauge will.
 doctor: mail route dns certs config directory pressure
 daemon: *
+# transfer asks a server for the messages that it writes, and hands over those
+# that it reads.
+transfer: mail queue intake admin
 # trial puts a daemon before a sink, and sends to it as a client does.
 trial: mail certs config smtpserver smtpclient sink admin daemon
 # selftest works on a store of its own, as intake and deliver do together.
 selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue, and says what is
 # wrong in a filter before it asks anybody.
-cli: mail filter queue config admin daemon doctor submit zos ibmi trial selftest
+cli: mail filter queue config admin transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

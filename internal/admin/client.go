@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -191,7 +192,7 @@ func (c *Client) do(ctx context.Context, r request) (io.ReadCloser, error) {
 		return nil, err
 	}
 	if content != nil {
-		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Content-Type", cmp.Or(r.kind, "application/json"))
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

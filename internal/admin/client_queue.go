@@ -155,6 +155,9 @@ type request struct {
 	method, path string
 	values       url.Values
 	body         any // nil: none
+	// stream, of this kind, is a body that is sent as it is read.
+	stream io.Reader
+	kind   string
 }
 
 func post(path string, body any) request {
@@ -164,7 +167,7 @@ func post(path string, body any) request {
 // content is the body of the request.
 func (r *request) content() (io.Reader, error) {
 	if r.body == nil {
-		return nil, nil
+		return r.stream, nil
 	}
 	text, err := json.Marshal(r.body)
 	return bytes.NewReader(text), err

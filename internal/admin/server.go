@@ -23,6 +23,8 @@ type Options struct {
 	Queue   Queue
 	Store   Store
 	Journal *journal.Journal
+	// Importer takes in what was exported.
+	Importer Importer
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -68,6 +70,7 @@ func NewServer(o Options) *Server {
 	s.serverOperations()
 	s.queueOperations()
 	s.suspendOperations()
+	s.importOperations()
 	s.storeOperations()
 	s.journalOperations()
 	s.refuseTheRest(mux)

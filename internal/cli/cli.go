@@ -41,6 +41,7 @@ type app struct {
 	config string // --config
 	socket string // --socket
 	json   bool   // --json
+	ids    mail.IDs
 }
 
 // output is standard output. It remembers that it failed, so that a command

@@ -20,7 +20,8 @@ import (
 )
 
 func (a *app) queueCommand() *cobra.Command {
-	verbs := []*cobra.Command{a.queueListCommand(), a.queueShowCommand(), a.queueCatCommand(), a.queueShapeCommand(), a.queueDamagedCommand()}
+	verbs := []*cobra.Command{a.queueListCommand(), a.queueShowCommand(), a.queueCatCommand(), a.queueShapeCommand(), a.queueDamagedCommand(),
+		a.queueExportCommand(), a.queueImportCommand()}
 	for i := range edits {
 		verbs = append(verbs, a.editCommand(&edits[i]))
 	}

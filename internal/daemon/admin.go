@@ -10,6 +10,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/certs"
+	"postern/internal/intake"
 )
 
 // api is what the administrative API needs at a TCP address.
@@ -51,14 +52,15 @@ func parseTokens(text string) ([]admin.Token, error) {
 
 // bindAdmin binds the administrative socket, and the address of the API if
 // there is one.
-func (d *Daemon) bindAdmin() error {
+func (d *Daemon) bindAdmin(door *intake.Intake) error {
 	socket, err := admin.Listen(d.config.Socket())
 	if err != nil {
 		return fmt.Errorf("administrative %w", err)
 	}
 	d.socket = socket
 	d.admin = admin.NewServer(admin.Options{
-		Queue: d.suspended, Store: d.store, Journal: d.journal, Status: d.status, Stop: d.stop, Tokens: d.api.tokens, Logger: d.Logger, Clock: d.clock,
+		Queue: d.suspended, Store: d.store, Journal: d.journal, Importer: door,
+		Status: d.status, Stop: d.stop, Tokens: d.api.tokens, Logger: d.Logger, Clock: d.clock,
 	})
 	address := d.config.Admin.Address
 	if !address.IsValid() {

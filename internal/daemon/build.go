@@ -135,7 +135,7 @@ func (d *Daemon) bind() error {
 	if err := d.openSubmission(door); err != nil {
 		return err
 	}
-	return d.bindAdmin()
+	return d.bindAdmin(door)
 }
 
 // handler lets the door answer what an SMTP server is asked.

@@ -1,7 +1,8 @@
 // Package intake is the one door by which mail comes in: whatever the way a
 // message arrived, it is checked, given its trace fields and stored here,
 // and nowhere else. Reports are the stated exception; they enter when an
-// attempt is settled.
+// attempt is settled. What was accepted by another queue is imported by this
+// door, and changed in nothing.
 //
 // It speaks SMTP's words but not its protocol: a Session answers the commands
 // that an SMTP engine hands it. What cannot be taken is refused with a
@@ -55,6 +56,7 @@ type Store interface {
 // Intake takes messages in.
 type Intake struct {
 	Options
+	importing chan struct{} // a token that whoever imports holds
 }
 
 // New returns an Intake.
@@ -71,7 +73,7 @@ func New(o Options) *Intake {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Intake{Options: o}
+	return &Intake{Options: o, importing: make(chan struct{}, 1)}
 }
 
 // Greeting refuses a client while the intake is suspended (RFC 5321 3.1, RFC

@@ -76,7 +76,8 @@ type Fact struct {
 	// Message is the id of the queue entry; Session that of the SMTP session.
 	Message ID `json:"message,omitempty"`
 	Session ID `json:"session,omitempty"`
-	// About is the message a report speaks of, or the one a dead letter was.
+	// About is the message a report speaks of, or the one that a dead letter or
+	// an imported message was.
 	About ID `json:"about,omitempty"`
 
 	// From is the sender as a path: "<joe@example.com>" or "<>".

@@ -6,8 +6,8 @@ import "postern/internal/mail"
 // states have no successor. "Active" is not a state: it is a lease.
 // docs/states.md shows the table; a test holds the two together.
 var transitions = map[mail.State][]mail.State{
-	"": { // at acceptance
-		mail.Queued, mail.Held,
+	"": { // at acceptance; deferred is what was tried in another queue, and imported
+		mail.Queued, mail.Deferred, mail.Held,
 	},
 	mail.Queued: {
 		mail.Deferred, mail.Held,
