@@ -44,6 +44,7 @@ pebblefile:
 queue/embedded: mail queue seglog pebblefile metrics crashpoint
 queue/postgres: mail queue metrics
 journal: mail crashpoint
+backup: crashpoint
 pressure: mail
 history: mail journal
 directory: mail

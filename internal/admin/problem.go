@@ -14,6 +14,9 @@ import (
 
 const problemType = "application/problem+json"
 
+// ErrBusy says that something of which there is one at a time is under way.
+var ErrBusy = errors.New("it is under way already")
+
 // Problem is an error of the API (RFC 9457).
 type Problem struct {
 	Title  string `json:"title"`
@@ -63,6 +66,10 @@ func (s *Server) problem(path string, err error) *Problem {
 		return &Problem{Status: http.StatusInternalServerError, Title: "Damaged journal", Detail: damage.Error()}
 	}
 	switch {
+	case errors.Is(err, ErrBusy):
+		return &Problem{Status: http.StatusConflict, Title: "Busy", Detail: err.Error()}
+	case errors.Is(err, queue.ErrFull):
+		return &Problem{Status: http.StatusInsufficientStorage, Title: "No room", Detail: err.Error()}
 	case errors.Is(err, queue.ErrInvalid):
 		return badRequest(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -25,6 +25,8 @@ type Options struct {
 	Journal *journal.Journal
 	// Importer takes in what was exported.
 	Importer Importer
+	// Snapshot makes a snapshot for a backup. Errors: ErrBusy.
+	Snapshot func(context.Context) (Snapshot, error)
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -71,6 +73,7 @@ func NewServer(o Options) *Server {
 	s.queueOperations()
 	s.suspendOperations()
 	s.importOperations()
+	s.backupOperations()
 	s.storeOperations()
 	s.journalOperations()
 	s.refuseTheRest(mux)

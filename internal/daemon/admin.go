@@ -59,7 +59,7 @@ func (d *Daemon) bindAdmin(door *intake.Intake) error {
 	}
 	d.socket = socket
 	d.admin = admin.NewServer(admin.Options{
-		Queue: d.suspended, Store: d.store, Journal: d.journal, Importer: door,
+		Queue: d.suspended, Store: d.store, Journal: d.journal, Importer: door, Snapshot: d.snapshot,
 		Status: d.status, Stop: d.stop, Tokens: d.api.tokens, Logger: d.Logger, Clock: d.clock,
 	})
 	address := d.config.Admin.Address

@@ -186,7 +186,10 @@ func (d *Daemon) open() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	var err error
+	err := checkRestored(d.config)
+	if err != nil {
+		return err
+	}
 	// The store first: it has the lock that says who holds it.
 	d.store, err = embedded.Open(queueDir(d.config), embedded.Options{
 		Clock:   d.clock,

@@ -17,8 +17,8 @@ import (
 	"postern/internal/queue/embedded"
 )
 
-func queueDir(c *config.Config) string   { return filepath.Join(c.DataDir, "queue") }
-func journalDir(c *config.Config) string { return filepath.Join(c.DataDir, "journal") }
+func queueDir(c *config.Config) string   { return filepath.Join(c.DataDir, queueName) }
+func journalDir(c *config.Config) string { return filepath.Join(c.DataDir, journalName) }
 
 // namedInUse says what to do about a data directory that has a server, and
 // returns any other error as it is.

@@ -28,7 +28,7 @@ type Batch struct {
 	Export mail.ID `json:"export"`
 	// Begin is how far the export was imported before, and After how far it
 	// is with the batch.
-	Begin int      `json:"begin"`
+	Begin int    `json:"begin"`
 	After Extent `json:"after"`
 	// Actor is who imports.
 	Actor string `json:"-"`

@@ -173,7 +173,7 @@ func open(dir string, o Options, create func(string) (file, error)) (*Journal, e
 		return nil, err
 	}
 	j.lock = lock
-	if err := j.restore(); err != nil {
+	if err := errors.Join(j.Unlink(), j.restore()); err != nil {
 		lock.Close()
 		return nil, err
 	}

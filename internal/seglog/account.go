@@ -23,6 +23,7 @@ type segment struct {
 	closed  bool // not being written any more
 	failed  bool // a write or a sync of it has
 	stuck   bool // what is needed in it cannot be moved
+	linked  bool // its file was given another name
 }
 
 // entered counts a group that was written to the active segment.
@@ -132,7 +133,7 @@ func (l *Log) dropEmpty(g *segment) fate {
 		return needed
 	}
 	delete(l.segments, g.number)
-	if l.spare || g.readers > 0 || g.failed || g.disk < l.options.SegmentSize {
+	if l.spare || g.readers > 0 || g.failed || g.linked || g.disk < l.options.SegmentSize {
 		return useless
 	}
 	l.spare = true
@@ -146,13 +147,27 @@ func (l *Log) dispose(g *segment, end fate) {
 	case useless:
 		l.remove(segmentName(g.number))
 	case reused:
-		if err := l.options.FS.Rename(l.path(segmentName(g.number)), l.path(spareName)); err != nil {
-			l.options.Logger.Warn("body log: cannot keep a segment's file as the spare", "segment", g.number, "error", err)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.spare = false
+		if l.makeSpare(segmentName(g.number)) {
+			return
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.spare = false
 	}
+}
+
+// makeSpare makes a file the spare, unless it is in a backup, made by this
+// process or another.
+func (l *Log) makeSpare(name string) bool {
+	if l.hasOtherNames(name) {
+		l.remove(name)
+		return false
+	}
+	if err := l.options.FS.Rename(l.path(name), l.path(spareName)); err != nil {
+		l.options.Logger.Warn("body log: cannot keep a segment's file as the spare", "file", l.path(name), "error", err)
+		return false
+	}
+	return true
 }
 
 func (l *Log) remove(name string) {

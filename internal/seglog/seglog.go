@@ -16,7 +16,8 @@
 // To write over what was written is cheaper than to make a file longer: the
 // file system has less to record with each sync. So the file of one segment
 // that is not needed any more is kept as the spare, and becomes the next
-// segment under a new number, provided that nobody has it open.
+// segment under a new number, provided that nobody has it open, and that it has
+// no other name, as files in a backup have.
 //
 // It knows neither queues nor databases: who refers to a content, and when a
 // reference is durable, is the caller's affair. It repeats no write and no

@@ -119,6 +119,7 @@ type Store struct {
 	committed  latency                       // of the commits that are synced
 	appended   latency                       // of the body log
 	editing    chan struct{}                 // a token that whoever edits holds
+	snapshots  chan struct{}                 // a token that a snapshot holds
 	edit       atomic.Pointer[queue.Editing] // nil when none is under way
 	rowsRead   atomic.Uint64                 // of entries, for listings and edits
 	unreadable []unreadable                  // found by load; empty once the store is open
@@ -168,10 +169,11 @@ func newStore(dir string, o Options) *Store {
 		changes:    make(chan *change, backlog),
 		facts:      factState{wake: queue.NewSignal()},
 		editing:    make(chan struct{}, 1),
+		snapshots:  make(chan struct{}, 1),
 		committing: make(chan struct{}, 1),
 		openings:   make(map[*body]struct{}),
 	}
-	s.guard = &guard{FS: o.FS, failure: s.failure}
+	s.guard = &guard{FS: o.FS, failure: s.failure, spared: s.path(snapshotName)}
 	s.health = &health{logger: o.Logger}
 	s.reclaimer = newReclaimer(s)
 	return s
@@ -209,7 +211,7 @@ func (s *Store) prepare() (err error) {
 	if s.log, err = s.openLog(); err != nil {
 		return err
 	}
-	if err := s.clearIncoming(); err != nil {
+	if err := errors.Join(s.clearIncoming(), s.options.FS.RemoveAll(s.path(snapshotName))); err != nil {
 		return err
 	}
 	if err := s.finishSalvage(); err != nil {

@@ -18,7 +18,10 @@ import (
 type guard struct {
 	vfs.FS
 	failure *failure
-	armed   atomic.Bool // not while the store opens or closes: then errors are returned
+	// spared is a directory in which errors are returned: what is written
+	// there is a copy.
+	spared string
+	armed  atomic.Bool // not while the store opens or closes: then errors are returned
 }
 
 // Create makes names durable before a marker says which of them is in force.
@@ -43,14 +46,21 @@ func (g *guard) ReuseForWrite(oldName, newName string, c vfs.DiskWriteCategory) 
 // OpenDir is guarded too: the name of a new log must be durable.
 func (g *guard) OpenDir(name string) (vfs.File, error) {
 	f, err := g.FS.OpenDir(name)
+	if g.isSpared(name) {
+		return f, err
+	}
 	return g.guarded(f, err)
 }
 
 func (g *guard) file(name string, f vfs.File, err error) (vfs.File, error) {
-	if !strings.HasSuffix(name, ".log") {
+	if !strings.HasSuffix(name, ".log") || g.isSpared(name) {
 		return f, err
 	}
 	return g.guarded(f, err)
+}
+
+func (g *guard) isSpared(name string) bool {
+	return g.spared != "" && strings.HasPrefix(name, g.spared)
 }
 
 func (g *guard) guarded(f vfs.File, err error) (vfs.File, error) {

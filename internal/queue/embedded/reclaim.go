@@ -23,6 +23,10 @@ type reclaimer struct {
 	done  sync.WaitGroup
 	moved atomic.Uint64 // contents
 
+	// freeing is held while contents are freed, and by a snapshot, which
+	// nothing must be taken from.
+	freeing sync.Mutex
+
 	mu    sync.Mutex
 	freed []freed
 }
@@ -74,6 +78,8 @@ func (r *reclaimer) run() {
 }
 
 func (r *reclaimer) freeAll() {
+	r.freeing.Lock()
+	defer r.freeing.Unlock()
 	r.mu.Lock()
 	all := r.freed
 	r.freed = nil

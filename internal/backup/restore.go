@@ -1,0 +1,148 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"postern/internal/crashpoint"
+)
+
+// Restoring is the directory, below a data directory, in which a restore is
+// made ready. While it is there no server may start.
+const Restoring = "restoring"
+
+// Parts are the directories of a backup, in the order in which a restore gives
+// them their names: with the last there is a store.
+var Parts = []string{"journal", "queue"}
+
+// Restore copies a backup into a data directory that holds nothing of the kind
+// yet. ready makes the copy fit for a start; what it has made must be durable.
+// When Restore is cut short, it goes on when it is repeated with the same
+// backup. reserve is what must be free besides, in octets.
+func Restore(ctx context.Context, from, dataDir string, reserve int64, ready func(dir string, m Manifest) error, progress func(octets int64)) (Manifest, error) {
+	m, err := Open(from)
+	if err != nil {
+		return m, err
+	}
+	r := restore{dataDir: dataDir, dir: filepath.Join(dataDir, Restoring)}
+	if err := r.begin(); err != nil {
+		return m, err
+	}
+	defer r.lock.Close()
+	whole, err := r.isReady(m)
+	if err != nil {
+		return m, err
+	}
+	if !whole {
+		if err := r.makeReady(ctx, m, reserve, ready, progress); err != nil {
+			return m, errors.Join(err, r.abandon())
+		}
+	}
+	return m, r.finish()
+}
+
+// restore is one under way.
+type restore struct {
+	dataDir, dir string
+	lock         *os.File // dir
+}
+
+// begin takes the data directory, unless it holds something.
+func (r *restore) begin() error {
+	if _, err := os.Lstat(r.dir); errors.Is(err, fs.ErrNotExist) {
+		for _, part := range Parts {
+			if _, err := os.Lstat(filepath.Join(r.dataDir, part)); err == nil {
+				return fmt.Errorf("data_dir %s has a %s already; a restore never goes over one: set another data_dir, or move it away", r.dataDir, part)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if r.lock, err = os.Open(r.dir); err != nil {
+		return err
+	}
+	if err = syscall.Flock(int(r.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		err = fmt.Errorf("%s: another restore is under way: %w", r.dir, err)
+	} else {
+		err = errors.Join(SyncDirectory(r.dataDir), SyncDirectory(filepath.Dir(r.dataDir)))
+	}
+	if err != nil {
+		r.lock.Close()
+	}
+	return err
+}
+
+// isReady reports whether an earlier restore got as far as to give names.
+func (r *restore) isReady(m Manifest) (bool, error) {
+	path := filepath.Join(r.dir, manifestName)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	was, err := readManifest(path)
+	if err == nil && !was.Made.Equal(m.Made) {
+		err = fmt.Errorf("%s: a restore of another backup, of %s, was cut short; repeat that", r.dir, was.Made.Local().Format("2006-01-02 15:04:05"))
+	}
+	return err == nil, err
+}
+
+func (r *restore) makeReady(ctx context.Context, m Manifest, reserve int64, ready func(dir string, m Manifest) error, progress func(octets int64)) error {
+	if err := r.clear(); err != nil {
+		return err
+	}
+	if err := Room(r.dir, m.Octets()+reserve); err != nil {
+		return err
+	}
+	if err := Copy(ctx, r.dir, m.Files, None, progress); err != nil {
+		return err
+	}
+	for _, part := range Parts {
+		if err := os.MkdirAll(filepath.Join(r.dir, part), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := ready(r.dir, m); err != nil {
+		return err
+	}
+	m.Files = nil
+	return m.write(r.dir)
+}
+
+// clear removes what an earlier restore had copied.
+func (r *restore) clear() error {
+	names, err := os.ReadDir(r.dir)
+	for _, name := range names {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, name.Name())))
+	}
+	return err
+}
+
+// abandon leaves the data directory as it was found.
+func (r *restore) abandon() error {
+	return errors.Join(os.RemoveAll(r.dir), SyncDirectory(r.dataDir))
+}
+
+// finish gives the parts their names. Each step is durable before the next.
+func (r *restore) finish() error {
+	for _, part := range Parts {
+		from, to := filepath.Join(r.dir, part), filepath.Join(r.dataDir, part)
+		if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
+			continue // done before
+		}
+		if err := os.Rename(from, to); err != nil {
+			return err
+		}
+		if err := errors.Join(SyncDirectory(r.dataDir), SyncDirectory(r.dir)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(crashpoint.Remove(filepath.Join(r.dir, manifestName)), os.Remove(r.dir), SyncDirectory(r.dataDir))
+}

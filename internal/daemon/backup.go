@@ -1,0 +1,213 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"postern/internal/admin"
+	"postern/internal/backup"
+	"postern/internal/config"
+	"postern/internal/journal"
+	"postern/internal/mail"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+)
+
+// The parts of a data directory.
+const (
+	queueName   = "queue"
+	journalName = "journal"
+)
+
+// snapshot makes a snapshot of store and journal, in this order: what the
+// store has handed to the journal by then is in there.
+func (d *Daemon) snapshot(ctx context.Context) (admin.Snapshot, error) {
+	stored, err := d.snapshotStore(ctx)
+	if err != nil {
+		return admin.Snapshot{}, err
+	}
+	release := func() error { return errors.Join(d.journal.Unlink(), stored.Release()) }
+	linked, err := d.journal.Link()
+	if err != nil {
+		return admin.Snapshot{}, errors.Join(err, release())
+	}
+	s := admin.Snapshot{Release: release}
+	for _, f := range stored.Files {
+		s.Files = append(s.Files, admin.SnapshotFile{Name: queueName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
+	}
+	for _, f := range linked {
+		s.Files = append(s.Files, admin.SnapshotFile{Name: journalName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
+	}
+	if err := absolute(s.Files); err != nil {
+		return admin.Snapshot{}, errors.Join(err, release())
+	}
+	return s, nil
+}
+
+// snapshotStore gives a backup that has just ended the time to be noticed.
+func (d *Daemon) snapshotStore(ctx context.Context) (*embedded.Snapshot, error) {
+	for tries := 0; ; tries++ {
+		stored, err := d.store.Snapshot(ctx)
+		if !errors.Is(err, embedded.ErrSnapshot) {
+			return stored, err
+		}
+		if tries >= snapshotTries {
+			return nil, fmt.Errorf("%w: %w", admin.ErrBusy, err)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// snapshotTries is how often, ten times a second, a snapshot is tried while
+// there is another.
+const snapshotTries = 20
+
+// absolute makes paths good for another process.
+func absolute(files []admin.SnapshotFile) (err error) {
+	for i := range files {
+		var wrong error
+		files[i].Path, wrong = filepath.Abs(files[i].Path)
+		err = errors.Join(err, wrong)
+	}
+	return err
+}
+
+// Backup is what came of a backup.
+type Backup struct {
+	backup.Manifest
+	Octets int64 `json:"octets"`
+	// Damage is what was damaged in the store, and is in the backup.
+	Damage queue.Flaws `json:"damage"`
+}
+
+// Backup writes a backup of the store of a server that does not run.
+func (m Maintenance) Backup(ctx context.Context, dir, version string, progress func(queue.Progress)) (b Backup, err error) {
+	stored, lock, err := embedded.Files(queueDir(m.Config), m.options())
+	if err != nil {
+		return b, namedInUse(m.Config, err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	journaled, held, err := journal.Files(journalDir(m.Config))
+	if err != nil {
+		return b, err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	var files []admin.SnapshotFile
+	for _, f := range stored {
+		files = append(files, admin.SnapshotFile{Name: queueName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
+	}
+	for _, f := range journaled {
+		files = append(files, admin.SnapshotFile{Name: journalName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
+	}
+	ready := admin.SnapshotReady{Made: time.Now(), Host: m.Config.Hostname, Version: version}
+	return m.WriteBackup(ctx, dir, ready, files, progress)
+}
+
+// WriteBackup writes files, which stay as they are, to a backup, and verifies
+// that.
+func (m Maintenance) WriteBackup(ctx context.Context, dir string, of admin.SnapshotReady, files []admin.SnapshotFile, progress func(queue.Progress)) (b Backup, err error) {
+	b.Manifest = backup.Manifest{Made: of.Made, Host: of.Host, By: of.Version}
+	for _, f := range files {
+		b.Files = append(b.Files, backup.File{Name: f.Name, Size: f.Size, Path: f.Path, Fixed: f.Fixed})
+	}
+	b.Octets = b.Manifest.Octets()
+	done := queue.Progress{Total: 2 * b.Octets} // written, then read
+	b.Manifest, err = backup.Write(ctx, dir, b.Manifest, func(written string) (int, error) {
+		v, err := m.verifyCopy(ctx, written, func(p queue.Progress) {
+			progress(queue.Progress{Done: b.Octets + p.Done, Total: b.Octets + max(p.Total, b.Octets)})
+		})
+		b.Damage = v.Flaws
+		return v.Flaws.Count, err
+	}, func(octets int64) {
+		done.Done += octets
+		progress(done)
+	})
+	return b, err
+}
+
+// verifyCopy verifies a copy of a store.
+func (m Maintenance) verifyCopy(ctx context.Context, dir string, progress func(queue.Progress)) (queue.Verified, error) {
+	store := filepath.Join(dir, queueName)
+	v, err := embedded.Verify(ctx, store, m.options(), progress)
+	if err == nil {
+		err = os.Remove(filepath.Join(store, "lock")) // it is no part of a copy
+	}
+	return v, err
+}
+
+// DamagedError says that a backup is of a damaged store.
+type DamagedError struct{ Flaws queue.Flaws }
+
+// Error says in how many places.
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("the store in it is damaged in %d places", e.Flaws.Count)
+}
+
+// Restore restores a backup into the data directory, which must not have a
+// store. Delivery is suspended in it. A store that is damaged is not restored,
+// unless that is allowed and it is but in contents and entries: *DamagedError.
+func (m Maintenance) Restore(ctx context.Context, from string, damaged bool, progress func(queue.Progress)) (b Backup, err error) {
+	reserve := max(m.Config.Pressure.MinFreeSpace, embedded.DefaultReserve)
+	var done queue.Progress
+	b.Manifest, err = backup.Restore(ctx, from, m.Config.DataDir, reserve, func(dir string, of backup.Manifest) error {
+		v, err := m.verifyCopy(ctx, dir, func(p queue.Progress) {
+			progress(queue.Progress{Done: of.Octets() + p.Done, Total: of.Octets() + max(p.Total, of.Octets())})
+		})
+		b.Damage = v.Flaws
+		if err == nil && v.Flaws.Count > 0 && !damaged {
+			err = &DamagedError{v.Flaws}
+		}
+		if err != nil {
+			return err
+		}
+		return m.suspend(ctx, dir, of)
+	}, func(octets int64) {
+		done.Done += octets
+		done.Total = max(done.Total, 2*done.Done)
+		progress(done)
+	})
+	b.Octets = b.Manifest.Octets()
+	return b, err
+}
+
+// suspend suspends delivery in a store that was restored: its journal cannot
+// know what was delivered since.
+func (m Maintenance) suspend(ctx context.Context, dir string, of backup.Manifest) (err error) {
+	c := &config.Config{DataDir: dir}
+	store, err := embedded.Open(queueDir(c), m.options())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	j, err := journal.Open(journalDir(c), journal.Options{Logger: m.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	if err := j.Trim(ctx, queue.FactSource, store); err != nil {
+		return err
+	}
+	mark := queue.Mark{
+		Kind: queue.MarkSuspendDelivery, Key: queue.All, At: time.Now(), Actor: "restore",
+		Value: "restored from a backup of " + of.Made.UTC().Format("2006-01-02 15:04:05 UTC") + ": mail delivered since then would be sent again",
+	}
+	return store.PutMark(ctx, mark, mail.Fact{Time: mark.At, Reason: mail.ReasonMarked, Actor: mark.Actor, Text: "delivery suspended: " + mark.Value})
+}
+
+// checkRestored refuses a data directory in which a restore was cut short.
+func checkRestored(c *config.Config) error {
+	path := filepath.Join(c.DataDir, backup.Restoring)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("data_dir %s: a restore was cut short; repeat `postern restore` with the same backup, or give it up and remove %s", c.DataDir, path)
+}
