@@ -14,7 +14,7 @@ import (
 // recipient that is being accepted.
 const stateTable = `
            queued deferred held delivered relayed expanded bounced expired removed dead discarded
-new        x      -        x    -         -       -        -       -       -       -    -
+new        x      x        x    -         -       -        -       -       -       -    -
 queued     -      x        x    x         x       x        x       x       x       x    x
 deferred   -      x        x    x         x       x        x       x       x       x    x
 held       x      -        -    -         -       -        -       x       x       -    x

@@ -22,14 +22,33 @@ func (s *Store) openPebble(path string) (*pebble.DB, error) {
 func openDatabase(path string, o *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			cause, _ := p.(error)
-			db, err = nil, fmt.Errorf("cannot open the database: %w", cmp.Or(cause, fmt.Errorf("%v", p)))
+			db, err = nil, fmt.Errorf("cannot open the database: %w", panicError(p))
 		}
 	}()
 	if db, err = pebble.Open(path, o); err != nil {
 		return nil, fmt.Errorf("cannot open the database: %w", err)
 	}
 	return db, nil
+}
+
+// panicError is what a panic was about.
+func panicError(p any) error {
+	cause, _ := p.(error)
+	return cmp.Or(cause, fmt.Errorf("%v", p))
+}
+
+// checkpoint makes a checkpoint of the database in a directory that is not
+// there. What it leaves when it fails is the caller's to remove.
+//
+// QUIRK: Pebble panics here too when it cannot sync the name of a marker. It
+// holds no lock then.
+func (s *Store) checkpoint(dir string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicError(p)
+		}
+	}()
+	return s.db.Checkpoint(dir)
 }
 
 func (s *Store) pebbleOptions() *pebble.Options {

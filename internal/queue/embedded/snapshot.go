@@ -75,7 +75,7 @@ func (n *Snapshot) make() error {
 	}
 	s.reclaimer.freeing.Lock()
 	defer s.reclaimer.freeing.Unlock()
-	if err := s.db.Checkpoint(files.PathJoin(dir, databaseName)); err != nil {
+	if err := s.checkpoint(files.PathJoin(dir, databaseName)); err != nil {
 		return err
 	}
 	linked, err := s.log.Link(bodies)
