@@ -96,6 +96,7 @@ func (r *patientReader) Read(p []byte) (int, error) {
 	if now := time.Now(); now.Sub(r.allowed) > stallTimeout/4 {
 		r.allowed = now
 		_ = r.control.SetReadDeadline(now.Add(stallTimeout)) // fails when the client has left
+		_ = r.control.SetWriteDeadline(now.Add(2 * stallTimeout))
 	}
 	return r.body.Read(p)
 }

@@ -41,7 +41,7 @@ type Options struct {
 }
 
 // exportPage is how many messages are held, written and removed together.
-const exportPage = 100
+const exportPage = 50
 
 // settleEvery is how often it is looked whether an attempt has ended.
 const settleEvery = 500 * time.Millisecond
@@ -255,9 +255,6 @@ func unheld(before, now *queue.Entry) queue.Entry {
 		was := deliveryOf(before, d.Destination)
 		if was == nil {
 			continue // an operator has rerouted it meanwhile
-		}
-		if d.Attempts == was.Attempts {
-			d.Next = was.Next
 		}
 		for j := range d.Recipients {
 			r := &d.Recipients[j]

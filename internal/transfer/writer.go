@@ -185,8 +185,10 @@ func (w *writer) keep(m Message) error {
 		return err
 	}
 	id := m.Entry.ID
-	if err := w.replace(string(id)+entrySuffix, m); err != nil {
-		return err
+	if planned, err := readSmall(w.entryPath(id)); err != nil || !bytes.Equal(planned, data) {
+		if err := w.replace(string(id)+entrySuffix, m); err != nil {
+			return err
+		}
 	}
 	text := pair(id, sha256.Sum256(data), m.SHA256)
 	if _, err := w.sums.Write(text); err != nil {
