@@ -85,13 +85,26 @@ func (r *restore) begin() error {
 func (r *restore) isReady(m Manifest) (bool, error) {
 	path := filepath.Join(r.dir, manifestName)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return r.isOver()
 	}
 	was, err := readManifest(path)
 	if err == nil && !was.Made.Equal(m.Made) {
 		err = fmt.Errorf("%s: a restore of another backup, of %s, was cut short; repeat that", r.dir, was.Made.Local().Format("2006-01-02 15:04:05"))
 	}
 	return err == nil, err
+}
+
+// isOver reports whether all parts have their names: no server starts while
+// there is a restore, and none begins where there are parts.
+func (r *restore) isOver() (bool, error) {
+	for _, part := range Parts {
+		if _, err := os.Lstat(filepath.Join(r.dataDir, part)); errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (r *restore) makeReady(ctx context.Context, m Manifest, reserve int64, ready func(dir string, m Manifest) error, progress func(octets int64)) error {
@@ -112,8 +125,30 @@ func (r *restore) makeReady(ctx context.Context, m Manifest, reserve int64, read
 	if err := ready(r.dir, m); err != nil {
 		return err
 	}
+	if err := r.give(); err != nil {
+		return err
+	}
 	m.Files = nil
 	return m.write(r.dir)
+}
+
+// give gives everything to the owner of the data directory, if root restores:
+// the server may run as another user.
+func (r *restore) give() error {
+	info, err := os.Stat(r.dataDir)
+	if err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return filepath.WalkDir(r.dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	})
 }
 
 // clear removes what an earlier restore had copied.
@@ -144,5 +179,9 @@ func (r *restore) finish() error {
 			return err
 		}
 	}
-	return errors.Join(crashpoint.Remove(filepath.Join(r.dir, manifestName)), os.Remove(r.dir), SyncDirectory(r.dataDir))
+	err := crashpoint.Remove(filepath.Join(r.dir, manifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // done before
+	}
+	return errors.Join(err, os.Remove(r.dir), SyncDirectory(r.dataDir))
 }

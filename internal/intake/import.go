@@ -129,7 +129,7 @@ func (im *Import) Add(ctx context.Context, e queue.Entry, content io.Reader) err
 
 func (im *Import) add(ctx context.Context, e queue.Entry, draft queue.Draft, content io.Reader) error {
 	law := newlineLaw{to: draft}
-	if _, err := io.Copy(&law, content); err != nil {
+	if _, err := io.Copy(&law, io.LimitReader(content, e.Size+1)); err != nil {
 		return storeError(err)
 	}
 	if err := law.check(e.Size); err != nil {

@@ -148,16 +148,39 @@ func (w *writer) takeSums() (good int64, err error) {
 
 // planned are the messages that an earlier run has begun and not kept.
 func (w *writer) planned() ([]mail.ID, error) {
-	entries, err := os.ReadDir(w.path(""))
+	names, err := w.strays()
 	var ids []mail.ID
-	for _, e := range entries {
-		name, isEntry := strings.CutSuffix(e.Name(), entrySuffix)
-		id, err := mail.ParseID(name)
-		if isEntry && err == nil && !w.has(id) {
+	for _, name := range names {
+		stem, isEntry := strings.CutSuffix(name, entrySuffix)
+		if id, err := mail.ParseID(stem); isEntry && err == nil {
 			ids = append(ids, id)
 		}
 	}
 	return ids, err
+}
+
+// strays are the names of files that are not in the export.
+func (w *writer) strays() (strays []string, err error) {
+	dir, err := os.Open(w.path(""))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(1000) // there may be millions
+		for _, name := range names {
+			stem := strings.TrimSuffix(strings.TrimSuffix(name, entrySuffix), mailSuffix)
+			if name != headerName && name != sumsName && !w.has(mail.ID(stem)) {
+				strays = append(strays, name)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return strays, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // plan writes a message and its content, which is not in the export before
@@ -249,13 +272,8 @@ func (w *writer) finish() error {
 
 // sweep removes what earlier runs have begun in vain.
 func (w *writer) sweep() error {
-	entries, err := os.ReadDir(w.path(""))
-	for _, e := range entries {
-		name := e.Name()
-		stem := strings.TrimSuffix(strings.TrimSuffix(name, entrySuffix), mailSuffix)
-		if name == headerName || name == sumsName || w.has(mail.ID(stem)) {
-			continue
-		}
+	names, err := w.strays()
+	for _, name := range names {
 		err = cmp.Or(err, remove(w.path(name)))
 	}
 	return err
