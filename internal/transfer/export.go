@@ -92,7 +92,7 @@ func (e *exporting) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	planned, err := e.writer.planned()
+	planned, err := e.writer.readable()
 	if err != nil {
 		return err
 	}
@@ -184,6 +184,9 @@ func (e *exporting) write(ctx context.Context, id mail.ID) error {
 }
 
 func (e *exporting) keepAll(ids []mail.ID) error {
+	if err := e.writer.sync(); err != nil {
+		return err
+	}
 	for _, id := range ids {
 		m, err := e.writer.read(id)
 		if err != nil {

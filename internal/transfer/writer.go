@@ -28,9 +28,9 @@ type writer struct {
 	manifest Manifest
 	lock     *os.File // the directory
 	sums     *os.File
-	hash     hash.Hash // of SHA256SUMS
-	kept     map[mail.ID]bool
-	unsynced []string
+	hash     hash.Hash        // of SHA256SUMS
+	kept     map[mail.ID]bool // about 80 octets each
+	unsynced []string         // files
 }
 
 func (w *writer) path(name string) string          { return filepath.Join(w.dir+partial, name) }
@@ -51,7 +51,7 @@ func begin(dir string, h Header) (w *writer, err error) {
 	w = &writer{dir: dir, header: h, hash: sha256.New(), kept: make(map[mail.ID]bool)}
 	err = os.Mkdir(w.path(""), 0o700)
 	if err == nil {
-		err = syncDirectory(filepath.Dir(dir))
+		err = syncFile(filepath.Dir(dir))
 	} else if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
@@ -159,6 +159,20 @@ func (w *writer) planned() ([]mail.ID, error) {
 	return ids, err
 }
 
+// readable are those that are planned, but for what a power cut has torn: they
+// were not held yet, and are found in the queue again.
+func (w *writer) readable() ([]mail.ID, error) {
+	ids, err := w.planned()
+	whole := slices.DeleteFunc(ids, func(id mail.ID) bool {
+		_, torn := w.read(id)
+		if torn != nil {
+			err = errors.Join(err, w.drop(id))
+		}
+		return torn != nil
+	})
+	return whole, err
+}
+
 // strays are the names of files that are not in the export.
 func (w *writer) strays() (strays []string, err error) {
 	dir, err := os.Open(w.path(""))
@@ -184,7 +198,7 @@ func (w *writer) strays() (strays []string, err error) {
 }
 
 // plan writes a message and its content, which is not in the export before
-// keep.
+// keep, nor on the disk before sync.
 func (w *writer) plan(e queue.Entry, content io.Reader) error {
 	f, err := os.OpenFile(w.contentPath(e.ID), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -195,10 +209,15 @@ func (w *writer) plan(e queue.Entry, content io.Reader) error {
 	if err == nil && n != e.Size {
 		err = fmt.Errorf("its content has %d octets, not %d: %w", n, e.Size, io.ErrUnexpectedEOF)
 	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return w.replace(string(e.ID)+entrySuffix, Message{Version: version, SHA256: hex.EncodeToString(sum.Sum(nil)), Entry: e})
+	data, err := encode(Message{Version: version, SHA256: hex.EncodeToString(sum.Sum(nil)), Entry: e})
+	if err != nil {
+		return err
+	}
+	w.unsynced = append(w.unsynced, w.contentPath(e.ID), w.entryPath(e.ID))
+	return os.WriteFile(w.entryPath(e.ID), data, 0o600)
 }
 
 // keep puts a message that was planned into the export, as it is now.
@@ -253,8 +272,18 @@ func (w *writer) replace(name string, value any) error {
 	return os.Rename(temporary, w.path(name))
 }
 
-// sync makes durable what was planned and kept.
-func (w *writer) sync() error { return errors.Join(w.sums.Sync(), w.lock.Sync()) }
+// sync makes durable what was planned and kept. The files are synced one after the
+// other, when all are written: what the first costs the file system, the others
+// have for nothing.
+func (w *writer) sync() error {
+	for _, path := range w.unsynced {
+		if err := syncFile(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // dropped meanwhile
+			return err
+		}
+	}
+	w.unsynced = w.unsynced[:0]
+	return errors.Join(w.sums.Sync(), w.lock.Sync())
+}
 
 // finish makes the export complete, and gives it its name.
 func (w *writer) finish() error {
@@ -267,7 +296,7 @@ func (w *writer) finish() error {
 	if err := os.Rename(w.path(""), w.dir); err != nil {
 		return err
 	}
-	return syncDirectory(filepath.Dir(w.dir))
+	return syncFile(filepath.Dir(w.dir))
 }
 
 // sweep removes what earlier runs have begun in vain.
@@ -288,7 +317,7 @@ func (w *writer) close() {
 	}
 }
 
-func syncDirectory(path string) error {
+func syncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
