@@ -15,6 +15,10 @@ import (
 	"postern/internal/queue"
 )
 
+// markImport is the kind of the marks that say how far an export was imported.
+// The key is the id of the export, the value an Extent.
+const markImport queue.MarkKind = "import"
+
 // Extent is how far an export was imported.
 type Extent struct {
 	// Done is how many of its messages were seen, in their order.
@@ -62,7 +66,7 @@ type Import struct {
 // Imported tells how far an export was imported.
 func (in *Intake) Imported(ctx context.Context, export mail.ID) (Extent, error) {
 	var p Extent
-	mark, err := in.Store.Mark(ctx, queue.MarkImport, string(export))
+	mark, err := in.Store.Mark(ctx, markImport, string(export))
 	if errors.Is(err, queue.ErrNotFound) {
 		return p, nil
 	}
@@ -194,7 +198,7 @@ func (im *Import) Commit(ctx context.Context, failed []mail.ID) (Extent, error) 
 		return after, err
 	}
 	im.group.Marks = []queue.Mark{{
-		Kind: queue.MarkImport, Key: string(im.batch.Export), Value: string(value), At: im.intake.Clock.Now(), Actor: im.batch.Actor,
+		Kind: markImport, Key: string(im.batch.Export), Value: string(value), At: im.intake.Clock.Now(), Actor: im.batch.Actor,
 	}}
 	if err := im.intake.Store.Accept(ctx, im.group); err != nil {
 		if errors.Is(err, queue.ErrUnknown) { // else the drafts are still its own

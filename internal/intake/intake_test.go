@@ -77,7 +77,7 @@ type door struct {
 func newDoor(t *testing.T, o Options) *door {
 	clock := mail.NewManualClock(now)
 	s := &store{Memory: queue.NewMemory(queue.Options{Clock: clock}), fail: map[string]error{}}
-	o.Hostname, o.Store, o.Marks, o.IDs, o.Clock = "gate.example", s, s, new(mail.IDs), clock
+	o.Hostname, o.Store, o.IDs, o.Clock = "gate.example", s, new(mail.IDs), clock
 	o.Local = &Local{Names: []string{"gate.example", "tür.example"}, Postmaster: address(t, "admin@example.com")}
 	return &door{Intake: New(o), t: t, store: s}
 }

@@ -287,10 +287,6 @@ const (
 	MarkSuspendIntake MarkKind = "suspend intake"
 )
 
-// MarkImport says how far an export was imported. Its key is the id of the
-// export.
-const MarkImport MarkKind = "import"
-
 // All is the key of marks that are for everything.
 const All = "all"
 

@@ -51,7 +51,7 @@ func newRig(t *testing.T) *rig {
 	must(t, err)
 	server := admin.NewServer(admin.Options{
 		Queue: r.queue, Store: r.queue, Journal: j, Status: func() admin.Status { return admin.Status{Hostname: "old.example"} },
-		Importer: intake.New(intake.Options{Store: r.queue, Marks: r.queue, IDs: &r.ids}),
+		Importer: intake.New(intake.Options{Store: r.queue, IDs: &r.ids}),
 	})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()

@@ -227,7 +227,7 @@ func (b *backupRun) acknowledgedIDs() []string {
 // there after the restore has arrived.
 func (b *backupRun) compare(other *harness.Postern, acknowledged []string, arrived map[string]bool) {
 	b.t.Helper()
-	facts, err := readJournal(other.Journal())
+	facts, err := harness.ReadJournal(other.Journal())
 	must(b.t, err)
 	byID := map[string]*story{}
 	for _, s := range stories(facts) {
