@@ -46,7 +46,7 @@ func (c *Client) Import(ctx context.Context, b intake.Batch, messages []Importin
 }
 
 func writeBatch(parts *multipart.Writer, b intake.Batch, messages []Importing) error {
-	if err := writeJSON(parts, b); err != nil {
+	if err := writeJSON(parts, importBatch{b, len(messages)}); err != nil {
 		return err
 	}
 	for _, m := range messages {

@@ -54,7 +54,7 @@ func (s *Server) importOperations() {
 		RequestBody: &huma.RequestBody{Required: true,
 			Description: "The batch; then of each message its entry as JSON, and its content",
 			Content:     map[string]*huma.MediaType{multipartType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}},
-	}, s.importBatch)
+	}, s.importMessages)
 }
 
 const multipartType = "multipart/mixed"
@@ -101,29 +101,27 @@ func (r *patientReader) Read(p []byte) (int, error) {
 	return r.body.Read(p)
 }
 
-func (s *Server) importBatch(ctx context.Context, in *importInput) (result Imported, err error) {
-	var batch intake.Batch
+func (s *Server) importMessages(ctx context.Context, in *importInput) (result Imported, err error) {
+	var batch importBatch
 	if err := nextJSON(in.parts, &batch); err != nil {
 		return result, err
 	}
 	if _, err := parseID(string(batch.Export)); err != nil {
 		return result, err
 	}
+	if batch.Messages < 0 || batch.Messages > MaxBatch {
+		return result, badRequest(fmt.Errorf("%d messages; a batch has at most %d", batch.Messages, MaxBatch))
+	}
 	batch.Actor = actor(ctx)
-	im, err := s.Importer.Import(ctx, batch)
+	im, err := s.Importer.Import(ctx, batch.Batch)
 	if err != nil {
 		return result, importProblem(err)
 	}
 	defer im.Discard()
-	for {
+	for range batch.Messages {
 		var e queue.Entry
-		if err := nextJSON(in.parts, &e); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
+		if err := nextJSON(in.parts, &e); err != nil {
 			return result, err
-		}
-		if len(im.Imported) >= MaxBatch {
-			return result, badRequest(fmt.Errorf("more than %d messages", MaxBatch))
 		}
 		content, err := in.parts.NextRawPart()
 		if err != nil {
@@ -145,12 +143,16 @@ func (s *Server) importBatch(ctx context.Context, in *importInput) (result Impor
 	return result, importProblem(err)
 }
 
-// nextJSON reads the next part. It fails with io.EOF behind the last.
+// importBatch is the first part of a request. It says how many messages
+// follow, so that a body that was cut short is not taken for a whole one.
+type importBatch struct {
+	intake.Batch
+	Messages int `json:"messages"`
+}
+
+// nextJSON reads the next part.
 func nextJSON(parts *multipart.Reader, into any) error {
 	part, err := parts.NextRawPart()
-	if errors.Is(err, io.EOF) {
-		return err
-	}
 	if err == nil {
 		decoder := json.NewDecoder(io.LimitReader(part, maxEntry))
 		decoder.DisallowUnknownFields()
@@ -169,6 +171,8 @@ func importProblem(err error) error {
 	switch {
 	case errors.Is(err, intake.ErrMovedOn):
 		return &Problem{Status: http.StatusConflict, Title: "Imported meanwhile", Detail: err.Error()}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return badRequest(fmt.Errorf("the body was cut short: %w", err))
 	case refused && refusal.Reply != mail.LocalError:
 		return &Problem{Status: http.StatusServiceUnavailable, Title: "Not taken at present", Detail: refusal.Reply.String()}
 	}

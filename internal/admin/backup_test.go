@@ -1,0 +1,111 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"postern/internal/admin"
+)
+
+// snapshots are those of a server.
+type snapshots struct {
+	err      error
+	released chan struct{}
+}
+
+var snapshotFiles = []admin.SnapshotFile{
+	{Name: "queue/made", Path: "/data/queue/made", Fixed: true}, {Name: "journal/1", Path: "/data/journal/snapshot/1", Size: 7},
+}
+
+func (s *snapshots) make(context.Context) (admin.Snapshot, error) {
+	if s.err != nil {
+		return admin.Snapshot{}, s.err
+	}
+	return admin.Snapshot{Files: snapshotFiles, Release: func() error { s.released <- struct{}{}; return nil }}, nil
+}
+
+func serveSnapshots(t *testing.T, s *snapshots) *admin.Client {
+	t.Helper()
+	s.released = make(chan struct{}, 1)
+	_, client := serve(t, admin.Options{Snapshot: s.make, Status: func() admin.Status { return admin.Status{Version: "1", Hostname: "gate.example"} }})
+	return client
+}
+
+// TestBackup: the client gets the files, and the server keeps them until the
+// client has done with them, in whatever way.
+func TestBackup(t *testing.T) {
+	s := new(snapshots)
+	client := serveSnapshots(t, s)
+	broken := errors.New("broken")
+	for _, want := range []error{nil, broken} {
+		err := client.Backup(t.Context(), func(ctx context.Context, of admin.SnapshotReady, files []admin.SnapshotFile) error {
+			if of.Host != "gate.example" || of.Version != "1" || of.Made.IsZero() || !slices.Equal(files, snapshotFiles) {
+				t.Errorf("%+v, %+v", of, files)
+			}
+			if len(s.released) > 0 || ctx.Err() != nil {
+				t.Error("the files went before they were copied")
+			}
+			return want
+		})
+		if !errors.Is(err, want) {
+			t.Errorf("it ends with %v, want %v", err, want)
+		}
+		<-s.released
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := client.Backup(ctx, func(ctx context.Context, _ admin.SnapshotReady, _ []admin.SnapshotFile) error {
+		cancel()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a client that gave up: %v", err)
+	}
+	<-s.released
+}
+
+// TestBackupRefused: without a snapshot nothing is copied.
+func TestBackupRefused(t *testing.T) {
+	client := serveSnapshots(t, &snapshots{err: admin.ErrBusy})
+	err := client.Backup(t.Context(), func(context.Context, admin.SnapshotReady, []admin.SnapshotFile) error {
+		t.Error("copied")
+		return nil
+	})
+	if problem, ok := errors.AsType[*admin.Problem](err); !ok || problem.Status != http.StatusConflict {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// TestBackupServerEnds: when the server ends meanwhile the copying does too,
+// and it says why.
+func TestBackupServerEnds(t *testing.T) {
+	s := &snapshots{released: make(chan struct{}, 1)}
+	path := t.TempDir() + "/s"
+	l, err := admin.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := admin.NewServer(admin.Options{Snapshot: s.make, Status: func() admin.Status { return admin.Status{} }})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	err = admin.NewClient(path).Backup(t.Context(), func(ctx context.Context, _ admin.SnapshotReady, _ []admin.SnapshotFile) error {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := server.Shutdown(over); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err == nil || !strings.Contains(err.Error(), "the server has ended meanwhile") {
+		t.Errorf("it says %v", err)
+	}
+	<-s.released
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
