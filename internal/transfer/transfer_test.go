@@ -437,3 +437,23 @@ func TestBareNewline(t *testing.T) {
 		}
 	}
 }
+
+// TestWorkIsBounded: to move a message costs the same however many there are.
+func TestWorkIsBounded(t *testing.T) {
+	rows := func(messages int) (each float64) {
+		old, dir := newRig(t), filepath.Join(t.TempDir(), "box")
+		old.fill(messages)
+		before, err := old.queue.Stat(t.Context())
+		must(t, err)
+		_, err = Export(t.Context(), old, &old.ids, old.options(dir, Removed))
+		must(t, err)
+		after, err := old.queue.Stat(t.Context())
+		must(t, err)
+		return float64(after.RowsRead-before.RowsRead) / float64(messages)
+	}
+	if few, many := rows(exportPage), rows(8*exportPage); many > few+0.5 {
+		t.Errorf("%.2f rows were read for each of few messages, %.2f for each of many", few, many)
+	} else {
+		t.Logf("%.2f and %.2f rows for each message", few, many)
+	}
+}
