@@ -193,6 +193,29 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreByRoot: what root restores is the data directory's owner's.
+func TestRestoreByRoot(t *testing.T) {
+	owner := os.Geteuid()
+	dataDir := t.TempDir()
+	if owner == 0 {
+		owner = 12345
+		must(t, os.Chown(dataDir, owner, owner))
+	}
+	_, err := restoreTo(t, made(t, source(t)), dataDir)
+	must(t, err)
+	must(t, filepath.WalkDir(dataDir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Lstat(path)
+		must(t, err)
+		if got := int(info.Sys().(*syscall.Stat_t).Uid); got != owner {
+			t.Errorf("%s is of user %d, want %d", path, got, owner)
+		}
+		return nil
+	}))
+}
+
 // TestRestoreFails: one that fails leaves the data directory as it was.
 func TestRestoreFails(t *testing.T) {
 	from, dataDir := made(t, source(t)), t.TempDir()
