@@ -6,19 +6,31 @@ import (
 	"postern/internal/mail"
 )
 
-// enter registers a connection, and returns the reply that refuses it when
+// join registers a connection, which has the current options from here on.
+// Leave must follow.
+func (s *Server) join(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = true
+	c.begin(s.current)
+	if s.current.sessions++; s.closed { // accepted just before
+		s.retire()
+	}
+}
+
+// enter gives a connection a place, or returns the reply that refuses it when
 // there are too many.
 func (s *Server) enter(c *conn, o *mail.Origin) mail.Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conns[c] = true
+	options := &c.edition.options
 	key := keyOf(o)
 	switch {
 	case s.stopped:
-		return stoppingReply(s.options.Hostname)
-	case s.admitted >= s.Limit():
-		return crowdedReply(s.options.Hostname)
-	case s.perClient[key] >= s.options.MaxConnectionsPerClient:
+		return stoppingReply(options.Hostname)
+	case s.admitted >= options.limit():
+		return crowdedReply(options.Hostname)
+	case s.perClient[key] >= options.MaxConnectionsPerClient:
 		return mail.NewReply(421, "4.7.0", "Too many connections from %s, try again later", clientName(o))
 	}
 	s.admitted++
@@ -38,11 +50,12 @@ func (s *Server) release(c *conn, o *mail.Origin) {
 
 // giveWay frees the place of a client when there are more of them than are to
 // be served at present, and reports whether it did. It does so at once, so
-// that of those who ask together only as many go as must.
+// that of those who ask together only as many go as must. How many those are
+// its own options say: a limit that was lowered since ends no session.
 func (s *Server) giveWay(c *conn, o *mail.Origin) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.admitted <= s.Limit() {
+	if s.admitted <= c.edition.options.limit() {
 		return false
 	}
 	s.free(c, o)
@@ -64,7 +77,12 @@ func (s *Server) free(c *conn, o *mail.Origin) {
 
 // Limit returns how many clients are served at present: MaxConnections, or
 // fewer if Options.Limit says so.
-func (s *Server) Limit() int { return min(s.options.Limit(), s.options.MaxConnections) }
+func (s *Server) Limit() int {
+	o := s.Options()
+	return o.limit()
+}
+
+func (o *Options) limit() int { return min(o.Limit(), o.MaxConnections) }
 
 // mayLinger reports whether a connection that is over may wait for its client
 // to close it. Such connections hold no place, so a flood of clients must not
@@ -72,13 +90,14 @@ func (s *Server) Limit() int { return min(s.options.Limit(), s.options.MaxConnec
 func (s *Server) mayLinger() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns) <= 2*s.options.MaxConnections
+	return len(s.conns) <= 2*s.current.options.MaxConnections
 }
 
 func (s *Server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	c.edition.left()
 }
 
 // clientKey is what connections are counted by: an IPv4 address or an IPv6

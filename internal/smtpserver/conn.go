@@ -29,7 +29,7 @@ const (
 	maxLongLine = 64 << 10
 )
 
-var errStopping = errors.New("the server is shutting down")
+var errStopping = errors.New("the session has to end")
 
 // conn is one connection. Replies queue in it; its Read, which only br calls
 // and only when it is empty, writes them before it waits. So replies leave
@@ -38,6 +38,7 @@ type conn struct {
 	nc      net.Conn // the socket
 	rw      net.Conn // what is read and written: nc, or TLS over it
 	br      *bufio.Reader
+	edition *edition // the options of the session; set before it begins
 	timeout time.Duration
 	cancel  context.CancelFunc // cuts the session off
 
@@ -53,11 +54,14 @@ type conn struct {
 	stopping  bool
 }
 
-func newConn(nc net.Conn, br *bufio.Reader, timeout time.Duration, cancel context.CancelFunc) *conn {
-	c := &conn{nc: nc, rw: nc, br: br, timeout: timeout, cancel: cancel}
+func newConn(nc net.Conn, br *bufio.Reader, cancel context.CancelFunc) *conn {
+	c := &conn{nc: nc, rw: nc, br: br, cancel: cancel}
 	br.Reset(c)
 	return c
 }
+
+// begin gives the connection its options.
+func (c *conn) begin(e *edition) { c.edition, c.timeout = e, e.options.CommandTimeout }
 
 // reply queues r.
 func (c *conn) reply(r mail.Reply) {
@@ -113,7 +117,7 @@ func (c *conn) read(p []byte, deadline time.Time) (int, error) {
 }
 
 // arm sets the deadline of a read. It reports false when there must be none,
-// because the server stops and no transaction is open.
+// because the session has to end and no transaction is open.
 func (c *conn) arm(deadline time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +130,7 @@ func (c *conn) arm(deadline time.Time) bool {
 
 // stop ends the wait for a command when the connection is idle, and every
 // one that begins later; it shortens the wait for a client to close. It is
-// called by the server's stopping goroutine.
+// called when the server stops, and when the session's options are too old.
 func (c *conn) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

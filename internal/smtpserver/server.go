@@ -14,17 +14,17 @@ import (
 )
 
 // Server serves the clients of one or more listeners with one set of options
-// and limits.
+// and limits. The options can be replaced while it runs: see Change.
 type Server struct {
-	options Options
-	handler Handler
 	readers sync.Pool // of *bufio.Reader, as big as readBuffer
 
 	serving  sync.WaitGroup // calls of Serve
 	stopping chan struct{}  // closed when Shutdown begins
 
 	mu        sync.Mutex
-	stopped   bool // stopping is closed
+	current   *edition // what sessions begin with
+	closed    bool     // no more clients are taken: Release, or Shutdown
+	stopped   bool     // stopping is closed
 	listeners map[net.Listener]bool
 	conns     map[*conn]bool
 	perClient map[clientKey]int
@@ -34,8 +34,7 @@ type Server struct {
 // New returns a server that asks h.
 func New(o Options, h Handler) *Server {
 	return &Server{
-		options:   o.withDefaults(),
-		handler:   h,
+		current:   &edition{options: o.withDefaults(), handler: h},
 		readers:   sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }},
 		stopping:  make(chan struct{}),
 		listeners: make(map[net.Listener]bool),
@@ -48,8 +47,8 @@ func New(o Options, h Handler) *Server {
 // It closes l. The context is that of the sessions: when it ends they are cut
 // off; Shutdown is the gentle way.
 //
-// It returns nil after Shutdown and after the end of ctx, and an error when
-// somebody else has closed l. Other errors of l are logged and waited out.
+// It returns nil after Shutdown, after Release and after the end of ctx, and an
+// error when somebody else has closed l. Other errors of l are logged and waited out.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	if !s.addListener(l) {
@@ -106,18 +105,24 @@ func (s *Server) beginStop() {
 	}
 	s.stopped = true
 	close(s.stopping)
-	for l := range s.listeners {
-		l.Close()
-	}
+	s.closeListeners()
 	for c := range s.conns {
 		c.stop()
+	}
+}
+
+// closeListeners takes no more clients. mu is held.
+func (s *Server) closeListeners() {
+	s.closed = true
+	for l := range s.listeners {
+		l.Close()
 	}
 }
 
 func (s *Server) addListener(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped {
+	if s.closed {
 		return false
 	}
 	s.listeners[l] = true
@@ -147,12 +152,13 @@ func (s *Server) accept(ctx context.Context, l net.Listener, serve func(net.Conn
 		case err == nil:
 			wait = minAcceptWait
 			serve(nc)
-		case s.isStopping() || ctx.Err() != nil:
+		case s.isClosed() || ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default: // out of file descriptors, or the client has gone already
-			s.options.Logger.Error("cannot accept a connection", "listener", s.options.Listener, "error", err)
+			o := s.Options()
+			o.Logger.Error("cannot accept a connection", "listener", o.Listener, "error", err)
 			select {
 			case <-time.After(wait):
 			case <-s.stopping:
@@ -172,6 +178,13 @@ func (s *Server) isStopping() bool {
 	}
 }
 
+// isClosed reports whether no more clients are taken.
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // serve serves one client, from its first octet to its last.
 func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -181,19 +194,20 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
 
 	br := s.readers.Get().(*bufio.Reader)
-	c := newConn(nc, br, s.options.CommandTimeout, cancel)
 	defer func() { br.Reset(nil); s.readers.Put(br) }()
-
+	c := newConn(nc, br, cancel)
+	s.join(c)
+	defer s.leave(c)
+	o := &c.edition.options
 	origin := mail.Origin{
-		Listener: s.options.Listener,
-		Session:  s.options.IDs.New(s.options.Clock.Now()),
+		Listener: o.Listener,
+		Session:  o.IDs.New(o.Clock.Now()),
 		Client:   addrPort(nc.RemoteAddr()),
 		Local:    addrPort(nc.LocalAddr()),
-		User:     s.options.User(nc),
+		User:     o.User(nc),
 		Protocol: smtp.ProtocolSMTP,
 	}
 	refusal := s.enter(c, &origin)
-	defer s.leave(c)
 	newSession(s, c, origin).run(ctx, refusal)
 	s.release(c, &origin)
 	if s.mayLinger() {

@@ -139,6 +139,7 @@ func TestEnterWhileStopping(t *testing.T) {
 	s := New(Options{Hostname: "mx.test"}, &scripted{})
 	s.beginStop()
 	c := &conn{}
+	s.join(c)
 	if r := s.enter(c, &mail.Origin{Client: netip.AddrPortFrom(loopback, 1)}); r.String() != stopping {
 		t.Errorf("enter: %v", r)
 	}

@@ -19,7 +19,7 @@ const maxChatter = 100
 // session is one client's session.
 type session struct {
 	server  *Server
-	options *Options // those of the server
+	options *Options // those of the server when the session began
 	conn    *conn
 	handler Session
 	log     *slog.Logger
@@ -40,8 +40,8 @@ type session struct {
 
 func newSession(s *Server, c *conn, o mail.Origin) *session {
 	return &session{
-		server: s, options: &s.options, conn: c, origin: o,
-		log: s.options.Logger.With("session", o.Session),
+		server: s, options: &c.edition.options, conn: c, origin: o,
+		log: c.edition.options.Logger.With("session", o.Session),
 	}
 }
 
@@ -91,7 +91,7 @@ func (s *session) survive() {
 // greet sends the greeting, or the refusal: ours, or the handler's.
 func (s *session) greet(ctx context.Context, r mail.Reply) {
 	if r.IsZero() {
-		s.handler, r = s.server.handler.Begin(ctx, s.origin)
+		s.handler, r = s.conn.edition.handler.Begin(ctx, s.origin)
 		r = or(r, 220, "", s.options.Hostname+" ESMTP Postern")
 	}
 	if r.Success() && s.handler == nil {
@@ -112,13 +112,22 @@ func (s *session) lineFailed(err error) {
 	s.closing = true
 	switch {
 	case errors.Is(err, errStopping):
-		s.conn.reply(stoppingReply(s.options.Hostname))
+		s.conn.reply(s.endReply())
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.log.Info("client is silent", "transaction", s.tx != nil)
 		s.conn.reply(mail.NewReply(421, "4.4.2", "%s: timeout, closing connection", s.options.Hostname))
 	default:
 		s.log.Debug("connection lost", "error", err)
 	}
+}
+
+// endReply says why a session has to end between two transactions.
+func (s *session) endReply() mail.Reply {
+	if s.server.isStopping() {
+		return stoppingReply(s.options.Hostname)
+	}
+	s.log.Info("session ends: its settings are no longer in force", "client", s.origin.Client)
+	return reconfiguredReply(s.options.Hostname)
 }
 
 // execute does one command.
