@@ -84,7 +84,7 @@ func closeIfOpen(conn *smtpclient.Conn) {
 // mail goes in clear, over a connection on which nothing of TLS was said
 // (RFC 7435 3).
 func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
-	options := c.Client
+	options := c.t.settings.Client
 	options.NoChunking = c.sites.avoidsChunks(c.site)
 	options.TLS = smtpclient.TLSMode(hop.TLS)
 	options.Credentials = hop.Credentials

@@ -45,7 +45,7 @@ func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Re
 	if kept != nil {
 		c.conn, c.lane, c.kept = kept.conn, kept.lane, true
 	}
-	defer func() { d.sites.release(site, c.conn, c.lane) }()
+	defer func() { d.sites.release(site, link{c.conn, c.lane, t.settings}) }()
 	for len(open) > 0 {
 		open = c.transact(ctx, open)
 	}

@@ -58,7 +58,7 @@ func TestDomainsOfOneSiteShareATransaction(t *testing.T) {
 
 func TestRecipientLimitSplits(t *testing.T) {
 	sink := mailtest.NewSink(t)
-	h := start(t, routes{"": to("site", sink.Addr())}, Options{MaxRecipients: 2})
+	h := start(t, routes{"": to("site", sink.Addr())}, Options{Settings: Settings{MaxRecipients: 2}})
 	id := h.submit("joe@sender.example", "a@one.example", "b@one.example", "c@one.example", "d@two.example", "e@two.example")
 	h.awaitFacts(id, mail.ReasonDelivered, 2)
 	var sizes []int
@@ -98,7 +98,7 @@ func TestConnectionIsClosedWhenIdle(t *testing.T) {
 		c.Play(hello + accept + quit)
 		close(closed)
 	}})
-	h := start(t, routes{"": to("site", peer.Addr())}, Options{IdleTimeout: 1})
+	h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{IdleTimeout: 1}})
 	h.submit("joe@sender.example", "a@one.example")
 	receive(t, "the idle connection is closed", closed)
 	h.finish()
@@ -344,7 +344,7 @@ func TestSiteLimit(t *testing.T) {
 			return ""
 		})
 	}})
-	h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{MaxPerSite: limit, MaxTransactions: 50})
+	h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{MaxPerSite: limit, MaxTransactions: 50}})
 	var ids []mail.ID
 	for _, domain := range []string{"one", "two", "three", "four", "five", "six"} {
 		for range 5 {
@@ -371,7 +371,7 @@ func TestSlowSite(t *testing.T) {
 	slow := mailtest.NewPeer(t, "STALL")
 	sink := mailtest.NewSink(t)
 	h := newHarness(t, routes{"": to("slow", slow.Addr()), "quick.example": to("quick", sink.Addr())},
-		Options{MaxPerSite: 1, MaxTransactions: 4, Grace: 1})
+		Options{Settings: Settings{MaxPerSite: 1, MaxTransactions: 4}, Grace: 1})
 	var stalled []mail.ID
 	for _, domain := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
 		stalled = append(stalled, h.submit("joe@sender.example", "x@"+domain+".example"))

@@ -13,9 +13,15 @@ import (
 // This file keeps the connections of the sites: how many are in use, and those
 // that wait for the next message.
 
+// link is a connection, and what it was made for.
+type link struct {
+	conn     *smtpclient.Conn
+	lane     route.Lane
+	settings *Settings
+}
+
 type idleConn struct {
-	conn  *smtpclient.Conn
-	lane  route.Lane
+	link
 	timer *time.Timer
 }
 
@@ -26,10 +32,8 @@ func (s *sites) acquire(ctx context.Context, name string, fits func(*idleConn) b
 	s.mu.Lock()
 	site := s.get(name)
 	s.mu.Unlock()
-	select {
-	case site.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+	if err := s.occupy(ctx, site); err != nil {
+		return nil, nil, err
 	}
 	s.mu.Lock()
 	candidates := slices.Clone(site.idle)
@@ -51,7 +55,7 @@ func (s *sites) makeRoom(site *site) {
 	for {
 		s.mu.Lock()
 		var oldest *idleConn
-		if len(site.idle) > 0 && len(site.idle)+len(site.slots) > s.limit {
+		if len(site.idle) > 0 && len(site.idle)+site.slots.used > s.limit {
 			oldest = site.idle[0]
 		}
 		s.mu.Unlock()
@@ -95,26 +99,27 @@ func (s *sites) avoidsChunks(site *site) bool {
 }
 
 // release gives the right back, and keeps the connection for the next
-// message while it is usable. conn may be nil.
-func (s *sites) release(site *site, conn *smtpclient.Conn, lane route.Lane) {
-	if conn != nil && !s.keep(site, conn, lane) {
-		conn.Close()
+// message while it is usable and the settings are the same. Its connection may
+// be nil.
+func (s *sites) release(site *site, used link) {
+	if used.conn != nil && !s.keep(site, used) {
+		used.conn.Close()
 	}
-	<-site.slots
+	s.vacate(site)
 }
 
-func (s *sites) keep(site *site, conn *smtpclient.Conn, lane route.Lane) bool {
+func (s *sites) keep(site *site, used link) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || !conn.Usable() {
+	if s.closed || used.settings != s.settings || !used.conn.Usable() {
 		return false
 	}
-	kept := &idleConn{conn: conn, lane: lane}
+	kept := &idleConn{link: used}
 	s.timers.Add(1)
 	kept.timer = time.AfterFunc(s.idle, func() {
 		defer s.timers.Done()
 		s.forget(site, kept)
-		conn.Close()
+		used.conn.Close()
 	})
 	site.idle = append(site.idle, kept)
 	return true

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/internal/mail"
@@ -36,14 +37,34 @@ type Router interface {
 	Route(ctx context.Context, d mail.Destination) (route.Route, error)
 }
 
-// Options are what a Deliverer needs. Hostname, Store, Router and IDs are
-// required; a zero number means its default.
+// Options are what a Deliverer needs. Store and IDs are required; a zero number
+// means its default.
 type Options struct {
+	Store Store
+	IDs   *mail.IDs
+	// Settings are those to begin with; Change replaces them.
+	Settings Settings
+	// Grace is how long attempts may go on after the stop (30 s).
+	Grace time.Duration
+
+	// Record takes facts about sites and the clock. It must not block.
+	Record func(mail.Fact)
+	// Jitter returns by which part of itself a wait is prolonged, so that what
+	// failed together does not come back together (at random, up to 0.1).
+	Jitter func() float64
+
+	Clock  mail.Clock
+	Logger *slog.Logger
+	// Failed is told, once, of an error after which the process must end.
+	Failed func(error)
+}
+
+// Settings are what can be changed while a Deliverer runs. Hostname and Router
+// are required; a zero number means its default.
+type Settings struct {
 	// Hostname is the name in EHLO and in reports.
 	Hostname string
-	Store    Store
 	Router   Router
-	IDs      *mail.IDs
 	// Client is how connections are made; the TLS policy of a hop replaces
 	// the one in it.
 	Client smtpclient.Options
@@ -66,19 +87,6 @@ type Options struct {
 	MaxRecipients int
 	// IdleTimeout is how long a connection is kept for the next message (5 s).
 	IdleTimeout time.Duration
-	// Grace is how long attempts may go on after the stop (30 s).
-	Grace time.Duration
-
-	// Record takes facts about sites and the clock. It must not block.
-	Record func(mail.Fact)
-	// Jitter returns by which part of itself a wait is prolonged, so that what
-	// failed together does not come back together (at random, up to 0.1).
-	Jitter func() float64
-
-	Clock  mail.Clock
-	Logger *slog.Logger
-	// Failed is told, once, of an error after which the process must end.
-	Failed func(error)
 }
 
 // lease is how long a claim lasts before it must be renewed.
@@ -87,14 +95,17 @@ const lease = 10 * time.Minute
 // Deliverer attempts what is due.
 type Deliverer struct {
 	Options
-	sites *sites
-	hosts hosts
-	steps steps
+	// settings are those of every attempt that begins now.
+	settings atomic.Pointer[Settings]
+	sites    *sites
+	hosts    hosts
+	steps    steps
 	// wake tells the scheduler that a slot is free.
 	wake chan struct{}
-	// running counts transactions between their claim and their settlement.
+	// running are the transactions between their claim and their settlement,
+	// and active counts them.
 	running sync.WaitGroup
-	slots   chan struct{}
+	active  atomic.Int64
 	started time.Time // by Run
 	failing sync.Once
 }
@@ -102,12 +113,25 @@ type Deliverer struct {
 // New returns a Deliverer. Run sets it to work.
 func New(o Options) *Deliverer {
 	o.setDefaults()
-	return &Deliverer{
+	s := o.Settings.withDefaults()
+	d := &Deliverer{
 		Options: o,
-		sites:   newSites(o.MaxPerSite, o.IdleTimeout),
+		sites:   newSites(s.MaxPerSite, s.IdleTimeout),
 		wake:    make(chan struct{}, 1),
-		slots:   make(chan struct{}, o.MaxTransactions),
 	}
+	d.settings.Store(s)
+	d.sites.settings = s
+	return d
+}
+
+// Change replaces the settings, for every attempt that begins from now on. An
+// attempt that is under way ends with those it has; its connection is not kept,
+// and none that was.
+func (d *Deliverer) Change(s Settings) {
+	next := s.withDefaults()
+	d.settings.Store(next)
+	d.sites.change(next)
+	d.free() // there may be room for more
 }
 
 func (o *Options) setDefaults() {
@@ -123,22 +147,35 @@ func (o *Options) setDefaults() {
 	if o.Jitter == nil {
 		o.Jitter = func() float64 { return rand.Float64() / 10 }
 	}
-	if o.ReportTo == nil {
-		o.ReportTo = func(sender mail.Address) (mail.Address, bool) { return sender, true }
-	}
-	if o.Retry.Until == 0 {
-		o.Retry = mail.DefaultSchedule
-	}
-	if o.RetryReports.Until == 0 {
-		o.RetryReports = mail.DefaultSchedule
-		o.RetryReports.Until = 24 * time.Hour
-	}
-	setDefault(&o.MaxTransactions, 500)
-	setDefault(&o.MaxPerSite, 20)
-	setDefault(&o.MaxRecipients, 100)
-	setDefault(&o.IdleTimeout, 5*time.Second)
 	setDefault(&o.Grace, 30*time.Second)
-	o.Client.Hostname = o.Hostname
+}
+
+func (s Settings) withDefaults() *Settings {
+	if s.ReportTo == nil {
+		s.ReportTo = func(sender mail.Address) (mail.Address, bool) { return sender, true }
+	}
+	if s.Retry.Until == 0 {
+		s.Retry = mail.DefaultSchedule
+	}
+	if s.RetryReports.Until == 0 {
+		s.RetryReports = mail.DefaultSchedule
+		s.RetryReports.Until = 24 * time.Hour
+	}
+	setDefault(&s.MaxTransactions, 500)
+	setDefault(&s.MaxPerSite, 20)
+	setDefault(&s.MaxRecipients, 100)
+	setDefault(&s.IdleTimeout, 5*time.Second)
+	s.Client.Hostname = s.Hostname
+	return &s
+}
+
+// reportTo returns whom to tell. There is never a report about a report: it
+// has the null sender (RFC 5321 4.5.5).
+func (s *Settings) reportTo(sender mail.Address) (mail.Address, bool) {
+	if sender.IsNull() {
+		return mail.Address{}, false
+	}
+	return s.ReportTo(sender)
 }
 
 func setDefault[T int | time.Duration](value *T, byDefault T) {
@@ -163,12 +200,12 @@ func (d *Deliverer) Run(ctx context.Context) {
 // fail reports an error of the store. A commit whose outcome is unknown ends
 // the process, which says why once, not for each message under way; anything
 // else leaves the leases to lapse, so that the mail is attempted again.
-func (d *Deliverer) fail(what string, t *transaction, err error) {
+func (d *Deliverer) fail(what string, message mail.ID, err error) {
 	if errors.Is(err, queue.ErrUnknown) {
 		d.end(err)
 		return
 	}
-	d.Logger.Error(what, "message", t.entry.ID, "error", err)
+	d.Logger.Error(what, "message", message, "error", err)
 }
 
 // end tells, once, that the process must end.

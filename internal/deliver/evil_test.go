@@ -221,8 +221,8 @@ func (e evil) run(t *testing.T) {
 
 func (e evil) options(roots *x509.CertPool) Options {
 	o := trusting(roots)
-	o.Client.Timeouts = e.timeouts
-	o.Retry = mail.Schedule{Every: time.Hour, Until: 1 << 20 * time.Hour}
+	o.Settings.Client.Timeouts = e.timeouts
+	o.Settings.Retry = mail.Schedule{Every: time.Hour, Until: 1 << 20 * time.Hour}
 	return o
 }
 

@@ -99,7 +99,7 @@ func TestOneTransactionBySmarthost(t *testing.T) {
 		sink := mailtest.NewSink(t)
 		smarthost := mail.HostPort{Host: "127.0.0.1", Port: sink.Addr().Port()}
 		router := route.NewSmarthosts(route.Options{Hosts: []mail.HostPort{smarthost}, TLS: "none"})
-		h := start(t, router, Options{MaxRecipients: limit})
+		h := start(t, router, Options{Settings: Settings{MaxRecipients: limit}})
 		h.awaitFacts(h.submit("joe@sender.example", recipients...), mail.ReasonDelivered, 200)
 		h.finish()
 		var sizes []int

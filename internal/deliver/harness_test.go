@@ -210,13 +210,14 @@ func noJitter() float64 { return 0 }
 func newHarness(t *testing.T, router Router, o Options) *harness {
 	h := &harness{T: t, clock: mail.NewManualClock(begin), content: content, stopped: make(chan struct{})}
 	h.store = &faulty{Memory: queue.NewMemory(queue.Options{Clock: h.clock})}
-	o.Hostname, o.Store, o.Router, o.Clock = "gate.example", h.store, router, h.clock
+	o.Settings.Hostname, o.Settings.Router = "gate.example", router
+	o.Store, o.Clock = h.store, h.clock
 	o.IDs = new(mail.IDs)
 	if o.Jitter == nil {
 		o.Jitter = noJitter
 	}
-	if o.IdleTimeout == 0 {
-		o.IdleTimeout = patience
+	if o.Settings.IdleTimeout == 0 {
+		o.Settings.IdleTimeout = patience
 	}
 	h.Deliverer = New(o)
 	return h

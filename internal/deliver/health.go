@@ -56,6 +56,15 @@ func newHealth(most int) health {
 	return health{window: float64(min(unheardWindow, most)), most: float64(most), calm: float64(most)}
 }
 
+// bound changes how many transactions the site may have at most.
+func (h *health) bound(most int) {
+	if h.calm == h.most { // it never shrank
+		h.calm = float64(most)
+	}
+	h.most = float64(most)
+	h.calm, h.window = min(h.calm, h.most), min(h.window, h.most)
+}
+
 // down reports whether the site is left alone.
 func (h *health) down() bool { return h.pause > 0 }
 

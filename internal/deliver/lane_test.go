@@ -27,7 +27,7 @@ func as(user, password string, site string, addresses ...netip.AddrPort) route.R
 }
 
 func trusting(roots *x509.CertPool) Options {
-	return Options{Client: smtpclient.Options{TLSConfig: &tls.Config{RootCAs: roots}}}
+	return Options{Settings: Settings{Client: smtpclient.Options{TLSConfig: &tls.Config{RootCAs: roots}}}}
 }
 
 // TestCredentialsNeverShareAConnection: two that send to one site under
@@ -109,7 +109,7 @@ func TestOtherLanesMakeRoom(t *testing.T) {
 		close(closed)
 	}})
 	sink := mailtest.NewSink(t)
-	h := start(t, routes{"one.example": to("site", first.Addr()), "two.example": to("site", sink.Addr())}, Options{MaxPerSite: 1})
+	h := start(t, routes{"one.example": to("site", first.Addr()), "two.example": to("site", sink.Addr())}, Options{Settings: Settings{MaxPerSite: 1}})
 	h.awaitFacts(h.submit("me@sender.example", "a@one.example"), mail.ReasonDelivered, 1)
 	h.awaitFacts(h.submit("me@sender.example", "a@two.example"), mail.ReasonDelivered, 1)
 	receive(t, "the idle connection is closed for the other", closed)

@@ -49,7 +49,7 @@ func (d *Deliverer) settle(ctx context.Context, t *transaction, outcomes []mail.
 		brought.discard()
 		d.Logger.Warn("lease lost before the outcome was settled", "message", t.entry.ID)
 	case err != nil:
-		d.fail("cannot settle", t, err)
+		d.fail("cannot settle", t.entry.ID, err)
 	default:
 		crashpoint.Reach(crashpoint.Settled)
 		d.logOutcomes(t, verdict)
@@ -69,13 +69,13 @@ type verdict struct {
 
 // judge applies the rules above to each recipient.
 func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time) *verdict {
-	schedule := d.Retry
+	schedule := t.settings.Retry
 	if t.entry.Envelope.From.IsNull() {
-		schedule = d.RetryReports
+		schedule = t.settings.RetryReports
 	}
 	accepted := d.steps.today(t.entry.Accepted, now)
-	_, somebody := d.reportTo(t.entry.Envelope.From)
-	late := d.DelayWarning > 0 && !now.Before(accepted.Add(d.DelayWarning))
+	_, somebody := t.settings.reportTo(t.entry.Envelope.From)
+	late := t.settings.DelayWarning > 0 && !now.Before(accepted.Add(t.settings.DelayWarning))
 	v := &verdict{
 		outcomes: outcomes,
 		next:     make([]time.Time, len(t.leases)),
@@ -171,15 +171,6 @@ func (v *verdict) excuse(places []int, cause error) {
 		}
 		o.Cause += "cannot report: " + cause.Error()
 	}
-}
-
-// reportTo returns whom to tell. There is never a report about a report: it
-// has the null sender (RFC 5321 4.5.5).
-func (d *Deliverer) reportTo(sender mail.Address) (mail.Address, bool) {
-	if sender.IsNull() {
-		return mail.Address{}, false
-	}
-	return d.ReportTo(sender)
 }
 
 // aftermath is what outcomes bring forth.

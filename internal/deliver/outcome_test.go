@@ -68,14 +68,14 @@ func TestJudge(t *testing.T) {
 		{name: "nobody to tell, not yet", from: "gone@here.example", outcome: mail.Deferred, attempt: 1, want: want{state: mail.Deferred, wait: time.Minute}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := New(Options{Retry: schedule, RetryReports: reports, DelayWarning: late, Jitter: noJitter, ReportTo: func(a mail.Address) (mail.Address, bool) {
+			d := New(Options{Settings: Settings{Retry: schedule, RetryReports: reports, DelayWarning: late, ReportTo: func(a mail.Address) (mail.Address, bool) {
 				return a, a.Domain != "here.example"
-			}})
+			}}, Jitter: noJitter})
 			recipient := queue.Recipient{Recipient: mail.Recipient{Address: address(t, "a@one.example"), Notify: c.notify}}
 			if c.warned {
 				recipient.Warned = begin
 			}
-			tx := newTransaction([]queue.Lease{{Entry: queue.Entry{
+			tx := newTransaction(d.settings.Load(), []queue.Lease{{Entry: queue.Entry{
 				Accepted:   begin.Add(-c.age),
 				Envelope:   mail.Envelope{From: address(t, c.from)},
 				Deliveries: []queue.Delivery{{Attempts: c.attempt, Recipients: []queue.Recipient{recipient}}},
@@ -101,7 +101,7 @@ func TestJudge(t *testing.T) {
 // TestDefaultSchedules: without settings, mail does not expire at its first
 // failure.
 func TestDefaultSchedules(t *testing.T) {
-	o := New(Options{}).Options
+	o := New(Options{}).settings.Load()
 	if diff := cmp.Diff(mail.DefaultSchedule, o.Retry); diff != "" {
 		t.Error(diff)
 	}
@@ -281,9 +281,9 @@ func TestExpiry(t *testing.T) {
 func TestNobodyToTell(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"a": "550 5.1.1 no", "b": "550 5.1.1 no"}))
 	for _, from := range []string{"", "gone@here.example"} {
-		h := start(t, routes{"": to("site", peer.Addr())}, Options{ReportTo: func(a mail.Address) (mail.Address, bool) {
+		h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{ReportTo: func(a mail.Address) (mail.Address, bool) {
 			return a, a.Domain != "here.example"
-		}})
+		}}})
 		id := h.submit(from, "a@one.example", "ok@one.example", "b@two.example")
 		held := h.awaitFacts(id, mail.ReasonHeld, 1)[0]
 		h.finish()
@@ -312,9 +312,9 @@ func TestNobodyToTell(t *testing.T) {
 
 func TestReportElsewhere(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"a": "550 5.1.1 no"}))
-	h := start(t, routes{"": to("site", peer.Addr())}, Options{ReportTo: func(mail.Address) (mail.Address, bool) {
+	h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{ReportTo: func(mail.Address) (mail.Address, bool) {
 		return mail.Address{Local: "admin", Domain: "sender.example"}, true
-	}})
+	}}})
 	id := h.submit("postmaster@gate.example", "a@one.example")
 	if to := h.awaitFacts(id, mail.ReasonAccepted, 1)[0].To; len(to) != 1 || to[0] != "admin@sender.example" {
 		t.Errorf("the report goes to %q", to)

@@ -23,7 +23,7 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 	defer content.Close()
 	report := dsn.Report{
 		ID:         d.IDs.New(now),
-		Host:       d.Hostname,
+		Host:       t.settings.Hostname,
 		Now:        now,
 		About:      t.entry.ID,
 		Envelope:   t.entry.Envelope,
@@ -36,15 +36,16 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 	for _, i := range v.told[action] {
 		report.Recipients = append(report.Recipients, dsn.Recipient{Recipient: t.recipients[i], Outcome: v.outcomes[i]})
 	}
-	to, _ := d.reportTo(t.entry.Envelope.From)
+	to, _ := t.settings.reportTo(t.entry.Envelope.From)
 	original, err := d.compose(ctx, &report, to)
 	if err != nil {
 		return nil, err
 	}
-	if action != dsn.Failed || d.CopyFailures.IsNull() || d.CopyFailures == to {
+	copyTo := t.settings.CopyFailures
+	if action != dsn.Failed || copyTo.IsNull() || copyTo == to {
 		return []queue.Submission{original}, nil
 	}
-	report.ID, report.CopyTo = d.IDs.New(now), d.CopyFailures
+	report.ID, report.CopyTo = d.IDs.New(now), copyTo
 	copied, err := d.compose(ctx, &report, report.CopyTo)
 	if err != nil {
 		original.Draft.Discard()

@@ -64,7 +64,7 @@ var fates = []struct {
 // TestReports: who is told of what, and what the report has in it, in every
 // combination of NOTIFY, RET, ENVID and ORCPT (RFC 3461 4).
 func TestReports(t *testing.T) {
-	h := newHarness(t, routes{}, Options{DelayWarning: 4 * time.Hour})
+	h := newHarness(t, routes{}, Options{Settings: Settings{DelayWarning: 4 * time.Hour}})
 	for _, fate := range fates {
 		for _, ask := range combinations() {
 			h.clock.Advance(time.Second) // so that lists of ids stay in order
@@ -73,7 +73,7 @@ func TestReports(t *testing.T) {
 			if err != nil || len(leases) != 1 {
 				t.Fatalf("%d leases, %v", len(leases), err)
 			}
-			h.settle(t.Context(), newTransaction(leases), []mail.Outcome{{State: fate.outcome, Command: "RCPT",
+			h.settle(t.Context(), newTransaction(h.settings.Load(), leases), []mail.Outcome{{State: fate.outcome, Command: "RCPT",
 				Reply: mail.Reply{Code: 450, Enhanced: "4.2.0", Text: "as the test wants"}, Remote: true, Host: "mx.one.example"}})
 			want := ask.wants(fate.action, fate.keyword)
 			reports := slices.DeleteFunc(h.facts(id), func(f mail.Fact) bool { return f.Reason != mail.ReasonAccepted })
@@ -185,7 +185,7 @@ func busy(t *testing.T) *mailtest.Peer {
 // and a restart does not make the server forget whom it has told.
 func TestDelayWarning(t *testing.T) {
 	router := routes{"": to("site", busy(t).Addr())}
-	o := Options{DelayWarning: 4 * time.Hour}
+	o := Options{Settings: Settings{DelayWarning: 4 * time.Hour}}
 	h := start(t, router, o)
 	id := h.submit("joe@sender.example", "a@one.example", "b@two.example DELAY", "c@one.example FAILURE")
 	h.awaitFacts(id, mail.ReasonDeferred, 2)
@@ -227,7 +227,7 @@ func TestDelayWarning(t *testing.T) {
 // reports as there are things to say.
 func TestOneReportOfEachKind(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"gone": "550 5.1.1 no", "full": "452 4.2.2 full"}))
-	h := start(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{DelayWarning: time.Hour})
+	h := start(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{Settings: Settings{DelayWarning: time.Hour}})
 	id := h.submitWith("joe@sender.example", func(e *queue.Entry) { e.Accepted = e.Accepted.Add(-time.Hour) },
 		"gone@one.example", "gone@two.example", "full@one.example", "full@two.example SUCCESS,DELAY",
 		"ok@one.example SUCCESS", "ok@two.example SUCCESS,FAILURE", "fine@one.example", "gone@three.example NEVER")
@@ -255,7 +255,7 @@ func TestOneReportOfEachKind(t *testing.T) {
 // the next attempt warns of a delay that this one could not.
 func TestNoRoomForReport(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"full": "452 4.2.2 full"}))
-	h := newHarness(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{DelayWarning: time.Hour})
+	h := newHarness(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{Settings: Settings{DelayWarning: time.Hour}})
 	h.store.failCreate(queue.ErrFull)
 	h.start()
 	id := h.submitWith("joe@sender.example", func(e *queue.Entry) { e.Accepted = e.Accepted.Add(-time.Hour) },
@@ -280,7 +280,7 @@ func TestNoRoomForReport(t *testing.T) {
 // text; of nothing else, and not twice where the sender is that person.
 func TestCopy(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"gone": "550 5.1.1 no such user"}))
-	h := start(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{CopyFailures: address(t, "admin@sender.example")})
+	h := start(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{Settings: Settings{CopyFailures: address(t, "admin@sender.example")}})
 	for from, want := range map[string]string{"joe": "joe admin", "admin": "admin"} {
 		id := h.submit(from+"@sender.example", "gone@one.example", "ok@one.example SUCCESS", "gone@two.example NEVER")
 		var told []string

@@ -55,7 +55,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 		if err != nil {
 			return 0, err
 		}
-		limit, more := paced(d.MaxTransactions, d.steps.today(d.started, now), now)
+		limit, more := paced(d.settings.Load().MaxTransactions, d.steps.today(d.started, now), now)
 		started, err := d.begin(ctx, attempts, limit)
 		if err != nil {
 			return 0, err
@@ -108,7 +108,7 @@ func untilNext(now time.Time, times ...time.Time) time.Duration {
 // ended.
 func (d *Deliverer) begin(ctx, attempts context.Context, limit int) (started int, err error) {
 	for d.Store.Leased() < queue.ActiveWindow { // else a claim brings nothing, though mail is due
-		w, n := d.sites.next(limit, limit-len(d.slots))
+		w, n := d.sites.next(limit, limit-int(d.active.Load()))
 		if w == nil {
 			break
 		}
@@ -144,12 +144,12 @@ func (d *Deliverer) leave(w *waiter, n int, leases []queue.Lease) {
 
 // start runs the transactions of one entry.
 func (d *Deliverer) start(attempts context.Context, leases []queue.Lease, to mail.Destination) {
-	d.slots <- struct{}{} // never blocks: only the scheduler fills slots, and it counted
+	d.active.Add(1) // by the scheduler alone, so that there are never too many
 	place := d.sites.enter(to)
 	d.running.Go(func() {
 		d.run(attempts, leases, place)
 		place.leave()
-		<-d.slots
+		d.active.Add(-1)
 		d.free()
 	})
 }

@@ -57,7 +57,7 @@ func (h *harness) warmUp(to string) {
 func TestFullSiteHoldsNobodyUp(t *testing.T) {
 	full, sink := unresponsive(t), mailtest.NewSink(t)
 	ways := routes{"": to("full", full.Addr()), "free.example": to("free", sink.Addr())}
-	h := newHarness(t, ways, Options{MaxPerSite: 2, Grace: time.Millisecond})
+	h := newHarness(t, ways, Options{Settings: Settings{MaxPerSite: 2}, Grace: time.Millisecond})
 	for i := range 5 * agendaSize {
 		h.submit("joe@sender.example", fmt.Sprintf("a@full%d.example", i))
 	}
@@ -76,7 +76,7 @@ func TestSilentSitesLeaveRoom(t *testing.T) {
 	for i := range 3 * slots {
 		ways[mail.Destination(fmt.Sprintf("dead%d.example", i))] = to(fmt.Sprint("dead", i), dead.Addr())
 	}
-	h := start(t, ways, Options{MaxTransactions: slots, Grace: time.Millisecond})
+	h := start(t, ways, Options{Settings: Settings{MaxTransactions: slots}, Grace: time.Millisecond})
 	h.warmUp("a@good.example")
 	for i := range 3 * slots {
 		h.submit("joe@sender.example", fmt.Sprintf("a@dead%d.example", i))
@@ -106,7 +106,7 @@ func TestDeadSite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := start(t, routes{"": to("mx:dead.example:25", peer.Addr())}, Options{Retry: schedule, Record: facts.add})
+	h := start(t, routes{"": to("mx:dead.example:25", peer.Addr())}, Options{Settings: Settings{Retry: schedule}, Record: facts.add})
 	var ids []mail.ID
 	submit := func() {
 		ids = append(ids, h.submit("joe@sender.example", fmt.Sprintf("a@d%d.example", len(ids))))
@@ -188,7 +188,7 @@ func TestClockIsSet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := start(t, routes{"": to("site", refused)}, Options{Retry: schedule, Record: facts.add})
+		h := start(t, routes{"": to("site", refused)}, Options{Settings: Settings{Retry: schedule}, Record: facts.add})
 		id := h.submit("joe@sender.example", "a@one.example")
 		h.awaitFacts(id, mail.ReasonDeferred, 1)
 		h.step(by)
@@ -240,7 +240,7 @@ func TestToday(t *testing.T) {
 func TestAvoidedAddress(t *testing.T) {
 	broken := mailtest.NewPeer(t, "S: 421 4.3.2 closed\nCLOSED")
 	sink := mailtest.NewSink(t)
-	h := start(t, routes{"": to("site", broken.Addr(), sink.Addr())}, Options{IdleTimeout: time.Nanosecond})
+	h := start(t, routes{"": to("site", broken.Addr(), sink.Addr())}, Options{Settings: Settings{IdleTimeout: time.Nanosecond}})
 	send := func(connections int) {
 		t.Helper()
 		h.awaitFacts(h.submit("joe@sender.example", "a@one.example"), mail.ReasonDelivered, 1)

@@ -11,11 +11,11 @@ import (
 // wait there (turns.go), how many transactions they have in hand, how they
 // answer (health.go), and their connections (connections.go).
 type sites struct {
-	limit int           // connections of a site
-	idle  time.Duration // how long one is kept for the next message
-
-	mu     sync.Mutex
-	byName map[string]*site
+	mu       sync.Mutex
+	limit    int           // connections of a site
+	idle     time.Duration // how long one is kept for the next message
+	settings *Settings     // of the connections that may be kept
+	byName   map[string]*site
 	// siteOf remembers where a destination led last time.
 	siteOf map[mail.Destination]*site
 	// strangers are destinations of which that is not known. Each is taken for
@@ -34,10 +34,10 @@ const maxKnown = 20_000
 
 // site is the unit of concurrency.
 type site struct {
-	name   string        // "" for a stranger
-	slots  chan struct{} // one for each connection in use
-	inHand int           // transactions claimed and not yet settled
-	idle   []*idleConn   // the last used at the end
+	name   string      // "" for a stranger
+	slots  slots       // one for each connection in use
+	inHand int         // transactions claimed and not yet settled
+	idle   []*idleConn // the last used at the end
 	// noChunks says that a server of it refused BDAT although it offers it.
 	noChunks bool
 	turn
@@ -60,7 +60,7 @@ func newSites(limit int, idle time.Duration) *sites {
 func (s *sites) get(name string) *site {
 	known, ok := s.byName[name]
 	if !ok {
-		known = &site{name: name, slots: make(chan struct{}, s.limit), turn: newTurn(), health: newHealth(2 * s.limit)}
+		known = &site{name: name, turn: newTurn(), health: newHealth(2 * s.limit)}
 		s.byName[name] = known
 	}
 	return known
@@ -112,7 +112,7 @@ func (s *sites) sweep() {
 		}
 	}
 	for name, site := range s.byName {
-		if site.inHand == 0 && len(site.slots) == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !s.recent(site) {
+		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !s.recent(site) {
 			delete(s.byName, name)
 		}
 	}

@@ -53,7 +53,7 @@ func TestStopReleases(t *testing.T) {
 				close(reached)
 				c.Stall()
 			}})
-			h := start(t, routes{"": to("site", peer.Addr())}, Options{MaxPerSite: 1, Grace: 1})
+			h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{MaxPerSite: 1}, Grace: 1})
 			running := h.submit("joe@sender.example", "a@one.example")
 			waiting := h.submit("joe@sender.example", "b@two.example")
 			receive(t, "the peer stalls", reached)
@@ -108,7 +108,7 @@ func TestStopInSecondPart(t *testing.T) {
 			close(reached)
 			conn.Stall()
 		}})
-		h := start(t, routes{"": to("site", peer.Addr())}, Options{MaxRecipients: 1, Grace: 1})
+		h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{MaxRecipients: 1}, Grace: 1})
 		id := h.submit("joe@sender.example", "a@one.example", "b@one.example")
 		receive(t, "the second part is under way", reached)
 		h.finish()
@@ -148,7 +148,7 @@ func TestRunLeavesNothing(t *testing.T) {
 		c.ExpectClosed()
 		done <- struct{}{}
 	}})
-	h := newHarness(t, routes{"": to("site", peer.Addr()), "nowhere.example": to("nowhere", refused)}, Options{MaxPerSite: 4})
+	h := newHarness(t, routes{"": to("site", peer.Addr()), "nowhere.example": to("nowhere", refused)}, Options{Settings: Settings{MaxPerSite: 4}})
 	before := stacks()
 	h.start()
 	var ids []mail.ID
@@ -193,9 +193,9 @@ func TestSitesCloseForgets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.release(site, dialed, route.Lane{})
-	if len(site.idle) != 0 || len(site.slots) != 0 || dialed.Usable() {
-		t.Errorf("%d connections kept, %d in use", len(site.idle), len(site.slots))
+	s.release(site, link{conn: dialed})
+	if len(site.idle) != 0 || site.slots.used != 0 || dialed.Usable() {
+		t.Errorf("%d connections kept, %d in use", len(site.idle), site.slots.used)
 	}
 }
 

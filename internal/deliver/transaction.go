@@ -21,7 +21,9 @@ import (
 type transaction struct {
 	entry  *queue.Entry // what the leases share; its Deliveries are the first lease's
 	leases []queue.Lease
-	route  route.Route
+	// settings are those that were in force when the attempt began.
+	settings *Settings
+	route    route.Route
 	// routed is when the route was chosen.
 	routed time.Time
 	// at is where it is counted.
@@ -32,8 +34,8 @@ type transaction struct {
 	unreached *mail.Outcome
 }
 
-func newTransaction(leases []queue.Lease) *transaction {
-	t := &transaction{entry: &leases[0].Entry, leases: leases}
+func newTransaction(s *Settings, leases []queue.Lease) *transaction {
+	t := &transaction{entry: &leases[0].Entry, leases: leases, settings: s}
 	for i := range leases {
 		for _, r := range leases[i].Delivery().Recipients {
 			t.recipients = append(t.recipients, r.Recipient)
@@ -45,7 +47,8 @@ func newTransaction(leases []queue.Lease) *transaction {
 // run attempts the claimed deliveries of one entry and settles them. The end
 // of ctx ends attempts, never what is to be stored of them.
 func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
-	routed := d.route(ctx, leases)
+	settings := d.settings.Load()
+	routed := d.route(ctx, settings, leases)
 	if routed.together != nil && !at.move(routed.together.route.Site) {
 		routed.elsewhere = append(routed.elsewhere, routed.together.leases...)
 		routed.together = nil
@@ -58,7 +61,7 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 		d.release(storing, routed.elsewhere)
 	}
 	if len(routed.lost) > 0 {
-		d.settle(storing, newTransaction(routed.lost), routed.outcomes)
+		d.settle(storing, newTransaction(settings, routed.lost), routed.outcomes)
 	}
 	if t := routed.together; t != nil {
 		t.at = at
@@ -84,14 +87,14 @@ type way struct {
 }
 
 // ways resolves every lease.
-func (d *Deliverer) ways(ctx context.Context, leases []queue.Lease) []way {
+func ways(ctx context.Context, router Router, leases []queue.Lease) []way {
 	ways := make([]way, len(leases))
 	tokens := make(chan struct{}, maxLookups)
 	var resolving sync.WaitGroup
 	for i := range leases {
 		tokens <- struct{}{}
 		resolving.Go(func() {
-			ways[i].route, ways[i].err = d.Router.Route(ctx, leases[i].Delivery().Destination)
+			ways[i].route, ways[i].err = router.Route(ctx, leases[i].Delivery().Destination)
 			<-tokens
 		})
 	}
@@ -116,13 +119,13 @@ type routed struct {
 }
 
 // route resolves every lease.
-func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) routed {
+func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease) routed {
 	ctx, cancel := context.WithTimeout(ctx, routingTime)
 	defer cancel()
 	var r routed
 	var together []queue.Lease
 	var first route.Route
-	for i, w := range d.ways(ctx, leases) {
+	for i, w := range ways(ctx, s.Router, leases) {
 		delivery := leases[i].Delivery()
 		switch {
 		case w.err != nil && ctx.Err() != nil:
@@ -143,7 +146,7 @@ func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) routed {
 		}
 	}
 	if len(together) > 0 {
-		r.together = newTransaction(together)
+		r.together = newTransaction(s, together)
 		r.together.route, r.together.routed = first, d.Clock.Now()
 	}
 	return r
@@ -151,7 +154,7 @@ func (d *Deliverer) route(ctx context.Context, leases []queue.Lease) routed {
 
 func (d *Deliverer) release(ctx context.Context, leases []queue.Lease) {
 	if err := d.Store.Release(ctx, leases, d.Clock.Now()); err != nil {
-		d.fail("cannot release", newTransaction(leases), err)
+		d.fail("cannot release", leases[0].Entry.ID, err)
 	}
 }
 
@@ -195,7 +198,7 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 	})}
 	outcomes := make([]mail.Outcome, 0, len(t.recipients))
 	for rest := t.recipients; len(rest) > 0; {
-		part := rest[:min(len(rest), d.MaxRecipients)]
+		part := rest[:min(len(rest), t.settings.MaxRecipients)]
 		rest = rest[len(part):]
 		outcomes = append(outcomes, d.sendPart(ctx, t, part, s)...)
 		if t.unreached != nil { // neither would the others
