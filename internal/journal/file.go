@@ -170,13 +170,14 @@ func syncDirectory(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// prune removes the oldest files beyond Options.Keep.
+// prune removes the oldest files beyond Limits.Keep.
 func (j *Journal) prune() {
-	if j.options.Keep <= 0 {
+	keep := j.limits.Load().Keep
+	if keep <= 0 {
 		return
 	}
 	list, err := segments(j.dir)
-	for i := 0; err == nil && i < len(list)-j.options.Keep; i++ {
+	for i := 0; err == nil && i < len(list)-keep; i++ {
 		if err = crashpoint.Remove(filepath.Join(j.dir, list[i].name())); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}

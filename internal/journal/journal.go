@@ -31,6 +31,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -59,12 +60,8 @@ func (e *writeError) Unwrap() error { return e.cause }
 
 // Options are the settings of a journal. The zero value is usable.
 type Options struct {
-	// MaxFile is the size in octets at which a new file begins; 0 means
-	// 64 MiB. Facts that are written together stay in one file.
-	MaxFile int64
-	// Keep is how many files are kept, the one being written included; 0
-	// means all. Older ones are removed.
-	Keep int
+	// Limits are those to begin with; Change replaces them.
+	Limits Limits
 	// Buffer is how many recorded facts may wait; 0 means 4096.
 	Buffer int
 	// Delay is how long facts are gathered before they are written and
@@ -81,10 +78,24 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-func (o Options) withDefaults() Options {
-	if o.MaxFile <= 0 {
-		o.MaxFile = 64 << 20
+// Limits say how much is kept.
+type Limits struct {
+	// MaxFile is the size in octets at which a new file begins; 0 means
+	// 64 MiB. Facts that are written together stay in one file.
+	MaxFile int64
+	// Keep is how many files are kept, the one being written included; 0
+	// means all. Older ones are removed.
+	Keep int
+}
+
+func (l Limits) withDefaults() *Limits {
+	if l.MaxFile <= 0 {
+		l.MaxFile = 64 << 20
 	}
+	return &l
+}
+
+func (o Options) withDefaults() Options {
 	if o.Buffer <= 0 {
 		o.Buffer = 4096
 	}
@@ -109,6 +120,7 @@ func (o Options) withDefaults() Options {
 // Journal is an open journal. It is safe for use by several goroutines.
 type Journal struct {
 	options Options
+	limits  atomic.Pointer[Limits]
 	dir     string
 	lock    *os.File
 	create  func(path string) (file, error)
@@ -168,6 +180,7 @@ func open(dir string, o Options, create func(string) (file, error)) (*Journal, e
 		stop: make(chan struct{}), done: make(chan struct{}),
 		lost: map[mail.Reason]uint64{}, moved: make(chan struct{}),
 	}
+	j.limits.Store(o.Limits.withDefaults())
 	lock, err := lockDirectory(dir)
 	if err != nil {
 		return nil, err
@@ -200,6 +213,10 @@ func lockDirectory(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// Change replaces the limits. They hold when the next file begins, which may be
+// with the next fact.
+func (j *Journal) Change(to Limits) { j.limits.Store(to.withDefaults()) }
 
 // Record adds a fact that goes with no change of state. It never waits: when
 // the buffer is full the fact is counted, and the counts become one
@@ -358,7 +375,7 @@ func (j *Journal) encode(copied, direct []mail.Fact, lost map[mail.Reason]uint64
 
 // append writes lines to the file, or to a new one if this is full, and syncs.
 func (j *Journal) append(lines []byte) error {
-	full := j.size > j.header && j.size+int64(len(lines)) > j.options.MaxFile
+	full := j.size > j.header && j.size+int64(len(lines)) > j.limits.Load().MaxFile
 	if j.file == nil || full {
 		if err := j.rotate(); err != nil {
 			return err

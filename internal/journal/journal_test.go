@@ -210,7 +210,7 @@ func TestRecordedFactsAreNumberedAcrossRestarts(t *testing.T) {
 func TestCopyRotatesWithMarks(t *testing.T) {
 	dir := t.TempDir()
 	o := options()
-	o.MaxFile = 300
+	o.Limits.MaxFile = 300
 	j := mustOpen(t, dir, o)
 	s := newSource()
 	for range 20 {
@@ -247,7 +247,7 @@ func TestCopyRotatesWithMarks(t *testing.T) {
 func TestKeepRemovesTheOldest(t *testing.T) {
 	dir := t.TempDir()
 	o := options()
-	o.MaxFile, o.Keep = 1, 3
+	o.Limits.MaxFile, o.Limits.Keep = 1, 3
 	j := mustOpen(t, dir, o)
 	s := newSource()
 	for range 10 {
@@ -256,6 +256,34 @@ func TestKeepRemovesTheOldest(t *testing.T) {
 	}
 	mustClose(t, j)
 	want(t, names(t, dir, Query{}), queueNames(8, 10))
+}
+
+// TestChange: other limits hold from the next file on.
+func TestChange(t *testing.T) {
+	dir := t.TempDir()
+	o := options()
+	o.Limits.MaxFile, o.Limits.Keep = 1, 8
+	j := mustOpen(t, dir, o)
+	s := newSource()
+	write := func() {
+		for range 6 {
+			s.commit(1)
+			copyAll(t, j, s)
+		}
+	}
+	write()
+	j.Change(Limits{MaxFile: 1, Keep: 2})
+	write()
+	if n := len(files(t, dir)); n != 2 {
+		t.Errorf("%d files are kept, want 2", n)
+	}
+	j.Change(Limits{})
+	write()
+	mustClose(t, j)
+	if n := len(files(t, dir)); n != 2 {
+		t.Errorf("%d files, want 2: the last one is not full", n)
+	}
+	want(t, names(t, dir, Query{}), queueNames(11, 18))
 }
 
 func TestCrashBetweenWriteAndForget(t *testing.T) {
@@ -520,7 +548,7 @@ func TestOverflowIsCounted(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	dir := t.TempDir()
 	o := options()
-	o.MaxFile = 4 << 10
+	o.Limits.MaxFile = 4 << 10
 	j := mustOpen(t, dir, o)
 	s := newSource()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -597,7 +625,7 @@ func TestFactThatDoesNotFit(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	o := Options{}.withDefaults()
-	if o.MaxFile <= 0 || o.Keep != 0 || o.Buffer <= 0 || o.Delay <= 0 || o.Retry <= 0 || o.Clock == nil || o.Logger == nil {
+	if l := o.Limits.withDefaults(); l.MaxFile <= 0 || l.Keep != 0 || o.Buffer <= 0 || o.Delay <= 0 || o.Retry <= 0 || o.Clock == nil || o.Logger == nil {
 		t.Errorf("defaults are missing: %+v", o)
 	}
 	o.Failed(errors.New("nobody listens"))

@@ -26,7 +26,7 @@ func story(t *testing.T) (dir string, facts []mail.Fact) {
 	dir = t.TempDir()
 	clock := mail.NewManualClock(noon)
 	o := options()
-	o.MaxFile, o.Clock, o.Delay = 1, clock, time.Hour
+	o.Limits.MaxFile, o.Clock, o.Delay = 1, clock, time.Hour
 	facts = []mail.Fact{
 		{Reason: mail.ReasonStarted},
 		{Reason: mail.ReasonRefused, Session: session, Text: "not about " + string(messageA)},
@@ -181,7 +181,7 @@ func TestDamageIsCounted(t *testing.T) {
 func TestFollow(t *testing.T) {
 	dir, _ := story(t)
 	o := options()
-	o.MaxFile = 1 // each group begins a new file
+	o.Limits.MaxFile = 1 // each group begins a new file
 	j := mustOpen(t, dir, o)
 	seen := make(chan string)
 	follow := func(ctx context.Context, q Query) <-chan error {

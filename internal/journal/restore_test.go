@@ -151,7 +151,7 @@ func damagedNames(t *testing.T, dir string) []string {
 func TestDamagedHeaderFallsBackToTheFileBefore(t *testing.T) {
 	dir := t.TempDir()
 	o := options()
-	o.MaxFile = 1
+	o.Limits.MaxFile = 1
 	j := mustOpen(t, dir, o)
 	s := newSource()
 	for range 3 {
@@ -251,7 +251,7 @@ func TestSegmentsAreOrderedByNumber(t *testing.T) {
 func TestMark(t *testing.T) {
 	dir := t.TempDir()
 	o := options()
-	o.MaxFile, o.Keep = 1, 1
+	o.Limits.MaxFile, o.Limits.Keep = 1, 1
 	j := mustOpen(t, dir, o)
 	s := newSource()
 	for range 3 {

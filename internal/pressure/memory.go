@@ -12,7 +12,7 @@ import (
 // size itself would not do: it has the garbage in it, and comes near to the
 // budget in good health.
 type memory struct {
-	max     int64
+	limits  *Limits
 	live    func() liveness
 	account func() int64
 	collect func() // collects garbage
@@ -45,13 +45,13 @@ func (m *memory) used() int64 {
 // read wants at least a quarter of the budget to be free: the garbage
 // collector needs room to work in, and works ever more often without.
 func (m *memory) read() reading {
-	used := m.used()
-	if m.looks >= staleLooks && judged(m.max-used, m.max/4) != ample {
+	used, budget := m.used(), m.limits.MaxMemory
+	if m.looks >= staleLooks && judged(budget-used, budget/4) != ample {
 		m.collect()
 		used = m.used()
 	}
-	text := fmt.Sprintf("%s of memory are in use; the budget is %s, and a quarter of it must be free", octets(used), octets(m.max))
-	return reading{judged(m.max-used, m.max/4), text}
+	text := fmt.Sprintf("%s of memory are in use; the budget is %s, and a quarter of it must be free", octets(used), octets(budget))
+	return reading{judged(budget-used, budget/4), text}
 }
 
 // readLive asks the runtime.

@@ -33,7 +33,7 @@ func TestUsed(t *testing.T) {
 func TestStaleFigure(t *testing.T) {
 	collected := 0
 	live := liveness{90, 1}
-	m := memory{max: 100, account: func() int64 { return 0 }, live: func() liveness { return live }}
+	m := memory{limits: &Limits{MaxMemory: 100}, account: func() int64 { return 0 }, live: func() liveness { return live }}
 	m.collect = func() { collected++; live.cycle++ }
 	for range staleLooks {
 		m.read()

@@ -7,10 +7,19 @@ import (
 
 // meter is one kind of pressure.
 type meter struct {
-	kind  Kind
-	read  func() reading
-	since time.Time // zero while there is enough
-	text  string    // of the last reading
+	kind    Kind
+	watched func() bool
+	read    func() reading
+	since   time.Time // zero while there is enough
+	text    string    // of the last reading
+}
+
+// look reads the meter. Of what is not watched there always is enough.
+func (m *meter) look() reading {
+	if !m.watched() {
+		return reading{ample, "it is not watched"}
+	}
+	return m.read()
 }
 
 // effect is what this pressure does, for the log.

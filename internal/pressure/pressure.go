@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,13 +29,8 @@ import (
 type Options struct {
 	// Directories are those whose file systems must have room.
 	Directories []Directory
-	// MinFreeSpace is how many octets must be free on each file system, and
-	// MinFreeInodes how many inodes. One that counts no inodes has enough.
-	MinFreeSpace  int64
-	MinFreeInodes int64
-
-	// MaxMemory is the budget in octets; three quarters of it may be in use.
-	MaxMemory int64
+	// Limits are those to begin with; Change replaces them.
+	Limits Limits
 	// Memory is the store's own account of what it has in memory, in octets.
 	// It tells what has changed since the last garbage collection.
 	Memory func() int64
@@ -44,15 +40,25 @@ type Options struct {
 	Journal func() error
 	Store   func() error
 
-	// Latency is how long the disk makes an acceptance wait at present; more
-	// than SlowCommit is slow.
-	Latency    func() time.Duration
-	SlowCommit time.Duration
+	// Latency is how long the disk makes an acceptance wait at present.
+	Latency func() time.Duration
 
 	// Record takes a fact for each beginning and each end. It must not block.
 	Record func(mail.Fact)
 	Clock  mail.Clock
 	Logger *slog.Logger
+}
+
+// Limits say what is too little. What is zero is not watched.
+type Limits struct {
+	// MinFreeSpace is how many octets must be free on each file system, and
+	// MinFreeInodes how many inodes. One that counts no inodes has enough.
+	MinFreeSpace  int64
+	MinFreeInodes int64
+	// MaxMemory is the budget in octets; three quarters of it may be in use.
+	MaxMemory int64
+	// SlowCommit is how long an acceptance may wait for the disk.
+	SlowCommit time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -103,6 +109,7 @@ type Pressure struct {
 // Gauge says what is short at present. It is safe for use by several
 // goroutines. Make it with New.
 type Gauge struct {
+	mu       sync.Mutex // held while it looks
 	options  Options
 	volumes  *volumes
 	throttle *throttle
@@ -122,26 +129,29 @@ type state struct {
 func New(o Options) *Gauge { return newGauge(o, system()) }
 
 func newGauge(o Options, s sources) *Gauge {
-	o = o.withDefaults()
-	g := &Gauge{
-		options:  o,
-		volumes:  &volumes{options: &o, usage: s.usage},
-		throttle: &throttle{latency: o.Latency, slow: o.SlowCommit},
+	g := &Gauge{options: o.withDefaults()}
+	o = g.options
+	limits := &g.options.Limits
+	g.volumes = &volumes{options: &g.options, usage: s.usage}
+	g.throttle = &throttle{latency: o.Latency, limits: limits}
+	inUse := &memory{limits: limits, live: s.live, account: o.Memory, collect: s.collect}
+	g.meters = []*meter{
+		{kind: Disk, watched: func() bool { return limits.MinFreeSpace > 0 }, read: g.volumes.space},
+		{kind: Inodes, watched: func() bool { return limits.MinFreeInodes > 0 }, read: g.volumes.inodes},
+		{kind: Memory, watched: func() bool { return limits.MaxMemory > 0 }, read: inUse.read},
+		{kind: Journal, watched: func() bool { return o.Journal != nil }, read: func() reading { return judgedBy(o.Journal(), "the journal can be written") }},
+		{kind: Store, watched: func() bool { return o.Store != nil }, read: func() reading { return judgedBy(o.Store(), "the store can tidy up") }},
+		{kind: Slow, watched: func() bool { return o.Latency != nil && limits.SlowCommit > 0 }, read: g.throttle.read},
 	}
-	g.watch(Disk, o.MinFreeSpace > 0, g.volumes.space)
-	g.watch(Inodes, o.MinFreeInodes > 0, g.volumes.inodes)
-	g.watch(Memory, o.MaxMemory > 0, (&memory{max: o.MaxMemory, live: s.live, account: o.Memory, collect: s.collect}).read)
-	g.watch(Journal, o.Journal != nil, func() reading { return judgedBy(o.Journal(), "the journal can be written") })
-	g.watch(Store, o.Store != nil, func() reading { return judgedBy(o.Store(), "the store can tidy up") })
-	g.watch(Slow, o.Latency != nil && o.SlowCommit > 0, g.throttle.read)
 	g.look()
 	return g
 }
 
-func (g *Gauge) watch(k Kind, watched bool, read func() reading) {
-	if watched {
-		g.meters = append(g.meters, &meter{kind: k, read: read})
-	}
+// Change replaces the limits. They hold from the next look on.
+func (g *Gauge) Change(to Limits) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.options.Limits = to
 }
 
 // every is the time between two looks.
@@ -183,11 +193,13 @@ func (g *Gauge) Pressures() []Pressure { return g.state.Load().on }
 
 // look measures everything, and tells of what has begun or ended.
 func (g *Gauge) look() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.volumes.measure()
 	now := g.options.Clock.Now()
 	next := &state{room: math.MaxInt64}
 	for _, m := range g.meters {
-		g.judge(m, m.read(), now)
+		g.judge(m, m.look(), now)
 		if m.since.IsZero() {
 			continue
 		}
@@ -196,10 +208,10 @@ func (g *Gauge) look() {
 			next.short = fmt.Errorf("%s: %s", m.kind, m.text)
 		}
 	}
-	if g.options.MinFreeSpace > 0 {
+	if g.options.Limits.MinFreeSpace > 0 {
 		next.room = g.volumes.room()
 	}
-	next.halvings = g.throttle.halvings
+	next.halvings = g.throttle.now()
 	g.state.Store(next)
 }
 

@@ -49,13 +49,13 @@ func (w *world) gauge() *Gauge {
 		return a
 	}}))
 	return newGauge(Options{
-		Directories:  []Directory{{Path: "/queue", Contents: true}, {Path: "/journal"}},
-		MinFreeSpace: 80 * mib, MinFreeInodes: 8000,
-		MaxMemory: 400 * mib, Memory: func() int64 { return w.account },
-		Journal: func() error { return w.journal },
-		Latency: func() time.Duration { return w.latency }, SlowCommit: time.Second,
-		Record: func(f mail.Fact) { w.facts = append(w.facts, fmt.Sprintf("%s %s", f.Reason, f.Text)) },
-		Clock:  w.clock, Logger: logger,
+		Directories: []Directory{{Path: "/queue", Contents: true}, {Path: "/journal"}},
+		Limits:      Limits{MinFreeSpace: 80 * mib, MinFreeInodes: 8000, MaxMemory: 400 * mib, SlowCommit: time.Second},
+		Memory:      func() int64 { return w.account },
+		Journal:     func() error { return w.journal },
+		Latency:     func() time.Duration { return w.latency },
+		Record:      func(f mail.Fact) { w.facts = append(w.facts, fmt.Sprintf("%s %s", f.Reason, f.Text)) },
+		Clock:       w.clock, Logger: logger,
 	}, sources{
 		usage: func(path string) (usage, error) {
 			u, there := w.free[path]
@@ -263,6 +263,37 @@ func TestNothingWatched(t *testing.T) {
 	g := New(Options{Directories: []Directory{{Path: t.TempDir(), Contents: true}}})
 	if err := g.Refuse(1 << 62); err != nil || kinds(g) != "" || g.Connections(3) != 3 {
 		t.Errorf("refused %v, under pressure by %q", err, kinds(g))
+	}
+}
+
+// TestChange: other limits hold at the next look, and what is not watched any
+// more is not short.
+func TestChange(t *testing.T) {
+	w := newWorld()
+	g := w.gauge()
+	w.latency, w.live.octets = 2*time.Second, 390*mib
+	w.free["/queue"] = usage{79 * mib, 7999}
+	w.next(g)
+	if kinds(g) != "disk inodes memory slow" || g.Connections(1000) != 500 {
+		t.Fatalf("under pressure by %q, %d connections", kinds(g), g.Connections(1000))
+	}
+	g.Change(Limits{MinFreeSpace: 70 * mib, MinFreeInodes: 7000, MaxMemory: 800 * mib, SlowCommit: 10 * time.Second})
+	w.next(g)
+	if err := g.Refuse(9 * mib); kinds(g) != "slow" || err != nil {
+		t.Errorf("with easier limits: under pressure by %q, refused %v", kinds(g), err)
+	}
+	if g.Refuse(10*mib) == nil {
+		t.Error("a message may take what must be free")
+	}
+	g.Change(Limits{MinFreeSpace: 80 * mib})
+	w.next(g)
+	if kinds(g) != "disk" || g.Connections(1000) != 1000 {
+		t.Errorf("with another limit: under pressure by %q, %d connections", kinds(g), g.Connections(1000))
+	}
+	g.Change(Limits{})
+	w.next(g)
+	if err := g.Refuse(1 << 62); kinds(g) != "" || err != nil {
+		t.Errorf("without limits: under pressure by %q, refused %v", kinds(g), err)
 	}
 }
 

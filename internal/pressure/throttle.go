@@ -22,26 +22,34 @@ const (
 // half of what is slow, it leaves it.
 type throttle struct {
 	latency  func() time.Duration
-	slow     time.Duration
+	limits   *Limits
 	halvings int
 	quick    int // looks in a row
 }
 
 func (t *throttle) read() reading {
-	latency := t.latency()
+	latency, slow := t.latency(), t.limits.SlowCommit
 	switch {
-	case latency > t.slow:
+	case latency > slow:
 		t.halvings, t.quick = min(t.halvings+1, maxHalvings), 0
-	case latency > t.slow/2:
+	case latency > slow/2:
 		t.quick = 0
 	case t.halvings > 0:
 		t.recover()
 	}
-	r := reading{ample, fmt.Sprintf("the disk takes %s to make mail durable; more than %s is slow", latency.Round(time.Millisecond), t.slow)}
+	r := reading{ample, fmt.Sprintf("the disk takes %s to make mail durable; more than %s is slow", latency.Round(time.Millisecond), slow)}
 	if t.halvings > 0 {
 		r.verdict = short
 	}
 	return r
+}
+
+// now is how often the number is halved at present.
+func (t *throttle) now() int {
+	if t.limits.SlowCommit == 0 {
+		return 0
+	}
+	return t.halvings
 }
 
 // recover takes a halving back after enough quick looks.

@@ -50,7 +50,7 @@ func (v *volumes) space() reading {
 	if where == "" {
 		return reading{}
 	}
-	least := v.options.MinFreeSpace
+	least := v.options.Limits.MinFreeSpace
 	return reading{judged(have, least), fmt.Sprintf("%s are free on the file system of %s; %s must be", octets(have), where, octets(least))}
 }
 
@@ -59,7 +59,7 @@ func (v *volumes) inodes() reading {
 	if where == "" {
 		return reading{}
 	}
-	least := v.options.MinFreeInodes
+	least := v.options.Limits.MinFreeInodes
 	return reading{judged(have, least), fmt.Sprintf("%d inodes are free on the file system of %s; %d must be", have, where, least)}
 }
 
@@ -79,7 +79,7 @@ func (v *volumes) room() int64 {
 	room := int64(math.MaxInt64)
 	for _, d := range v.free {
 		if d.Contents {
-			room = min(room, max(0, d.octets-v.options.MinFreeSpace))
+			room = min(room, max(0, d.octets-v.options.Limits.MinFreeSpace))
 		}
 	}
 	return room

@@ -24,7 +24,7 @@ func (s *Store) Accept(ctx context.Context, g queue.Group) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	if err := s.checkSpace(s.options.Reserve); err != nil {
+	if err := s.checkSpace(s.reserve.Load()); err != nil {
 		return err
 	}
 	c := s.newChange()

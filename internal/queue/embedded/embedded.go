@@ -96,6 +96,7 @@ func (o Options) withDefaults() Options {
 // Store is a queue.Store in a directory of its own. Make it with Open.
 type Store struct {
 	options Options
+	reserve atomic.Int64 // Options.Reserve; see Reserve
 	dir     string
 	lock    io.Closer
 	db      *pebble.DB
@@ -173,11 +174,16 @@ func newStore(dir string, o Options) *Store {
 		committing: make(chan struct{}, 1),
 		openings:   make(map[*body]struct{}),
 	}
+	s.reserve.Store(o.Reserve)
 	s.guard = &guard{FS: o.FS, failure: s.failure, spared: s.path(snapshotName)}
 	s.health = &health{logger: o.Logger}
 	s.reclaimer = newReclaimer(s)
 	return s
 }
+
+// Reserve replaces Options.Reserve, for what is accepted from now on. Zero means
+// none.
+func (s *Store) Reserve(octets int64) { s.reserve.Store(octets) }
 
 func (s *Store) open() (err error) {
 	if err := makeDirectory(s.options.FS, s.dir); err != nil {
@@ -188,7 +194,7 @@ func (s *Store) open() (err error) {
 	}
 	// Opening writes what the log holds into tables, and Pebble would try that
 	// on a full disk for ever.
-	if err := s.checkSpace(s.options.Reserve / 2); err != nil {
+	if err := s.checkSpace(s.reserve.Load() / 2); err != nil {
 		return errors.Join(err, s.lock.Close())
 	}
 	if err := s.prepare(); err != nil {

@@ -397,6 +397,9 @@ func TestFullDisk(t *testing.T) {
 	if err := submit(t.Context(), s, entryTo(otherID, "one.example")); !errors.Is(err, queue.ErrFull) {
 		t.Errorf("accept: %v, want ErrFull", err)
 	}
+	s.Reserve(999)
+	must(t, submit(t.Context(), s, entryTo(largeID, "two.example")))
+	s.Reserve(1000)
 	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Hour))
 	must(t, err)
 	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered)) // what makes room goes on
