@@ -23,7 +23,15 @@ type Status struct {
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
 	DataDir  string    `json:"data_dir"`
-	// Listeners are the listeners, in the order of the configuration.
+	// Generation counts the configurations that were in force, and Loaded is
+	// when the one that is was read.
+	Generation uint64    `json:"generation"`
+	Loaded     time.Time `json:"loaded"`
+	// ReloadFailure is the last reload, if it failed.
+	ReloadFailure *ReloadFailure `json:"reload_failure,omitempty"`
+	LogLevel      LogLevel       `json:"log_level"`
+	// Listeners are the listeners in the order of the configuration, and then
+	// those that are closed and still have clients.
 	Listeners []Listener `json:"listeners"`
 	// Recipients counts those in the queue, by state.
 	Recipients map[mail.State]int `json:"recipients"`
@@ -53,9 +61,10 @@ type Pressure struct {
 
 // Listener is one listener and its load.
 type Listener struct {
-	Name        string `json:"name"`
-	Address     string `json:"address"`
-	Connections int    `json:"connections"`
+	Name        string        `json:"name"`
+	Address     string        `json:"address"`
+	State       ListenerState `json:"state"`
+	Connections int           `json:"connections"`
 	// Limit is how many clients are served at present: MaxConnections, or
 	// fewer while the disk is slow.
 	Limit          int `json:"limit"`

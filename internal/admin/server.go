@@ -27,6 +27,7 @@ type Options struct {
 	Importer Importer
 	// Snapshot makes a snapshot for a backup. Errors: ErrBusy.
 	Snapshot func(context.Context) (Snapshot, error)
+	Control  Controller
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -70,6 +71,7 @@ func NewServer(o Options) *Server {
 	mux := http.NewServeMux()
 	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), slots: make(chan struct{}, maxRequests)}
 	s.serverOperations()
+	s.controlOperations()
 	s.queueOperations()
 	s.suspendOperations()
 	s.importOperations()

@@ -3,6 +3,9 @@ package cli
 import (
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -13,11 +16,19 @@ import (
 func (a *app) serveCommand() *cobra.Command {
 	return &cobra.Command{Use: "serve", Short: "Run the server until it is told to stop", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// From here on the signal does not end the process.
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
 			c, err := a.load()
 			if err != nil {
 				return err
 			}
-			d, err := daemon.New(c, daemon.Options{Version: version, Logger: newLogger(a.err, c.Log)})
+			level := new(slog.LevelVar)
+			level.Set(c.Log.Level)
+			d, err := daemon.New(c, daemon.Options{
+				Version: version, Logger: newLogger(a.err, c.Log.Format, level), Level: level, Load: a.load, Hangup: hangup,
+			})
 			if err != nil {
 				return err
 			}
@@ -25,10 +36,10 @@ func (a *app) serveCommand() *cobra.Command {
 		}}
 }
 
-// newLogger returns the logger that the configuration asks for.
-func newLogger(w io.Writer, c config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: textOfError}
-	if c.Format == config.LogJSON {
+// newLogger returns a logger of lines in a format.
+func newLogger(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: textOfError}
+	if format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

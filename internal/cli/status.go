@@ -35,9 +35,16 @@ func (a *app) showStatus(s *admin.Status) {
 	fmt.Fprintf(a.out, "postern %s on %s, process %d, up %s (since %s)\n",
 		s.Version, s.Hostname, s.PID, age(s.Started), s.Started.Local().Format(dateTime))
 	fmt.Fprintf(a.out, "data in %s\n", printable(s.DataDir))
-	for _, l := range s.Listeners {
-		fmt.Fprintf(a.out, "listener %s at %s: %d connections%s\n", l.Name, l.Address, l.Connections, limited(&l))
+	fmt.Fprintf(a.out, "configuration %d, read %s\n", s.Generation, s.Loaded.Local().Format(dateTime))
+	if f := s.ReloadFailure; f != nil {
+		for _, p := range f.Problems {
+			fmt.Fprintf(a.out, "NOT RELOADED for %s (since %s): %s\n", age(f.At), f.At.Local().Format(dateTime), printable(p))
+		}
 	}
+	if l := s.LogLevel; l.Level != l.Configured {
+		fmt.Fprintf(a.out, "log level %s, set by hand; configured is %s\n", levelName(l.Level), levelName(l.Configured))
+	}
+	a.showListeners(s.Listeners)
 	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
 		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
 	for i := range s.Suspensions {
@@ -55,6 +62,21 @@ func (a *app) showStatus(s *admin.Status) {
 	}
 	for _, p := range s.Pressures {
 		fmt.Fprintf(a.out, "UNDER PRESSURE for %s (since %s): %s: %s\n", age(p.Since), p.Since.Local().Format(dateTime), p.Kind, printable(p.Text))
+	}
+}
+
+func (a *app) showListeners(list []admin.Listener) {
+	for i := range list {
+		l := &list[i]
+		fmt.Fprintf(a.out, "listener %s at %s: ", l.Name, l.Address)
+		switch l.State {
+		case admin.ListenerStopped:
+			fmt.Fprintf(a.out, "STOPPED by hand; `postern listener start %s` opens it\n", l.Name)
+		case admin.ListenerClosing:
+			fmt.Fprintf(a.out, "closed; %s to end\n", several(l.Connections, "connection is", "connections are"))
+		default:
+			fmt.Fprintf(a.out, "%d connections%s\n", l.Connections, limited(l))
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (a *app) maintenance() (daemon.Maintenance, error) {
 	if err != nil {
 		return daemon.Maintenance{}, err
 	}
-	return daemon.Maintenance{Config: c, Logger: newLogger(a.err, c.Log)}, nil
+	return daemon.Maintenance{Config: c, Logger: newLogger(a.err, c.Log.Format, c.Log.Level)}, nil
 }
 
 func (a *app) storeStatCommand() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"syscall"
@@ -19,7 +20,7 @@ func (a *app) tryCommand() *cobra.Command {
 	o := trial.Options{Version: version}
 	c := &cobra.Command{Use: "try", Short: "Run a server for a trial: no configuration, on loopback, with a receiver behind it", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Logger = newLogger(a.err, config.Default().Log)
+			o.Logger = defaultLogger(a.err)
 			o.Ready = a.printGuide
 			err := trial.Run(cmd.Context(), o)
 			if errors.Is(err, syscall.EADDRINUSE) {
@@ -32,6 +33,12 @@ func (a *app) tryCommand() *cobra.Command {
 	flags.StringVar(&o.Sink, "sink", "127.0.0.1:2526", "`address` of the receiver")
 	flags.StringVar(&o.Dir, "dir", "", "`directory` for the data (default: a temporary one, removed at the end)")
 	return c
+}
+
+// defaultLogger returns the logger of a server without a configuration.
+func defaultLogger(w io.Writer) *slog.Logger {
+	c := config.Default().Log
+	return newLogger(w, c.Format, c.Level)
 }
 
 // printGuide says where everything is and what to type next.
@@ -78,7 +85,7 @@ func (a *app) runTrial(ctx context.Context, log io.Writer, use func(context.Cont
 	ended := make(chan struct{})
 	err := trial.Run(ctx, trial.Options{
 		Version: version,
-		Logger:  newLogger(log, config.Default().Log),
+		Logger:  defaultLogger(log),
 		Ready: func(p trial.Places) {
 			go func() {
 				defer close(ended)

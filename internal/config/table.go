@@ -166,7 +166,7 @@ var settings = []setting{
 			choice[slog.Level]{"debug", slog.LevelDebug, "also what helps to find a fault in the server"},
 		), func(f fields) *slog.Level { return &f.config.Log.Level }, slog.LevelInfo),
 		effect: AtReload,
-		text:   "How much is logged.",
+		text:   "How much is logged. `postern log-level` sets it in a running server, until that ends or until a reload finds that this setting has changed.",
 	},
 	{
 		key: "log.format",
@@ -174,7 +174,7 @@ var settings = []setting{
 			choice[LogFormat]{"text", LogText, "key=value pairs, for people"},
 			choice[LogFormat]{"json", LogJSON, "one JSON object a line, for programs"},
 		), func(f fields) *LogFormat { return &f.config.Log.Format }, LogText),
-		effect: AtReload,
+		effect: AtRestart,
 		text:   "The form of a line.",
 	},
 
@@ -534,14 +534,14 @@ var settings = []setting{
 	{
 		key:    "journal.max_file",
 		value:  one(size(mib, 16*gib), func(f fields) *int64 { return &f.config.Journal.MaxFile }, 64*mib),
-		effect: AtRestart,
+		effect: AtReload,
 		text:   "The size at which a file of the journal is closed and the next begun.",
 		see:    []string{"journal.keep"},
 	},
 	{
 		key:    "journal.keep",
 		value:  one(moreThanOne(integer(0, 1_000_000)), func(f fields) *int { return &f.config.Journal.Keep }, 0),
-		effect: AtRestart,
+		effect: AtReload,
 		text: "How many files are kept, the one being written included. When there are more, the oldest is deleted, and what it told of its messages is gone. " +
 			"0 keeps all, until the disk is full; then no more mail is taken.",
 		see: []string{"journal.max_file", "pressure.min_free_space"},

@@ -10,34 +10,32 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/certs"
-	"postern/internal/intake"
 )
 
 // api is what the administrative API needs at a TCP address.
 type api struct {
 	tokens []admin.Token
 	tls    *tls.Config // nil: in clear
-	socket net.Listener
 }
 
 // loadAPI reads the tokens and the certificate of the API.
-func (d *Daemon) loadAPI() error {
-	c := &d.config.Admin
+func (g *graph) loadAPI() error {
+	c := &g.config.Admin
 	if !c.Address.IsValid() {
 		return nil
 	}
 	var errs []error
 	if text, err := readSecretText(c.Tokens, admin.MaxTokens+1); err != nil {
-		errs = append(errs, d.config.Wrong("admin.tokens", fmt.Errorf("%s: %w", c.Tokens, err)))
-	} else if d.api.tokens, err = parseTokens(text); err != nil {
-		errs = append(errs, d.config.Wrong("admin.tokens", fmt.Errorf("%s: %w", c.Tokens, err)))
+		errs = append(errs, g.config.Wrong("admin.tokens", fmt.Errorf("%s: %w", c.Tokens, err)))
+	} else if g.api.tokens, err = parseTokens(text); err != nil {
+		errs = append(errs, g.config.Wrong("admin.tokens", fmt.Errorf("%s: %w", c.Tokens, err)))
 	}
 	if c.TLSCertificate != "" {
-		certificate, err := certs.Load(c.TLSCertificate, c.TLSKey, d.clock.Now())
+		certificate, err := certs.Load(c.TLSCertificate, c.TLSKey, g.clock.Now())
 		if err != nil {
-			errs = append(errs, d.config.Wrong("admin.tls_certificate", err))
+			errs = append(errs, g.config.Wrong("admin.tls_certificate", err))
 		} else {
-			d.api.tls = certs.ServerConfig(certificate)
+			g.api.tls = certs.ServerConfig(certificate)
 		}
 	}
 	return errors.Join(errs...)
@@ -52,28 +50,30 @@ func parseTokens(text string) ([]admin.Token, error) {
 
 // bindAdmin binds the administrative socket, and the address of the API if
 // there is one.
-func (d *Daemon) bindAdmin(door *intake.Intake) error {
-	socket, err := admin.Listen(d.config.Socket())
+func (d *Daemon) bindAdmin(g *graph) error {
+	socket, err := admin.Listen(g.config.Socket())
 	if err != nil {
 		return fmt.Errorf("administrative %w", err)
 	}
 	d.socket = socket
 	d.admin = admin.NewServer(admin.Options{
-		Queue: d.suspended, Store: d.store, Journal: d.journal, Importer: door, Snapshot: d.snapshot,
-		Status: d.status, Stop: d.stop, Tokens: d.api.tokens, Logger: d.Logger, Clock: d.clock,
+		// The door for imports is one for good: it takes one at a time, and no setting
+		// has a say in what they bring.
+		Queue: d.suspended, Store: d.store, Journal: d.journal, Importer: d.door(g), Snapshot: d.snapshot, Control: d,
+		Status: d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
 	})
-	address := d.config.Admin.Address
+	address := g.config.Admin.Address
 	if !address.IsValid() {
 		return nil
 	}
 	listener, err := net.Listen("tcp", address.String())
 	if err != nil {
-		return fmt.Errorf("admin.address: %w", cannotListen(address, err))
+		return fmt.Errorf("admin.address: %w", cannotListen(address, err, listenHint(err)))
 	}
 	listener = netutil.LimitListener(listener, admin.MaxConnections)
-	if d.api.tls != nil {
-		listener = tls.NewListener(listener, d.api.tls)
+	if g.api.tls != nil {
+		listener = tls.NewListener(listener, g.api.tls)
 	}
-	d.api.socket = listener
+	d.apiSocket = listener
 	return nil
 }

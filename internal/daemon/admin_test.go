@@ -40,7 +40,7 @@ func TestAPI(t *testing.T) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	get := func(token string) int {
 		t.Helper()
-		request, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+r.api.socket.Addr().String()+"/v1/status", nil)
+		request, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+r.apiSocket.Addr().String()+"/v1/status", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/doctor"
+	"postern/internal/mail"
 )
 
 // Checked is what Check found; nothing if all is well.
@@ -23,9 +24,9 @@ type Checked struct {
 // connects to nobody. Whether an address is free it cannot tell: a running
 // server has it. What depends on who starts the server is a warning.
 func Check(c *config.Config, o Options) Checked {
-	d := newDaemon(c, o)
+	g := newGraph(c, mail.SystemClock{})
 	found := Checked{Warnings: slices.Clone(c.Warnings)}
-	for _, p := range problemsOf(d.load()) {
+	for _, p := range problemsOf(g.load()) {
 		if _, absent := errors.AsType[absentError](p); absent {
 			found.Warnings = append(found.Warnings, p)
 		} else {
@@ -34,10 +35,10 @@ func Check(c *config.Config, o Options) Checked {
 	}
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
-	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), doctor.Listeners(c, d.local.Addresses))
-	for i, t := range d.tls {
+	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), doctor.Listeners(c, g.local.Addresses))
+	for i, t := range g.tls {
 		if t != nil {
-			found.Warnings = append(found.Warnings, doctor.Certificate(&c.Listeners[i], t.Certificates[0].Leaf, c.Hostname, d.clock.Now())...)
+			found.Warnings = append(found.Warnings, doctor.Certificate(&c.Listeners[i], t.Certificates[0].Leaf, c.Hostname, g.clock.Now())...)
 		}
 	}
 	return found
@@ -65,19 +66,19 @@ func problemsOf(err error) []config.Problem {
 // whether the smarthosts have addresses, and whether each name server answers.
 // It takes a few questions of at most dns.timeout.
 func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem {
-	d := newDaemon(c, o)
-	if err := d.loadLocal(); err != nil {
+	g := newGraph(c, mail.SystemClock{})
+	if err := g.loadLocal(); err != nil {
 		return problemsOf(err)
 	}
-	alone := d.resolver(os.DevNull) // the machine's own file says what nobody else knows
+	alone := g.newResolver(dns.Options{Hosts: os.DevNull}) // the machine's own file says what nobody else knows
 	var ports []uint16
 	for _, l := range c.Listeners {
 		ports = append(ports, l.Address.Port())
 	}
 	found := slices.Concat(
-		doctor.NameServers{Servers: c.DNS.Servers, Only: d.only, Name: c.Hostname}.Check(ctx),
-		doctor.Identity{Resolver: alone, Hostname: c.Hostname, Addresses: d.local.Addresses}.Check(ctx),
-		doctor.Smarthosts{Resolver: d.resolver(""), Delivery: &c.Delivery, Own: d.local.Addresses, Ports: ports}.Check(ctx),
+		doctor.NameServers{Servers: c.DNS.Servers, Only: g.only, Name: c.Hostname}.Check(ctx),
+		doctor.Identity{Resolver: alone, Hostname: c.Hostname, Addresses: g.local.Addresses}.Check(ctx),
+		doctor.Smarthosts{Resolver: g.newResolver(dns.Options{}), Delivery: &c.Delivery, Own: g.local.Addresses, Ports: ports}.Check(ctx),
 	)
 	for i := range found {
 		found[i].Place = c.Places[found[i].Key]
@@ -86,6 +87,6 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 }
 
 // only returns a resolver that asks one server alone.
-func (d *Daemon) only(server netip.AddrPort) doctor.Resolver {
-	return dns.NewClient(dns.Options{Servers: []netip.AddrPort{server}, Timeout: d.config.DNS.Timeout, Hosts: os.DevNull, Clock: d.clock})
+func (g *graph) only(server netip.AddrPort) doctor.Resolver {
+	return g.newResolver(dns.Options{Servers: []netip.AddrPort{server}, Hosts: os.DevNull})
 }

@@ -89,7 +89,7 @@ func TestCheckLeavesWhatDependsOnTheProcess(t *testing.T) {
 // TestCheckBesideAServer: a running server has the lock and the addresses.
 func TestCheckBesideAServer(t *testing.T) {
 	r := start(t, settings(t, nowhere))
-	if found := Check(r.config, Options{}); len(found.Problems) > 0 {
+	if found := Check(r.graph.config, Options{}); len(found.Problems) > 0 {
 		t.Errorf("problems: %v", found.Problems)
 	}
 	r.stop()

@@ -11,7 +11,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,13 +25,11 @@ import (
 	"postern/internal/config"
 	"postern/internal/crashpoint"
 	"postern/internal/deliver"
-	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/pressure"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
-	"postern/internal/smtpserver"
 )
 
 // grace is how long sessions and attempts may go on after the stop.
@@ -42,6 +39,12 @@ const grace = 30 * time.Second
 type Options struct {
 	Version string
 	Logger  *slog.Logger
+	// Level is that of the Logger, if it can be changed.
+	Level *slog.LevelVar
+	// Load reads the configuration anew, for a reload. Nil: there is no reload.
+	Load func() (*config.Config, error)
+	// Hangup asks for a reload with each signal. It may be nil.
+	Hangup <-chan os.Signal
 	// Ready is told, once, when all listeners are bound and served.
 	Ready func(admin.Status)
 }
@@ -49,28 +52,36 @@ type Options struct {
 // Daemon is a server that is built but not running.
 type Daemon struct {
 	Options
-	config  *config.Config
 	clock   *mail.SteppedClock
 	started time.Time
 	ids     mail.IDs
-	tls     []*tls.Config // of the listeners, in their order
-	local   *intake.Local
 
 	journal *journal.Journal
 	store   *embedded.Store
 	gauge   *pressure.Gauge
 	// suspended is the store for an operator, and knows what is suspended.
 	suspended *suspendable
-	// credentials are those for the smarthosts.
-	credentials mail.Credentials
-
-	listeners []*listener
 	// submission takes mail from users of this host; nil when it is not to.
 	submission *submission
 	deliverer  *deliver.Deliverer
 	socket     net.Listener
 	admin      *admin.Server
-	api        api
+	apiSocket  net.Listener // nil: the API is at no TCP address
+
+	// reloading is held for a whole reload. mu comes after it, and guards what
+	// follows.
+	reloading sync.Mutex
+	mu        sync.Mutex
+	graph     *graph // in force
+	// reloadFailure is why the last reload failed; nil when it did not.
+	reloadFailure *admin.ReloadFailure
+	// listeners take clients, in the order of the configuration, halted are the
+	// names of those that were stopped by hand, and leaving take none any more,
+	// but have some still.
+	listeners []*listener
+	halted    map[string]bool
+	leaving   []*listener
+	ending    bool // the server stops: nothing is started any more
 
 	stop     context.CancelFunc
 	failOnce sync.Once
@@ -82,19 +93,12 @@ type Daemon struct {
 	running, copying, serving sync.WaitGroup
 }
 
-// listener is one SMTP listener.
-type listener struct {
-	name   string
-	socket net.Listener
-	server *smtpserver.Server
-}
-
 // New builds a server from a configuration that was loaded without error. It
 // fails when what the configuration names cannot be used, with all that is
 // wrong, a line each.
 func New(c *config.Config, o Options) (*Daemon, error) {
 	d := newDaemon(c, o)
-	if err := d.load(); err != nil {
+	if err := d.graph.load(); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -107,16 +111,16 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	if o.Ready == nil {
 		o.Ready = func(admin.Status) {}
 	}
-	return &Daemon{
-		Options: o, config: c, clock: mail.NewSteppedClock(),
-		failed: make(chan error, 1),
-		ended:  make(chan error, len(c.Listeners)+5), // a place for each part
+	if o.Level == nil {
+		o.Level = new(slog.LevelVar)
+		o.Level.Set(c.Log.Level)
 	}
-}
-
-// load reads what the configuration names, and tells of all that is wrong.
-func (d *Daemon) load() error {
-	return errors.Join(d.loadCertificates(), d.loadCredentials(), d.loadAPI(), d.loadLocal())
+	clock := mail.NewSteppedClock()
+	return &Daemon{
+		Options: o, clock: clock, graph: newGraph(c, clock), halted: make(map[string]bool),
+		failed: make(chan error, 1),
+		ended:  make(chan error, 1),
+	}
 }
 
 // Run serves until ctx ends or the administrative socket is told to stop,
@@ -126,7 +130,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	ctx, d.stop = context.WithCancel(ctx)
 	defer d.stop()
 	d.started = d.clock.Now()
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(d.memoryBudget()))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(d.graph.memoryBudget()))
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
@@ -136,9 +140,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	copyCtx, stopCopy := context.WithCancel(lasting)
 	defer stopCopy()
 	d.start(deliverCtx, copyCtx)
+	d.running.Go(func() { d.reloadOnHangup(ctx) })
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
-	d.Logger.Info("started", "version", d.Version, "hostname", d.config.Hostname, "data_dir", d.config.DataDir)
+	d.Logger.Info("started", "version", d.Version, "hostname", d.graph.config.Hostname, "data_dir", d.graph.config.DataDir)
 	d.Ready(d.status())
 
 	var cause error
@@ -167,6 +172,7 @@ func storeFailed(err error) error {
 // finish stops everything in good order.
 func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 	d.Logger.Info("stopping", "connections", d.connections(), "active", d.store.Leased(), "grace", grace)
+	d.stop()       // the reloads, when it was a part that ended
 	stopDelivery() // what is accepted from now on waits for the next start
 	d.stopListeners()
 	d.running.Wait()
@@ -182,33 +188,29 @@ func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 
 // open opens what lies on the disk and binds the sockets.
 func (d *Daemon) open() error {
-	dir := d.config.DataDir
+	g := d.graph
+	dir := g.config.DataDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	err := checkRestored(d.config)
+	err := checkRestored(g.config)
 	if err != nil {
 		return err
 	}
 	// The store first: it has the lock that says who holds it.
-	d.store, err = embedded.Open(queueDir(d.config), embedded.Options{
+	d.store, err = embedded.Open(queueDir(g.config), embedded.Options{
 		Clock:   d.clock,
 		Logger:  d.Logger,
 		Failed:  d.fail,
-		Reserve: min(embedded.DefaultReserve, d.config.Pressure.MinFreeSpace),
+		Reserve: reserve(g),
 	})
 	if err != nil {
-		return namedInUse(d.config, fmt.Errorf("cannot open the queue: %w", err))
+		return namedInUse(g.config, fmt.Errorf("cannot open the queue: %w", err))
 	}
 	if d.suspended, err = newSuspendable(d.store); err != nil {
 		return fmt.Errorf("cannot tell what is suspended: %w", err)
 	}
-	d.journal, err = journal.Open(journalDir(d.config), journal.Options{
-		MaxFile: d.config.Journal.MaxFile,
-		Keep:    d.config.Journal.Keep,
-		Clock:   d.clock,
-		Logger:  d.Logger,
-	})
+	d.journal, err = journal.Open(journalDir(g.config), journal.Options{Limits: journalLimits(g), Clock: d.clock, Logger: d.Logger})
 	if err != nil {
 		return fmt.Errorf("cannot open the journal: %w", err)
 	}
@@ -216,16 +218,32 @@ func (d *Daemon) open() error {
 	if err := d.journal.Trim(context.Background(), queue.FactSource, d.store); err != nil {
 		return fmt.Errorf("cannot match the queue with the journal: %w", err)
 	}
-	d.gauge = pressure.New(d.gaugeOptions())
-	if err := d.bind(); err != nil {
+	d.gauge = pressure.New(d.gaugeOptions(g))
+	if err := d.bind(g); err != nil {
 		return err
 	}
-	d.deliverer = deliver.New(d.deliverOptions())
+	d.deliverer = deliver.New(d.deliverOptions(g))
 	d.clock.OnStep(func(at time.Time, by time.Duration) {
 		d.store.Shift(by)
 		d.deliverer.Stepped(at, by)
 	})
 	return nil
+}
+
+// bind binds all sockets before anything is served, so that a server that
+// cannot have one of them does nothing at all.
+func (d *Daemon) bind(g *graph) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	line, err := d.lineUp(g)
+	if err != nil {
+		return err
+	}
+	d.field(g, line)
+	if err := d.openSubmission(g); err != nil {
+		return err
+	}
+	return d.bindAdmin(g)
 }
 
 // fail ends the process's work at once: no more replies, no more attempts.
@@ -242,7 +260,10 @@ func (d *Daemon) part(name string, err error) {
 		d.fail(err)
 	default:
 		d.Logger.Error(name+" ended", "error", err)
-		d.ended <- fmt.Errorf("%s: %w", name, err)
+		select {
+		case d.ended <- fmt.Errorf("%s: %w", name, err):
+		default: // another part has ended before, which is enough
+		}
 	}
 }
 
@@ -253,38 +274,14 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	d.copying.Go(func() { d.gauge.Run(copyCtx) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
 	for _, l := range d.listeners {
-		d.Logger.Info("listening", "listener", l.name, "address", l.socket.Addr().String())
-		d.running.Go(func() { d.part("listener "+l.name, l.server.Serve(context.WithoutCancel(deliverCtx), l.socket)) })
+		d.serve(l)
 	}
 	d.startSubmission(context.WithoutCancel(deliverCtx), deliverCtx)
 	d.serving.Go(func() { d.part("the administrative socket", d.admin.Serve(d.socket)) })
-	if at := d.api.socket; at != nil {
-		d.Logger.Info("serving the administrative API", "address", at.Addr().String(), "tls", d.api.tls != nil)
+	if at := d.apiSocket; at != nil {
+		d.Logger.Info("serving the administrative API", "address", at.Addr().String(), "tls", d.graph.api.tls != nil)
 		d.serving.Go(func() { d.part("the administrative API", d.admin.Serve(at)) })
 	}
-}
-
-// stopListeners lets sessions end; those in mid-message have the grace time.
-func (d *Daemon) stopListeners() {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	var stopping sync.WaitGroup
-	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
-		stopping.Go(func() {
-			if err := l.server.Shutdown(ctx); err != nil {
-				d.Logger.Warn("sessions were cut off", "listener", l.name, "error", err)
-			}
-		})
-	}
-	stopping.Wait()
-}
-
-func (d *Daemon) connections() int {
-	n := 0
-	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
-		n += l.server.Connections()
-	}
-	return n
 }
 
 // close closes what open opened, also when it failed midway. The socket is
@@ -305,8 +302,8 @@ func (d *Daemon) close() error {
 		defer cancel()
 		errs = append(errs, d.admin.Shutdown(ctx))
 		d.socket.Close()
-		if d.api.socket != nil {
-			d.api.socket.Close()
+		if d.apiSocket != nil {
+			d.apiSocket.Close()
 		}
 	}
 	d.serving.Wait()

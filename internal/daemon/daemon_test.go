@@ -209,7 +209,7 @@ func TestRouter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		router := d.router()
+		router := d.graph.router()
 		r, err := router.Route(t.Context(), "[192.0.2.78]")
 		if err != nil || r.Name != want.name {
 			t.Errorf("route %+v, %v, want %s", r, err, want.name)
@@ -255,7 +255,7 @@ func TestMemoryBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.memoryBudget(); got != pressure.DefaultBudget() {
+	if got := d.graph.memoryBudget(); got != pressure.DefaultBudget() {
 		t.Errorf("by default %d", got)
 	}
 	c.Pressure.MaxMemory = 1 << 40
@@ -296,7 +296,7 @@ func TestStoreFailureEndsAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := admin.NewClient(r.config.Socket()).WaitEnd(t.Context()); err != nil {
+		if err := admin.NewClient(r.graph.config.Socket()).WaitEnd(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}

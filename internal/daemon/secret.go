@@ -35,20 +35,6 @@ type absentError struct{ what string }
 // Error says what is not there, and who would set it.
 func (e absentError) Error() string { return e.what }
 
-// loadCredentials reads what proves this server to the smarthosts.
-func (d *Daemon) loadCredentials() error {
-	c := &d.config.Delivery
-	if c.SmarthostUser == "" {
-		return nil
-	}
-	password, err := readSecret(c.SmarthostPassword)
-	if err != nil {
-		return d.config.Wrong("delivery.smarthost_password", err)
-	}
-	d.credentials = mail.Credentials{User: c.SmarthostUser, Password: password}
-	return nil
-}
-
 // readSecret reads a secret from where it is kept, without the end of its
 // line. No error shows what is there. It fails with an absentError if that
 // depends on who started the process.

@@ -31,8 +31,8 @@ type submission struct {
 
 // openSubmission makes the directory of submission, if there is to be one, and
 // binds its socket.
-func (d *Daemon) openSubmission(door *intake.Intake) error {
-	c := &d.config.Submission
+func (d *Daemon) openSubmission(g *graph) error {
+	c := &g.config.Submission
 	if c.Directory == "" {
 		return nil
 	}
@@ -44,22 +44,40 @@ func (d *Daemon) openSubmission(door *intake.Intake) error {
 	if err != nil {
 		return fmt.Errorf("submission.directory: %w", err)
 	}
-	options := d.serverOptions(&config.Listener{
+	s := d.submissionService(g)
+	d.submission = &submission{
+		listener: &listener{name: submit.Listener, socket: socket, server: smtpserver.New(s.options, s.handler)},
+		pickup: submit.NewPickup(submit.PickupOptions{
+			Directory: directory, Hostname: g.config.Hostname, Door: d.door(g), IDs: &d.ids,
+			MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients, Report: d.reportRefusal,
+			Clock: d.clock, Logger: d.Logger, Record: d.journal.Record,
+		}),
+	}
+	return nil
+}
+
+// submissionService is what answers the programs of this host.
+func (d *Daemon) submissionService(g *graph) service {
+	c := &g.config.Submission
+	options := d.serverOptions(g, &config.Listener{
 		Name: submit.Listener, MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients,
 		MaxConnections: maxPrograms, MaxConnectionsPerClient: maxProgramsPerUser,
 	}, nil)
 	options.User = submit.Peer
 	options.Newlines = func(mail.Origin) smtp.Newlines { return smtp.NewlinesRepair } // all users are trusted
-	d.submission = &submission{
-		listener: &listener{name: submit.Listener, socket: socket, server: smtpserver.New(options, handler(door, nil))},
-		pickup: submit.NewPickup(submit.PickupOptions{
-			Directory: directory, Hostname: d.config.Hostname, Door: door, IDs: &d.ids,
-			MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients,
-			Report: func(ctx context.Context, r *submit.Refusal) error { return d.reportRefusal(ctx, door, r) },
-			Clock:  d.clock, Logger: d.Logger, Record: d.journal.Record,
-		}),
+	return service{options, handler(d.door(g), nil)}
+}
+
+// changeSubmission lets the submission follow a graph, if there is one: its own
+// settings take effect at a restart, but names and rules of the server are in
+// it, too.
+func (d *Daemon) changeSubmission(g *graph) {
+	if d.submission == nil {
+		return
 	}
-	return nil
+	s := d.submissionService(g)
+	d.submission.listener.server.Change(s.options, s.handler)
+	d.submission.pickup.Change(d.door(g), g.config.Hostname)
 }
 
 // startSubmission starts what openSubmission has opened.
@@ -84,13 +102,14 @@ func (d *Daemon) submissionListeners() []*listener {
 // reportRefusal sends the report about recipients that were refused when the
 // program that named them was gone. It goes the way of all mail; one from the
 // null sender has nobody to tell.
-func (d *Daemon) reportRefusal(ctx context.Context, door *intake.Intake, r *submit.Refusal) error {
-	to, err := d.local.ResolveUser(r.Envelope.From, netip.Addr{})
+func (d *Daemon) reportRefusal(ctx context.Context, r *submit.Refusal) error {
+	g := d.inForce()
+	to, err := g.local.ResolveUser(r.Envelope.From, netip.Addr{})
 	if r.Envelope.From.IsNull() || err != nil {
 		return nil // the fact is all there can be
 	}
 	report := dsn.Report{
-		ID: d.ids.New(d.clock.Now()), Host: d.config.Hostname, Now: d.clock.Now(),
+		ID: d.ids.New(d.clock.Now()), Host: g.config.Hostname, Now: d.clock.Now(),
 		About: r.Origin.Session, Envelope: r.Envelope, Origin: r.Origin, Accepted: r.At,
 		Content: r.Content, Size: r.Size,
 	}
@@ -109,7 +128,7 @@ func (d *Daemon) reportRefusal(ctx context.Context, door *intake.Intake, r *subm
 	if err != nil {
 		return err
 	}
-	_, err = door.Accept(ctx, intake.Message{
+	_, err = d.door(g).Accept(ctx, intake.Message{
 		Origin: mail.Origin{Listener: "postern"}, Envelope: envelope, Content: &text,
 		Recipients: []mail.Recipient{{Address: to, Notify: mail.NotifyNever}},
 		Gone:       func() bool { return false }, Once: r.Name,

@@ -34,15 +34,19 @@ const (
 
 // What can happen to the server.
 const (
-	ReasonStarted     Reason = "started"     // the server is ready
-	ReasonStopped     Reason = "stopped"     // the server has ended in good order
-	ReasonMarked      Reason = "marked"      // a mark was set or lifted (a suspension)
-	ReasonPressed     Reason = "pressed"     // something runs short: mail is not taken, or from fewer clients
-	ReasonEased       Reason = "eased"       // there is enough of it again
-	ReasonUnreachable Reason = "unreachable" // a site is left alone for a while: it could not be reached
-	ReasonReached     Reason = "reached"     // it can be reached again
-	ReasonStepped     Reason = "stepped"     // the clock was set
-	ReasonOverflow    Reason = "overflow"    // facts were lost for want of room; Count says how many
+	ReasonStarted      Reason = "started"       // the server is ready
+	ReasonStopped      Reason = "stopped"       // the server has ended in good order
+	ReasonReloaded     Reason = "reloaded"      // the configuration was read again, and is in force
+	ReasonReloadFailed Reason = "reload-failed" // it was read again and is wrong: nothing has changed
+	ReasonOpened       Reason = "opened"        // a listener was started by hand
+	ReasonClosed       Reason = "closed"        // a listener was stopped by hand
+	ReasonMarked       Reason = "marked"        // a mark was set or lifted (a suspension)
+	ReasonPressed      Reason = "pressed"       // something runs short: mail is not taken, or from fewer clients
+	ReasonEased        Reason = "eased"         // there is enough of it again
+	ReasonUnreachable  Reason = "unreachable"   // a site is left alone for a while: it could not be reached
+	ReasonReached      Reason = "reached"       // it can be reached again
+	ReasonStepped      Reason = "stepped"       // the clock was set
+	ReasonOverflow     Reason = "overflow"      // facts were lost for want of room; Count says how many
 )
 
 // Reasons are all reasons, in the order of this file.
@@ -50,7 +54,7 @@ var Reasons = []Reason{
 	ReasonAccepted, ReasonRefused, ReasonRouted, ReasonAttempted, ReasonDelivered, ReasonRelayed,
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
-	ReasonStarted, ReasonStopped, ReasonMarked, ReasonPressed, ReasonEased,
+	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed, ReasonMarked, ReasonPressed, ReasonEased,
 	ReasonUnreachable, ReasonReached, ReasonStepped, ReasonOverflow,
 }
 

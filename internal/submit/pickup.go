@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"postern/internal/intake"
@@ -62,6 +63,7 @@ type Refusal struct {
 // Pickup collects what was left in the drop directory.
 type Pickup struct {
 	PickupOptions
+	next    atomic.Pointer[replaced]
 	foreign int    // what the last pass found that cannot be removed
 	unread  error  // of the last file that this pass could not read
 	told    string // the error that was last logged
@@ -82,12 +84,27 @@ func NewPickup(o PickupOptions) *Pickup {
 	return &Pickup{PickupOptions: o, open: openDropped}
 }
 
+// replaced is what Change has replaced.
+type replaced struct {
+	door     *intake.Intake
+	hostname string
+}
+
+// Change replaces the door and the host name, for all that is collected from the
+// next pass on.
+func (p *Pickup) Change(door *intake.Intake, hostname string) {
+	p.next.Store(&replaced{door, hostname})
+}
+
 // Run collects until ctx ends. It fails only when the store does
 // (queue.ErrUnknown), so that the process must end.
 func (p *Pickup) Run(ctx context.Context) error {
 	ticker := time.NewTicker(pickupEvery)
 	defer ticker.Stop()
 	for {
+		if to := p.next.Swap(nil); to != nil {
+			p.Door, p.Hostname = to.door, to.hostname
+		}
 		err := p.Collect(ctx)
 		if err != nil && intake.Fatal(err) {
 			return err

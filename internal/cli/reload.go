@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"postern/internal/admin"
+)
+
+const reloadHelp = `Have the running server read its configuration again, with all files that it
+names (certificates, secrets), and put it in force as a whole. Prints what has
+changed, and what will change only when the server is started again. A SIGHUP to
+the server does the same.
+
+When anything is wrong, nothing changes, and all that is wrong is told.
+
+Ends with
+  0  it is in force; or nothing had changed
+  1  something is wrong, and the old configuration stays in force; or there is
+     no server
+  2  the command line is wrong`
+
+func (a *app) reloadCommand() *cobra.Command {
+	return &cobra.Command{Use: "reload", Short: "Have the server read its configuration again", Long: reloadHelp, Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			done, err := client.Reload(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(done)
+			}
+			a.showReloaded(&done)
+			return nil
+		}}
+}
+
+func (a *app) showReloaded(done *admin.Reloaded) {
+	for _, c := range done.Changes {
+		fmt.Fprintln(a.out, printable(c.String()))
+	}
+	for _, c := range done.Pending {
+		fmt.Fprintf(a.out, "at the next start only: %s\n", printable(c.String()))
+	}
+	for _, w := range done.Warnings {
+		fmt.Fprintln(a.out, "warning:", printable(w.String()))
+	}
+	if len(done.Changes) == 0 {
+		fmt.Fprintf(a.out, "nothing has changed; configuration %d stays in force\n", done.Generation)
+		return
+	}
+	fmt.Fprintf(a.out, "configuration %d is in force, with %s\n", done.Generation, several(len(done.Changes), "change", "changes"))
+}
+
+func (a *app) listenerCommand() *cobra.Command {
+	return group("listener", "Listeners, and whether they take clients",
+		a.listenerListCommand(),
+		a.listenerVerb("stop", "Close a listener until it is started again, or the server is; its sessions end after their message", (*admin.Client).StopListener),
+		a.listenerVerb("start", "Open a listener that was stopped", (*admin.Client).StartListener),
+	)
+}
+
+func (a *app) listenerListCommand() *cobra.Command {
+	return &cobra.Command{Use: "list", Short: "List the listeners and their connections", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(status.Listeners)
+			}
+			a.showListeners(status.Listeners)
+			return nil
+		}}
+}
+
+// listenerAction is what a Client does with a listener.
+type listenerAction func(c *admin.Client, ctx context.Context, name string) error
+
+func (a *app) listenerVerb(verb, short string, do listenerAction) *cobra.Command {
+	return &cobra.Command{Use: verb + " NAME", Short: short, Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			return do(client, cmd.Context(), args[0])
+		}}
+}
+
+func oneName(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 && args[0] != "" {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s takes the name of one listener; see '%[1]s --help'", cmd.CommandPath())}
+}
+
+// levels are the levels of the log, by the names that the configuration has.
+var levels = []string{"debug", "info", "warn", "error"}
+
+func levelName(l slog.Level) string { return strings.ToLower(l.String()) }
+
+const logLevelHelp = `Print the level of the server's log, or set it. A level that is set holds until
+the server ends, or until a reload finds that log.level has changed.`
+
+func (a *app) logLevelCommand() *cobra.Command {
+	return &cobra.Command{Use: "log-level [" + strings.Join(levels, "|") + "]", Short: "Print or set the level of the server's log", Long: logLevelHelp, Args: oneLevel,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				var level slog.Level
+				if err := level.UnmarshalText([]byte(args[0])); err != nil {
+					return usageError{err}
+				}
+				return client.SetLogLevel(cmd.Context(), level)
+			}
+			status, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(status.LogLevel)
+			}
+			fmt.Fprintln(a.out, levelName(status.LogLevel.Level))
+			return nil
+		}}
+}
+
+func oneLevel(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 || len(args) == 1 && slices.Contains(levels, args[0]) {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s takes one of %s; see '%[1]s --help'", cmd.CommandPath(), strings.Join(levels, ", "))}
+}

@@ -1,0 +1,191 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"postern/internal/certs"
+	"postern/internal/config"
+	"postern/internal/deliver"
+	"postern/internal/dns"
+	"postern/internal/intake"
+	"postern/internal/mail"
+	"postern/internal/pressure"
+	"postern/internal/route"
+	"postern/internal/smtpserver"
+	"postern/internal/submit"
+)
+
+// graph is all that follows from one configuration and the files it names. It
+// is built and checked whole, and never changes; a reload replaces it. What
+// lasts as long as the process (store, journal, sockets, counts) is the
+// Daemon's.
+type graph struct {
+	config *config.Config
+	clock  mail.Clock
+	// generation counts the graphs that were in force, from 1; loaded is when
+	// this one was built.
+	generation uint64
+	loaded     time.Time
+
+	tls   []*tls.Config // of the listeners, in their order; nil without
+	local *intake.Local
+	// credentials are those for the smarthosts.
+	credentials mail.Credentials
+	api         api
+	resolver    *dns.Client
+}
+
+// newGraph returns a graph that has read nothing yet.
+func newGraph(c *config.Config, clock mail.Clock) *graph {
+	return &graph{config: c, clock: clock, generation: 1, loaded: clock.Now()}
+}
+
+// load reads what the configuration names, and tells of all that is wrong.
+func (g *graph) load() error {
+	g.resolver = g.newResolver(dns.Options{})
+	return errors.Join(g.loadCertificates(), g.loadCredentials(), g.loadAPI(), g.loadLocal())
+}
+
+// follow makes the graph the one after another. The cache of DNS is kept as
+// long as the same servers are asked in the same way.
+func (g *graph) follow(before *graph) {
+	g.generation = before.generation + 1
+	was, is := &before.config.DNS, &g.config.DNS
+	if slices.Equal(was.Servers, is.Servers) && was.Timeout == is.Timeout {
+		g.resolver = before.resolver
+	}
+}
+
+// loadCertificates loads the certificate of every listener that has one.
+func (g *graph) loadCertificates() error {
+	g.tls = make([]*tls.Config, len(g.config.Listeners))
+	var errs []error
+	for i := range g.config.Listeners {
+		l := &g.config.Listeners[i]
+		if l.TLSCertificate == "" {
+			continue
+		}
+		certificate, err := certs.Load(l.TLSCertificate, l.TLSKey, g.clock.Now())
+		if err != nil {
+			errs = append(errs, wrongCertificate(l, err))
+			continue
+		}
+		g.tls[i] = certs.ServerConfig(certificate)
+	}
+	return errors.Join(errs...)
+}
+
+// wrongCertificate says of which of the two files an error is.
+func wrongCertificate(l *config.Listener, err error) error {
+	if wrong, ok := errors.AsType[*certs.Error](err); ok && wrong.File == l.TLSKey {
+		return l.Wrong("listener.tls_key", err)
+	}
+	return l.Wrong("listener.tls_certificate", err)
+}
+
+// loadCredentials reads what proves this server to the smarthosts.
+func (g *graph) loadCredentials() error {
+	c := &g.config.Delivery
+	if c.SmarthostUser == "" {
+		return nil
+	}
+	password, err := readSecret(c.SmarthostPassword)
+	if err != nil {
+		return g.config.Wrong("delivery.smarthost_password", err)
+	}
+	g.credentials = mail.Credentials{User: c.SmarthostUser, Password: password}
+	return nil
+}
+
+// loadLocal finds out what the server takes for itself: what the
+// configuration says, and the addresses of the machine.
+func (g *graph) loadLocal() error {
+	g.local = &intake.Local{
+		Names:      append([]string{g.config.Hostname}, g.config.OwnNames...),
+		Addresses:  slices.Clone(g.config.OwnAddresses),
+		Postmaster: g.config.Postmaster,
+	}
+	if g.config.Submission.Directory != "" {
+		g.local.IsUser = submit.IsUser
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return fmt.Errorf("cannot tell this machine's addresses: %w", err)
+	}
+	for _, a := range addresses {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			g.local.Addresses = append(g.local.Addresses, prefix.Addr())
+		}
+	}
+	return nil
+}
+
+// newResolver returns one that asks the servers of the configuration, as far as
+// o does not say otherwise.
+func (g *graph) newResolver(o dns.Options) *dns.Client {
+	if o.Servers == nil {
+		o.Servers = g.config.DNS.Servers
+	}
+	o.Timeout, o.Clock = g.config.DNS.Timeout, g.clock
+	return dns.NewClient(o)
+}
+
+// router sends mail to the smarthosts, or without any directly.
+func (g *graph) router() deliver.Router {
+	c := &g.config.Delivery
+	lookup := route.Lookup{
+		Resolver: g.resolver,
+		Self:     g.own,
+		Prefer:   route.Family(c.AddressFamily),
+		Shuffle:  rand.Shuffle,
+	}
+	if len(c.Smarthosts) > 0 {
+		return route.NewSmarthosts(route.Options{
+			Lookup: lookup, Hosts: c.Smarthosts, TLS: string(c.SmarthostTLS), Credentials: g.credentials,
+		})
+	}
+	lookup.Self = func(a netip.AddrPort) bool {
+		// What is before this host, such as a NAT router, passes all on to it.
+		return g.own(a) || slices.Contains(g.config.OwnAddresses, a.Addr())
+	}
+	return route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), Names: g.local.Names, TLS: string(c.MXTLS)})
+}
+
+// own reports whether an address is one that the server itself listens at.
+func (g *graph) own(a netip.AddrPort) bool {
+	return slices.ContainsFunc(g.config.Listeners, func(l config.Listener) bool {
+		at := l.Address
+		return at.Port() == a.Port() && (at.Addr() == a.Addr() || at.Addr().IsUnspecified() && g.local.Has(a.Addr()))
+	})
+}
+
+// listener returns the number of the listener of that name, or -1.
+func (g *graph) listener(name string) int {
+	return slices.IndexFunc(g.config.Listeners, func(l config.Listener) bool { return l.Name == name })
+}
+
+// memoryBudget is how much memory the process may have, in octets.
+func (g *graph) memoryBudget() int64 {
+	if set := g.config.Pressure.MaxMemory; set > 0 {
+		return set
+	}
+	return pressure.DefaultBudget()
+}
+
+// handler lets the door answer what an SMTP server is asked.
+func handler(door *intake.Intake, trust []netip.Prefix) smtpserver.Handler {
+	return smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
+		if refusal := door.Greeting(); !refusal.IsZero() {
+			return nil, refusal
+		}
+		return door.Session(o, trust), mail.Reply{}
+	})
+}
