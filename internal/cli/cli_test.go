@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -134,7 +135,7 @@ func (wordy) Format(f fmt.State, _ rune) { io.WriteString(f, "stack") }
 func TestLogHasTheTextOfErrorsAlone(t *testing.T) {
 	for _, format := range []config.LogFormat{config.LogText, config.LogJSON} {
 		var log bytes.Buffer
-		newLogger(&log, config.Log{Format: format}).Info("x", "error", wordy{}, "n", 1)
+		newLogger(&log, format, slog.LevelInfo).Info("x", "error", wordy{}, "n", 1)
 		if !strings.Contains(log.String(), "text") || strings.Contains(log.String(), "stack") {
 			t.Errorf("%s: got %s", format, log.String())
 		}

@@ -35,6 +35,12 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return json.Marshal(string(v))
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (v *Value) UnmarshalJSON(text []byte) error {
+	*v = Value(text)
+	return nil
+}
+
 // option is one of the words that a setting can be.
 type option struct{ word, text string }
 

@@ -138,7 +138,7 @@ func (g *graph) readAnew(before *graph) []config.Change {
 	}
 	was, is := &before.config.Delivery, &g.config.Delivery
 	if was.SmarthostPassword == is.SmarthostPassword && before.credentials.Password != g.credentials.Password {
-		changes = append(changes, config.Change{Key: "delivery.smarthost_password", Old: "one secret", New: "another, in the same place", Effect: config.AtReload})
+		changes = append(changes, config.Change{Key: "delivery.smarthost_password", Old: `"a secret"`, New: `"another, in the same place"`, Effect: config.AtReload})
 	}
 	if old, now := before.machine(), g.machine(); old != now {
 		changes = append(changes, config.Change{Key: "the addresses of this machine", Old: old, New: now, Effect: config.AtReload})
@@ -150,12 +150,12 @@ func (g *graph) readAnew(before *graph) []config.Change {
 func ofCertificate(t *tls.Config) config.Value {
 	leaf := t.Certificates[0].Leaf
 	sum := sha256.Sum256(leaf.Raw)
-	return config.Value(fmt.Sprintf("the one valid until %s, SHA-256 %x…", leaf.NotAfter.UTC().Format(time.RFC3339), sum[:8]))
+	return config.Value(fmt.Sprintf("%q", fmt.Sprintf("valid until %s, SHA-256 %x...", leaf.NotAfter.UTC().Format(time.RFC3339), sum[:8])))
 }
 
 // machine are the addresses that the machine itself has.
 func (g *graph) machine() config.Value {
-	return config.Value(fmt.Sprint(g.local.Addresses[len(g.config.OwnAddresses):]))
+	return config.Value(fmt.Sprintf("%q", fmt.Sprint(g.local.Addresses[len(g.config.OwnAddresses):])))
 }
 
 // maxTold is how many changes stand in one fact; the log has all of them.
