@@ -71,9 +71,9 @@ func (a *app) showListeners(list []admin.Listener) {
 		fmt.Fprintf(a.out, "listener %s at %s: ", l.Name, l.Address)
 		switch l.State {
 		case admin.ListenerStopped:
-			fmt.Fprintf(a.out, "STOPPED by hand; `postern listener start %s` opens it\n", l.Name)
+			fmt.Fprintf(a.out, "STOPPED by hand, %s left; `postern listener start %s` opens it\n", several(l.Connections, "connection", "connections"), l.Name)
 		case admin.ListenerClosing:
-			fmt.Fprintf(a.out, "closed; %s to end\n", several(l.Connections, "connection is", "connections are"))
+			fmt.Fprintf(a.out, "closed, %s left\n", several(l.Connections, "connection", "connections"))
 		default:
 			fmt.Fprintf(a.out, "%d connections%s\n", l.Connections, limited(l))
 		}

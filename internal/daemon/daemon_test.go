@@ -71,11 +71,18 @@ func (b *buffer) String() string {
 
 func start(t *testing.T, c *config.Config) *run {
 	t.Helper()
+	return startWith(t, c, Options{})
+}
+
+func startWith(t *testing.T, c *config.Config, o Options) *run {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &run{stop: cancel, result: make(chan error, 1), log: &buffer{}}
 	ready := make(chan admin.Status, 1)
 	var err error
-	r.Daemon, err = New(c, Options{Version: "1", Logger: slog.New(slog.NewTextHandler(r.log, nil)), Ready: func(s admin.Status) { ready <- s }})
+	o.Version, o.Logger = "1", slog.New(slog.NewTextHandler(r.log, nil))
+	o.Ready = func(s admin.Status) { ready <- s }
+	r.Daemon, err = New(c, o)
 	if err != nil {
 		t.Fatal(err)
 	}

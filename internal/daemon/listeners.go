@@ -263,15 +263,29 @@ func (d *Daemon) listenerStates() []admin.Listener {
 		c := &d.graph.config.Listeners[i]
 		at := slices.IndexFunc(d.listeners, func(l *listener) bool { return l.name == c.Name })
 		if at < 0 {
-			list = append(list, admin.Listener{Name: c.Name, Address: c.Address.String(), State: admin.ListenerStopped, MaxConnections: c.MaxConnections})
+			list = append(list, d.stoppedState(c))
 			continue
 		}
 		list = append(list, d.listeners[at].state(admin.ListenerOpen))
 	}
 	for _, l := range d.leaving {
-		list = append(list, l.state(admin.ListenerClosing))
+		if !d.halted[l.name] {
+			list = append(list, l.state(admin.ListenerClosing))
+		}
 	}
 	return list
+}
+
+// stoppedState is a listener that was stopped, with the connections that it
+// still has. mu is held.
+func (d *Daemon) stoppedState(c *config.Listener) admin.Listener {
+	s := admin.Listener{Name: c.Name, Address: c.Address.String(), State: admin.ListenerStopped, MaxConnections: c.MaxConnections}
+	for _, l := range d.leaving {
+		if l.name == c.Name {
+			s.Connections += l.server.Connections()
+		}
+	}
+	return s
 }
 
 func (l *listener) state(s admin.ListenerState) admin.Listener {

@@ -116,10 +116,10 @@ var brokenKinds = []broken{
 		must(r.t, os.WriteFile(filepath.Join(r.dir, "text.crt"), []byte("no certificate\n"), 0o600))
 		return strings.Replace(text, `"smtp.crt"`, `"text.crt"`, 1)
 	}, `postern\.toml:\d+:\d+: listener\.tls_certificate: .*text\.crt: `},
-	{"address in use", func(r *rig, text string) string { return text + listener("busy", r.busy.Addr().String()) },
+	{"address in use", func(r *rig, text string) string { return text + listener("busy", r.busy[0].Addr().String()) },
 		`postern\.toml:\d+:\d+: listener busy: cannot listen at .*another program listens there`},
 	{"two addresses in use", func(r *rig, text string) string {
-		return text + listener("busy", r.busy.Addr().String()) + listener("next", r.sinks[0].Addr())
+		return text + listener("busy", r.busy[0].Addr().String()) + listener("next", r.busy[1].Addr().String())
 	}, `(?s)listener busy: cannot listen at .*\n.*listener next: cannot listen at `},
 	{"file that is not there", func(_ *rig, text string) string { return `include = ["missing.toml"]` + "\n" + text },
 		`postern\.toml:1:\d+: include: .*missing\.toml`},
