@@ -57,7 +57,7 @@ func TestRFCsAreListed(t *testing.T) {
 
 func TestReasonsAreDocumented(t *testing.T) {
 	var sections []mail.Reason
-	for _, match := range regexp.MustCompile("(?m)^### `([a-z]+)`$").FindAllStringSubmatch(readDoc(t, "reasons.md"), -1) {
+	for _, match := range regexp.MustCompile("(?m)^### `([a-z-]+)`$").FindAllStringSubmatch(readDoc(t, "reasons.md"), -1) {
 		sections = append(sections, mail.Reason(match[1]))
 	}
 	if diff := cmp.Diff(mail.Reasons, sections); diff != "" {

@@ -63,7 +63,7 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 		return admin.Reloaded{}, err
 	}
 	running := d.graph // only a reload writes it
-	var done admin.Reloaded
+	done := admin.Reloaded{Changes: []config.Change{}, Pending: []config.Change{}, Warnings: append([]config.Problem{}, c.Warnings...)}
 	for _, change := range config.Changed(running.config, c) {
 		if change.Effect == config.AtRestart {
 			done.Pending = append(done.Pending, change)
@@ -71,7 +71,6 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 			done.Changes = append(done.Changes, change)
 		}
 	}
-	done.Warnings = c.Warnings
 	config.KeepUntilRestart(running.config, c)
 	next := newGraph(c, d.clock)
 	if err := next.load(); err != nil {
