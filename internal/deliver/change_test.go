@@ -196,6 +196,7 @@ func TestBound(t *testing.T) {
 		{"fewer, after a failure", true, 4, 4, 4, 4},
 	} {
 		h := newHealth(20)
+		h.window = firstWindow // as of one that was heard
 		if c.shrunk {
 			h.shrink()
 		}

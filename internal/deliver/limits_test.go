@@ -35,7 +35,7 @@ func TestCrowdedIsNotDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{Record: facts.add, Retry: schedule})
+	h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{Retry: schedule}, Record: facts.add})
 	h.Deliverer.sites.learn("one.example", "site")
 	var ids []mail.ID
 	for range 60 {
@@ -87,7 +87,7 @@ func TestMayGoOnAtOnce(t *testing.T) {
 		h.submit("joe@sender.example", fmt.Sprintf("a%d@one.example", i))
 	}
 	await(t, "the scheduler has seen all", func() bool {
-		return len(h.Deliverer.slots) == 1 && len(h.store.Wake()) == 0 && len(h.Deliverer.wake) == 0
+		return int(h.active.Load()) == 1 && len(h.store.Wake()) == 0 && len(h.Deliverer.wake) == 0
 	})
 	close(gate)
 	await(t, "all connect", func() bool { return peer.Connections() == unheardWindow })
@@ -125,7 +125,7 @@ func TestBackWithoutTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := start(t, routes{"": withTLS(to("site", peer.Addr()), "required")}, Options{Record: facts.add, Retry: schedule})
+	h := start(t, routes{"": withTLS(to("site", peer.Addr()), "required")}, Options{Settings: Settings{Retry: schedule}, Record: facts.add})
 	h.advance(time.Minute)
 	deferred := func() mail.Fact {
 		return h.awaitFacts(h.submit("joe@sender.example", "a@one.example"), mail.ReasonDeferred, 1)[0]
@@ -147,7 +147,7 @@ func TestBackWithoutTLS(t *testing.T) {
 // site cannot be reached.
 func TestPartsFailOnce(t *testing.T) {
 	peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{Handle: func(_ int, c *mailtest.PeerConn) { c.Send("421 4.3.2 closed today") }})
-	h := start(t, routes{"": to("site", peer.Addr())}, Options{MaxRecipients: 1})
+	h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{MaxRecipients: 1}})
 	var recipients []string
 	for i := range 2 * downAfter {
 		recipients = append(recipients, fmt.Sprintf("a%d@one.example", i))
@@ -164,7 +164,7 @@ func TestActiveWindow(t *testing.T) {
 	sink := mailtest.NewSink(t)
 	h := start(t, routes{"": to("site", sink.Addr())}, Options{})
 	h.warmUp("a@good.example")
-	await(t, "nothing is in hand", func() bool { return len(h.Deliverer.slots) == 0 && len(h.Deliverer.wake) == 0 })
+	await(t, "nothing is in hand", func() bool { return int(h.active.Load()) == 0 && len(h.Deliverer.wake) == 0 })
 	h.store.full.Store(true)
 	before := h.store.claimed.Load()
 	var ids []mail.ID
