@@ -81,7 +81,7 @@ type Daemon struct {
 	listeners []*listener
 	halted    map[string]bool
 	leaving   []*listener
-	ending    bool // the server stops: nothing is started any more
+	stopping  bool // the server stops: nothing is started any more
 
 	stop     context.CancelFunc
 	failOnce sync.Once

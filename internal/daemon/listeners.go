@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 
 	"postern/internal/admin"
 	"postern/internal/config"
@@ -52,25 +51,27 @@ type placed struct {
 // that nothing is released before all is there. When one cannot be had, none
 // of them is, and the error tells of each. mu is held.
 func (d *Daemon) lineUp(g *graph) (lineup, error) {
-	var line lineup
-	var errs []error
-	line.released = slices.Clone(d.listeners)
+	line := lineup{released: slices.Clone(d.listeners)}
 	for i := range g.config.Listeners {
 		c := &g.config.Listeners[i]
-		if d.halted[c.Name] {
+		if !d.halted[c.Name] {
+			line.listeners = append(line.listeners, placed{line.keep(c), i})
+		}
+	}
+	var errs []error
+	for n := range line.listeners { // by now it is known which are released
+		p := &line.listeners[n]
+		if p.listener != nil {
 			continue
 		}
-		l := line.keep(c)
-		if l == nil {
-			socket, err := d.listen(c)
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			l = &listener{address: c.Address, socket: socket}
-			line.fresh = append(line.fresh, l)
+		c := &g.config.Listeners[p.i]
+		socket, err := d.listen(c, line.released)
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
-		line.listeners = append(line.listeners, placed{l, i})
+		p.listener = &listener{address: c.Address, socket: socket}
+		line.fresh = append(line.fresh, p.listener)
 	}
 	if len(errs) > 0 {
 		for _, l := range line.fresh {
@@ -81,7 +82,8 @@ func (d *Daemon) lineUp(g *graph) (lineup, error) {
 	return line, nil
 }
 
-// keep returns the listener that has the address, which is not released then.
+// keep returns the listener that has the address, which is not released then;
+// nil when there is none.
 func (line *lineup) keep(c *config.Listener) *listener {
 	at := slices.IndexFunc(line.released, func(l *listener) bool { return l.address == c.Address && l.name == c.Name })
 	if at < 0 {
@@ -93,61 +95,6 @@ func (line *lineup) keep(c *config.Listener) *listener {
 	l := line.released[at]
 	line.released = slices.Delete(line.released, at, at+1)
 	return l
-}
-
-// listen binds the socket of a listener. mu is held.
-func (d *Daemon) listen(c *config.Listener) (net.Listener, error) {
-	socket, err := net.Listen("tcp", c.Address.String())
-	if err == nil {
-		return socket, nil
-	}
-	hint := listenHint(err)
-	if own := d.inTheWay(c.Address); own != nil && errors.Is(err, syscall.EADDRINUSE) {
-		hint = fmt.Sprintf("; listener %s of this server has %s: `postern listener stop %s` frees it", own.name, own.address, own.name)
-	}
-	return nil, atListener(c, cannotListen(c.Address, err, hint))
-}
-
-// cannotListen says which address cannot be had, why, and what to do.
-func cannotListen(address netip.AddrPort, err error, hint string) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		err = op.Err // it names the address once more
-	}
-	return fmt.Errorf("cannot listen at %s: %w%s", address, err, hint)
-}
-
-// atListener says which listener an error is about, and where it stands in
-// the configuration.
-func atListener(l *config.Listener, err error) error {
-	if l.Place == (mail.Place{}) {
-		return fmt.Errorf("listener %s: %w", l.Name, err)
-	}
-	return fmt.Errorf("%s: listener %s: %w", l.Place, l.Name, err)
-}
-
-// listenHint says what to do about an address that cannot be had.
-func listenHint(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "; another program listens there"
-	case errors.Is(err, syscall.EACCES):
-		return "; a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "; this machine has no such address"
-	}
-	return ""
-}
-
-// inTheWay returns a listener of ours that keeps an address from being had:
-// one of them is for every address of the machine. mu is held.
-func (d *Daemon) inTheWay(a netip.AddrPort) *listener {
-	at := slices.IndexFunc(d.listeners, func(l *listener) bool {
-		return l.address.Port() == a.Port() && (l.address.Addr().IsUnspecified() || a.Addr().IsUnspecified())
-	})
-	if at < 0 {
-		return nil
-	}
-	return d.listeners[at]
 }
 
 // field puts the listeners of a graph into service. Clients of those that stay
@@ -200,7 +147,7 @@ func (d *Daemon) StopListener(name, actor string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.ending:
+	case d.stopping:
 		return errEnding
 	case d.graph.listener(name) < 0:
 		return fmt.Errorf("%s: %w", name, errNoListener)
@@ -228,7 +175,7 @@ func (d *Daemon) StartListener(name, actor string) error {
 	defer d.mu.Unlock()
 	i := d.graph.listener(name)
 	switch {
-	case d.ending:
+	case d.stopping:
 		return errEnding
 	case i < 0:
 		return fmt.Errorf("%s: %w", name, errNoListener)
@@ -236,7 +183,7 @@ func (d *Daemon) StartListener(name, actor string) error {
 		return nil
 	}
 	c := &d.graph.config.Listeners[i]
-	socket, err := d.listen(c)
+	socket, err := d.listen(c, nil)
 	if err != nil {
 		return err
 	}
@@ -300,7 +247,7 @@ func (d *Daemon) stopListeners() {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	d.mu.Lock()
-	d.ending = true
+	d.stopping = true
 	all := slices.Concat(d.listeners, d.leaving, d.submissionListeners())
 	d.mu.Unlock()
 	var stopping sync.WaitGroup

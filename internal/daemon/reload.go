@@ -89,7 +89,7 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 func (d *Daemon) swap(next, running *graph) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ending {
+	if d.stopping {
 		return errEnding
 	}
 	if next != running {

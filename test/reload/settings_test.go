@@ -67,6 +67,9 @@ min_free_space = "%dMiB"
 `, hostname, r.postern.Data(), r.postern.Addr(), 100+i%9, 30+i%11, strings.Join(smarthosts, ", "),
 		20+i%30, 1+i%20, 1+i%5, 1+i%7, 1+i%4, 16+i%5)
 	if open, _ := r.extraAt(i); open != "" {
+		if i%5 == 1 { // in the place of the one before: all addresses of the machine
+			open = strings.Replace(open, "127.0.0.1", "0.0.0.0", 1)
+		}
 		text += listener("extra", open)
 	}
 	return text
@@ -76,10 +79,10 @@ func listener(name, address string) string {
 	return fmt.Sprintf("\n[[listener]]\nname = %q\naddress = %q\ntrust = [\"127.0.0.0/8\"]\n", name, address)
 }
 
-// extraAt is where the listener that comes and goes is in configuration i, ""
-// for nowhere, and where it is not.
+// extraAt is where clients find the listener that comes and goes in configuration
+// i, "" for nowhere, and where they do not.
 func (r *rig) extraAt(i int) (open string, closed []string) {
-	at := i % 3
+	at := []int{0, 0, 0, 1, -1}[i%5]
 	for n, address := range r.extra {
 		if n == at {
 			open = address
