@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"postern/internal/config"
 	"postern/internal/queue"
 )
 
@@ -36,6 +37,7 @@ func newAPI(mux *http.ServeMux) huma.API {
 	c.RejectUnknownQueryParameters = true
 	c.CreateHooks = nil // no "$schema" in every answer
 	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[config.Value](), reflect.TypeFor[any]()) // text, a number, a list
 	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
 	return humago.New(mux, c)
 }
@@ -46,8 +48,11 @@ func schemaName(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t == reflect.TypeFor[queue.Recipient]() || t == reflect.TypeFor[queue.Change]() {
+	switch t {
+	case reflect.TypeFor[queue.Recipient](), reflect.TypeFor[queue.Change]():
 		return "Queued" + name
+	case reflect.TypeFor[config.Problem](), reflect.TypeFor[config.Change]():
+		return "Configuration" + name
 	}
 	return name
 }

@@ -3,7 +3,9 @@ package daemon
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -82,14 +84,20 @@ func (r *run) addresses() map[string]admin.Listener {
 	return list
 }
 
+// freeAddress is one at which nobody listens. Its port lies below those that the
+// kernel gives to outgoing connections, one of which might have it when it is
+// bound again.
 func freeAddress(t *testing.T) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
+		if err == nil {
+			defer l.Close()
+			return netip.MustParseAddrPort(l.Addr().String())
+		}
 	}
-	defer l.Close()
-	return netip.MustParseAddrPort(l.Addr().String())
+	t.Fatal("no port is free")
+	return netip.AddrPort{}
 }
 
 func another(name string, at netip.AddrPort) config.Listener {

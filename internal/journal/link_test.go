@@ -16,7 +16,7 @@ import (
 func TestLink(t *testing.T) {
 	dir := t.TempDir()
 	o := options()
-	o.MaxFile, o.Keep = 2000, 2
+	o.Limits.MaxFile, o.Limits.Keep = 2000, 2
 	j := mustOpen(t, dir, o)
 	write := func(from, to int) {
 		for n := from; n < to; n++ {
