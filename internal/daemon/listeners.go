@@ -117,8 +117,14 @@ func (d *Daemon) field(g *graph, line lineup) {
 	for _, l := range line.released {
 		d.Logger.Info("no longer listening", "listener", l.name, "address", l.socket.Addr().String(), "connections", l.server.Connections())
 		d.leaving = append(d.leaving, l)
-		l.server.Release()
+		l.release()
 	}
+}
+
+// release closes the listener. Its server may not know the socket yet.
+func (l *listener) release() {
+	l.server.Release()
+	l.socket.Close() // fails when the server has done so
 }
 
 // serve lets a listener take clients, until it is released or stopped.
@@ -159,7 +165,7 @@ func (d *Daemon) StopListener(name, actor string) error {
 	l := d.listeners[at]
 	d.listeners = slices.Delete(slices.Clone(d.listeners), at, at+1)
 	d.leaving = append(d.leaving, l)
-	l.server.Release() // before this returns, so that no client comes in after it
+	l.release() // before this returns, so that no client comes in after it
 	d.running.Go(func() {
 		_ = l.server.Shutdown(context.Background()) // that context does not end
 	})
