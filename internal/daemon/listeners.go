@@ -222,8 +222,8 @@ func (d *Daemon) listenerStates() []admin.Listener {
 		list = append(list, d.listeners[at].state(admin.ListenerOpen))
 	}
 	for _, l := range d.leaving {
-		if !d.halted[l.name] {
-			list = append(list, l.state(admin.ListenerClosing))
+		if s := l.state(admin.ListenerClosing); s.Connections > 0 && !d.halted[l.name] {
+			list = append(list, s)
 		}
 	}
 	return list

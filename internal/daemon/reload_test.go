@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,10 +76,11 @@ func (r *run) end(t *testing.T) {
 	}
 }
 
-// addresses are those of the listeners, by name.
+// addresses are those of the listeners, by name; of those that are open, if
+// others have the same.
 func (r *run) addresses() map[string]admin.Listener {
 	list := make(map[string]admin.Listener)
-	for _, l := range r.Daemon.status().Listeners {
+	for _, l := range slices.Backward(r.Daemon.status().Listeners) {
 		list[l.Name] = l
 	}
 	return list
