@@ -345,6 +345,53 @@ func TestReloadOnHangup(t *testing.T) {
 	}
 }
 
+// TestReloadChangesSubmission: programs of this host see the new settings of the
+// server too, and one that is connected stays so.
+func TestReloadChangesSubmission(t *testing.T) {
+	c := settings(t, nowhere)
+	dir, err := os.MkdirTemp("", "reload-") // short: the path of a socket is bounded
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	c.Submission.Directory = filepath.Join(dir, "spool")
+	r, s := reloadable(t, c)
+	greeting := func(nc net.Conn) string {
+		t.Helper()
+		text := make([]byte, 200)
+		n, err := nc.Read(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text[:n])
+	}
+	connected := func() net.Conn {
+		t.Helper()
+		nc, err := net.Dial("unix", r.submission.listener.socket.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		return nc
+	}
+	before := connected()
+	greeting(before)
+	s.set(c, func(next *config.Config) { next.Hostname = "other.example" })
+	if _, err := r.Reload("ann"); err != nil {
+		t.Fatal(err)
+	}
+	if got := greeting(connected()); !strings.HasPrefix(got, "220 other.example") {
+		t.Errorf("greeted with %q", got)
+	}
+	if _, err := before.Write([]byte("NOOP\r\n")); err != nil {
+		t.Error(err)
+	}
+	if got := greeting(before); !strings.HasPrefix(got, "250") {
+		t.Errorf("a session of before was told %q", got)
+	}
+	r.end(t)
+}
+
 // TestReloadKeepsTheCacheOfDNS, as long as the same servers are asked.
 func TestReloadKeepsTheCacheOfDNS(t *testing.T) {
 	c := settings(t, nowhere)

@@ -102,9 +102,6 @@ func (p *Pickup) Run(ctx context.Context) error {
 	ticker := time.NewTicker(pickupEvery)
 	defer ticker.Stop()
 	for {
-		if to := p.next.Swap(nil); to != nil {
-			p.Door, p.Hostname = to.door, to.hostname
-		}
 		err := p.Collect(ctx)
 		if err != nil && intake.Fatal(err) {
 			return err
@@ -146,6 +143,9 @@ func (e fileError) Unwrap() error { return e.error }
 // which there is no room now, and leaves the others; of files that cannot be
 // read it tells when it has done the rest.
 func (p *Pickup) Collect(ctx context.Context) error {
+	if to := p.next.Swap(nil); to != nil {
+		p.Door, p.Hostname = to.door, to.hostname
+	}
 	if err := p.forgetGone(ctx); err != nil {
 		return err
 	}

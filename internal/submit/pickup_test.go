@@ -304,6 +304,25 @@ func TestLaterIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestChange: what is collected after it has the new host name, and goes through
+// the new door.
+func TestChange(t *testing.T) {
+	h := newHost(t)
+	if err := h.post("-f joe ann@x.example", "x\n"); err != nil {
+		t.Fatal(err)
+	}
+	options := h.door.Options
+	options.Hostname, options.AddMessageID = "other.example", true
+	p := h.pickup()
+	p.Change(intake.New(options), "other.example")
+	if err := p.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if entry, to, text := h.only(); entry.Envelope.From.String() != "joe@other.example" || to != "ann@x.example" || !strings.Contains(text, "@other.example>") {
+		t.Errorf("from %s to %s: %s", entry.Envelope.From, to, text)
+	}
+}
+
 // TestRefusedLater: of what is refused when the program is gone its sender is
 // told, once, and the others get the message.
 func TestRefusedLater(t *testing.T) {
