@@ -36,6 +36,10 @@ dkim: mail message
 config: mail
 filter: mail
 
+# what watches the process from outside
+monitor: metrics
+systemd:
+
 # state: disk, database, resolver; no SMTP
 queue: mail filter heap
 queue/queuetest: mail queue
@@ -93,7 +97,7 @@ trial: mail certs config smtpserver smtpclient sink admin daemon
 selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue, and says what is
 # wrong in a filter before it asks anybody.
-cli: mail filter queue config admin transfer daemon doctor submit zos ibmi trial selftest
+cli: mail filter queue config admin systemd transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

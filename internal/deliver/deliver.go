@@ -55,6 +55,8 @@ type Options struct {
 
 	Clock  mail.Clock
 	Logger *slog.Logger
+	// Metrics count what comes of attempts; nil: for nobody.
+	Metrics *Metrics
 	// Failed is told, once, of an error after which the process must end.
 	Failed func(error)
 }
@@ -107,6 +109,7 @@ type Deliverer struct {
 	running sync.WaitGroup
 	active  atomic.Int64
 	started time.Time // by Run
+	turned  turned    // of the scheduler
 	failing sync.Once
 }
 
@@ -143,6 +146,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Record == nil {
 		o.Record = func(mail.Fact) {}
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
 	}
 	if o.Jitter == nil {
 		o.Jitter = func() float64 { return rand.Float64() / 10 }

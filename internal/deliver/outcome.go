@@ -52,6 +52,7 @@ func (d *Deliverer) settle(ctx context.Context, t *transaction, outcomes []mail.
 		d.fail("cannot settle", t.entry.ID, err)
 	default:
 		crashpoint.Reach(crashpoint.Settled)
+		d.Metrics.settled(verdict)
 		d.logOutcomes(t, verdict)
 	}
 }

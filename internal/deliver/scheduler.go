@@ -29,6 +29,7 @@ func (d *Deliverer) schedule(ctx, attempts context.Context) {
 		case <-timer.C:
 		}
 		wait, err := d.round(ctx, attempts)
+		d.turned.end()
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, queue.ErrClosed) {
 				return
@@ -50,6 +51,7 @@ func (d *Deliverer) schedule(ctx, attempts context.Context) {
 func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) {
 	d.tellSteps()
 	for {
+		d.turned.step()
 		now := d.Clock.Now()
 		next, err := d.admit(ctx, now)
 		if err != nil {
@@ -73,6 +75,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 // the next is due.
 func (d *Deliverer) admit(ctx context.Context, now time.Time) (next time.Time, err error) {
 	for {
+		d.turned.step()
 		agenda, err := d.Store.Due(ctx, now, agendaSize)
 		if err != nil {
 			return time.Time{}, err
@@ -108,6 +111,7 @@ func untilNext(now time.Time, times ...time.Time) time.Duration {
 // ended.
 func (d *Deliverer) begin(ctx, attempts context.Context, limit int) (started int, err error) {
 	for d.Store.Leased() < queue.ActiveWindow { // else a claim brings nothing, though mail is due
+		d.turned.step()
 		w, n := d.sites.next(limit, limit-int(d.active.Load()))
 		if w == nil {
 			break
@@ -146,7 +150,9 @@ func (d *Deliverer) leave(w *waiter, n int, leases []queue.Lease) {
 func (d *Deliverer) start(attempts context.Context, leases []queue.Lease, to mail.Destination) {
 	d.active.Add(1) // by the scheduler alone, so that there are never too many
 	place := d.sites.enter(to)
+	d.Metrics.transactions.Add(1)
 	d.running.Go(func() {
+		defer d.Metrics.transactions.Add(-1)
 		d.run(attempts, leases, place)
 		place.leave()
 		d.active.Add(-1)

@@ -163,7 +163,9 @@ func (d *Deliverer) release(ctx context.Context, leases []queue.Lease) {
 func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 	crashpoint.Reach(crashpoint.Claimed)
 	keep := d.keep(t.leases)
+	began := time.Now()
 	outcomes := d.send(ctx, t, keep)
+	d.Metrics.attempts.Observe(time.Since(began))
 	keep.stop()
 	crashpoint.Reach(crashpoint.Answered)
 	if ctx.Err() != nil && untouched(outcomes) {

@@ -45,6 +45,8 @@ type Options struct {
 
 	Clock  mail.Clock
 	Logger *slog.Logger
+	// Metrics count what is accepted. Nil: for nobody.
+	Metrics *Metrics
 }
 
 // Store is what an Intake wants of the queue.
@@ -72,6 +74,9 @@ func New(o Options) *Intake {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
 	}
 	return &Intake{Options: o, importing: make(chan struct{}, 1)}
 }
@@ -139,6 +144,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 		}
 		return "", storeError(err)
 	}
+	in.Metrics.accepted(&entry, size)
 	in.Logger.Info("accepted", "session", m.Origin.Session, "message", entry.ID,
 		"from", entry.Envelope.From.Path(), "recipients", len(m.Recipients), "size", size)
 	return entry.ID, nil

@@ -144,6 +144,7 @@ type Journal struct {
 	closed bool
 	direct []mail.Fact            // recorded, not yet written
 	lost   map[mail.Reason]uint64 // recorded when direct was full
+	drops  uint64                 // all that were ever lost so
 	ledger ledger                 // what is synced; changed by the writer alone
 	end    position               // up to where it is synced
 	failed error                  // why the last write failed; nil when it did not
@@ -233,6 +234,7 @@ func (j *Journal) Record(f mail.Fact) {
 	}
 	if len(j.direct) >= j.options.Buffer {
 		j.lost[f.Reason]++
+		j.drops++
 		return
 	}
 	j.direct = append(j.direct, f)
@@ -266,6 +268,22 @@ func (j *Journal) Failure() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.failed
+}
+
+// Lost returns how many recorded facts were only counted, because the buffer was
+// full, since the journal was opened.
+func (j *Journal) Lost() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.drops
+}
+
+// Last returns the number of the last fact of a source that is synced here; 0 if
+// there is none.
+func (j *Journal) Last(source string) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ledger.marks[source]
 }
 
 // run is the writer.

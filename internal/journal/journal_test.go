@@ -529,8 +529,14 @@ func TestOverflowIsCounted(t *testing.T) {
 	<-disk.syncs // the writer stands in Sync; its fact keeps its room until then
 	record(mail.ReasonRefused, 4)
 	record(mail.ReasonMarked, 1)
+	if got := j.Lost(); got != 3 {
+		t.Errorf("%d are lost, want 3", got)
+	}
 	close(disk.gate)
 	mustClose(t, j)
+	if lost, last := j.Lost(), j.Last(Direct); lost != 3 || last != 5 {
+		t.Errorf("when they are counted in the journal, %d are lost and the last is %d; want 3 and 5", lost, last)
+	}
 	want(t, names(t, dir, Query{}), []string{
 		"direct 1 started", "direct 2 refused", "direct 3 refused", "direct 4 overflow", "direct 5 overflow",
 	})

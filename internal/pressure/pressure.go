@@ -98,6 +98,9 @@ const (
 	Slow    Kind = "slow"
 )
 
+// Kinds are all kinds of pressure.
+var Kinds = []Kind{Disk, Inodes, Memory, Journal, Store, Slow}
+
 // Pressure is one kind of pressure that is on.
 type Pressure struct {
 	Kind  Kind

@@ -32,6 +32,7 @@ type Conn struct {
 	tls        *mail.TLS
 	sent       int  // transactions
 	over       bool // no further command can be sent
+	counted    bool // among the connections that are open
 	// chunksRefused says that BDAT was offered, and refused.
 	chunksRefused bool
 	copyBuffer    []byte
@@ -128,6 +129,7 @@ func (c *Conn) Close() error {
 	// Whatever the server says or fails to say, this is the end.
 	_, _ = c.ask(context.Background(), "QUIT", c.options.Timeouts.Quit)
 	c.over = true
+	c.count(false)
 	return c.stream.Close()
 }
 
@@ -135,6 +137,7 @@ func (c *Conn) Close() error {
 // so that an unfinished message stays unfinished.
 func (c *Conn) drop() {
 	c.over = true
+	c.count(false)
 	_ = c.socket.Close()
 }
 

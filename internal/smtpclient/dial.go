@@ -23,6 +23,7 @@ func Dial(ctx context.Context, host string, address netip.AddrPort, o Options) (
 	o = o.withDefaults()
 	socket, err := connect(ctx, address, o)
 	if err != nil {
+		o.Metrics.dials.Add(1, failed)
 		what := "Could not connect to %s"
 		if ctx.Err() != nil {
 			what, err = "Connecting to %s was given up", context.Cause(ctx)
@@ -30,7 +31,15 @@ func Dial(ctx context.Context, host string, address netip.AddrPort, o Options) (
 		return nil, &Error{Host: host, Address: address, Command: "connect",
 			Reply: mail.NewReply(451, "4.4.1", what, host), Cause: err}
 	}
-	return start(ctx, newConn(socket, host, address, o))
+	c := newConn(socket, host, address, o)
+	c.count(true)
+	usable, err := start(ctx, c)
+	if err != nil {
+		o.Metrics.dials.Add(1, failed)
+		return nil, err
+	}
+	o.Metrics.dials.Add(1, made)
+	return usable, nil
 }
 
 func connect(ctx context.Context, address netip.AddrPort, o Options) (net.Conn, error) {

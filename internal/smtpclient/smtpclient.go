@@ -86,6 +86,8 @@ type Options struct {
 	// Clock is the time at which certificates must be valid; nil means the
 	// machine's.
 	Clock mail.Clock
+	// Metrics count connections; nil: for nobody.
+	Metrics *Metrics
 }
 
 // Timeouts are limits of time, one for each phase. The zero value of each
@@ -134,6 +136,9 @@ const defaultMaxReply = 16 << 10
 func (o Options) withDefaults() Options {
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
 	}
 	if o.TLS == "" {
 		o.TLS = TLSOpportunistic

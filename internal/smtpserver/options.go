@@ -69,6 +69,8 @@ type Options struct {
 	// Record takes a "refused" fact for each refused connection, command and
 	// message. It must not block.
 	Record func(mail.Fact)
+	// Metrics count for all servers of the process (default: for nobody).
+	Metrics *Metrics
 }
 
 const handshakeTimeout = time.Minute
@@ -104,6 +106,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Record == nil {
 		o.Record = func(mail.Fact) {}
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
 	}
 	o.TLS = withoutTickets(o.TLS)
 	return o

@@ -48,6 +48,7 @@ func newSession(s *Server, c *conn, o mail.Origin) *session {
 // run leads the session from greeting to end, which is when the last reply was
 // written. refusal, if not zero, is what the client gets instead of a greeting.
 func (s *session) run(ctx context.Context, refusal mail.Reply) {
+	defer s.options.Metrics.connected()()
 	s.log.Debug("session begins", "listener", s.origin.Listener, "client", s.origin.Client)
 	defer func() {
 		err := s.conn.flush()
@@ -225,6 +226,7 @@ func (s *session) refused(command string, r mail.Reply, cause string) {
 		fact.To = []string{s.named.Path()}
 	}
 	s.options.Record(fact)
+	s.options.Metrics.refused(command, r)
 	s.log.Debug("refused", "command", fact.Command, "reply", r.String(), "cause", cause)
 }
 

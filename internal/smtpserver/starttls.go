@@ -32,6 +32,7 @@ func (s *session) starttls(ctx context.Context, c smtp.Command) mail.Reply {
 		s.closing = true
 		return mail.Reply{Code: mail.NoReply}
 	}
+	s.options.Metrics.secured.Add(1)
 	s.dropTransaction()
 	s.greeted, s.ext = false, smtp.Extensions{}
 	s.origin.Hello, s.origin.Protocol = "", smtp.ProtocolSMTP

@@ -200,6 +200,8 @@ func (s *Store) gather(first *change) []*change {
 }
 
 func (s *Store) commitGroup(group []*change) {
+	began := s.grouped.begin()
+	defer s.grouped.end(began)
 	s.committing <- struct{}{}
 	defer func() { <-s.committing }()
 	joined := joining{store: s, batch: s.db.NewBatch(), entered: make(map[mail.ID]bool), last: s.facts.last}
@@ -348,6 +350,7 @@ func (j *joining) apply() error {
 	}
 	began := j.store.committed.begin()
 	defer j.store.committed.end(began)
+	defer j.store.options.Metrics.committed(began, len(j.changes))
 	return j.store.write(j.batch, pebble.Sync)
 }
 

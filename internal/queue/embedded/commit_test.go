@@ -287,6 +287,9 @@ func TestLatency(t *testing.T) {
 			<-disk.asked
 			time.Sleep(3 * time.Second)
 			wantLatency(t, s, 3*time.Second, log+" hangs")
+			if got := s.Stalled(); got != 3*time.Second {
+				t.Errorf("while %s hangs it is stalled for %s", log, got)
+			}
 			disk.set(false)
 			disk.granted <- struct{}{}
 			must(t, <-accepted)
@@ -294,6 +297,9 @@ func TestLatency(t *testing.T) {
 			wantLatency(t, s, 3*time.Second, log+" went on")
 			time.Sleep(time.Minute)
 			wantLatency(t, s, 0, "a minute after "+log)
+			if got := s.Stalled(); got != 0 {
+				t.Errorf("a minute after %s it is stalled for %s", log, got)
+			}
 		})
 	}
 }

@@ -58,6 +58,8 @@ type Options struct {
 	SegmentSize int64
 	// FS is the file system; nil: the machine's.
 	FS vfs.FS
+	// Metrics count commits; nil: for nobody.
+	Metrics *Metrics
 }
 
 // DefaultReserve is what the store needs, in octets, to write what it has in
@@ -86,6 +88,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SegmentSize == 0 {
 		o.SegmentSize = crashpoint.Size("SEGMENT", 0)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
 	}
 	if o.FS == nil {
 		o.FS = crashpoint.Files(vfs.Default)
@@ -118,6 +123,7 @@ type Store struct {
 	promised   uint64 // what is below this sequence number is durable; of the committer alone
 	facts      factState
 	committed  latency                       // of the commits that are synced
+	grouped    latency                       // of all commits
 	appended   latency                       // of the body log
 	editing    chan struct{}                 // a token that whoever edits holds
 	snapshots  chan struct{}                 // a token that a snapshot holds

@@ -1,0 +1,77 @@
+package deliver
+
+import (
+	"sync/atomic"
+	"time"
+
+	"postern/internal/dsn"
+	"postern/internal/mail"
+	"postern/internal/metrics"
+)
+
+// Metrics count what comes of attempts. Make them once, with NewMetrics.
+type Metrics struct {
+	outcomes, reports       *metrics.Counters
+	attempts                *metrics.Histogram
+	transactions, sitesDown *metrics.Gauge
+}
+
+// NewMetrics declares what is counted; a nil Set is for nobody who reads it.
+func NewMetrics(s *metrics.Set) *Metrics {
+	return &Metrics{
+		outcomes: s.Counters("postern_delivery_recipients_total",
+			"Recipients of attempts to deliver, by what came of them. A recipient that is deferred is tried again, and counts again; one that is delivered, relayed (to a server that sends no reports), bounced, expired or dead (failed, with nobody to tell) does not.",
+			metrics.Label{Name: "outcome", Values: outcomeNames()}),
+		reports: s.Counters("postern_reports_total", "Reports written to senders, by what they tell.",
+			metrics.Label{Name: "action", Values: actionNames()}),
+		attempts: s.Histogram("postern_attempt_duration_seconds",
+			"Time of an attempt: of one transaction with a next server, from looking for a connection to its last reply.",
+			10*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond, 250*time.Millisecond, 500*time.Millisecond,
+			time.Second, 2500*time.Millisecond, 5*time.Second, 10*time.Second, 30*time.Second, time.Minute, 5*time.Minute, 10*time.Minute),
+		transactions: s.Gauge("postern_attempts_active", "Messages that are being attempted, those included that look for their next server or wait for a connection to it."),
+		sitesDown:    s.Gauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits."),
+	}
+}
+
+func outcomeNames() []string {
+	var names []string
+	for _, s := range []mail.State{mail.Delivered, mail.Relayed, mail.Deferred, mail.Bounced, mail.Expired, mail.Dead} {
+		names = append(names, string(s))
+	}
+	return names
+}
+
+func actionNames() []string {
+	var names []string
+	for _, a := range dsn.Actions {
+		names = append(names, string(a))
+	}
+	return names
+}
+
+// settled counts what came of a transaction.
+func (m *Metrics) settled(v *verdict) {
+	for i := range v.outcomes {
+		m.outcomes.Add(1, string(v.outcomes[i].State))
+	}
+	for action := range v.told {
+		m.reports.Add(1, string(action))
+	}
+}
+
+// turned says when the scheduler has taken its last step, while it is at work.
+type turned struct{ at atomic.Int64 } // in nanoseconds since 1970; 0: it waits
+
+func (t *turned) step() { t.at.Store(time.Now().UnixNano()) }
+func (t *turned) end()  { t.at.Store(0) }
+
+// Stalled returns for how long the scheduler has been at one and the same step,
+// such as a claim; 0 while it has nothing to do. More than a few seconds means
+// that it waits for the store or for a lock, in vain.
+func (d *Deliverer) Stalled() time.Duration {
+	at := d.turned.at.Load()
+	if at == 0 {
+		return 0
+	}
+	return max(0, time.Since(time.Unix(0, at)))
+}
