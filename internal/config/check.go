@@ -163,6 +163,18 @@ func (d *decoder) checkListeners() {
 			d.unique(t, "address", l.Address.String(), addresses)
 		}
 	}
+	d.checkMonitoring(addresses)
+}
+
+// checkMonitoring wants another address than those of the listeners.
+func (d *decoder) checkMonitoring(listeners map[string]mail.Place) {
+	for _, t := range d.tables["monitoring"] {
+		at, is := t.given["address"]
+		address := d.config.Monitoring.Address.String()
+		if listener, taken := listeners[address]; is && taken {
+			d.fault(at.value, "monitoring.address", faultf("choose another port", "%q is also that of the listener %s", address, whence(listener, at.value)))
+		}
+	}
 }
 
 // checkPair wants two settings of a table together, or neither.

@@ -52,6 +52,7 @@ type Config struct {
 	DNS        DNS
 	Journal    Journal
 	Pressure   Pressure
+	Monitoring Monitoring
 	Admin      Admin
 }
 
@@ -183,6 +184,11 @@ type Pressure struct {
 	MinFreeInodes int   // 0 for none
 	MaxMemory     int64 // octets; 0 for the default, which depends on the machine
 	SlowCommit    time.Duration
+}
+
+// Monitoring is the table [monitoring].
+type Monitoring struct {
+	Address netip.AddrPort // the zero one for none
 }
 
 // Admin is the table [admin].

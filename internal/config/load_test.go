@@ -186,6 +186,9 @@ min_free_inodes = 0
 max_memory = "512MiB"
 slow_commit = "1m"
 
+[monitoring]
+address = "127.0.0.1:9625"
+
 [admin]
 address = "127.0.0.1:8025"
 tokens = "env:TOKENS"

@@ -75,6 +75,10 @@ var sections = []section{
 			"mail in the queue goes out all the while. `postern status` shows what is short, and log and journal tell when it began and ended.",
 	},
 	{
+		name: "monitoring",
+		text: "Where those who watch the server ask it, by HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for what starts it again or sends it clients.",
+	},
+	{
 		name: "admin",
 		text: "The administrative API (docs/admin.md) at a TCP address, for programs on other hosts. Without this table it is at `admin_socket` alone.",
 	},
@@ -587,6 +591,15 @@ var settings = []setting{
 		see: []string{"listener.max_connections"},
 	},
 
+	{
+		key:       "monitoring.address",
+		value:     one(ownNetwork(maybeAddress(listenAddress)), func(f fields) *netip.AddrPort { return &f.config.Monitoring.Address }, netip.AddrPort{}),
+		effect:    AtRestart,
+		byDefault: "none",
+		example:   `"127.0.0.1:9625"`,
+		text: "The address and port at which metrics and health are told, by HTTP without TLS, to whoever asks. They tell how much mail there is and how the server is, and nothing of single messages, " +
+			"addresses or hosts. Without an address nobody can ask.",
+	},
 	{
 		key:       "admin.address",
 		value:     one(maybeAddress(listenAddress), func(f fields) *netip.AddrPort { return &f.config.Admin.Address }, netip.AddrPort{}),

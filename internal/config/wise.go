@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,18 @@ func moreThanOne(s scalar[int]) scalar[int] {
 			return nil
 		}
 		return advicef("keep 2 or more", "is 1: all that the journal tells is gone whenever a file is full")
+	}
+	return s
+}
+
+// ownNetwork is an address at which strangers had better not ask.
+func ownNetwork(s scalar[netip.AddrPort]) scalar[netip.AddrPort] {
+	s.unwise = func(v netip.AddrPort) *fault {
+		if ip := v.Addr(); !ip.IsUnspecified() && !isPublic(ip) {
+			return nil
+		}
+		return advicef("write an address of this machine alone, such as 127.0.0.1, or of an inner network",
+			"%s can be reached by everybody: who asks needs no password", s.show(v))
 	}
 	return s
 }
