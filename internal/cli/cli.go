@@ -145,7 +145,7 @@ func newRoot(a *app) *cobra.Command {
 		a.serveCommand(), a.checkCommand(), a.configCommand(), a.tryCommand(), a.demoCommand(),
 		a.statusCommand(), a.stopCommand(), a.reloadCommand(), a.listenerCommand(), a.logLevelCommand(), a.queueCommand(), a.suspendCommand(), a.resumeCommand(),
 		a.storeCommand(), a.backupCommand(), a.restoreCommand(), a.journalCommand(), a.selftestCommand(),
-		a.sendmailCommand(), a.versionCommand(),
+		a.sendmailCommand(), a.manCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -9,12 +8,23 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"postern/internal/config"
 	"postern/internal/daemon"
 )
 
+// serveHelp says who the server is.
+const serveHelp = `Run the server until it is told to stop.
+
+The server does not run as root. Started by root, it binds its listeners and
+makes data_dir for the user that --user names, and becomes that user before it
+reads keys and secrets or takes mail. Started by another user, it needs a port
+above 1023, or the capability CAP_NET_BIND_SERVICE, or sockets from systemd.
+
+Started by systemd, it says when it is ready, feeds the watchdog as long as it
+makes progress, and takes the sockets that have the names of its listeners.`
+
 func (a *app) serveCommand() *cobra.Command {
-	return &cobra.Command{Use: "serve", Short: "Run the server until it is told to stop", Args: noArguments,
+	var user string
+	command := &cobra.Command{Use: "serve", Short: "Run the server until it is told to stop", Long: serveHelp, Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// From here on the signal does not end the process.
 			hangup := make(chan os.Signal, 1)
@@ -24,32 +34,23 @@ func (a *app) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			sockets, err := daemon.InheritSockets()
+			if err != nil {
+				return err
+			}
+			if err := sockets.BecomeUser(c, user); err != nil {
+				return err
+			}
 			level := new(slog.LevelVar)
 			level.Set(c.Log.Level)
 			d, err := daemon.New(c, daemon.Options{
-				Version: version, Logger: newLogger(a.err, c.Log.Format, level), Level: level, Load: a.load, Hangup: hangup,
+				Version: version, Logger: newLogger(a.err, c.Log.Format, level), Level: level, Load: a.load, Hangup: hangup, Sockets: sockets,
 			})
 			if err != nil {
 				return err
 			}
 			return d.Run(cmd.Context())
 		}}
-}
-
-// newLogger returns a logger of lines in a format.
-func newLogger(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: textOfError}
-	if format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
-
-// textOfError logs the text of an error alone: some libraries' errors would
-// add the stack.
-func textOfError(_ []string, a slog.Attr) slog.Attr {
-	if err, ok := a.Value.Any().(error); ok {
-		a.Value = slog.StringValue(err.Error())
-	}
-	return a
+	command.Flags().StringVar(&user, "user", "", "the `user` to become when root starts it; root to stay root")
+	return command
 }

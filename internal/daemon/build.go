@@ -53,6 +53,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 		Suspended:    d.suspended.intake,
 		Clock:        d.clock,
 		Logger:       d.Logger,
+		Metrics:      d.counts.intake,
 	})
 }
 
@@ -74,6 +75,7 @@ func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtp
 		IDs:                     &d.ids,
 		Clock:                   d.clock,
 		Logger:                  d.Logger,
+		Metrics:                 d.counts.server,
 		Record:                  d.journal.Record,
 	}
 }
@@ -133,6 +135,7 @@ func (d *Daemon) deliverOptions(g *graph) deliver.Options {
 		Record:   d.journal.Record,
 		Clock:    d.clock,
 		Logger:   d.Logger,
+		Metrics:  d.counts.deliver,
 		Failed:   d.fail,
 	}
 }
@@ -176,8 +179,9 @@ func (d *Daemon) clientOptions(g *graph) smtpclient.Options {
 			DataBlock: c.BlockTimeout,
 			DataEnd:   c.FinalTimeout,
 		},
-		Logger: d.Logger,
-		Clock:  d.clock,
+		Logger:  d.Logger,
+		Metrics: d.counts.client,
+		Clock:   d.clock,
 	}
 }
 

@@ -45,6 +45,9 @@ type Options struct {
 	Load func() (*config.Config, error)
 	// Hangup asks for a reload with each signal. It may be nil.
 	Hangup <-chan os.Signal
+	// Sockets are those of listeners that are bound already; the Daemon has them
+	// from New on, and closes those that are for no listener.
+	Sockets Sockets
 	// Ready is told, once, when all listeners are bound and served.
 	Ready func(admin.Status)
 }
@@ -59,6 +62,8 @@ type Daemon struct {
 	journal *journal.Journal
 	store   *embedded.Store
 	gauge   *pressure.Gauge
+	counts  counts
+	watch   watch
 	// suspended is the store for an operator, and knows what is suspended.
 	suspended *suspendable
 	// submission takes mail from users of this host; nil when it is not to.
@@ -116,11 +121,13 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 		o.Level.Set(c.Log.Level)
 	}
 	clock := mail.NewSteppedClock()
-	return &Daemon{
+	d := &Daemon{
 		Options: o, clock: clock, graph: newGraph(c, clock), halted: make(map[string]bool),
 		failed: make(chan error, 1),
 		ended:  make(chan error, 1),
 	}
+	d.counts = newCounts(d)
+	return d
 }
 
 // Run serves until ctx ends or the administrative socket is told to stop,
@@ -144,6 +151,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	d.Logger.Info("started", "version", d.Version, "hostname", d.graph.config.Hostname, "data_dir", d.graph.config.DataDir)
+	d.begun()
 	d.Ready(d.status())
 
 	var cause error
@@ -172,6 +180,7 @@ func storeFailed(err error) error {
 // finish stops everything in good order.
 func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 	d.Logger.Info("stopping", "connections", d.connections(), "active", d.store.Leased(), "grace", grace)
+	d.ending()
 	d.stop()       // the reloads, when it was a part that ended
 	stopDelivery() // what is accepted from now on waits for the next start
 	d.stopListeners()
@@ -203,6 +212,7 @@ func (d *Daemon) open() error {
 		Logger:  d.Logger,
 		Failed:  d.fail,
 		Reserve: reserve(g),
+		Metrics: d.counts.store,
 	})
 	if err != nil {
 		return namedInUse(g.config, fmt.Errorf("cannot open the queue: %w", err))
@@ -240,6 +250,10 @@ func (d *Daemon) bind(g *graph) error {
 		return err
 	}
 	d.field(g, line)
+	d.closeUnused()
+	if err := d.bindMonitor(g.config); err != nil {
+		return err
+	}
 	if err := d.openSubmission(g); err != nil {
 		return err
 	}
@@ -277,6 +291,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 		d.serve(l)
 	}
 	d.startSubmission(context.WithoutCancel(deliverCtx), deliverCtx)
+	d.startWatch()
 	d.serving.Go(func() { d.part("the administrative socket", d.admin.Serve(d.socket)) })
 	if at := d.apiSocket; at != nil {
 		d.Logger.Info("serving the administrative API", "address", at.Addr().String(), "tls", d.graph.api.tls != nil)
@@ -288,6 +303,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 // the last to go: whoever waits for the end of the server watches it.
 func (d *Daemon) close() error {
 	var errs []error
+	d.closeWatch() // it reads the store
 	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
 		l.socket.Close()
 	}
@@ -306,6 +322,7 @@ func (d *Daemon) close() error {
 			d.apiSocket.Close()
 		}
 	}
+	d.endFeed()
 	d.serving.Wait()
 	return errors.Join(errs...)
 }

@@ -17,6 +17,9 @@ import (
 // listen binds the socket of a listener, beside those that are about to be
 // released. mu is held.
 func (d *Daemon) listen(c *config.Listener, released []*listener) (net.Listener, error) {
+	if socket := d.inherited(c); socket != nil {
+		return socket, nil
+	}
 	socket, err := net.Listen("tcp", c.Address.String())
 	if own := inTheWay(released, c.Address); len(own) > 0 && errors.Is(err, syscall.EADDRINUSE) {
 		socket, err = listenBeside(own, c.Address)

@@ -15,6 +15,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/systemd"
 )
 
 // This file replaces the graph of a server that runs. Everything that can fail
@@ -45,6 +46,8 @@ func (d *Daemon) reloadOnHangup(ctx context.Context) {
 func (d *Daemon) Reload(actor string) (admin.Reloaded, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	d.untold(systemd.Reloading())
+	defer d.tellServing()
 	done, err := d.reload()
 	if err != nil {
 		d.tellReloadFailed(actor, err)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 
@@ -117,7 +118,11 @@ func (p *Postern) Start(ctx context.Context) error { return p.StartAs(ctx, p.opt
 // are added to the environment. Where it fails because the process ended by
 // itself, State says how.
 func (p *Postern) StartAs(ctx context.Context, binary string, environment ...string) error {
-	started, err := startProcess(p.Log(), environment, binary, "serve", "--config", p.config())
+	me, err := user.Current()
+	if err != nil {
+		return err
+	}
+	started, err := startProcess(p.Log(), environment, binary, "serve", "--user", me.Username, "--config", p.config())
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -56,8 +57,17 @@ const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"postern": func() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+		"postern": func() { os.Exit(cli.Main(asItIs(os.Args[1:]), os.Stdout, os.Stderr)) },
 	})
+}
+
+// asItIs lets a server that root starts stay root's, unless the scenario names a
+// user.
+func asItIs(args []string) []string {
+	if len(args) > 0 && args[0] == "serve" && os.Geteuid() == 0 {
+		return slices.Insert(slices.Clone(args), 1, "--user", "root")
+	}
+	return args
 }
 
 func TestScript(t *testing.T) {

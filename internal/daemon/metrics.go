@@ -1,0 +1,124 @@
+package daemon
+
+import (
+	"context"
+	"math"
+
+	"postern/internal/deliver"
+	"postern/internal/intake"
+	"postern/internal/mail"
+	"postern/internal/metrics"
+	"postern/internal/pressure"
+	"postern/internal/queue"
+	"postern/internal/queue/embedded"
+	"postern/internal/smtpclient"
+	"postern/internal/smtpserver"
+)
+
+// counts are the metrics of the process. They last as long as it does.
+type counts struct {
+	set     *metrics.Set
+	server  *smtpserver.Metrics
+	intake  *intake.Metrics
+	store   *embedded.Metrics
+	deliver *deliver.Metrics
+	client  *smtpclient.Metrics
+}
+
+// newCounts declares all metrics. Some are read from the parts of d, once these
+// are there.
+func newCounts(d *Daemon) counts {
+	s := metrics.NewSet()
+	s.Info("postern_info", "Always 1; the label is the version of the program.", "version", d.Version)
+	c := counts{
+		set:     s,
+		server:  smtpserver.NewMetrics(s),
+		intake:  intake.NewMetrics(s),
+		store:   embedded.NewMetrics(s),
+		deliver: deliver.NewMetrics(s),
+		client:  smtpclient.NewMetrics(s),
+	}
+	d.readQueue(s)
+	d.readJournal(s)
+	s.ReadGauges("postern_pressure", "1 while something runs short, by what; under all kinds but slow no mail is taken, under slow fewer clients are served.",
+		metrics.Label{Name: "kind", Values: kindNames()}, d.pressed)
+	s.Process()
+	return c
+}
+
+// readQueue declares what the store says of itself.
+func (d *Daemon) readQueue(s *metrics.Set) {
+	s.ReadGauges("postern_queue_recipients", "Recipients in the queue, by state. Held ones wait for an operator; dead letters are among them.",
+		metrics.Label{Name: "state", Values: []string{string(mail.Queued), string(mail.Deferred), string(mail.Held)}}, d.recipients)
+	s.ReadGauge("postern_queue_oldest_seconds", "Age of the oldest message with a recipient that is queued or deferred; 0 if there is none. Nothing is known (NaN) if more than 10,000 older ones are held.",
+		d.oldest)
+	s.ReadGauges("postern_store_bytes", "Size of the queue on the disk, by part: the database, and the contents beside it.",
+		metrics.Label{Name: "part", Values: []string{"database", "contents"}}, d.size)
+	s.ReadGauge("postern_damaged_files", "Files of the queue in which damage was found. `postern status` names them.",
+		func() float64 { return float64(len(d.store.DamagedFiles())) })
+}
+
+// readJournal declares what the journal says of itself.
+func (d *Daemon) readJournal(s *metrics.Set) {
+	s.ReadGauge("postern_journal_lag_facts", "Facts that are in the queue and not yet in the journal. It grows while the journal cannot be written.",
+		func() float64 {
+			copied := d.journal.Last(queue.FactSource)
+			return max(0, float64(d.store.LastFact())-float64(copied))
+		})
+	s.ReadCounter("postern_journal_lost_facts_total", "Facts about refusals and the like that were counted and not written, because there were too many at once.",
+		func() float64 { return float64(d.journal.Lost()) })
+}
+
+func (d *Daemon) size(part string) float64 {
+	size, err := d.store.Size(context.Background())
+	switch {
+	case err != nil:
+		return math.NaN()
+	case part == "database":
+		return float64(size.Database)
+	}
+	return float64(size.Bodies)
+}
+
+func (d *Daemon) recipients(state string) float64 {
+	counts, err := d.store.Count(context.Background(), queue.Filter{})
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(counts[mail.State(state)])
+}
+
+func (d *Daemon) oldest() float64 {
+	total, err := d.store.Count(context.Background(), queue.Filter{})
+	if err == nil && total[mail.Queued]+total[mail.Deferred] == 0 {
+		return 0
+	}
+	accepted, err := d.store.Oldest(context.Background())
+	if err != nil || accepted.IsZero() {
+		return math.NaN()
+	}
+	return max(0, d.clock.Now().Sub(accepted).Seconds())
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range pressure.Kinds {
+		names = append(names, string(k))
+	}
+	return names
+}
+
+func (d *Daemon) pressed(kind string) float64 {
+	for _, p := range d.gauge.Pressures() {
+		if string(p.Kind) == kind {
+			return 1
+		}
+	}
+	return 0
+}
+
+// Metrics describes what a server counts, for the page about it.
+func Metrics() []metrics.Description { return newDescribed().set.Descriptions() }
+
+// newDescribed returns counts of which nothing can be read.
+func newDescribed() counts { return newCounts(&Daemon{}) }
