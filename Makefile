@@ -2,6 +2,7 @@
 
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BINARY      := bin/postern
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # The version is set below, so Go need not ask git, which refuses where the
@@ -41,7 +42,12 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/postern
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X postern/internal/cli.version=$(VERSION)' -o bin/postern ./cmd/postern
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X postern/internal/cli.version=$(VERSION)' -o $(BINARY) ./cmd/postern
+
+# The package has the time of the commit, so that it can be built again.
+.PHONY: deb
+deb: build ## build the Debian package, into bin/
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0) dist/debian/build bin/postern '$(VERSION)' "$$($(GO) env GOARCH | sed 's/^arm$$/armhf/; s/^386$$/i386/')" bin
 
 .PHONY: run
 run: build ## build, and run it without configuration on loopback
