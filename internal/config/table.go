@@ -38,7 +38,7 @@ var sections = []section{
 	},
 	{
 		name: "log",
-		text: "What the server writes about its work, one event a line, on standard error. What became of each message is in the journal, not here.",
+		text: "What the server writes about its work, one event a line, on standard error. Where the journal of systemd reads that, a line begins with its priority, and has neither time nor level, which the journal knows. What became of each message is in the journal, not here.",
 	},
 	{
 		name:     "listener",

@@ -117,10 +117,9 @@ func expressions(t *testing.T) []string {
 	return all
 }
 
-// The dashboard asks for what there is, and for all of it.
-func TestDashboardAsksForWhatThereIs(t *testing.T) {
+// labelsOf are the labels of each series that can be asked for.
+func labelsOf() map[string][]string {
 	labels := map[string][]string{"process_resident_memory_bytes": nil, "process_cpu_seconds_total": nil}
-	unasked := map[string]bool{}
 	for _, d := range Metrics() {
 		names := []string{d.Name}
 		if d.Kind == metrics.HistogramKind {
@@ -132,6 +131,33 @@ func TestDashboardAsksForWhatThereIs(t *testing.T) {
 				labels[name] = append(labels[name], l.Name)
 			}
 		}
+	}
+	return labels
+}
+
+// The alerts of the page are about what there is.
+func TestAlertsAskForWhatThereIs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, alerts, _ := strings.Cut(string(text), "## What to be woken for")
+	alerts, _, found := strings.Cut(alerts, "## All metrics")
+	names, labels := promNames.FindAllString(alerts, -1), labelsOf()
+	if !found || len(names) < 8 {
+		t.Fatalf("the page has alerts about %q", names)
+	}
+	for _, name := range names {
+		if _, there := labels[name]; !there {
+			t.Errorf("an alert asks for %s, which there is not", name)
+		}
+	}
+}
+
+// The dashboard asks for what there is, and for all of it.
+func TestDashboardAsksForWhatThereIs(t *testing.T) {
+	labels, unasked := labelsOf(), map[string]bool{}
+	for _, d := range Metrics() {
 		unasked[d.Name] = true
 	}
 	for _, question := range expressions(t) {
