@@ -245,7 +245,7 @@ func TestHostileUsers(t *testing.T) {
 	}
 	// From now on the server is the user mail.
 	wrapper := filepath.Join(filepath.Dir(p.Binary()), "as-mail")
-	script := "#!/bin/sh\nexec " + setpriv + " --reuid=mail --regid=mail --clear-groups " + p.Binary() + " \"$@\"\n"
+	script := "#!/bin/sh\nexec " + setpriv + " --reuid=mail --regid=mail --clear-groups " + p.Binary() + " \"$@\" --user mail\n"
 	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
