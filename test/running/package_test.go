@@ -162,6 +162,6 @@ func TestInstall(t *testing.T) {
 func TestUnderSystemd(t *testing.T) {
 	need(t, "systemd-analyze")
 	inACopy(t, "boot.sh",
-		"ready", "hardened", "serving", "mail of programs", "logging", "started again after a kill", "started again by the watchdog",
+		"ready", "hardened", "serving", "mail of programs", "reloaded", "logging", "started again after a kill", "started again by the watchdog",
 		"stopped for good", "served by the socket of systemd", "upgraded", "removed")
 }

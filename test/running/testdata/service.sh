@@ -45,6 +45,16 @@ ok serving
 echo hello | runuser -u nobody -- postern sendmail root || fail "a message of nobody"
 postern queue list | grep -q admin@else.test || fail "the message of nobody: $(postern queue list)"
 ok mail of programs
+sed -i 's/^hostname = .*/hostname = "new.corp.test"/' /etc/postern/postern.toml
+systemctl reload postern.service || fail "reload"
+greeting | grep -q '^220 new.corp.test ' || fail "the old name after a reload"
+sed -i 's/^hostname = .*/hostname = "wrong"/' /etc/postern/postern.toml
+! systemctl reload postern.service 2>/dev/null || fail "a wrong configuration was taken"
+greeting | grep -q '^220 new.corp.test ' || fail "no greeting after a reload that failed"
+sed -i 's/^hostname = .*/hostname = "mail.corp.test"/' /etc/postern/postern.toml
+systemctl reload postern.service || fail "reload of what was mended"
+[ "$(property ActiveState)" = active ] || fail "not active after reloads"
+ok reloaded
 journalctl --no-pager -o verbose -u postern.service | grep -q 'PRIORITY=6' || fail "no priority in the journal"
 journalctl --no-pager -o cat -u postern.service | grep -q '^msg=started ' || fail "lines in the journal"
 ok logging
