@@ -122,8 +122,10 @@ func (s *Selector) All() bool {
 // may reports whether a recipient can match that is in a delivery of which no
 // more is known than this.
 func (s *Selector) may(d mail.Destination, t Tally) bool {
-	if s.destinations != nil && !slices.Contains(*s.destinations, d) {
-		return false
+	if s.destinations != nil {
+		if _, found := slices.BinarySearch(*s.destinations, d); !found {
+			return false
+		}
 	}
 	return s.states == nil || slices.ContainsFunc(*s.states, t.has)
 }

@@ -236,6 +236,24 @@ func (x *Index) Park(d mail.Destination, parked bool) {
 	x.fix(l)
 }
 
+// Hasten is Scheduler.Hasten.
+func (x *Index) Hasten(id mail.ID, d mail.Destination, now time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	item := x.entries[id]
+	if item == nil {
+		return false
+	}
+	s := item.slot(d)
+	if s == nil || s.lease != nil || s.waiting() == 0 || !s.Next.After(now) {
+		return false
+	}
+	x.takeOut(s) // by the time that it has so far
+	s.Next = now
+	x.place(s)
+	return true
+}
+
 // Shift is Scheduler.Shift.
 func (x *Index) Shift(by time.Duration) {
 	x.mu.Lock()
@@ -300,6 +318,19 @@ func (x *Index) advance(now time.Time) {
 		l.promote(now)
 		x.fix(l)
 	}
+}
+
+// Backlog is Reader.Backlog.
+func (x *Index) Backlog(d mail.Destination) Backlog {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	l := x.lines[d]
+	if l == nil {
+		return Backlog{}
+	}
+	l.promote(x.now) // advance passes over what is suspended
+	x.fix(l)
+	return l.backlog()
 }
 
 // May reports whether the selector can select a recipient of an entry, as far

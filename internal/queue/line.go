@@ -148,6 +148,15 @@ func (l *line) agenda() Due {
 	return due
 }
 
+// backlog is what waits, for its turn or for its time.
+func (l *line) backlog() Backlog {
+	b := Backlog{Due: l.agenda().Count, Later: l.waiting.Len()}
+	if b.Later > 0 {
+		b.Next = l.waiting.Top().Next
+	}
+	return b
+}
+
 // dueBefore orders destinations: highest class first, then oldest.
 func dueBefore(a, b *line) bool {
 	x, y := a.agenda(), b.agenda()

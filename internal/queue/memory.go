@@ -273,6 +273,11 @@ func (m *Memory) Renew(ctx context.Context, leases []Lease, until time.Time) err
 	return m.index.Renew(leases, now, until)
 }
 
+// Hasten makes a delivery due that waits for its time.
+func (m *Memory) Hasten(id mail.ID, d mail.Destination, now time.Time) bool {
+	return m.index.Hasten(id, d, now)
+}
+
 // Release gives leases back.
 func (m *Memory) Release(ctx context.Context, leases []Lease, next time.Time) error {
 	m.mu.Lock()
@@ -401,6 +406,9 @@ func (m *Memory) Wake() <-chan struct{} { return m.index.Wake() }
 
 // Entries returns the number of entries.
 func (m *Memory) Entries() int { return m.index.Entries() }
+
+// Backlog returns what waits for a destination.
+func (m *Memory) Backlog(d mail.Destination) Backlog { return m.index.Backlog(d) }
 
 // Leased returns the number of leases held now.
 func (m *Memory) Leased() int { return m.index.Leased(m.options.Clock.Now()) }

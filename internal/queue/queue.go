@@ -153,6 +153,14 @@ type Due struct {
 	Oldest      time.Time // the earliest Next among them
 }
 
+// Backlog is how many deliveries of a destination wait, and for what: those
+// that are due for their turn, Later ones for their time, of which the first is
+// Next. Those that are held, leased, or of a suspended sender are in neither.
+type Backlog struct {
+	Due, Later int
+	Next       time.Time // zero when none waits for its time
+}
+
 // Lease is the right to attempt one delivery until a time, and to settle it.
 // Leases are not stored: after a restart none is held.
 type Lease struct {
@@ -282,6 +290,10 @@ const (
 	MarkSuspendSender MarkKind = "suspend sender"
 	// MarkSuspendDelivery does so with all deliveries. Its key is All.
 	MarkSuspendDelivery MarkKind = "suspend delivery"
+	// MarkSuspendSite says that the mail for a site is to wait: its key is the
+	// name that a route gives it. The store gives it out all the same: it does
+	// not know sites, that is the scheduler's business.
+	MarkSuspendSite MarkKind = "suspend site"
 	// MarkSuspendIntake says that no mail is to be taken. The store still
 	// accepts it: that is the door's business. Its key is All.
 	MarkSuspendIntake MarkKind = "suspend intake"
@@ -291,7 +303,7 @@ const (
 const All = "all"
 
 // Suspensions are the kinds of mark that suspend something.
-var Suspensions = []MarkKind{MarkSuspendIntake, MarkSuspendDelivery, MarkSuspend, MarkSuspendSender}
+var Suspensions = []MarkKind{MarkSuspendIntake, MarkSuspendDelivery, MarkSuspendSite, MarkSuspend, MarkSuspendSender}
 
 // The store, in the parts in which it is used.
 type (
@@ -338,6 +350,10 @@ type (
 		// every lease ends, by so much later on the clock, after the same time.
 		// It is true for this life of the store; what it has stored remains.
 		Shift(by time.Duration)
+		// Hasten makes a delivery due that waits for its time. It reports
+		// whether there is one, not leased, that does. As with Shift, what is
+		// stored remains.
+		Hasten(id mail.ID, d mail.Destination, now time.Time) bool
 		// Claim leases up to n due deliveries of a destination until a time,
 		// oldest first, highest class first. For each it also leases the
 		// siblings: due deliveries of the same message and variant (entry)
@@ -401,6 +417,9 @@ type (
 		Leased() int
 		// LeasedIn returns the deliveries of an entry that are leased now.
 		LeasedIn(id mail.ID) []mail.Destination
+		// Backlog returns what waits for a destination, suspended or not, as
+		// of the last Due or Claim.
+		Backlog(d mail.Destination) Backlog
 		// Body opens content. Errors: ErrNotFound; ErrDamaged when its bytes
 		// fail their check, also from ReadAt. The entries of a body that
 		// was found damaged are set aside when they are claimed again.

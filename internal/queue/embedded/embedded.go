@@ -349,6 +349,9 @@ func (s *Store) Latency() time.Duration { return max(s.committed.get(), s.append
 // Entries returns the number of entries.
 func (s *Store) Entries() int { return s.index.Entries() }
 
+// Backlog returns what waits for a destination.
+func (s *Store) Backlog(d mail.Destination) queue.Backlog { return s.index.Backlog(d) }
+
 // Leased returns the number of leases held now.
 func (s *Store) Leased() int { return s.index.Leased(s.options.Clock.Now()) }
 

@@ -25,6 +25,11 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) (queue.Agenda
 // Park leaves a destination out of Due, or lets it in again.
 func (s *Store) Park(d mail.Destination, parked bool) { s.index.Park(d, parked) }
 
+// Hasten makes a delivery due that waits for its time.
+func (s *Store) Hasten(id mail.ID, d mail.Destination, now time.Time) bool {
+	return s.index.Hasten(id, d, now)
+}
+
 // Shift moves the schedule with a clock that was stepped.
 func (s *Store) Shift(by time.Duration) { s.index.Shift(by) }
 

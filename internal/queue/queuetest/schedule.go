@@ -15,7 +15,9 @@ var dueTests = []test{
 	{"due: a clock that steps back", dueBack},
 	{"due: suspended destinations are left out", dueSuspended},
 	{"due: parked destinations are left out, and claimed all the same", dueParked},
+	{"due: what is hastened", dueHastened},
 	{"due: a clock that was stepped", dueShifted},
+	{"backlog: what waits for its turn, and what for its time", backlog},
 	{"due: an edit after the clock was stepped", dueShiftedEdited},
 	{"wake: after accept, retry and a lifted suspension", wakes},
 }
@@ -124,6 +126,59 @@ func dueSuspended(w *world) {
 	w.same("due", w.due().Destinations[0].Count, 2)
 	w.reopen()
 	w.same("due after reopening", w.due().Destinations[0].Count, 2)
+}
+
+func dueHastened(w *world) {
+	e := w.entry("a@one.example", "b@two.example", "c@three.example", "d@four.example")
+	for i := range e.Deliveries {
+		e.Deliveries[i].Next = w.in(time.Hour)
+	}
+	now := held(w.entry("a@held.example"), mail.HoldPolicy)
+	w.accept(e, now)
+	w.same("due", len(w.dueNames()), 0)
+	hasten := func(id mail.ID, d mail.Destination, want bool) {
+		w.Helper()
+		w.same("hastened to "+string(d), w.Store.Hasten(id, d, w.now()), want)
+	}
+	hasten(e.ID, "one.example", true)
+	hasten(e.ID, "one.example", false) // it is due already
+	hasten(e.ID, "unknown.example", false)
+	hasten(now.ID, "held.example", false)
+	hasten(w.ids.New(w.now()), "one.example", false)
+	w.suspend("two.example", "maintenance")
+	hasten(e.ID, "two.example", true)
+	w.same("due", w.dueNames(), []mail.Destination{"one.example"})
+	w.same("next", w.due().Next, w.in(time.Hour))
+	w.same("its time", w.get(e.ID).Deliveries[3].Next, w.now()) // in order of destination
+	l := w.claimOne("one.example")
+	hasten(e.ID, "one.example", false)
+	w.settle(l, mail.Deferred)
+	w.same("due", len(w.dueNames()), 0)
+	hasten(e.ID, "one.example", true) // by the time of its deferral
+	w.suspend("two.example", "")
+	w.same("due", len(w.dueNames()), 2)
+}
+
+func backlog(w *world) {
+	later, last := w.entry("a@one.example"), w.entry("a@one.example", "b@two.example")
+	later.Deliveries[0].Next, last.Deliveries[0].Next = w.in(time.Hour), w.in(2*time.Hour)
+	w.accept(w.entry("a@one.example"), w.entry("a@one.example"), later, last, held(w.entry("c@one.example"), mail.HoldPolicy))
+	check := func(what string, due, waits int, next time.Time) {
+		w.Helper()
+		w.due()
+		w.same(what, w.Store.Backlog("one.example"), queue.Backlog{Due: due, Later: waits, Next: next})
+	}
+	check("at first", 2, 2, w.in(time.Hour))
+	w.reopen()
+	w.suspend("one.example", "maintenance")
+	check("while it is suspended", 2, 2, w.in(time.Hour))
+	w.suspend("one.example", "")
+	w.claimOne("two.example")
+	w.claim("one.example", 1)
+	check("without what is leased", 1, 2, w.in(time.Hour))
+	w.clock.Advance(2 * time.Hour)
+	check("when all is due, and the lease is lost", 4, 0, time.Time{})
+	w.same("of an unknown destination", w.Store.Backlog("three.example"), queue.Backlog{})
 }
 
 func dueParked(w *world) {
