@@ -3,6 +3,8 @@ package filter
 import (
 	"slices"
 	"strings"
+
+	"postern/internal/mail"
 )
 
 // binding is how tightly the parts of an expression are bound.
@@ -79,3 +81,18 @@ var quoter = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
 // quoted writes a text in quotes.
 func quoted(s string) string { return `"` + quoter.Replace(s) + `"` }
+
+// ToDestinations returns the text of a filter that selects what goes to one of
+// these destinations. There must be at least one.
+func ToDestinations(list []mail.Destination) string {
+	n := &test{op: opIn}
+	for i := range fields {
+		if fields[i].name == fieldDestination {
+			n.field = &fields[i]
+		}
+	}
+	for _, d := range list {
+		n.values = append(n.values, value{text: string(d)})
+	}
+	return (&Filter{n}).String()
+}
