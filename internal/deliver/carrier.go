@@ -92,6 +92,7 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 	if outcomes[0].Remote {
 		c.reached(c.t) // a kept connection tells as much as a new one
 		c.t.at.answered(&outcomes[0])
+		c.callBack(c.t.at, &outcomes[0])
 	}
 	c.kept = true
 	var surplus []int

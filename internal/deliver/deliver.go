@@ -108,7 +108,7 @@ type Deliverer struct {
 	// and active counts them.
 	running sync.WaitGroup
 	active  atomic.Int64
-	started time.Time // by Run
+	started time.Time // by New
 	turned  turned    // of the scheduler
 	failing sync.Once
 }
@@ -121,6 +121,7 @@ func New(o Options) *Deliverer {
 		Options: o,
 		sites:   newSites(s.MaxPerSite, s.IdleTimeout),
 		wake:    make(chan struct{}, 1),
+		started: o.Clock.Now(),
 	}
 	d.settings.Store(s)
 	d.sites.settings = s
@@ -195,7 +196,6 @@ func setDefault[T int | time.Duration](value *T, byDefault T) {
 func (d *Deliverer) Run(ctx context.Context) {
 	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	d.started = d.Clock.Now()
 	d.schedule(ctx, attempts)
 	stop := time.AfterFunc(d.Grace, cancel)
 	d.running.Wait()

@@ -17,7 +17,8 @@ import (
 // reached gets half as many. After some failures in a row it is down: it is
 // left alone for a while, and its mail is deferred without a connection, so
 // that the mail keeps its schedule, its warnings and its end. When the while
-// is over, one transaction finds out whether the site is back.
+// is over, one transaction finds out whether the site is back; the other mail
+// waits for what it finds.
 
 const (
 	// unheardWindow is how many transactions a site may have in hand before a
@@ -27,6 +28,9 @@ const (
 	// firstWindow is how many they are when one was: enough for five
 	// connections, while as many are being settled.
 	firstWindow = 10
+	// probeWindow is how many they are while it is found out whether a site that
+	// was down is back.
+	probeWindow = 1
 	// downAfter is after how many failures in a row a site is down.
 	downAfter = 5
 	// firstPause and lastPause bound how long a site that is down is left
@@ -43,9 +47,10 @@ type health struct {
 	window, most, calm float64
 	failures           int // to reach it, one after the other
 	heard              int // how often a server of it was heard to work
-	// retryAt is when a site that is down may be tried again; probing says
-	// that this is being done.
-	retryAt  time.Time
+	// retryAt is when a site that is down since downSince may be tried again;
+	// probing says that this is being done.
+	retryAt, downSince time.Time
+
 	pause    time.Duration
 	probing  bool
 	failure  string    // the last
@@ -108,6 +113,8 @@ func (p *place) try(now time.Time) (suspended mail.Outcome, may bool) {
 		return mail.Outcome{}, true
 	case !x.probing && (!now.Before(x.retryAt) || x.retryAt.Sub(now) > lastPause): // the latter was noted before a step
 		x.probing, p.probing = true, true
+		x.window = probeWindow
+		p.sites.fix(x)
 		return mail.Outcome{}, true
 	}
 	p.untried = true
@@ -143,14 +150,14 @@ func (p *place) reached() (back, first bool) {
 	back, first = x.down(), x.heard == 0
 	switch {
 	case back:
-		x.window, x.calm = 1, firstWindow
+		x.window, x.calm = probeWindow, firstWindow
 		p.sites.fix(x)
 	case first:
 		x.window, x.calm = min(firstWindow, x.most), x.most
 		p.sites.fix(x)
 	}
 	x.heard++
-	x.failures, x.pause, x.retryAt = 0, 0, time.Time{}
+	x.failures, x.pause, x.retryAt, x.downSince = 0, 0, time.Time{}, time.Time{}
 	return back, first
 }
 
@@ -195,6 +202,8 @@ func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 	case p.probing:
 		x.pause = min(2*x.pause, lastPause)
 		x.retryAt = now.Add(x.pause)
+		x.window = x.most // its mail needs no connection
+		p.sites.fix(x)
 		return time.Time{}
 	case x.down():
 		return time.Time{} // began before it was
@@ -202,8 +211,8 @@ func (p *place) failed(o *mail.Outcome, now time.Time) (retryAt time.Time) {
 	x.shrink()
 	if x.failures >= downAfter {
 		x.pause = firstPause
-		x.retryAt = now.Add(x.pause)
-		x.window = x.most // they need no connection
+		x.downSince, x.retryAt = now, now.Add(x.pause)
+		x.window = x.most // its mail needs no connection
 		retryAt = x.retryAt
 	}
 	p.sites.fix(x)

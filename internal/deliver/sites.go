@@ -22,6 +22,7 @@ type sites struct {
 	// a site of its own until an attempt tells.
 	strangers map[mail.Destination]*site
 	sweepAt   int // how many of byName or siteOf are too many
+	passed    int // of all sites
 	turns
 	closed bool
 	timers sync.WaitGroup
@@ -40,6 +41,10 @@ type site struct {
 	idle   []*idleConn // the last used at the end
 	// noChunks says that a server of it refused BDAT although it offers it.
 	noChunks bool
+	// suspended says that an operator lets its mail wait (hand.go).
+	suspended bool
+	// passed are deliveries that were deferred without an attempt (passed.go).
+	passed []delivery
 	turn
 	health
 }
@@ -112,7 +117,8 @@ func (s *sites) sweep() {
 		}
 	}
 	for name, site := range s.byName {
-		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !s.recent(site) {
+		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !site.suspended && !s.recent(site) {
+			s.passed -= len(site.passed)
 			delete(s.byName, name)
 		}
 	}
@@ -128,7 +134,7 @@ func (s *sites) shift(by time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, site := range s.byName {
-		site.retryAt = site.retryAt.Add(by)
+		site.retryAt, site.downSince = site.retryAt.Add(by), site.downSince.Add(by)
 	}
 }
 
@@ -217,4 +223,9 @@ func (p *place) out() {
 }
 
 // room is how many transactions more a site may have in hand.
-func (x *site) room() int { return int(x.window) - x.inHand }
+func (x *site) room() int {
+	if x.suspended {
+		return 0
+	}
+	return int(x.window) - x.inHand
+}

@@ -69,6 +69,7 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 			d.attempt(ctx, t)
 		} else {
 			d.settle(storing, t, allOf(t, suspended))
+			at.passOver(t.leases)
 		}
 	}
 }

@@ -1,0 +1,84 @@
+package deliver
+
+import (
+	"postern/internal/mail"
+	"postern/internal/queue"
+)
+
+// This file brings back what was deferred without an attempt because its site
+// was down, when the site is back: two deliveries for each that gets through, so
+// that it goes as quickly as the site shows to take, and stops when it goes away
+// again.
+
+const (
+	// callBackEach is how many deliveries are brought back for each that gets
+	// through: as many again as are under way.
+	callBackEach = 2
+	// maxPassed bounds how many deliveries are remembered, of all sites. What is
+	// forgotten comes at its own time. At some 80 octets each this is 16 MB.
+	maxPassed = 200_000
+	// maxLooks bounds how many are looked at in one go: some have gone by
+	// themselves meanwhile.
+	maxLooks = 100
+)
+
+// delivery names a delivery.
+type delivery struct {
+	entry       mail.ID
+	destination mail.Destination
+}
+
+// passOver notes what was deferred because the site is down. When there is no
+// room for more, the oldest of the same site is forgotten: the newest are those
+// whose time is the longest to come.
+func (p *place) passOver(leases []queue.Lease) {
+	s := p.sites
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := p.site
+	for i := range leases {
+		if s.passed >= maxPassed {
+			if len(x.passed) == 0 {
+				return
+			}
+			x.passed = x.passed[1:]
+			s.passed--
+		}
+		x.passed = append(x.passed, delivery{leases[i].Entry.ID, leases[i].Delivery().Destination})
+		s.passed++
+	}
+}
+
+// takePassed takes the delivery that was noted first.
+func (s *sites) takePassed(x *site) (d delivery, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(x.passed) == 0 || x.down() {
+		return delivery{}, false
+	}
+	d, x.passed = x.passed[0], x.passed[1:]
+	if len(x.passed) == 0 {
+		x.passed = nil
+	}
+	s.passed--
+	return d, true
+}
+
+// callBack makes some due of what was passed over, when a message got through.
+// What the server does not take does not count: with more of it, it would only
+// refuse more.
+func (d *Deliverer) callBack(at *place, o *mail.Outcome) {
+	if o.State != mail.Delivered && o.State != mail.Relayed {
+		return
+	}
+	now := d.Clock.Now()
+	for back, looks := 0, 0; back < callBackEach && looks < maxLooks; looks++ {
+		passed, found := d.sites.takePassed(at.site)
+		if !found {
+			return
+		}
+		if d.Store.Hasten(passed.entry, passed.destination, now) {
+			back++
+		}
+	}
+}
