@@ -79,8 +79,9 @@ deliver: mail heap message queue route smtpclient mailbox dsn limit metrics cras
 sink: mail smtp smtpserver
 
 # edges
-# admin hands intake what is imported.
-admin: mail queue journal config intake
+# admin hands intake what is imported, shows the sites as deliver has them, and
+# names their destinations to the queue.
+admin: mail queue journal config intake filter deliver
 console: admin
 events: mail journal
 zos: mail admin config
@@ -95,9 +96,9 @@ transfer: mail queue intake admin
 trial: mail certs config smtpserver smtpclient sink admin daemon
 # selftest works on a store of its own, as intake and deliver do together.
 selftest: mail queue queue/embedded
-# cli shows what admin hands out, which are values of queue, and says what is
-# wrong in a filter before it asks anybody.
-cli: mail filter queue config admin systemd transfer daemon doctor submit zos ibmi trial selftest
+# cli shows what admin hands out, which are values of queue and deliver, and says
+# what is wrong in a filter before it asks anybody.
+cli: mail filter queue deliver config admin systemd transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

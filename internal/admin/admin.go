@@ -43,6 +43,8 @@ type Status struct {
 	// JournalError says why the journal cannot be written at present; empty
 	// while it can. Facts wait in the queue meanwhile.
 	JournalError string `json:"journal_error,omitempty"`
+	// Sites is how the sites stand.
+	Sites SiteSummary `json:"sites"`
 	// Suspensions are what is suspended.
 	Suspensions []Suspension `json:"suspensions,omitempty"`
 	// Edit is the edit of the queue that is under way.

@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/deliver"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/route"
 )
 
 // rig is a server on a socket, with a queue and a journal behind it.
@@ -28,6 +30,7 @@ type rig struct {
 	dir     string // of the journal
 	path    string // of the socket
 	queue   *queue.Memory
+	sites   *deliver.Deliverer // that does not run
 	store   *store
 	journal *journal.Journal
 	stopped chan struct{} // receives when the server was told to stop
@@ -41,8 +44,9 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{dir: dir, queue: queue.NewMemory(queue.Options{}), store: &store{}, journal: j, stopped: make(chan struct{}, 1)}
+	r.sites = deliver.New(deliver.Options{Store: r.queue, Settings: deliver.Settings{Router: router{}}})
 	r.path, r.Client = serve(t, admin.Options{
-		Queue: r.queue, Store: r.store, Journal: j,
+		Queue: r.queue, Sites: r.sites, Store: r.store, Journal: j,
 		Status: func() admin.Status { return admin.Status{Version: "1", Hostname: "gate.example"} },
 		Stop:   func() { r.stopped <- struct{}{} },
 	})
@@ -52,6 +56,16 @@ func newRig(t *testing.T) *rig {
 		}
 	})
 	return r
+}
+
+// router leads every destination to a site of its own, but for "lost.example".
+type router struct{}
+
+func (router) Route(_ context.Context, d mail.Destination) (route.Route, error) {
+	if d == "lost.example" {
+		return route.Route{}, mail.Refuse(451, "4.4.4", "No way")
+	}
+	return route.Route{Name: "mx", Site: "mx:mail." + string(d) + ":25"}, nil
 }
 
 // serve serves on a socket until the test ends.

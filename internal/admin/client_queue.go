@@ -129,7 +129,12 @@ func (c *Client) Count(ctx context.Context, e Edit, progress func(queue.Progress
 
 // Edit changes what an edit selects. It goes on when ctx ends.
 func (c *Client) Edit(ctx context.Context, e Edit, progress func(queue.Edited)) (done queue.Edited, err error) {
-	return done, readLines(ctx, c, post("/v1/queue/edit", e), func(l *EditLine) error {
+	return c.edited(ctx, post("/v1/queue/edit", e), progress)
+}
+
+// edited sends a request that is answered by an edit.
+func (c *Client) edited(ctx context.Context, r request, progress func(queue.Edited)) (done queue.Edited, err error) {
+	return done, readLines(ctx, c, r, func(l *EditLine) error {
 		if l.Edited != nil {
 			done = *l.Edited
 		} else if l.Progress != nil {
@@ -139,15 +144,16 @@ func (c *Client) Edit(ctx context.Context, e Edit, progress func(queue.Edited)) 
 	})
 }
 
-// Suspend suspends something until it is resumed.
-func (c *Client) Suspend(ctx context.Context, s Suspend) error {
-	return c.tell(ctx, post("/v1/suspend", s))
+// Suspend suspends something until it is resumed. It returns what was meant:
+// the site to which a destination leads.
+func (c *Client) Suspend(ctx context.Context, s Suspend) (meant Subject, err error) {
+	return meant, c.get(ctx, post("/v1/suspend", s), &meant)
 }
 
-// Resume ends a suspension. Errors: a Problem with status 404 when there is
-// none.
-func (c *Client) Resume(ctx context.Context, s Subject) error {
-	return c.tell(ctx, post("/v1/resume", s))
+// Resume ends a suspension, and returns what was meant. Errors: a Problem with
+// status 404 when there is none.
+func (c *Client) Resume(ctx context.Context, s Subject) (meant Subject, err error) {
+	return meant, c.get(ctx, post("/v1/resume", s), &meant)
 }
 
 // request is a request of the client.

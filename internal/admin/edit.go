@@ -135,13 +135,27 @@ func (s *Server) edit(ctx context.Context, in *editInput, out *lines[EditLine]) 
 	if err := out.begin(); err != nil {
 		return nil // the client has left
 	}
+	if change.Kind != queue.ChangeHold && change.Kind != queue.ChangeRemove {
+		s.Sites.TryNow() // before anything is due, or it would be answered that its site is down
+	}
+	done, err := s.apply(ctx, filter, change, func(now queue.Edited) {
+		_ = out.sendNow(EditLine{Progress: &now}) // fails when the client has left
+	})
+	if err != nil {
+		return err
+	}
+	return out.send(EditLine{Edited: &done})
+}
+
+// apply changes what a filter selects, and tells of its progress.
+func (s *Server) apply(ctx context.Context, f queue.Filter, c queue.Change, progress func(queue.Edited)) (queue.Edited, error) {
 	type result struct {
 		done queue.Edited
 		err  error
 	}
 	ended := make(chan result, 1)
 	go func() {
-		done, err := s.Queue.Edit(ctx, filter, change, actor(ctx))
+		done, err := s.Queue.Edit(ctx, f, c, actor(ctx))
 		ended <- result{done, err}
 	}()
 	tick := time.NewTicker(progressEvery)
@@ -149,13 +163,10 @@ func (s *Server) edit(ctx context.Context, in *editInput, out *lines[EditLine]) 
 	for {
 		select {
 		case r := <-ended:
-			if r.err != nil {
-				return r.err
-			}
-			return out.send(EditLine{Edited: &r.done})
+			return r.done, r.err
 		case <-tick.C:
-			if now, underWay := s.Queue.Editing(); underWay && now.Filter.Where == filter.Where && now.Change == change {
-				_ = out.sendNow(EditLine{Progress: &now.Done}) // fails when the client has left
+			if now, underWay := s.Queue.Editing(); underWay && now.Filter.Where == f.Where && now.Change == c {
+				progress(now.Done)
 			}
 		}
 	}

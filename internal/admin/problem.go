@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"postern/internal/deliver"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -72,6 +73,8 @@ func (s *Server) problem(path string, err error) *Problem {
 		return &Problem{Status: http.StatusInsufficientStorage, Title: "No room", Detail: err.Error()}
 	case errors.Is(err, queue.ErrInvalid):
 		return badRequest(err)
+	case errors.Is(err, deliver.ErrNoSite):
+		return &Problem{Status: http.StatusNotFound, Title: "No such site", Detail: err.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Problem{Status: http.StatusServiceUnavailable, Title: "Given up", Detail: "the request was given up"}
 	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrUnknown):

@@ -172,7 +172,7 @@ func (s *Server) message(ctx context.Context, in *messageInput) (Message, error)
 	}
 	all, err := s.suspensions(ctx, nil)
 	for _, one := range all {
-		if one.holdsUp(&entry) {
+		if one.holdsUp(&entry, s.Sites.SiteOf) {
 			m.Suspensions = append(m.Suspensions, one)
 		}
 	}

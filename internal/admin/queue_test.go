@@ -169,7 +169,7 @@ func TestSuspensions(t *testing.T) {
 	r := newRig(t)
 	ids := r.accept(t, new(mail.IDs), "a@x.example", "b@y.example")
 	for _, s := range []admin.Subject{{What: admin.Delivery}, {What: admin.Destination, Name: "X.example"}, {What: admin.Sender, Name: "<>"}, {What: admin.Intake}} {
-		if err := r.Suspend(t.Context(), admin.Suspend{Subject: s, Reason: "a test"}); err != nil {
+		if _, err := r.Suspend(t.Context(), admin.Suspend{Subject: s, Reason: "a test"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -192,8 +192,8 @@ func TestSuspensions(t *testing.T) {
 			t.Errorf("message waits for %v, %v; want %v", got, err, want)
 		}
 	}
-	if err := r.Resume(t.Context(), admin.Subject{What: admin.Destination, Name: "x.EXAMPLE"}); err != nil {
-		t.Error(err)
+	if meant, err := r.Resume(t.Context(), admin.Subject{What: admin.Destination, Name: "x.EXAMPLE"}); err != nil || meant.Name != "x.example" {
+		t.Errorf("resumed %s, %v", meant, err)
 	}
 	f := r.facts(t)
 	if last := f[len(f)-1]; last.Reason != mail.ReasonMarked || last.Text != "destination x.example resumed" || last.Actor != me(t) {
@@ -203,12 +203,12 @@ func TestSuspensions(t *testing.T) {
 		{What: admin.Destination, Name: "x.example"}: 404, {What: admin.Destination}: 400, {What: admin.Intake, Name: "x"}: 400,
 		{What: admin.Sender, Name: "@"}: 400, {What: "lunch"}: 422,
 	} {
-		err := r.Resume(t.Context(), s)
+		_, err := r.Resume(t.Context(), s)
 		if p, ok := errors.AsType[*admin.Problem](err); !ok || p.Status != status {
 			t.Errorf("resume %s: %v, want %d", s, err, status)
 		}
 	}
-	if err := r.Suspend(t.Context(), admin.Suspend{Subject: admin.Subject{What: admin.Delivery}}); err == nil {
+	if _, err := r.Suspend(t.Context(), admin.Suspend{Subject: admin.Subject{What: admin.Delivery}}); err == nil {
 		t.Error("suspended without a reason")
 	}
 }

@@ -21,6 +21,7 @@ import (
 // Options are what a Server acts on. All but Logger and Clock are required.
 type Options struct {
 	Queue   Queue
+	Sites   Sites
 	Store   Store
 	Journal *journal.Journal
 	// Importer takes in what was exported.
@@ -73,6 +74,7 @@ func NewServer(o Options) *Server {
 	s.serverOperations()
 	s.controlOperations()
 	s.queueOperations()
+	s.siteOperations()
 	s.suspendOperations()
 	s.importOperations()
 	s.backupOperations()
@@ -162,6 +164,9 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (Status, error) {
 	status.Active = s.Queue.Leased()
 	status.DamagedFiles = s.Store.DamagedFiles()
 	if status.Suspensions, err = s.suspensions(ctx, nil); err != nil {
+		return Status{}, err
+	}
+	if status.Sites, err = s.siteSummary(ctx); err != nil {
 		return Status{}, err
 	}
 	if now, underWay := s.Queue.Editing(); underWay {

@@ -11,15 +11,17 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"postern/internal/deliver"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
 
 // Subject is what can be suspended.
 type Subject struct {
-	What What `json:"what" enum:"intake,delivery,destination,sender" doc:"What is suspended"`
-	// Name is that of the destination or the sender; empty for the others.
-	Name string `json:"name,omitempty" doc:"A domain, or the address of a sender, <> for reports, @ and a domain for all its addresses"`
+	What What `json:"what" enum:"intake,delivery,site,destination,sender" doc:"What is suspended"`
+	// Name is that of the site, the destination or the sender; empty for the
+	// others.
+	Name string `json:"name,omitempty" doc:"A site or a destination that leads there; a domain; the address of a sender, <> for reports, @ and a domain for all its addresses"`
 }
 
 // What is the kind of a Subject.
@@ -29,12 +31,14 @@ type What string
 const (
 	Intake      What = "intake"
 	Delivery    What = "delivery"
+	OneSite     What = "site"
 	Destination What = "destination"
 	Sender      What = "sender"
 )
 
 var markKinds = map[What]queue.MarkKind{
-	Intake: queue.MarkSuspendIntake, Delivery: queue.MarkSuspendDelivery, Destination: queue.MarkSuspend, Sender: queue.MarkSuspendSender,
+	Intake: queue.MarkSuspendIntake, Delivery: queue.MarkSuspendDelivery, OneSite: queue.MarkSuspendSite,
+	Destination: queue.MarkSuspend, Sender: queue.MarkSuspendSender,
 }
 
 // String returns the subject as a person names it.
@@ -48,11 +52,14 @@ type Suspension struct {
 	Reason string    `json:"reason"`
 }
 
-// holdsUp reports whether a message waits for the end of the suspension.
-func (s *Suspension) holdsUp(e *queue.Entry) bool {
+// holdsUp reports whether a message waits for the end of the suspension; siteOf
+// tells where a destination leads.
+func (s *Suspension) holdsUp(e *queue.Entry, siteOf func(mail.Destination) string) bool {
 	switch s.What {
 	case Delivery:
 		return true
+	case OneSite:
+		return slices.ContainsFunc(e.Deliveries, func(d queue.Delivery) bool { return siteOf(d.Destination) == s.Name })
 	case Destination:
 		return slices.ContainsFunc(e.Deliveries, func(d queue.Delivery) bool { return string(d.Destination) == s.Name })
 	case Sender:
@@ -64,16 +71,16 @@ func (s *Suspension) holdsUp(e *queue.Entry) bool {
 func (s *Server) suspendOperations() {
 	answer(s, huma.Operation{OperationID: "suspensions", Method: http.MethodGet, Path: "/v1/suspensions",
 		Summary: "What is suspended, and since when"}, s.suspensions)
-	act(s, huma.Operation{OperationID: "suspend", Method: http.MethodPost, Path: "/v1/suspend",
-		Summary: "Suspend something until it is resumed, also after a restart"}, s.suspend)
-	act(s, huma.Operation{OperationID: "resume", Method: http.MethodPost, Path: "/v1/resume",
-		Summary: "End a suspension"}, s.resume)
+	answer(s, huma.Operation{OperationID: "suspend", Method: http.MethodPost, Path: "/v1/suspend",
+		Summary: "Suspend something until it is resumed, also after a restart; it is told what was meant"}, s.suspend)
+	answer(s, huma.Operation{OperationID: "resume", Method: http.MethodPost, Path: "/v1/resume",
+		Summary: "End a suspension; what waited is tried now"}, s.resume)
 }
 
 // suspensions lists all, those of intake and delivery first.
 func (s *Server) suspensions(ctx context.Context, _ *struct{}) ([]Suspension, error) {
 	all := []Suspension{}
-	for _, what := range []What{Intake, Delivery, Destination, Sender} {
+	for _, what := range []What{Intake, Delivery, OneSite, Destination, Sender} {
 		marks, err := s.Queue.ListMarks(ctx, markKinds[what])
 		if err != nil {
 			return nil, err
@@ -97,30 +104,42 @@ type Suspend struct {
 
 type suspendInput struct{ Body Suspend }
 
-func (s *Server) suspend(ctx context.Context, in *suspendInput) error {
+func (s *Server) suspend(ctx context.Context, in *suspendInput) (Subject, error) {
 	mark, err := s.mark(ctx, in.Body.Subject)
 	if err != nil {
-		return err
+		return Subject{}, err
 	}
 	mark.Value = in.Body.Reason
-	return s.putMark(ctx, mark, fmt.Sprintf("%s suspended: %s", subjectOf(mark), in.Body.Reason))
+	return subjectOf(mark), s.putMark(ctx, mark, fmt.Sprintf("%s suspended: %s", subjectOf(mark), in.Body.Reason))
 }
 
 type resumeInput struct{ Body Subject }
 
-func (s *Server) resume(ctx context.Context, in *resumeInput) error {
-	mark, err := s.mark(ctx, in.Body)
+// resume ends a suspension. Sites that are down are tried again with what
+// waited.
+func (s *Server) resume(ctx context.Context, in *resumeInput) (Subject, error) {
+	subject := in.Body
+	if subject.What == OneSite {
+		var err error
+		if subject.Name, err = s.suspendedSite(ctx, subject.Name); err != nil {
+			return Subject{}, err
+		}
+	}
+	mark, err := s.mark(ctx, subject)
 	if err != nil {
-		return err
+		return Subject{}, err
 	}
 	_, err = s.Queue.Mark(ctx, mark.Kind, mark.Key)
 	if errors.Is(err, queue.ErrNotFound) {
-		return &Problem{Status: http.StatusNotFound, Title: "Not suspended", Detail: fmt.Sprintf("%s is not suspended", subjectOf(mark))}
+		return Subject{}, &Problem{Status: http.StatusNotFound, Title: "Not suspended", Detail: fmt.Sprintf("%s is not suspended", subjectOf(mark))}
 	}
 	if err != nil {
-		return err
+		return Subject{}, err
 	}
-	return s.putMark(ctx, mark, fmt.Sprintf("%s resumed", subjectOf(mark)))
+	if mark.Kind != queue.MarkSuspendIntake {
+		s.Sites.TryNow()
+	}
+	return subjectOf(mark), s.putMark(ctx, mark, fmt.Sprintf("%s resumed", subjectOf(mark)))
 }
 
 func (s *Server) putMark(ctx context.Context, m queue.Mark, text string) error {
@@ -129,7 +148,10 @@ func (s *Server) putMark(ctx context.Context, m queue.Mark, text string) error {
 
 // mark is the mark of a subject, without a value.
 func (s *Server) mark(ctx context.Context, subject Subject) (queue.Mark, error) {
-	key, err := subject.key()
+	key, err := s.key(ctx, subject)
+	if errors.Is(err, deliver.ErrNoSite) {
+		return queue.Mark{}, err
+	}
 	if err != nil {
 		return queue.Mark{}, badRequest(err)
 	}
@@ -148,20 +170,22 @@ func subjectOf(m queue.Mark) Subject {
 	return Subject{Name: m.Key}
 }
 
-// key is the key of the subject's mark. It fails with what would be right.
-func (s Subject) key() (string, error) {
-	name := strings.ToLower(s.Name)
-	switch s.What {
+// key is the key of a subject's mark. It fails with what would be right.
+func (s *Server) key(ctx context.Context, subject Subject) (string, error) {
+	name := strings.ToLower(subject.Name)
+	switch subject.What {
+	case OneSite:
+		return s.Sites.FindSite(ctx, subject.Name)
 	case Destination:
 		if err := mail.CheckDomain(name); err != nil {
-			return "", fmt.Errorf("destination %q: %w; name a domain", s.Name, err)
+			return "", fmt.Errorf("destination %q: %w; name a domain", subject.Name, err)
 		}
 		return name, nil
 	case Sender:
 		return senderKey(name)
 	}
 	if name != "" {
-		return "", fmt.Errorf("%s is one for the whole server, and takes no name: %q is one too many", s.What, s.Name)
+		return "", fmt.Errorf("%s is one for the whole server, and takes no name: %q is one too many", subject.What, subject.Name)
 	}
 	return queue.All, nil
 }

@@ -172,7 +172,12 @@ func nextAttempt(d *queue.Delivery) string {
 	if !slices.ContainsFunc(d.Recipients, waiting) {
 		return "-"
 	}
-	if wait := time.Until(d.Next); wait > 0 {
+	return dueIn(d.Next)
+}
+
+// dueIn says when something is due.
+func dueIn(t time.Time) string {
+	if wait := time.Until(t); wait > 0 {
 		return "in " + duration(wait)
 	}
 	return "now"

@@ -47,6 +47,14 @@ func (a *app) showStatus(s *admin.Status) {
 	a.showListeners(s.Listeners)
 	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
 		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
+	fmt.Fprintln(a.out, siteCounts(&s.Sites.SiteCounts))
+	fmt.Fprintln(a.out, transactions(&s.Sites.Transactions))
+	if worst := s.Sites.Worst; worst != nil {
+		fmt.Fprintf(a.out, "DOWN: %s %s; %d of its deliveries wait\n", printable(worst.Name), siteDown(&worst.Site), worst.Due+worst.Later)
+		if s.Sites.Down > 1 {
+			fmt.Fprintf(a.out, "DOWN: %s; `postern site list --down` lists them\n", several(s.Sites.Down-1, "site more", "sites more"))
+		}
+	}
 	for i := range s.Suspensions {
 		fmt.Fprintf(a.out, "SUSPENDED: %s\n", suspended(&s.Suspensions[i]))
 	}

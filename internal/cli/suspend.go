@@ -17,13 +17,14 @@ var subjects = []struct {
 }{
 	{admin.Intake, "", "Take no mail in; clients are told to come again later", "clients get 421 4.3.2 and come again later; what is in the queue goes out"},
 	{admin.Delivery, "", "Send no mail out; it waits in the queue", "mail is taken in and waits"},
+	{admin.OneSite, "NAME", "Send no mail to a site: its name as site list has it, or a destination that leads there", "its mail waits in the queue"},
 	{admin.Destination, "DOMAIN", "Send no mail to a destination", "its mail waits in the queue"},
 	{admin.Sender, "ADDRESS", "Send no mail of a sender: an address, @ and a domain, or <>", "its mail waits in the queue"},
 }
 
 func (a *app) suspendCommand() *cobra.Command {
 	var reason string
-	noun := group("suspend", "Suspend the intake, all delivery, a destination or a sender, until it is resumed")
+	noun := group("suspend", "Suspend the intake, all delivery, a site, a destination or a sender, until it is resumed")
 	for _, s := range subjects {
 		c := &cobra.Command{Use: string(s.what), Short: s.short, Args: subjectArgs(s.name),
 			RunE: func(cmd *cobra.Command, args []string) error {
@@ -35,7 +36,7 @@ func (a *app) suspendCommand() *cobra.Command {
 				if suspend.Reason == "" {
 					suspend.Reason = "no reason was given"
 				}
-				if err := client.Suspend(cmd.Context(), suspend); err != nil {
+				if suspend.Subject, err = client.Suspend(cmd.Context(), suspend); err != nil {
 					return err
 				}
 				return a.say(suspend, "%s is suspended: %s", suspend.Subject, s.effect)
@@ -58,8 +59,8 @@ func (a *app) resumeCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				resumed := subject(s.what, args)
-				if err := client.Resume(cmd.Context(), resumed); err != nil {
+				resumed, err := client.Resume(cmd.Context(), subject(s.what, args))
+				if err != nil {
 					return err
 				}
 				return a.say(resumed, "%s is resumed", resumed)

@@ -229,10 +229,13 @@ func (d *Daemon) open() error {
 		return fmt.Errorf("cannot match the queue with the journal: %w", err)
 	}
 	d.gauge = pressure.New(d.gaugeOptions(g))
+	d.deliverer = deliver.New(d.deliverOptions(g))
+	if err := d.suspended.tell(d.deliverer.SuspendSite); err != nil {
+		return fmt.Errorf("cannot tell which sites are suspended: %w", err)
+	}
 	if err := d.bind(g); err != nil {
 		return err
 	}
-	d.deliverer = deliver.New(d.deliverOptions(g))
 	d.clock.OnStep(func(at time.Time, by time.Duration) {
 		d.store.Shift(by)
 		d.deliverer.Stepped(at, by)

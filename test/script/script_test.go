@@ -17,9 +17,10 @@
 //	                         to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
 //	                         matches
-//	receiver [-6] NAME       starts a server that takes everything and knows no
-//	                         DSN, and sets the variable to its address; each
-//	                         message becomes a file in a directory of that name
+//	receiver [-6] NAME [AT]  starts a server that takes everything and knows no
+//	                         DSN, at an address or a free one, and sets the
+//	                         variable to it; each message becomes a file in a
+//	                         directory of that name
 //
 // A chat in which the server says "accepted as ID" sets $ID. The condition
 // [ipv6] holds where loopback has an address of IPv6; where peers are required
@@ -182,8 +183,11 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 // receiver starts the server at the end of a line.
 func receiver(ts *testscript.TestScript, neg bool, args []string) {
 	address, names := loopback(args)
+	if len(names) == 2 {
+		address, names = names[1], names[:1]
+	}
 	if neg || len(names) != 1 {
-		ts.Fatalf("usage: receiver [-6] NAME")
+		ts.Fatalf("usage: receiver [-6] NAME [ADDRESS]")
 	}
 	dir := ts.MkAbs(names[0])
 	ts.Check(os.Mkdir(dir, 0o777))
