@@ -33,11 +33,13 @@ func (s *sites) suspend(name string, suspend bool) {
 // what that finds. Without names it does so with all. What is not due is not
 // made due.
 func (d *Deliverer) TryNow(names ...string) {
-	d.sites.tryNow(d.Clock.Now(), names)
+	if n := d.sites.tryNow(d.Clock.Now(), names); n > 0 {
+		d.Logger.Info("sites that are down are tried before their time", "sites", n)
+	}
 	d.free()
 }
 
-func (s *sites) tryNow(now time.Time, names []string) {
+func (s *sites) tryNow(now time.Time, names []string) (tried int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, x := range s.byName {
@@ -45,8 +47,10 @@ func (s *sites) tryNow(now time.Time, names []string) {
 			x.retryAt = now
 			x.window = probeWindow
 			s.fix(x)
+			tried++
 		}
 	}
+	return tried
 }
 
 // ErrNoSite says that nothing is known by the name of a site.

