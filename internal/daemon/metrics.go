@@ -40,6 +40,8 @@ func newCounts(d *Daemon) counts {
 	}
 	d.readQueue(s)
 	d.readJournal(s)
+	s.ReadGauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits.",
+		func() float64 { return float64(d.deliverer.SitesDown()) })
 	s.ReadGauges("postern_pressure", "1 while something runs short, by what; under all kinds but slow no mail is taken, under slow fewer clients are served.",
 		metrics.Label{Name: "kind", Values: kindNames()}, d.pressed)
 	s.Process()

@@ -122,7 +122,6 @@ func (d *Deliverer) unreached(t *transaction, failure *mail.Outcome) {
 	if retryAt.IsZero() {
 		return
 	}
-	d.Metrics.sitesDown.Add(1)
 	cause := describe(failure)
 	d.Logger.Warn("site cannot be reached, its mail waits", "site", t.route.Site, "until", retryAt, "cause", cause)
 	d.Record(siteFact(mail.ReasonUnreachable, t, now, retryAt, cause))
@@ -137,7 +136,6 @@ func (d *Deliverer) reached(t *transaction) {
 	if !back {
 		return
 	}
-	d.Metrics.sitesDown.Add(-1)
 	d.Logger.Info("site can be reached again", "site", t.route.Site)
 	d.Record(siteFact(mail.ReasonReached, t, d.Clock.Now(), time.Time{}, ""))
 }

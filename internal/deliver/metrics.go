@@ -11,9 +11,9 @@ import (
 
 // Metrics count what comes of attempts. Make them once, with NewMetrics.
 type Metrics struct {
-	outcomes, reports       *metrics.Counters
-	attempts                *metrics.Histogram
-	transactions, sitesDown *metrics.Gauge
+	outcomes, reports *metrics.Counters
+	attempts          *metrics.Histogram
+	transactions      *metrics.Gauge
 }
 
 // NewMetrics declares what is counted; a nil Set is for nobody who reads it.
@@ -29,7 +29,6 @@ func NewMetrics(s *metrics.Set) *Metrics {
 			10*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond, 250*time.Millisecond, 500*time.Millisecond,
 			time.Second, 2500*time.Millisecond, 5*time.Second, 10*time.Second, 30*time.Second, time.Minute, 5*time.Minute, 10*time.Minute),
 		transactions: s.Gauge("postern_attempts_active", "Messages that are being attempted, those included that look for their next server or wait for a connection to it."),
-		sitesDown:    s.Gauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits."),
 	}
 }
 

@@ -193,3 +193,16 @@ func (s *sites) bound(t *Transactions, leased int) Bound {
 	}
 	return ""
 }
+
+// SitesDown counts the sites that could not be reached and are left alone.
+func (d *Deliverer) SitesDown() int {
+	d.sites.mu.Lock()
+	defer d.sites.mu.Unlock()
+	n := 0
+	for _, x := range d.sites.byName {
+		if x.down() {
+			n++
+		}
+	}
+	return n
+}
