@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"postern/internal/admin"
+	"postern/internal/deliver"
 	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/mail"
@@ -50,7 +51,7 @@ func newRig(t *testing.T) *rig {
 	l, err := admin.Listen(socket)
 	must(t, err)
 	server := admin.NewServer(admin.Options{
-		Queue: r.queue, Store: r.queue, Journal: j, Status: func() admin.Status { return admin.Status{Hostname: "old.example"} },
+		Queue: r.queue, Sites: deliver.New(deliver.Options{Store: r.queue}), Store: r.queue, Journal: j, Status: func() admin.Status { return admin.Status{Hostname: "old.example"} },
 		Importer: intake.New(intake.Options{Store: r.queue, IDs: &r.ids}),
 	})
 	served := make(chan error, 1)
