@@ -230,9 +230,7 @@ func (d *Daemon) open() error {
 	}
 	d.gauge = pressure.New(d.gaugeOptions(g))
 	d.deliverer = deliver.New(d.deliverOptions(g))
-	if err := d.suspended.tell(d.deliverer.SuspendSite); err != nil {
-		return fmt.Errorf("cannot tell which sites are suspended: %w", err)
-	}
+	d.suspended.tell(d.deliverer.SuspendSite)
 	if err := d.bind(g); err != nil {
 		return err
 	}
