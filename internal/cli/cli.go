@@ -41,6 +41,7 @@ type app struct {
 	config string // --config
 	socket string // --socket
 	json   bool   // --json
+	broken error  // what is wrong with the configuration, if its socket was used nevertheless
 	ids    mail.IDs
 }
 
@@ -86,7 +87,7 @@ func Main(args []string, out, errOut io.Writer) int {
 		fmt.Fprintln(errOut, "postern:", printable(line))
 	}
 	if errors.Is(err, admin.ErrNotRunning) {
-		fmt.Fprintf(errOut, "postern: start it with `systemctl start postern`, or `postern serve --config %s`\n", a.config)
+		a.sayHowToStart()
 	}
 	if failed, ok := errors.AsType[*submit.Error](err); ok {
 		return int(failed.Code)
@@ -95,6 +96,16 @@ func Main(args []string, out, errOut io.Writer) int {
 		return 2
 	}
 	return 1
+}
+
+// sayHowToStart says how a server is started, and what would keep it from that.
+func (a *app) sayHowToStart() {
+	if a.broken != nil {
+		for line := range strings.SplitSeq(a.broken.Error(), "\n") {
+			fmt.Fprintln(a.err, "postern: it would not start:", printable(line))
+		}
+	}
+	fmt.Fprintf(a.err, "postern: start it with `systemctl start postern`, or `postern serve --config %s`\n", a.config)
 }
 
 // untilInterrupted returns a context that the first interrupt ends. By then a
@@ -183,16 +194,23 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 func (a *app) load() (*config.Config, error) { return config.LoadFile(a.config) }
 
 // client returns the way to the running server: by --socket, else by the
-// configuration.
+// configuration. One that is wrong is good enough if the socket can be told from
+// it: a server that runs with what was there before must be told, and seen, above
+// all then.
 func (a *app) client() (*admin.Client, error) {
 	if a.socket != "" {
 		return admin.NewClient(a.socket), nil
 	}
 	c, err := a.load()
-	if err != nil {
+	if err == nil {
+		return admin.NewClient(c.Socket()), nil
+	}
+	wrong, ok := errors.AsType[*config.Errors](err)
+	if !ok {
 		return nil, fmt.Errorf("cannot tell the server's socket (name it with --socket, or the configuration with --config): %w", err)
 	}
-	return admin.NewClient(c.Socket()), nil
+	a.broken = wrong
+	return admin.NewClient(wrong.Socket), nil
 }
 
 func (a *app) versionCommand() *cobra.Command {

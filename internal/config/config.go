@@ -15,6 +15,7 @@
 package config
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -225,4 +226,14 @@ func (c *Config) Socket() string {
 		return c.AdminSocket
 	}
 	return filepath.Join(c.DataDir, "admin.sock")
+}
+
+// usualDataDir is where the package has its data.
+const usualDataDir = "/var/lib/postern"
+
+// likelySocket is Socket for a configuration that could not be read whole.
+func (c *Config) likelySocket() string {
+	guess := *c
+	guess.DataDir = cmp.Or(c.DataDir, usualDataDir)
+	return guess.Socket()
 }

@@ -67,7 +67,7 @@ func (d *decoder) decode(first *source) (*Config, error) {
 	SortProblems(d.config.Warnings, d.config.Files)
 	if len(d.problems) > 0 {
 		SortProblems(d.problems, d.config.Files)
-		return nil, &Errors{Problems: d.problems}
+		return nil, &Errors{Problems: d.problems, Socket: d.config.likelySocket()}
 	}
 	for i := range sections {
 		if s := &sections[i]; s.close != nil {

@@ -271,6 +271,25 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// TestSocketOfWhatIsWrong: a server that runs can be asked although the file has
+// been broken since.
+func TestSocketOfWhatIsWrong(t *testing.T) {
+	for text, want := range map[string]string{
+		"data_dir = \"/data\"\nhostname = mail.test": "/data/admin.sock",
+		"hostname = [\ndata_dir = \"/data\"":         "/data/admin.sock",
+		"data_dir = /data":                           "/var/lib/postern/admin.sock",
+		"admin_socket = \"/run/s\"\ncolour = 1":      "/run/s",
+	} {
+		_, err := Load(fstest.MapFS{"f": {Data: []byte(text)}}, "f")
+		wrong, ok := errors.AsType[*Errors](err)
+		if !ok {
+			t.Errorf("%q: %v", text, err)
+		} else if wrong.Socket != want {
+			t.Errorf("%q: %s, want %s", text, wrong.Socket, want)
+		}
+	}
+}
+
 func TestOtherForms(t *testing.T) {
 	for name, text := range map[string]string{
 		"inline listeners":     "version=1\nhostname='a.b'\ndata_dir='/d'\npostmaster='a@b.c'\nlistener=[{address='[::1]:1'},{name='x',address='[::1]:2'}]\ndelivery.smarthosts=['r']",

@@ -81,6 +81,10 @@ func (l *Listener) Wrong(key string, err error) Problem {
 // and in them; there is at least one Problem.
 type Errors struct {
 	Problems []Problem
+	// Socket is where the file has the administrative socket, as far as it could
+	// be read, else where it is by default: a server that runs with what stood in
+	// the file before can be asked there.
+	Socket string
 }
 
 // Error returns the problems, each on a line of its own.
