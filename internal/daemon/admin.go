@@ -66,7 +66,7 @@ func (d *Daemon) bindAdmin(g *graph) error {
 	if !address.IsValid() {
 		return nil
 	}
-	listener, err := net.Listen("tcp", address.String())
+	listener, err := net.Listen(networkOf(address), address.String())
 	if err != nil {
 		return fmt.Errorf("admin.address: %w", cannotListen(address, err, listenHint(err)))
 	}

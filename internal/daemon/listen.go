@@ -20,7 +20,7 @@ func (d *Daemon) listen(c *config.Listener, released []*listener) (net.Listener,
 	if socket := d.inherited(c); socket != nil {
 		return socket, nil
 	}
-	socket, err := net.Listen("tcp", c.Address.String())
+	socket, err := net.Listen(networkOf(c.Address), c.Address.String())
 	if own := inTheWay(released, c.Address); len(own) > 0 && errors.Is(err, syscall.EADDRINUSE) {
 		socket, err = listenBeside(own, c.Address)
 	}
@@ -32,6 +32,15 @@ func (d *Daemon) listen(c *config.Listener, released []*listener) (net.Listener,
 		hint = fmt.Sprintf("; listener %s of this server has %s: `postern listener stop %[1]s` frees it", own[0].name, own[0].address)
 	}
 	return nil, atListener(c, cannotListen(c.Address, err, hint))
+}
+
+// networkOf returns the network for an address. 0.0.0.0 is every address of IPv4,
+// as it is written; package net would add those of IPv6, which [::] is for.
+func networkOf(a netip.AddrPort) string {
+	if a.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // cannotListen says which address cannot be had, why, and what to do.
@@ -95,7 +104,7 @@ func listenBeside(own []*listener, a netip.AddrPort) (net.Listener, error) {
 		}
 	}
 	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return share(c) }}
-	return shared.Listen(context.Background(), "tcp", a.String())
+	return shared.Listen(context.Background(), networkOf(a), a.String())
 }
 
 func share(c syscall.RawConn) error {

@@ -155,3 +155,30 @@ func TestAddressHeldByItself(t *testing.T) {
 	}
 	r.end(t)
 }
+
+// TestAllOfIPv4: 0.0.0.0 takes no clients by IPv6, whoever bound it, and a socket
+// that is where the configuration has it is nothing to warn of.
+func TestAllOfIPv4(t *testing.T) {
+	c := settings(t, nowhere)
+	port := freeAddress(t).Port()
+	c.Listeners[0].Address = netip.AddrPortFrom(netip.IPv4Unspecified(), port)
+	for name, bind := range map[string]func() Sockets{
+		"by the server": func() Sockets { return nil },
+		"while it was root": func() Sockets {
+			bound := Sockets{}
+			if err := bound.bind(c); err != nil {
+				t.Fatal(err)
+			}
+			return bound
+		},
+	} {
+		r := startWith(t, c, Options{Sockets: bind()})
+		if at := r.listeners[0].socket.Addr().String(); at != c.Listeners[0].Address.String() {
+			t.Errorf("bound %s it is at %s", name, at)
+		}
+		if log := r.log.String(); strings.Contains(log, "has a socket already") {
+			t.Errorf("bound %s: %s", name, log)
+		}
+		r.end(t)
+	}
+}

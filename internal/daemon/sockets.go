@@ -45,7 +45,7 @@ func (s Sockets) Close() error {
 }
 
 func listen(l *config.Listener) (net.Listener, error) {
-	socket, err := net.Listen("tcp", l.Address.String())
+	socket, err := net.Listen(networkOf(l.Address), l.Address.String())
 	if err != nil {
 		return nil, atListener(l, cannotListen(l.Address, err, listenHint(err)))
 	}

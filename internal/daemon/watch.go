@@ -55,7 +55,7 @@ func (d *Daemon) bindMonitor(c *config.Config) error {
 	if !at.IsValid() {
 		return nil
 	}
-	socket, err := net.Listen("tcp", at.String())
+	socket, err := net.Listen(networkOf(at), at.String())
 	if err != nil {
 		return c.Wrong("monitoring.address", cannotListen(at, err, listenHint(err)))
 	}
