@@ -65,6 +65,16 @@ func TestReasonsAreDocumented(t *testing.T) {
 	}
 }
 
+// TestReasonsSayWhatToDo: an operator who looks a reason up wants to know that.
+func TestReasonsSayWhatToDo(t *testing.T) {
+	for section := range strings.SplitSeq("\n"+readDoc(t, "reasons.md"), "\n### ") {
+		reason, text, _ := strings.Cut(section, "\n")
+		if strings.HasPrefix(reason, "`") && !regexp.MustCompile(`(?m)^\*Do:\* \S`).MatchString(text) {
+			t.Errorf("docs/reasons.md does not say what to do about %s: end its section with a line that begins with *Do:*", reason)
+		}
+	}
+}
+
 // docs/states.md has a table: a row for each state that has successors, a
 // column for each that can be one, and "yes" or nothing where they meet.
 func TestStatesPageShowsTheTable(t *testing.T) {

@@ -77,11 +77,22 @@ type Listener struct {
 type JournalQuery struct {
 	// Message selects the facts of a message, and of reports about it.
 	Message mail.ID
+	// From and To select by sender and recipient, in which "*" stands for
+	// anything; Reasons and Since by what happened, and not before when. What is
+	// not set selects all.
+	From, To string
+	Reasons  []mail.Reason
+	Since    time.Time
 	// Last is how many of the last facts; 0 means all, and less than 0 none,
 	// for one who wants only what follows. At most MaxLast.
 	Last int
 	// Follow goes on with what happens from now.
 	Follow bool
+}
+
+// Query is the same for the journal itself.
+func (q *JournalQuery) Query() journal.Query {
+	return journal.Query{Message: q.Message, From: q.From, To: q.To, Reasons: q.Reasons, Since: q.Since, Last: q.Last}
 }
 
 // Maintainer is what a store says of itself beside what is in it.

@@ -197,6 +197,8 @@ func TestProblems(t *testing.T) {
 		{"GET", "/v1/messages/0000000000000000/content", 404, "not in the queue"},
 		{"POST", "/v1/queue/edit", 400, "request body is required"},
 		{"GET", "/v1/journal?last=10001", 422, "query.last expected number <= 10000"},
+		{"GET", "/v1/journal?reason=lost", 400, `reason "lost": there is no such reason`},
+		{"GET", "/v1/journal?since=today", 422, "query.since invalid date/time"},
 		{"GET", "/v1/journal?last=-2", 422, "query.last expected number >= -1"},
 		{"GET", "/v1/journal?follow=yes", 422, "query.follow invalid boolean"},
 		{"GET", "/v1/journal?message=1", 400, "is not an id"},
@@ -275,6 +277,35 @@ func TestJournal(t *testing.T) {
 			return nil
 		}); err != nil || strings.Join(got, " ") != test.want {
 			t.Errorf("last %d: got %v, %v", test.last, got, err)
+		}
+	}
+}
+
+func TestJournalQuery(t *testing.T) {
+	r := newRig(t)
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	for i, f := range []mail.Fact{
+		{Text: "a", Reason: mail.ReasonAccepted, From: "<joe@x.example>", To: []string{"ann@y.example"}},
+		{Text: "b", Reason: mail.ReasonDelivered, From: "<joe@x.example>", To: []string{"ann@y.example"}},
+		{Text: "c", Reason: mail.ReasonBounced, From: "<joe@x.example>", To: []string{"bob+1@z.example"}},
+	} {
+		f.Time = noon.Add(time.Duration(i) * time.Hour)
+		r.journal.Record(f)
+	}
+	r.follow(t, admin.JournalQuery{Follow: true}, 3, func(int) {}) // they are written
+	for want, q := range map[string]admin.JournalQuery{
+		"a b": {From: "joe@x.example", To: "*@y.example"},
+		"c":   {To: "bob+1@*"},
+		"a c": {Reasons: []mail.Reason{mail.ReasonAccepted, mail.ReasonBounced}},
+		"b c": {Since: noon.Add(time.Nanosecond)},
+		"":    {From: "ann@y.example"},
+	} {
+		var got []string
+		if err := r.Journal(t.Context(), q, func(f mail.Fact) error {
+			got = append(got, f.Text)
+			return nil
+		}); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%+v: got %v, %v, want %q", q, got, err, want)
 		}
 	}
 }

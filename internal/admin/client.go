@@ -143,6 +143,14 @@ func (c *Client) Verify(ctx context.Context, progress func(queue.Progress)) (v q
 func (c *Client) Journal(ctx context.Context, q JournalQuery, each func(mail.Fact) error) error {
 	v := url.Values{}
 	set(v, "message", string(q.Message))
+	set(v, "from", q.From)
+	set(v, "to", q.To)
+	for _, r := range q.Reasons {
+		v.Add("reason", string(r))
+	}
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.Format(time.RFC3339Nano))
+	}
 	if q.Last != 0 {
 		v.Set("last", strconv.Itoa(max(q.Last, 0)))
 	}

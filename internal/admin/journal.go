@@ -2,7 +2,10 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -16,9 +19,13 @@ func (s *Server) journalOperations() {
 }
 
 type journalInput struct {
-	Message string `query:"message" doc:"Only the facts of this message, and of reports about it"`
-	Last    int    `query:"last" default:"-1" minimum:"-1" maximum:"10000" doc:"How many of the last; -1 for all"`
-	Follow  bool   `query:"follow" doc:"Go on with what happens from now, until the client leaves or the server ends"`
+	Message string    `query:"message" doc:"Only the facts of this message, and of reports about it"`
+	From    string    `query:"from" doc:"Only facts with this sender, in which * stands for anything; <> is that of reports"`
+	To      string    `query:"to" doc:"Only facts with such a recipient, in which * stands for anything"`
+	Reason  []string  `query:"reason,explode" doc:"Only facts with one of these reasons"`
+	Since   time.Time `query:"since" doc:"Only what happened then, or later"`
+	Last    int       `query:"last" default:"-1" minimum:"-1" maximum:"10000" doc:"How many of the last; -1 for all"`
+	Follow  bool      `query:"follow" doc:"Go on with what happens from now, until the client leaves or the server ends"`
 }
 
 // journal streams facts, each at once when the client follows.
@@ -42,6 +49,14 @@ func (in *journalInput) query() (q journal.Query, err error) {
 			return q, err
 		}
 	}
+	for _, name := range in.Reason {
+		r := mail.Reason(name)
+		if !slices.Contains(mail.Reasons, r) {
+			return q, badRequest(fmt.Errorf("reason %q: there is no such reason", name))
+		}
+		q.Reasons = append(q.Reasons, r)
+	}
+	q.From, q.To, q.Since = in.From, in.To, in.Since
 	switch in.Last {
 	case -1: // all, which is 0 in a Query
 	case 0:

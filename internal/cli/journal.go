@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) journalCommand() *cobra.Command {
-	return group("journal", "What happened, and why", a.journalTailCommand(), a.journalShowCommand())
+	return group("journal", "What happened, and why", a.journalTailCommand(), a.journalFindCommand(), a.journalShowCommand())
 }
 
 func (a *app) journalTailCommand() *cobra.Command {

@@ -53,7 +53,7 @@ func (m Maintenance) Verify(ctx context.Context, progress func(queue.Progress)) 
 // ReadJournal calls each for every fact in the files of the journal that the
 // query selects. Facts that had not come there yet are missing.
 func (m Maintenance) ReadJournal(ctx context.Context, q admin.JournalQuery, each func(mail.Fact) error) error {
-	return journal.Read(ctx, journalDir(m.Config), journal.Query{Message: q.Message, Last: q.Last}, each)
+	return journal.Read(ctx, journalDir(m.Config), q.Query(), each)
 }
 
 // Salvage rebuilds what can be read of the store. The journal says what has

@@ -124,32 +124,10 @@ func (texts) holds(f *field, q *question, op operator, v *value) bool {
 	case opNotEqual:
 		return !strings.EqualFold(text, v.text)
 	case opLike:
-		return like(strings.ToLower(v.text), strings.ToLower(text))
+		return mail.Like(v.text, text)
 	default:
 		return strings.EqualFold(text, v.text)
 	}
-}
-
-// like reports whether a text has the form of a pattern, in which "*" stands
-// for anything.
-func like(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
-	}
-	first, last := parts[0], parts[len(parts)-1]
-	text, begins := strings.CutPrefix(text, first)
-	if !begins {
-		return false
-	}
-	for _, part := range parts[1 : len(parts)-1] {
-		_, behind, found := strings.Cut(text, part)
-		if !found {
-			return false
-		}
-		text = behind
-	}
-	return strings.HasSuffix(text, last)
 }
 
 func parseAny(s string) (string, error) { return s, nil }
@@ -252,6 +230,12 @@ var (
 	sizeUnits  = []unit{{"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}, {"", 1}}
 	countUnits = []unit{{"", 1}}
 )
+
+// ParseAge reads how long ago something was, such as 90s, 2h or 1d12h.
+func ParseAge(s string) (time.Duration, error) {
+	n, _, err := parseAge(s)
+	return time.Duration(n), err
+}
 
 func parseAge(s string) (int64, string, error) {
 	return parseUnits(s, ageUnits, "write a number and its unit, w, d, h, m or s: 90s, 2h, 1d12h")

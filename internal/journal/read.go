@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -26,6 +27,9 @@ type Query struct {
 	Message mail.ID
 	// Session selects facts of this SMTP session.
 	Session mail.ID
+	// From selects facts with a sender like this, To those with such a recipient:
+	// an address in which "*" stands for anything (mail.Like).
+	From, To string
 	// Since selects facts that happened at this time or later.
 	Since time.Time
 	// Reasons selects facts with one of these reasons.
@@ -354,7 +358,7 @@ func place(f *os.File, from int64, number int) (mail.Place, error) {
 // their bytes alone, before they are decoded.
 type filter struct {
 	query Query
-	ids   [][]byte // each stands in a line that is selected
+	all   [][]byte // each stands in a line that is selected
 	some  [][]byte // one of them does, unless empty
 }
 
@@ -362,8 +366,14 @@ func newFilter(q Query) filter {
 	fl := filter{query: q}
 	for _, id := range []mail.ID{q.Message, q.Session} {
 		if id != "" {
-			fl.ids = append(fl.ids, []byte(id))
+			fl.all = append(fl.all, []byte(id))
 		}
+	}
+	if q.From != "" {
+		fl.all = append(fl.all, []byte(`"from":`))
+	}
+	if q.To != "" {
+		fl.all = append(fl.all, []byte(`"to":`))
 	}
 	for _, reason := range q.Reasons {
 		fl.some = append(fl.some, []byte(reason))
@@ -372,8 +382,8 @@ func newFilter(q Query) filter {
 }
 
 func (fl *filter) may(line []byte) bool {
-	for _, id := range fl.ids {
-		if !bytes.Contains(line, id) {
+	for _, part := range fl.all {
+		if !bytes.Contains(line, part) {
 			return false
 		}
 	}
@@ -386,10 +396,20 @@ func (fl *filter) selects(f mail.Fact) bool {
 	switch {
 	case q.Message != "" && f.Message != q.Message && f.About != q.Message:
 	case q.Session != "" && f.Session != q.Session:
+	case q.From != "" && (f.From == "" || !mail.Like(q.From, unbracketed(f.From))):
+	case q.To != "" && !slices.ContainsFunc(f.To, func(to string) bool { return mail.Like(q.To, to) }):
 	case f.Time.Before(q.Since):
 	case len(q.Reasons) > 0 && !slices.Contains(q.Reasons, f.Reason):
 	default:
 		return true
 	}
 	return false
+}
+
+// unbracketed is the address of a path; the null path stays as it is.
+func unbracketed(path string) string {
+	if path == "<>" {
+		return path
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(path, "<"), ">")
 }

@@ -30,9 +30,9 @@ func story(t *testing.T) (dir string, facts []mail.Fact) {
 	facts = []mail.Fact{
 		{Reason: mail.ReasonStarted},
 		{Reason: mail.ReasonRefused, Session: session, Text: "not about " + string(messageA)},
-		{Reason: mail.ReasonAccepted, Session: session, Message: messageA},
-		{Reason: mail.ReasonDelivered, Message: messageA},
-		{Reason: mail.ReasonAccepted, Message: messageB, About: messageA, Text: "bounced? no: a report"},
+		{Reason: mail.ReasonAccepted, Session: session, Message: messageA, From: "<joe@x.example>", To: []string{"ann@y.example", "Bob@z.example"}},
+		{Reason: mail.ReasonDelivered, Message: messageA, From: "<joe@x.example>", To: []string{"ann@y.example"}},
+		{Reason: mail.ReasonAccepted, Message: messageB, About: messageA, From: "<>", To: []string{"joe@x.example"}, Text: "bounced? no: a report"},
 		{Reason: mail.ReasonBounced, Message: messageB},
 	}
 	for i, f := range facts {
@@ -65,6 +65,15 @@ func TestQuery(t *testing.T) {
 		"no such message":      {Query{Message: "cccccccccccccccc"}, nil},
 		"one reason":           {Query{Reasons: []mail.Reason{mail.ReasonBounced}}, all[5:]},
 		"two reasons":          {Query{Reasons: []mail.Reason{mail.ReasonBounced, mail.ReasonStarted}}, []string{all[0], all[5]}},
+		"sender":               {Query{From: "Joe@X.example"}, all[2:4]},
+		"any sender":           {Query{From: "*"}, all[2:5]},
+		"null sender":          {Query{From: "<>"}, all[4:5]},
+		"senders of a domain":  {Query{From: "*@x.example"}, all[2:4]},
+		"recipient":            {Query{To: "bob@z.example"}, all[2:3]},
+		"recipients":           {Query{To: "*.example"}, all[2:5]},
+		"both":                 {Query{From: "joe@*", To: "ann@*"}, all[2:4]},
+		"both and reason":      {Query{From: "joe@*", To: "ann@*", Reasons: []mail.Reason{mail.ReasonDelivered}}, all[3:4]},
+		"nobody":               {Query{From: "ann@y.example"}, nil},
 		"since":                {Query{Since: noon.Add(time.Hour)}, all[2:]},
 		"since a later moment": {Query{Since: noon.Add(time.Hour + time.Nanosecond)}, all[4:]},
 		"since the future":     {Query{Since: noon.Add(24 * time.Hour)}, nil},
