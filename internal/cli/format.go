@@ -48,7 +48,8 @@ func size(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-func age(t time.Time) string { return duration(time.Since(t)) }
+// age says how long ago something was, in whole seconds.
+func age(t time.Time) string { return duration(time.Since(t).Truncate(time.Second)) }
 
 // duration writes a duration in its two largest units at most.
 func duration(d time.Duration) string {
@@ -63,7 +64,10 @@ func duration(d time.Duration) string {
 	case d >= time.Second:
 		return fmt.Sprintf("%ds", d/time.Second)
 	}
-	return fmt.Sprintf("%dms", max(d, 0)/time.Millisecond)
+	if d < time.Millisecond {
+		return "0s"
+	}
+	return fmt.Sprintf("%dms", d/time.Millisecond)
 }
 
 // speaker is who gave a reply: the peer, or Postern about the peer.
@@ -78,7 +82,7 @@ func answer(by speaker, command string, reply mail.Reply) string {
 	switch {
 	case by.remote:
 		text = by.host + " said " + text
-	case by.host != "":
+	case by.host != "" && !strings.Contains(text, by.host):
 		text += ", " + by.host
 	}
 	if command != "" {

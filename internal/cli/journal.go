@@ -21,7 +21,7 @@ func (a *app) journalTailCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case q.Last < 0 || q.Last > admin.MaxLast:
-				return usageError{fmt.Errorf("--lines %d: it must be from 0 to %d", q.Last, admin.MaxLast)}
+				return usageError{fmt.Errorf("--lines %d: it must be from 0 to %d; `postern journal find` looks at all", q.Last, admin.MaxLast)}
 			case q.Last == 0:
 				q.Last = -1 // none: in a query, 0 means all
 			}

@@ -91,7 +91,7 @@ func (a *app) listQueue(ctx context.Context, l admin.Listing) error {
 	count := 0
 	err = client.List(ctx, l, bar.show, func(e *queue.Entry) error {
 		if count == 0 && !a.json {
-			fmt.Fprintln(table, "MESSAGE\tAGE\tSIZE\tFROM\tTO\tSTATE\tNEXT")
+			fmt.Fprintln(table, "MESSAGE\tAGE\tSIZE\tFROM\tTO\tSTATE\tNEXT\tLAST REPLY")
 		}
 		if err := a.printEntry(table, e); err != nil {
 			return err
@@ -103,9 +103,15 @@ func (a *app) listQueue(ctx context.Context, l admin.Listing) error {
 		return nil
 	})
 	bar.end()
-	if err = errors.Join(err, table.Flush()); err == nil && count == 0 && !a.json {
-		fmt.Fprintln(a.out, nothingListed(l.Filter))
+	if err = errors.Join(err, table.Flush()); err != nil || a.json {
+		return err
 	}
+	if count == 0 {
+		fmt.Fprintln(a.out, nothingListed(l.Filter))
+		return nil
+	}
+	status, err := client.Status(ctx)
+	a.showSuspensions(status.Suspensions)
 	return err
 }
 
@@ -138,8 +144,11 @@ func (a *app) printEntry(w io.Writer, e *queue.Entry) error {
 	}
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, age(e.Accepted), size(e.Size),
-			column(e.Envelope.From.Path()), addressList(d), states(d), nextAttempt(d))
+		cells := []string{string(e.ID), age(e.Accepted), size(e.Size), column(e.Envelope.From.Path()), addressList(d), states(d), nextAttempt(d)}
+		if reply := lastReply(d); reply != "" {
+			cells = append(cells, column(reply))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return nil
 }
@@ -151,6 +160,16 @@ func addressList(d *queue.Delivery) string {
 		return fmt.Sprintf("%s and %d more", first, more)
 	}
 	return first
+}
+
+// lastReply is why a delivery still waits, of its first recipient that was tried.
+func lastReply(d *queue.Delivery) string {
+	for i := range d.Recipients {
+		if last := d.Recipients[i].Last; last != nil {
+			return last.Reply.String()
+		}
+	}
+	return ""
 }
 
 func states(d *queue.Delivery) string {

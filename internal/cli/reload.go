@@ -64,8 +64,8 @@ func (a *app) showReloaded(done *admin.Reloaded) {
 func (a *app) listenerCommand() *cobra.Command {
 	return group("listener", "Listeners, and whether they take clients",
 		a.listenerListCommand(),
-		a.listenerVerb("stop", "Close a listener until it is started again, or the server is; its sessions end after their message", (*admin.Client).StopListener),
-		a.listenerVerb("start", "Open a listener that was stopped", (*admin.Client).StartListener),
+		a.listenerVerb("stop", "Close a listener until it is started again, or the server is; its sessions end after their message", "takes no clients until it is started", (*admin.Client).StopListener),
+		a.listenerVerb("start", "Open a listener that was stopped", "takes clients", (*admin.Client).StartListener),
 	)
 }
 
@@ -91,14 +91,17 @@ func (a *app) listenerListCommand() *cobra.Command {
 // listenerAction is what a Client does with a listener.
 type listenerAction func(c *admin.Client, ctx context.Context, name string) error
 
-func (a *app) listenerVerb(verb, short string, do listenerAction) *cobra.Command {
+func (a *app) listenerVerb(verb, short, effect string, do listenerAction) *cobra.Command {
 	return &cobra.Command{Use: verb + " NAME", Short: short, Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
-			return do(client, cmd.Context(), args[0])
+			if err := do(client, cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			return a.say(map[string]string{"listener": args[0]}, "listener %s %s", args[0], effect)
 		}}
 }
 
@@ -129,7 +132,10 @@ func (a *app) logLevelCommand() *cobra.Command {
 				if err := level.UnmarshalText([]byte(args[0])); err != nil {
 					return usageError{err}
 				}
-				return client.SetLogLevel(cmd.Context(), level)
+				if err := client.SetLogLevel(cmd.Context(), level); err != nil {
+					return err
+				}
+				return a.say(map[string]string{"level": args[0]}, "the log level is %s until the server ends, or log.level changes", args[0])
 			}
 			status, err := client.Status(cmd.Context())
 			if err != nil {

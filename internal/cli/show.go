@@ -75,7 +75,7 @@ func (a *app) showMessage(m *admin.Message) {
 	}
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
-		fmt.Fprintf(a.out, "\n%s: %d attempts, next %s\n", printable(string(d.Destination)), d.Attempts, nextAttempt(d))
+		fmt.Fprintf(a.out, "\n%s: %s, next %s\n", printable(string(d.Destination)), several(d.Attempts, "attempt", "attempts"), nextAttempt(d))
 		if slices.Contains(m.Attempting, d.Destination) {
 			fmt.Fprintf(a.out, "  an attempt is under way\n")
 		}
@@ -88,6 +88,9 @@ func (a *app) showMessage(m *admin.Message) {
 
 // cameFrom says who brought a message.
 func cameFrom(o *mail.Origin) string {
+	if o.User != nil {
+		return printable(fmt.Sprintf("%s from user %s (uid %d) of this host", o.Listener, o.User, o.User.UID))
+	}
 	parts := []string{o.Listener}
 	if o.Client.IsValid() {
 		parts = append(parts, "from "+o.Client.String())

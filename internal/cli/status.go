@@ -45,8 +45,8 @@ func (a *app) showStatus(s *admin.Status) {
 		fmt.Fprintf(a.out, "log level %s, set by hand; configured is %s\n", levelName(l.Level), levelName(l.Configured))
 	}
 	a.showListeners(s.Listeners)
-	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %d deliveries active\n",
-		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], s.Active)
+	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %s active\n",
+		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], several(s.Active, "delivery", "deliveries"))
 	fmt.Fprintln(a.out, siteCounts(&s.Sites.SiteCounts))
 	fmt.Fprintln(a.out, transactions(&s.Sites.Transactions))
 	if worst := s.Sites.Worst; worst != nil {
@@ -55,9 +55,7 @@ func (a *app) showStatus(s *admin.Status) {
 			fmt.Fprintf(a.out, "DOWN: %s; `postern site list --down` lists them\n", several(s.Sites.Down-1, "site more", "sites more"))
 		}
 	}
-	for i := range s.Suspensions {
-		fmt.Fprintf(a.out, "SUSPENDED: %s\n", suspended(&s.Suspensions[i]))
-	}
+	a.showSuspensions(s.Suspensions)
 	if e := s.Edit; e != nil {
 		fmt.Fprintf(a.out, "the queue is being edited for %s by %s: %s, %s so far; filter: %s\n", age(e.At), printable(e.Actor),
 			e.Change.Kind, several(e.Done.Sum(), "recipient", "recipients"), printable(e.Filter.Where))
@@ -73,6 +71,12 @@ func (a *app) showStatus(s *admin.Status) {
 	}
 }
 
+func (a *app) showSuspensions(list []admin.Suspension) {
+	for i := range list {
+		fmt.Fprintf(a.out, "SUSPENDED: %s\n", suspended(&list[i]))
+	}
+}
+
 func (a *app) showListeners(list []admin.Listener) {
 	for i := range list {
 		l := &list[i]
@@ -83,7 +87,7 @@ func (a *app) showListeners(list []admin.Listener) {
 		case admin.ListenerClosing:
 			fmt.Fprintf(a.out, "closed, %s left\n", several(l.Connections, "connection", "connections"))
 		default:
-			fmt.Fprintf(a.out, "%d connections%s\n", l.Connections, limited(l))
+			fmt.Fprintf(a.out, "%s%s\n", several(l.Connections, "connection", "connections"), limited(l))
 		}
 	}
 }

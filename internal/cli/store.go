@@ -121,6 +121,9 @@ func (a *app) showVerified(v *queue.Verified) {
 	if v.Entries == 0 && v.Flaws.Count > 0 {
 		entries = "; entries are not looked at while the database is damaged"
 	}
+	if v.Flaws.Count == 0 {
+		entries += "; nothing is damaged"
+	}
 	fmt.Fprintf(a.out, "read %s: %s%s\n", size(v.Octets), several(v.Bodies, "content", "contents"), entries)
 	a.showFlaws(&v.Flaws)
 }

@@ -44,7 +44,7 @@ func TestShowVerified(t *testing.T) {
 		verified *queue.Verified
 		want     string
 	}{
-		{&whole, "read 2.0 KiB: 2 contents, 1 entry\n"},
+		{&whole, "read 2.0 KiB: 2 contents, 1 entry; nothing is damaged\n"},
 		{&content, "read 10 B: 1 content, 2 entries\ncontent b1: bodies/1.seg, offset 9: a bit\n"},
 		{&database, "read 10 B: 0 contents; entries are not looked at while the database is damaged\ndb-2/1.log, offset 7: a bit\nand 2 more\n"},
 	} {

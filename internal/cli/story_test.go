@@ -59,7 +59,7 @@ func TestTold(t *testing.T) {
 
 func TestDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0ms", 999 * time.Millisecond: "999ms", time.Second: "1s", 59 * time.Second: "59s", time.Minute: "1m0s",
+		-time.Second: "0s", 0: "0s", 999 * time.Millisecond: "999ms", time.Second: "1s", 59 * time.Second: "59s", time.Minute: "1m0s",
 		time.Hour - time.Second: "59m59s", time.Hour: "1h0m", 23*time.Hour + 59*time.Minute: "23h59m", 49 * time.Hour: "2d1h",
 	} {
 		if got := duration(d); got != want {
@@ -111,7 +111,7 @@ func TestPrintEntry(t *testing.T) {
 	}{
 		{[]mail.State{mail.Queued}, "queued@y.example\tqueued\tnow"},
 		{[]mail.State{mail.Held}, "held@y.example\theld (dead letter)\t-"},
-		{[]mail.State{mail.Deferred, mail.Held, mail.Deferred}, "deferred@y.example and 2 more\tdeferred, held (dead letter)\tnow"},
+		{[]mail.State{mail.Deferred, mail.Held, mail.Deferred}, "deferred@y.example and 2 more\tdeferred, held (dead letter)\tnow\t450 \ufffd]0;x\ufffd"},
 	} {
 		var out bytes.Buffer
 		if err := (&app{}).printEntry(&out, entry(test.states...)); err != nil {

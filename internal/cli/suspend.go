@@ -53,7 +53,7 @@ func (a *app) suspendCommand() *cobra.Command {
 func (a *app) resumeCommand() *cobra.Command {
 	noun := group("resume", "End a suspension")
 	for _, s := range subjects {
-		c := &cobra.Command{Use: string(s.what), Short: "End the suspension of " + string(s.what), Args: subjectArgs(s.name),
+		c := &cobra.Command{Use: string(s.what), Short: "End the suspension of " + article(s.name) + string(s.what), Args: subjectArgs(s.name),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				client, err := a.client()
 				if err != nil {
@@ -71,6 +71,15 @@ func (a *app) resumeCommand() *cobra.Command {
 		noun.AddCommand(c)
 	}
 	return noun
+}
+
+// article goes before what is suspended, of which there are several if it has a
+// name.
+func article(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "a "
 }
 
 // say prints what was done: a value as JSON, or a text.

@@ -13,7 +13,7 @@ import (
 
 func (a *app) queueExportCommand() *cobra.Command {
 	var hold, move bool
-	c := &cobra.Command{Use: "export DIR [FILTER | ID...]", Short: "Write messages, with their states, to a directory that another queue can import", Args: cobra.MinimumNArgs(1),
+	c := &cobra.Command{Use: "export DIR [FILTER | ID...]", Short: "Write messages, with their states, to a directory that another queue can import", Args: directoryFirst,
 		Long: `Export the messages of which a recipient is selected, or all: each whole, with
 all its recipients. DIR must not exist. It has two files for each message: ID.eml
 is the content, octet by octet, and ID.json all else. docs/operations.md has more.
@@ -45,6 +45,14 @@ An export that was cut short goes on when it is repeated.
 	c.Flags().BoolVar(&hold, "hold", false, "hold the messages here")
 	c.Flags().BoolVar(&move, "move", false, "remove the messages here, each when the export has it")
 	return c
+}
+
+// directoryFirst wants the directory of an export.
+func directoryFirst(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usageError{fmt.Errorf("%s takes a directory, and then perhaps a filter or ids; see '%[1]s --help'", cmd.CommandPath())}
+	}
+	return nil
 }
 
 func (a *app) export(ctx context.Context, o transfer.Options) error {

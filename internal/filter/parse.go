@@ -185,8 +185,10 @@ func (p *parser) values(f *field) ([]value, error) {
 	}
 }
 
-// later are nouns that this version does not know yet.
-var later = map[string]string{
+// instead are words that people try, and what they should write.
+var instead = map[string]string{
+	"from": "the field is called sender",
+	"to":   "the field is called recipient",
 	"site": "the queue does not know sites; use destination",
 	"user": "the queue does not know users; use client or listener",
 }
@@ -198,7 +200,7 @@ func (p *parser) field() (*field, error) {
 		p.at += len(name)
 		return &fields[i], nil
 	}
-	if why := later[strings.ToLower(name)]; why != "" {
+	if why := instead[strings.ToLower(name)]; why != "" {
 		return nil, p.wrong(at, "%s", why)
 	}
 	return nil, p.wrong(at, "%s where a condition should begin; it begins with one of %s; or it is all", p.shown(), strings.Join(Names(), ", "))
