@@ -126,13 +126,19 @@ func nothingListed(filter string) string {
 // show` and --json have all of it.
 const maxColumn = 40
 
+// maxLastColumn is the same for a text behind which nothing comes.
+const maxLastColumn = 60
+
 // column makes a text fit for a table.
-func column(s string) string {
+func column(s string) string { return clipped(s, maxColumn) }
+
+// clipped makes a text printable, and at most so wide.
+func clipped(s string, width int) string {
 	s = printable(s)
-	if utf8.RuneCountInString(s) <= maxColumn {
+	if utf8.RuneCountInString(s) <= width {
 		return s
 	}
-	return string([]rune(s)[:maxColumn-1]) + "…"
+	return string([]rune(s)[:width-1]) + "…"
 }
 
 func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
@@ -146,7 +152,7 @@ func (a *app) printEntry(w io.Writer, e *queue.Entry) error {
 		d := &e.Deliveries[i]
 		cells := []string{string(e.ID), age(e.Accepted), size(e.Size), column(e.Envelope.From.Path()), addressList(d), states(d), nextAttempt(d)}
 		if reply := lastReply(d); reply != "" {
-			cells = append(cells, column(reply))
+			cells = append(cells, clipped(reply, maxLastColumn))
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}

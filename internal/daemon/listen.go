@@ -66,7 +66,7 @@ func listenHint(err error) string {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "; another program listens there"
 	case errors.Is(err, syscall.EACCES):
-		return "; a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE"
+		return "; a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE; a server that is started by root binds it then"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "; this machine has no such address"
 	}

@@ -98,8 +98,8 @@ func unreachable(err error) bool {
 		func(short error) bool { return errors.Is(err, short) })
 }
 
-// errSuspended is the reply for mail to a site that is left alone.
-var errSuspended = mail.Refuse(451, "4.4.1", "Delivery is suspended for a while: none of the servers could be reached")
+// errLeftAlone is the reply for mail to a site that is left alone.
+var errLeftAlone = mail.Refuse(451, "4.4.1", "None of the servers can be reached; none was tried this time")
 
 // try asks whether a site may be tried now. If it is down, the outcome says
 // what becomes of a transaction instead; or the transaction is the one that
@@ -123,7 +123,7 @@ func (p *place) try(now time.Time) (suspended mail.Outcome, may bool) {
 		when = "while one is being tried"
 	}
 	return mail.Outcome{
-		State: mail.Deferred, Command: "connect", Reply: errSuspended.Reply,
+		State: mail.Deferred, Command: "connect", Reply: errLeftAlone.Reply,
 		Cause: fmt.Sprintf("not tried %s, after %d failures in a row, the last: %s", when, x.failures, x.failure),
 	}, false
 }

@@ -133,7 +133,7 @@ func TestBackWithoutTLS(t *testing.T) {
 	for range downAfter {
 		deferred()
 	}
-	if f := deferred(); f.Reply.Text != errSuspended.Reply.Text {
+	if f := deferred(); f.Reply.Text != errLeftAlone.Reply.Text {
 		t.Fatalf("not down: %s", brief(f))
 	}
 	alive.Store(true)

@@ -117,7 +117,7 @@ func TestDeadSite(t *testing.T) {
 			switch {
 			case strings.HasPrefix(brief(f), "deferred") && f.Command == "greeting" && f.Reply.Code == 421:
 				tried++
-			case f.Reply.Text == errSuspended.Reply.Text && strings.Contains(f.Text, "421 4.3.2 closed today"):
+			case f.Reply.Text == errLeftAlone.Reply.Text && strings.Contains(f.Text, "421 4.3.2 closed today"):
 				suspended++
 			default:
 				t.Fatalf("%s: %s", brief(f), f.Text)

@@ -54,7 +54,7 @@ func (h *harness) answers(ids []mail.ID) (delivered, tried, suspended int) {
 			switch {
 			case f.Reason == mail.ReasonDelivered:
 				delivered++
-			case f.Reason == mail.ReasonDeferred && f.Reply.Text == errSuspended.Reply.Text:
+			case f.Reason == mail.ReasonDeferred && f.Reply.Text == errLeftAlone.Reply.Text:
 				suspended++
 			case f.Reason == mail.ReasonDeferred:
 				tried++
