@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,8 +28,22 @@ func (a *app) statusCommand() *cobra.Command {
 				return a.printJSON(status)
 			}
 			a.showStatus(&status)
+			if status.ReloadFailure == nil {
+				a.showBroken()
+			}
 			return nil
 		}}
+}
+
+// showBroken says what is wrong with the configuration on the disk, of which the
+// server does not know yet.
+func (a *app) showBroken() {
+	if a.broken == nil {
+		return
+	}
+	for line := range strings.SplitSeq(a.broken.Error(), "\n") {
+		fmt.Fprintf(a.out, "WOULD NOT START AGAIN: %s\n", printable(line))
+	}
 }
 
 func (a *app) showStatus(s *admin.Status) {
