@@ -59,6 +59,7 @@ Send something from another terminal:
 
 See what became of it:
   %[6]s journal tail --follow --socket %[7]s
+  %[6]s journal find --to 'ok@*' --socket %[7]s
   %[6]s journal show ID --socket %[7]s
   %[6]s queue list --socket %[7]s
   %[6]s status --socket %[7]s
