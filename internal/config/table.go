@@ -129,7 +129,7 @@ var settings = []setting{
 		value:    one(notExampleAddress(mailAddress), func(f fields) *mail.Address { return &f.config.Postmaster }, mail.Address{}),
 		effect:   AtReload,
 		required: true,
-		example:  `"postmaster@example.com"`,
+		example:  `"admin@example.com"`,
 		text: "Where mail for `postmaster` at this host goes; every mail server must have somebody who reads it (RFC 5321 4.5.1). " +
 			"It is a mailbox on another server: one at this host itself is refused.",
 		see: []string{"own_names", "own_addresses"},
