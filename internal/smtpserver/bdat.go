@@ -146,7 +146,7 @@ func (in *chunks) more() (smtp.Chunk, error) {
 			return in.chunk(c)
 		case c.Verb == "NOOP":
 			s.answer(c.Verb, or(s.countChatter(), 250, "2.0.0", "Ok"))
-		case c.Verb == "RSET", c.Verb == "QUIT", c.Verb == "EHLO", c.Verb == "HELO":
+		case (c.Verb == "RSET" || c.Verb == "QUIT") && isBlank(c.Args), c.Verb == "EHLO", c.Verb == "HELO":
 			in.other = bytes.Clone(line)
 			return smtp.Chunk{}, errGivenUp
 		default:

@@ -62,13 +62,14 @@ var chunkDialogues = []struct {
 	S: 250 2.0.0 Kept 1 octets
 	`},
 	{name: "other commands between chunks", messages: "Hi\r\n", dialogue: toChunks + `
-	C= "BDAT 2\r\nHiNOOP\r\nDATA\r\nMAIL FROM:<x@y>\r\nXYZZY\r\n\x01\r\nBDAT 2 LAST\r\n\r\n"
+	C= "BDAT 2\r\nHiNOOP\r\nDATA\r\nMAIL FROM:<x@y>\r\nXYZZY\r\n\x01\r\nRSET x\r\nBDAT 2 LAST\r\n\r\n"
 	S: 250 2.0.0 2 octets received
 	S: 250 2.0.0 Ok
 	S: 503 5.5.1 The message is not at its end: send BDAT, or RSET
 	S: 503 5.5.1 The message is not at its end: send BDAT, or RSET
 	S: 503 5.5.1 The message is not at its end: send BDAT, or RSET
 	S: 500 5.5.2 Control character in the command
+	S: 503 5.5.1 The message is not at its end: send BDAT, or RSET
 	S: 250 2.0.0 Kept 4 octets
 	`},
 	{name: "RSET between chunks", messages: "New\r\n", dialogue: toChunks + `

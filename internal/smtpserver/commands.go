@@ -80,12 +80,23 @@ func (s *session) checkSequence(needs need) mail.Reply {
 // line is none (RFC 5321 4.1.1).
 func isBlank(args string) bool { return strings.Trim(args, " \t") == "" }
 
+// errArguments refuses arguments of a command that has none (RFC 5321 4.1.1).
+func errArguments(verb string) mail.Reply {
+	return mail.NewReply(501, "5.5.4", "%s has no arguments", verb)
+}
+
 func (s *session) quit(ctx context.Context, c smtp.Command) mail.Reply {
+	if !isBlank(c.Args) {
+		return errArguments(c.Verb)
+	}
 	s.closing = true
 	return or(s.handler.Command(ctx, c), 221, "2.0.0", s.options.Hostname+" closing connection")
 }
 
 func (s *session) rset(ctx context.Context, c smtp.Command) mail.Reply {
+	if !isBlank(c.Args) {
+		return errArguments(c.Verb)
+	}
 	r := or(s.handler.Command(ctx, c), 250, "2.0.0", "Ok")
 	if r.Success() {
 		s.dropTransaction()

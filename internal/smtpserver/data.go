@@ -27,7 +27,7 @@ var noRecipients = mail.NewReply(554, "5.5.1", "No valid recipients")
 // data does DATA. If it is refused, the transaction stays open.
 func (s *session) data(ctx context.Context, c smtp.Command) mail.Reply {
 	if !isBlank(c.Args) {
-		return mail.NewReply(501, "5.5.4", "DATA has no arguments")
+		return errArguments(c.Verb)
 	}
 	if s.tx.recipients == 0 { // RFC 2920 3.1: a client that pipelines cannot know
 		return noRecipients

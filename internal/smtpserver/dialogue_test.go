@@ -132,6 +132,23 @@ var dialogues = []struct {
 	C= "DATA \t\r\n"
 	S: 354 End data with <CR><LF>.<CR><LF>
 	`},
+	{name: "commands without arguments", dialogue: ehlo + `
+	C: MAIL FROM:<joe@example.com>
+	S: 250 2.1.0 Ok
+	C: RSET now
+	S: 501 5.5.4 RSET has no arguments
+	C: QUIT now
+	S: 501 5.5.4 QUIT has no arguments
+	C: RCPT TO:<ann@example.net>
+	S: 250 2.1.5 Ok
+	C= "RSET \t\r\n"
+	S: 250 2.0.0 Ok
+	C: RCPT TO:<ann@example.net>
+	S: 503 5.5.1 Send MAIL first
+	C= "QUIT \t\r\n"
+	S: 221 2.0.0 mx.test closing connection
+	S.
+	`},
 	{name: "a name that is no domain", dialogue: `
 	S: 220 mx.test ESMTP Postern
 	C= "HELO J\xf6rg's <PC>\x00\r\n"

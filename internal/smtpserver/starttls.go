@@ -14,7 +14,7 @@ import (
 // 4.2), its name included.
 func (s *session) starttls(ctx context.Context, c smtp.Command) mail.Reply {
 	if !isBlank(c.Args) {
-		return mail.NewReply(501, "5.5.4", "STARTTLS has no arguments")
+		return errArguments(c.Verb)
 	}
 	if s.conn.br.Buffered() > 0 {
 		s.log.Warn("client sent more in clear behind STARTTLS", "client", s.origin.Client)
