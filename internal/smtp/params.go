@@ -32,8 +32,8 @@ const (
 // extensions in force: a parameter of any other is unknown.
 //
 // It fails with 501 5.5.4 (syntax), 501 5.1.7 (the sender's address),
-// 553 5.6.7 (an address in UTF-8 without SMTPUTF8) or 555 5.5.4 (a parameter
-// or value that is not known here).
+// 553 5.6.7 (an address in UTF-8 without SMTPUTF8) or 555 5.5.4 (a parameter,
+// or a value of BODY, that is not known here).
 func ParseMail(args string, ext Extensions) (Mail, *mail.Error) {
 	path, params, err := cutPath(args, "FROM:", "MAIL FROM:<address> [parameters]")
 	if err != nil {
@@ -251,7 +251,7 @@ func (m *Mail) set(p param, ext Extensions) *mail.Error {
 	case p.keyword == "RET" && ext.DSN:
 		e.Return = mail.Return(strings.ToUpper(p.value))
 		if e.Return != mail.ReturnFull && e.Return != mail.ReturnHeaders {
-			return unknownValue(p)
+			return malformedValue(p)
 		}
 	case p.keyword == "ENVID" && ext.DSN:
 		id, err := decodeXtext(p.value)
@@ -285,7 +285,7 @@ func (r *Rcpt) set(p param, ext Extensions) *mail.Error {
 	case p.keyword == "NOTIFY" && ext.DSN:
 		notify, ok := mail.ParseNotify(p.value)
 		if !ok {
-			return unknownValue(p)
+			return malformedValue(p)
 		}
 		r.Notify = notify
 	case p.keyword == "ORCPT" && ext.DSN:
@@ -304,6 +304,8 @@ func malformedValue(p param) *mail.Error {
 	return mail.Refuse(501, "5.5.4", "Malformed value of parameter %s", p.keyword)
 }
 
+// unknownValue refuses a value that an extension not offered here may have, as
+// BODY=BINARYMIME is.
 func unknownValue(p param) *mail.Error {
 	return mail.Refuse(555, "5.5.4", "Unknown value of parameter %s", p.keyword)
 }
