@@ -174,6 +174,7 @@ func text(ids []mail.ID) (list []string) {
 	return list
 }
 
+// TestProblems: each error is a problem document (RFC 9457).
 func TestProblems(t *testing.T) {
 	r := newRig(t)
 	client := r.plain()

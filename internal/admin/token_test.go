@@ -28,6 +28,7 @@ func TestParseTokens(t *testing.T) {
 }
 
 // TestTokens: at an address only who has a token is let in, and is the actor.
+// RFC 6750 2.1 has the header.
 func TestTokens(t *testing.T) {
 	store := queue.NewMemory(queue.Options{})
 	server := admin.NewServer(admin.Options{Queue: store, Tokens: []admin.Token{{Name: "grafana", Value: "secret-1"}, {Name: "cron", Value: "secret-2"}}})

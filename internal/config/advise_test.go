@@ -16,6 +16,8 @@ postmaster = "postmaster@postern.org"
 address = "127.0.0.1:2525"
 `
 
+// TestWarnings: among them networks that are no one's own; those of RFC 6890 2.2 and RFC
+// 6598 are private.
 func TestWarnings(t *testing.T) {
 	const delivery, smarthost = "[delivery]\n", "[delivery]\nsmarthosts = [\"relay.postern.org\"]\n"
 	const outside = "address = \"192.0.2.1:25\"\ntls_certificate = \"c\"\ntls_key = \"k\"\n"
@@ -54,7 +56,7 @@ func TestWarnings(t *testing.T) {
 		{"nobody trusted", wise + "trust = []", `7:9: listener.trust: is empty`},
 		{"in clear", strings.Replace(wise, "127.0.0.1", "10.0.0.1", 1), `6:11: listener.address: takes mail from other machines, and only in clear`},
 		{"with TLS", public, ``},
-		{"private networks", public + "trust = [\"10.0.0.0/8\", \"172.16.0.0/12\", \"fc00::/7\", \"::1\"]", ``},
+		{"private networks", public + "trust = [\"10.0.0.0/8\", \"172.16.0.0/12\", \"100.64.0.0/10\", \"fc00::/7\", \"::1\"]", ``},
 		{"one's own", public + "trust = [\"198.51.0.0/16\", \"2001:db8::/32\"]", ``},
 		{"a large network", public + "trust = [\n\"10.0.0.0/8\",\n\"198.0.0.0/8\"]", `11:1: listener.trust: "198.0.0.0/8" has 2^24 addresses of the Internet`},
 		{"a large one of IPv6", public + "trust = [\"2001::/16\"]", `9:10: listener.trust: "2001::/16" has 2^112 addresses of the Internet`},

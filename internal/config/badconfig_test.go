@@ -16,6 +16,8 @@ const badConfigs = "../../test/badconfig"
 
 // TestBadConfigs loads each file NAME.toml of test/badconfig and compares
 // what is said of it, places included, with NAME.want.
+// Among them are names that are never in DNS (RFC 6761 6.3, RFC 6762 3), and the port
+// whose TLS comes first (RFC 8314 3.3).
 func TestBadConfigs(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(badConfigs, "*.toml"))
 	if err != nil || len(files) == 0 {

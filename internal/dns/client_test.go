@@ -92,6 +92,10 @@ func client(t *testing.T, timeout time.Duration, servers ...netip.AddrPort) *Cli
 	return NewClient(Options{Servers: servers, Timeout: timeout, Hosts: none, ResolvConf: none})
 }
 
+// TestLookupAddr: addresses of both families (RFC 1035 3.4.1, RFC 3596),
+// behind aliases (RFC 1034 3.6.2), by TCP where an answer does not fit (RFC 7766 5),
+// and without EDNS at a server that has none (RFC 6891 7). A forged answer, with
+// another identifier, is not believed (RFC 5452 9.1).
 func TestLookupAddr(t *testing.T) {
 	server := mailtest.NewDNS(t, zone)
 	for host, want := range map[string]string{
@@ -164,6 +168,7 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// TestLookupMX: RFC 1035 3.3.9.
 func TestLookupMX(t *testing.T) {
 	server := mailtest.NewDNS(t, zone)
 	for domain, want := range map[string][]MX{
@@ -196,6 +201,7 @@ func TestRecordsAreBounded(t *testing.T) {
 	}
 }
 
+// TestLookupName: the names of the reverse trees (RFC 1035 3.5, RFC 3596 2.5).
 func TestLookupName(t *testing.T) {
 	server := mailtest.NewDNS(t, "1.2.0.192.in-addr.arpa. PTR Mail.test.\n1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR six.test.")
 	c := client(t, patience, server.Addr())
@@ -282,6 +288,7 @@ func TestSearchDomains(t *testing.T) {
 	}
 }
 
+// TestCacheKeepsWhatTheAnswerSays: and what fails is remembered as well (RFC 9520 3.2).
 func TestCacheKeepsWhatTheAnswerSays(t *testing.T) {
 	server := mailtest.NewDNS(t, "test. 3600 SOA ns.test. root.test. 1 2 3 4 600\n"+
 		"minute.test. 60 A 192.0.2.1\nzero.test. 0 A 192.0.2.1\nforever.test. 2000000 A 192.0.2.1\n"+

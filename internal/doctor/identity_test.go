@@ -10,6 +10,7 @@ import (
 	"postern/internal/dns"
 )
 
+// TestIdentity: name and address lead to each other (RFC 1912 2.1).
 func TestIdentity(t *testing.T) {
 	var m dns.Memory
 	four, six, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.99")

@@ -122,6 +122,7 @@ func testReportOf(s mail.State) *Report {
 	return r
 }
 
+// TestGolden: reports are multipart/report (RFC 6522 3) with the fields of RFC 3464.
 func TestGolden(t *testing.T) {
 	for name, report := range goldenReports() {
 		t.Run(name, func(t *testing.T) {
@@ -232,6 +233,8 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// TestStatus: a status of another class than the action, or none, becomes the
+// general one (RFC 3461 6.3).
 func TestStatus(t *testing.T) {
 	for want, replies := range map[string][]mail.Reply{
 		"5.1.1":   {{Code: 550, Enhanced: "5.1.1"}},
@@ -297,6 +300,7 @@ func TestKinds(t *testing.T) {
 
 // TestCopyOfUTF8: a copy for an address in US-ASCII can be sent without
 // SMTPUTF8, whatever the sender's.
+// RFC 6533 3 has the form of the address.
 func TestCopyOfUTF8(t *testing.T) {
 	r := goldenReports()["utf8"]
 	r.CopyTo = mail.Address{Local: "postmaster", Domain: "example.com"}
@@ -372,6 +376,8 @@ func TestSubject(t *testing.T) {
 	}
 }
 
+// TestExplain: by the class and subject of RFC 3463 3 and the registry of RFC 5248;
+// a reply without a status by its code (RFC 5321 4.2.3).
 func TestExplain(t *testing.T) {
 	for key, replies := range map[string][]mail.Reply{
 		"1.1":   {{Code: 550, Enhanced: "5.1.1"}, {Code: 450, Enhanced: "4.1.1"}},

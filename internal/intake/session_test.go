@@ -360,6 +360,8 @@ func TestUnknownCommit(t *testing.T) {
 	}
 }
 
+// TestOnlyOwnTroubleIsLoud: the statuses of the subject "system" (RFC 3463 3.4) are the
+// server's own trouble.
 func TestOnlyOwnTroubleIsLoud(t *testing.T) {
 	for want, refusals := range map[slog.Level][]mail.Reply{
 		slog.LevelWarn:  {errNoRoom.Reply, errStopping.Reply, mail.LocalError},

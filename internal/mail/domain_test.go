@@ -5,6 +5,7 @@ import (
 	"testing"
 )
 
+// TestASCIIDomain: RFC 5891 4.
 func TestASCIIDomain(t *testing.T) {
 	for domain, want := range map[string]string{
 		"bücher.example":                     "xn--bcher-kva.example",

@@ -94,7 +94,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Cause }
 
 // LocalError is the reply for an error nobody gave a reply: the unknown is
-// temporary, and its text says nothing of the inside (RFC 3463 4.3.0).
+// temporary, and its text says nothing of the inside (RFC 3463 3.4).
 var LocalError = Reply{Code: 451, Enhanced: "4.3.0", Text: "Local error in processing, please try again later"}
 
 // ReplyOf returns what a client is told of err: the reply of the first Error

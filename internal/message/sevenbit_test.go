@@ -122,6 +122,8 @@ var conversions = []struct{ name, content, want string }{
 		mimeHead + "Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/signed; boundary=s\n\n--s\nContent-Transfer-Encoding: 8bit\n\nsigned\n--s--\n--a\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=C3=9Fe, wie geht es?\n--a--\n"},
 }
 
+// TestToSevenBit: the encodings of RFC 2045 6.7 and 6.8, in parts as RFC 2046 5.1
+// has them.
 func TestToSevenBit(t *testing.T) {
 	for _, c := range conversions {
 		t.Run(c.name, func(t *testing.T) {
@@ -137,6 +139,8 @@ func TestToSevenBit(t *testing.T) {
 }
 
 // TestNotSevenBit: what has no 7-bit form, or must not be touched.
+// What is signed or encrypted is of RFC 1847, RFC 8551 (PKCS #7), RFC 6376 (DKIM) or
+// RFC 8617 (ARC).
 func TestNotSevenBit(t *testing.T) {
 	for _, c := range []struct{ name, content, why string }{
 		{"a header field", "Subject: Grüße\n\nx\n", "header field"},

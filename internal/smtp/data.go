@@ -327,7 +327,7 @@ func (d *DataReader) keepTail(read []byte) {
 }
 
 // streamError gives an error of the stream its reply: the transmission
-// channel closes (RFC 5321 3.8, RFC 3463 4.4.2).
+// channel closes (RFC 5321 3.8, RFC 3463 3.5).
 func (d *DataReader) streamError(err error) *mail.Error {
 	if stated, ok := errors.AsType[*mail.Error](err); ok {
 		return stated

@@ -24,6 +24,7 @@ func authOptions(roots *x509.CertPool, user string) Options {
 	}
 }
 
+// TestAuth: PLAIN (RFC 4616 2) and LOGIN, with AUTH as RFC 4954 4 has it.
 func TestAuth(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	config, roots := mailtest.ServerTLS(t, "mx.example")

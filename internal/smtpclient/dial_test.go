@@ -285,6 +285,7 @@ func TestDialVerifiesByName(t *testing.T) {
 	}
 }
 
+// TestTimeouts: how long each phase may take (RFC 5321 4.5.3.2).
 func TestTimeouts(t *testing.T) {
 	tests := []struct {
 		name, script string

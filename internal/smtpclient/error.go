@@ -85,7 +85,7 @@ func (c *Conn) remote(command string, reply mail.Reply) *Error {
 }
 
 // unexpected returns the failure that reply has no meaning as an answer to
-// command (RFC 3463 4.5.0).
+// command (RFC 3463 3.6).
 func (c *Conn) unexpected(command string, reply mail.Reply) *Error {
 	return c.local(command, mail.NewReply(451, "4.5.0", "Unexpected reply from %s to %s", c.host, command),
 		unexpectedReply{reply})
@@ -98,7 +98,7 @@ func (c *Conn) unexpectedBefore(command string) *Error {
 		errOutOfStep)
 }
 
-// broken returns the failure that the connection broke (RFC 3463 4.4.2).
+// broken returns the failure that the connection broke (RFC 3463 3.5).
 func (c *Conn) broken(ctx context.Context, command string, cause error) *Error {
 	what := "lost"
 	switch {

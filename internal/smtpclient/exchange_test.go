@@ -286,6 +286,7 @@ var breaks = []exchange{
 		[]string{"bounced RCPT: remote 550 no"}, false},
 }
 
+// TestSendOnAConnectionThatBreaks: a bad connection, X.4.2 (RFC 3463 3.5).
 func TestSendOnAConnectionThatBreaks(t *testing.T) {
 	for _, e := range breaks {
 		t.Run(e.name, e.run)
@@ -367,6 +368,7 @@ var nonsense = []exchange{
 		[]string{"delivered end of data: remote 250 taken"}, false},
 }
 
+// TestSendToAServerThatMakesNoSense: such a reply is a failure of the protocol, X.5.0 (RFC 3463 3.6).
 func TestSendToAServerThatMakesNoSense(t *testing.T) {
 	for _, e := range nonsense {
 		t.Run(e.name, e.run)
