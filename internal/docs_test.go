@@ -15,46 +15,6 @@ import (
 	"postern/internal/queue"
 )
 
-var (
-	citation = regexp.MustCompile(`\bRFC (\d{3,5})\b`)
-	// rfcRow is a row of docs/rfc.md: number, title, status.
-	rfcRow = regexp.MustCompile(`(?m)^\| (\d{3,5}) \| [^|]+ \| ([a-z]+)`)
-)
-
-// rfcStatuses are the statuses of docs/rfc.md that the code stands for. A row
-// with another one, "no" or "later", needs no citation.
-var rfcStatuses = []string{"yes", "part"}
-
-func TestRFCsAreListed(t *testing.T) {
-	listed := map[string]string{}
-	for _, row := range rfcRow.FindAllStringSubmatch(readDoc(t, "rfc.md"), -1) {
-		if listed[row[1]] != "" {
-			t.Errorf("docs/rfc.md lists RFC %s twice", row[1])
-		}
-		listed[row[1]] = row[2]
-		if !slices.Contains(append(rfcStatuses, "no", "later"), row[2]) {
-			t.Errorf("docs/rfc.md: the status of RFC %s is %q: write yes, part, later or no", row[1], row[2])
-		}
-	}
-	cited := map[string]bool{}
-	tr := readTree(t)
-	for _, f := range tr.files {
-		for _, group := range f.syntax.Comments {
-			for _, match := range citation.FindAllStringSubmatch(group.Text(), -1) {
-				cited[match[1]] = true
-				if listed[match[1]] == "" {
-					t.Errorf("%s: RFC %s is cited but has no row in docs/rfc.md: add one with its status", tr.fset.Position(group.Pos()), match[1])
-				}
-			}
-		}
-	}
-	for _, number := range slices.Sorted(maps.Keys(listed)) {
-		if slices.Contains(rfcStatuses, listed[number]) && !cited[number] {
-			t.Errorf("docs/rfc.md says %q of RFC %s, but no comment cites it: cite it at the rule, or correct the status", listed[number], number)
-		}
-	}
-}
-
 func TestReasonsAreDocumented(t *testing.T) {
 	var sections []mail.Reason
 	for _, match := range regexp.MustCompile("(?m)^### `([a-z-]+)`$").FindAllStringSubmatch(readDoc(t, "reasons.md"), -1) {

@@ -17,7 +17,7 @@ address = "127.0.0.1:2525"
 `
 
 // TestWarnings: among them networks that are no one's own; those of RFC 6890 2.2 and RFC
-// 6598 are private.
+// 6598 are private. A port other than that of SMTP (RFC 5321 4.5.4.2) is unwise.
 func TestWarnings(t *testing.T) {
 	const delivery, smarthost = "[delivery]\n", "[delivery]\nsmarthosts = [\"relay.postern.org\"]\n"
 	const outside = "address = \"192.0.2.1:25\"\ntls_certificate = \"c\"\ntls_key = \"k\"\n"

@@ -7,7 +7,7 @@ import (
 )
 
 // TestNamesOfDNS: the server finds names in any case, knows those that only
-// stand above others, and fails for the types it was told to.
+// stand above others (RFC 8020 2), and fails for the types it was told to.
 func TestNamesOfDNS(t *testing.T) {
 	d := NewDNS(t, `
 test. SOA ns.test. root.test. 1 2 3 4 60

@@ -285,7 +285,9 @@ func TestDialVerifiesByName(t *testing.T) {
 	}
 }
 
-// TestTimeouts: how long each phase may take (RFC 5321 4.5.3.2).
+// TestTimeouts: how long each phase may take: greeting (RFC 5321 4.5.3.2.1), MAIL
+// (RFC 5321 4.5.3.2.2), RCPT (RFC 5321 4.5.3.2.3), DATA (RFC 5321 4.5.3.2.4), and
+// the end of data (RFC 5321 4.5.3.2.6).
 func TestTimeouts(t *testing.T) {
 	tests := []struct {
 		name, script string
@@ -344,6 +346,7 @@ func sendOverPipe(t *testing.T, script string) string {
 	return brief(outcome)
 }
 
+// TestTimeoutOfContent: a server has a time for each block (RFC 5321 4.5.3.2.5).
 func TestTimeoutOfContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()

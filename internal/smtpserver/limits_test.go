@@ -464,6 +464,7 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+// TestDefaults: among them the time for a command (RFC 5321 4.5.3.2.7).
 func TestDefaults(t *testing.T) {
 	o := Options{MaxErrors: 7}.withDefaults()
 	if o.MaxErrors != 7 || o.MaxSize != 50<<20 || o.MaxConnections != 1000 || o.CommandTimeout != 5*time.Minute {

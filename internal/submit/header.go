@@ -90,7 +90,7 @@ var addressFields = []string{
 
 // complete returns a header as a message has it that leaves this host: with a
 // From field (RFC 6409 8.1), and with a domain for each address (RFC 6409
-// 8.7): "root" is "root@host". Fields that cannot be read stay as they are.
+// 4.2): "root" is "root@host". Fields that cannot be read stay as they are.
 func complete(h *message.Header, host string, from author) (*message.Header, error) {
 	var out message.Header
 	for f := range h.Fields() {

@@ -60,8 +60,8 @@ func TestHeaderRecipientsAreBounded(t *testing.T) {
 	}
 }
 
-// TestComplete: addresses without a domain get that of the host (RFC 6409 8.7), and the
-// message a From field.
+// TestComplete: addresses without a domain get that of the host (RFC 6409 4.2), and the
+// message gets a From field (RFC 6409 8.1).
 func TestComplete(t *testing.T) {
 	joe := author{address: mail.Address{Local: "joe", Domain: "gate.example"}, name: "Joe"}
 	for _, c := range []struct{ in, want string }{
