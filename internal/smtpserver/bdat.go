@@ -146,7 +146,7 @@ func (in *chunks) more() (smtp.Chunk, error) {
 			return in.chunk(c)
 		case c.Verb == "NOOP":
 			s.answer(c.Verb, or(s.countChatter(), 250, "2.0.0", "Ok"))
-		case (c.Verb == "RSET" || c.Verb == "QUIT") && isBlank(c.Args), c.Verb == "EHLO", c.Verb == "HELO":
+		case givesUp(c):
 			in.other = bytes.Clone(line)
 			return smtp.Chunk{}, errGivenUp
 		default:
@@ -154,6 +154,18 @@ func (in *chunks) more() (smtp.Chunk, error) {
 		}
 	}
 	return smtp.Chunk{}, errHungUp
+}
+
+// givesUp reports whether a command ends a message in the midst of it: not one
+// that is a syntax error, which changes nothing (RFC 5321 4.1.4).
+func givesUp(c smtp.Command) bool {
+	switch c.Verb {
+	case "RSET", "QUIT":
+		return isBlank(c.Args)
+	case "EHLO", "HELO":
+		return !isBlank(c.Args)
+	}
+	return false
 }
 
 // errHungUp ends a message within which the session was ended. It has been

@@ -94,6 +94,12 @@ var chunkDialogues = []struct {
 	S: 250 mx.test
 	S: 503 5.5.1 Send MAIL first
 	`},
+	{name: "EHLO without a name between chunks", messages: "HiHi", dialogue: toChunks + `
+	C= "BDAT 2\r\nHiEHLO\r\nBDAT 2 LAST\r\nHi"
+	S: 250 2.0.0 2 octets received
+	S: 503 5.5.1 The message is not at its end: send BDAT, or RSET
+	S: 250 2.0.0 Kept 4 octets
+	`},
 	{name: "after HELO", dialogue: `
 	S: 220 mx.test ESMTP Postern
 	C= "BDAT 6\r\nQUIT\r\nHELO x\r\nMAIL FROM:<>\r\nRCPT TO:<ann@example.net>\r\nBDAT 6 LAST\r\nQUIT\r\n"
