@@ -104,7 +104,8 @@ func ofTLS(e *smtpclient.Error) bool {
 }
 
 // connectOutcome is the outcome of all recipients of an attempt that found no
-// connection. It is never permanent: another host, or another day, may do.
+// connection. It is never permanent: another host, or another day, may do. RFC
+// 7504 4 would have one be so, a greeting with 521 from the last of the hosts.
 func connectOutcome(err error) mail.Outcome {
 	o := mail.Outcome{State: mail.Deferred, Command: "connect", Reply: mail.ReplyOf(err), Cause: err.Error()}
 	if e, ok := errors.AsType[*smtpclient.Error](err); ok {

@@ -42,8 +42,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
+	"log"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -58,6 +61,15 @@ import (
 // fewest is how many dialogues there have to be: a pattern that finds too few
 // would make the test pass.
 const fewest = 150
+
+// TestMain lets many dialogues go on at once: they wait, and compute nothing.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "20"); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(m.Run())
+}
 
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
