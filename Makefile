@@ -33,6 +33,7 @@ SITES    ?= 2000
 MESSAGES ?= 100000
 PAIRS    ?= 5
 DUE      ?= 200000
+QUEUED   ?= 1000000
 
 .DEFAULT_GOAL := build
 
@@ -90,8 +91,9 @@ crash: ## cut its power CUTS=2000 times, fail every disk operation, flip FLIPS=3
 	COUNT=$(COUNT) $(GO) test -count=1 -v -timeout 0 ./test/crash
 
 .PHONY: soak
-soak: ## MESSAGES=100000 to SITES=2000, slow and dead ones among them, PAIRS=5 times; DUE=200000 for one dead site
+soak: ## MESSAGES=100000 to SITES=2000, slow and dead ones among them, PAIRS=5 times; DUE=200000 for one dead site; commands over QUEUED=1000000
 	LONG=1 SITES=$(SITES) MESSAGES=$(MESSAGES) PAIRS=$(PAIRS) DUE=$(DUE) $(GO) test -count=1 -v -timeout 0 ./test/scale
+	POSTERN_QUEUED=$(QUEUED) $(GO) test -count=1 -v -timeout 0 -run '^TestLargeQueue$$' ./internal/admin
 
 .PHONY: race
 race: ## tests of single packages under the race detector
