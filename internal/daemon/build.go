@@ -67,6 +67,7 @@ func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtp
 		MaxMessages:             c.MaxMessages,
 		MaxConnections:          c.MaxConnections,
 		MaxConnectionsPerClient: c.MaxConnectionsPerClient,
+		Sockets:                 d.sockets,
 		Limit:                   func() int { return d.gauge.Connections(c.MaxConnections) },
 		MaxErrors:               c.MaxErrors,
 		Newlines:                newlines(c),

@@ -30,6 +30,7 @@ import (
 	"postern/internal/pressure"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
+	"postern/internal/smtpserver"
 )
 
 // grace is how long sessions and attempts may go on after the stop.
@@ -64,6 +65,7 @@ type Daemon struct {
 	gauge   *pressure.Gauge
 	counts  counts
 	watch   watch
+	sockets *smtpserver.Sockets // of all listeners
 	// suspended is the store for an operator, and knows what is suspended.
 	suspended *suspendable
 	// submission takes mail from users of this host; nil when it is not to.
@@ -123,8 +125,9 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	clock := mail.NewSteppedClock()
 	d := &Daemon{
 		Options: o, clock: clock, graph: newGraph(c, clock), halted: make(map[string]bool),
-		failed: make(chan error, 1),
-		ended:  make(chan error, 1),
+		sockets: smtpserver.NewSockets(clientDescriptors(pressure.Descriptors(), c.Delivery.MaxConnections)),
+		failed:  make(chan error, 1),
+		ended:   make(chan error, 1),
 	}
 	d.counts = newCounts(d)
 	return d

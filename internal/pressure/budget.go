@@ -2,11 +2,13 @@ package pressure
 
 import (
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // MinBudget is the least that the server can work with, in octets: the
@@ -77,6 +79,18 @@ func limitFiles(line string) []string {
 		files = append(files, path.Join(top, group, file))
 	}
 	return append(files, path.Join(top, file))
+}
+
+// Descriptors returns how many files and sockets the process may have open at a
+// time. The Go runtime has made the limit as high as it may be (RLIMIT_NOFILE,
+// getrlimit(2)). It returns math.MaxInt32 where there is none, or none can be
+// told.
+func Descriptors() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt32
+	}
+	return int(min(limit.Cur, math.MaxInt32))
 }
 
 // number returns a whole number, or 0 for what is none, such as "max".

@@ -1,9 +1,12 @@
 package smtpserver
 
 import (
+	"net"
 	"net/netip"
+	"time"
 
 	"postern/internal/mail"
+	"postern/internal/smtp"
 )
 
 // join registers a connection, which has the current options from here on.
@@ -84,13 +87,28 @@ func (s *Server) Limit() int {
 
 func (o *Options) limit() int { return min(o.Limit(), o.MaxConnections) }
 
+// turnAway refuses a connection for which there is no descriptor to spare. A
+// socket that is new has room for the reply, so nobody is waited for.
+func turnAway(nc net.Conn, o *Options) {
+	origin, reply := newOrigin(nc, o), crowdedReply(o.Hostname)
+	o.Record(mail.Fact{
+		Time: o.Clock.Now(), Reason: mail.ReasonRefused, Session: origin.Session, Origin: &origin, Command: "connect", Reply: &reply,
+	})
+	nc.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = nc.Write(smtp.AppendReply(nil, reply)) // whoever has gone need not know
+	nc.Close()
+}
+
 // mayLinger reports whether a connection that is over may wait for its client
 // to close it. Such connections hold no place, so a flood of clients must not
 // heap them up.
-func (s *Server) mayLinger() bool {
+func (s *Server) mayLinger(o *Options) bool {
+	if o.Sockets.full() {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns) <= 2*s.current.options.MaxConnections
+	return len(s.conns) <= 2*o.MaxConnections
 }
 
 func (s *Server) leave(c *conn) {

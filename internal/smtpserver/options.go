@@ -36,6 +36,9 @@ type Options struct {
 	// address or IPv6 /64, or of one user of this host (default 200).
 	MaxConnections          int
 	MaxConnectionsPerClient int
+	// Sockets bounds the connections of all servers that have it (default: no
+	// such bound).
+	Sockets *Sockets
 	// Limit says how many of MaxConnections are to be served at present
 	// (default all). When that is fewer than there are, those that begin a
 	// transaction are sent away until the number fits; none is in the midst of

@@ -60,7 +60,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 
 	var sessions sync.WaitGroup
-	err := s.accept(ctx, l, func(nc net.Conn) { sessions.Go(func() { s.serve(ctx, nc) }) })
+	err := s.accept(ctx, l, func(nc net.Conn) {
+		o := s.Options()
+		if !o.Sockets.take() {
+			turnAway(nc, &o)
+			return
+		}
+		sessions.Go(func() {
+			defer o.Sockets.give()
+			s.serve(ctx, nc)
+		})
+	})
 	if err != nil {
 		cancel()
 	}
@@ -199,7 +209,19 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	s.join(c)
 	defer s.leave(c)
 	o := &c.edition.options
-	origin := mail.Origin{
+	origin := newOrigin(nc, o)
+	refusal := s.enter(c, &origin)
+	newSession(s, c, origin).run(ctx, refusal)
+	s.release(c, &origin)
+	if s.mayLinger(o) {
+		c.linger()
+	}
+	c.close()
+}
+
+// newOrigin says what is known of a client that has just connected.
+func newOrigin(nc net.Conn, o *Options) mail.Origin {
+	return mail.Origin{
 		Listener: o.Listener,
 		Session:  o.IDs.New(o.Clock.Now()),
 		Client:   addrPort(nc.RemoteAddr()),
@@ -207,13 +229,6 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 		User:     o.User(nc),
 		Protocol: smtp.ProtocolSMTP,
 	}
-	refusal := s.enter(c, &origin)
-	newSession(s, c, origin).run(ctx, refusal)
-	s.release(c, &origin)
-	if s.mayLinger() {
-		c.linger()
-	}
-	c.close()
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
