@@ -111,6 +111,28 @@ func TreePSS(root int) (int64, error) {
 	return sum, nil
 }
 
+// Resources are what a process has of what an attack could use up.
+type Resources struct {
+	PSS     int64 // octets of memory, as TreePSS counts them
+	Files   int   // descriptors, sockets among them
+	Threads int
+}
+
+// ResourcesOf asks /proc what a process has at present.
+func ResourcesOf(pid int) (Resources, error) {
+	var r Resources
+	pss, err := TreePSS(pid)
+	if err != nil {
+		return r, err
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return r, err
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return Resources{PSS: pss, Files: len(files), Threads: len(threads)}, err
+}
+
 // Sampler looks at the memory of a process tree again and again.
 type Sampler struct {
 	end  chan struct{}

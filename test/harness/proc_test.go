@@ -59,3 +59,23 @@ func TestTree(t *testing.T) {
 		t.Error("a process that has ended still has CPU time")
 	}
 }
+
+func TestResourcesOf(t *testing.T) {
+	before, err := ResourcesOf(os.Getpid())
+	if err != nil || before.PSS < 64<<10 || before.Threads == 0 {
+		t.Fatalf("this process has %+v, %v", before, err)
+	}
+	for range 50 {
+		f, err := os.Open("/dev/null")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	if after, err := ResourcesOf(os.Getpid()); err != nil || after.Files < before.Files+50 {
+		t.Errorf("%+v, %v, after 50 files were opened beside %d", after, err, before.Files)
+	}
+	if _, err := ResourcesOf(1 << 30); err == nil {
+		t.Error("a process that does not exist has resources")
+	}
+}

@@ -32,8 +32,14 @@ type Client struct {
 
 // Dial connects, and reads the greeting and the reply to EHLO. The connection
 // is cut when ctx ends.
-func Dial(ctx context.Context, addr string) (*Client, error) {
+func Dial(ctx context.Context, addr string) (*Client, error) { return dialFrom(ctx, nil, addr) }
+
+// dialFrom does so from a local address; nil leaves it to the system.
+func dialFrom(ctx context.Context, from net.IP, addr string) (*Client, error) {
 	var d net.Dialer
+	if from != nil {
+		d.LocalAddr = &net.TCPAddr{IP: from}
+	}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -158,6 +164,9 @@ func (c *Client) expect(code, command string) error {
 type Source struct {
 	Addr     string
 	Sessions int
+	// From is the address that the relay sees; nil: whatever the system
+	// chooses.
+	From net.IP
 	// Keep keeps a connection for all messages of a session; otherwise each
 	// message has its own.
 	Keep bool
@@ -228,7 +237,7 @@ const redialEvery = 10 * time.Millisecond
 
 func (s *Source) dial(ctx context.Context) (*Client, error) {
 	for {
-		c, err := Dial(ctx, s.Addr)
+		c, err := dialFrom(ctx, s.From, s.Addr)
 		if err == nil || !s.Redial {
 			return c, err
 		}
