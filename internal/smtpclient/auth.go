@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"context"
 	"encoding/base64"
+	"strings"
 
 	"postern/internal/mail"
 )
@@ -14,6 +15,14 @@ import (
 // A server that does not take the credentials says nothing of any message:
 // the failure is one of the connection.
 func (c *Conn) authenticate(ctx context.Context) *Error {
+	err := c.prove(ctx)
+	if err != nil {
+		hide(c.options.Credentials, err)
+	}
+	return err
+}
+
+func (c *Conn) prove(ctx context.Context) *Error {
 	switch {
 	case c.options.TLS != TLSVerify || c.tls == nil:
 		return c.local("AUTH", mail.NewReply(451, "4.7.4", "Credentials are for %s only once it is verified", c.host), nil)
@@ -25,13 +34,37 @@ func (c *Conn) authenticate(ctx context.Context) *Error {
 	return c.local("AUTH", mail.NewReply(451, "4.7.4", "%s offers neither AUTH PLAIN nor AUTH LOGIN", c.host), nil)
 }
 
+// What stands for words that repeat a secret.
+const hidden = "(not shown: it repeats what it was told)"
+
+// shownOfSecret is how many characters of a secret may be repeated: errors cut
+// what they quote.
+const shownOfSecret = 24
+
+// hide takes out of a failure what repeats the credentials: what echoes its
+// input is no mail server, and some servers name what they did not take. Of a
+// server that means to give them away nothing protects: it has them.
+func hide(credentials mail.Credentials, e *Error) {
+	said := strings.Join(strings.Fields(e.Error()), "")
+	for _, secret := range []string{string(credentials.Password), encode(string(credentials.Password)), plainResponse(credentials)} {
+		secret = strings.Join(strings.Fields(secret), "")
+		if strings.Contains(said, secret[:min(len(secret), shownOfSecret)]) {
+			e.Reply.Text, e.Cause = hidden, nil
+			return
+		}
+	}
+}
+
+func plainResponse(c mail.Credentials) string {
+	return encode("\x00" + c.User + "\x00" + string(c.Password))
+}
+
 // maxInitialResponse is how long a response may be that stands in the command
 // itself: it must fit into 512 octets (RFC 4954 4).
 const maxInitialResponse = 512 - len("AUTH PLAIN \r\n")
 
 func (c *Conn) authPlain(ctx context.Context) *Error {
-	credentials := c.options.Credentials
-	response := encode("\x00" + credentials.User + "\x00" + string(credentials.Password))
+	response := plainResponse(c.options.Credentials)
 	if len(response) <= maxInitialResponse {
 		return c.authEnd(ctx, "AUTH PLAIN "+response)
 	}

@@ -56,6 +56,7 @@ func TestAuth(t *testing.T) {
 // TestAuthFails: whatever goes wrong with AUTH, nothing of it shows the
 // password.
 func TestAuthFails(t *testing.T) {
+	told := encode("\x00joe\x00" + password)
 	const secure = `
 		S: 220 peer
 		C: EHLO
@@ -74,6 +75,10 @@ func TestAuthFails(t *testing.T) {
 		{"a success too early", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 235 yes\nCLOSED", "AUTH: 451 4.5.0 Unexpected reply from mx.example to AUTH"},
 		{"LOGIN refused", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcg==\nC: \nS: 535 no\nC: QUIT\nCLOSED", "AUTH: 535 no"},
 		{"lost", secure + "AUTH PLAIN\nC: AUTH PLAIN \nDROP", "AUTH: 451 4.4.2 Connection to mx.example lost while waiting for the reply to AUTH"},
+		{"echoed", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: AUTH PLAIN " + told + "\nCLOSED", "AUTH: 451 4.5.0 " + hidden},
+		{"named", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 535 5.7.8 " + told + " is wrong\nC: QUIT\nCLOSED", "AUTH: 535 5.7.8 " + hidden},
+		{"named in clear", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcg==\nC: \nS: 535-no user has\nS: 535 " + password + "\nC: QUIT\nCLOSED", "AUTH: 535 " + hidden},
+		{"named in a question", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 334 " + told + "\nCLOSED", "AUTH: 451 4.5.0 " + hidden},
 		{"not offered", secure + "PIPELINING\nCLOSED", "AUTH: 451 4.7.4 mx.example offers neither AUTH PLAIN nor AUTH LOGIN"},
 		{"only others", secure + "AUTH CRAM-MD5 GSSAPI\nCLOSED", "AUTH: 451 4.7.4 mx.example offers neither AUTH PLAIN nor AUTH LOGIN"},
 	} {
