@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"reflect"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/internal/queue"
 )
 
@@ -38,8 +40,16 @@ func newAPI(mux *http.ServeMux) huma.API {
 	c.CreateHooks = nil // no "$schema" in every answer
 	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[config.Value](), reflect.TypeFor[any]()) // text, a number, a list
-	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat}
+	c.Formats = map[string]huma.Format{"application/json": plainFormat, "json": plainFormat}
 	return humago.New(mux, c)
+}
+
+// plainFormat is JSON that a terminal can show.
+var plainFormat = huma.Format{
+	Marshal: func(w io.Writer, value any) error {
+		return huma.DefaultJSONFormat.Marshal(mail.PlainJSONWriter(w), value)
+	},
+	Unmarshal: huma.DefaultJSONFormat.Unmarshal,
 }
 
 // schemaName names the types of two packages apart that have one name.
@@ -124,7 +134,7 @@ type lines[Line any] struct {
 }
 
 func newLines[Line any](w http.ResponseWriter) *lines[Line] {
-	l := &lines[Line]{w: w, control: http.NewResponseController(w), encoder: json.NewEncoder(w)}
+	l := &lines[Line]{w: w, control: http.NewResponseController(w), encoder: json.NewEncoder(mail.PlainJSONWriter(w))}
 	l.encoder.SetEscapeHTML(false)
 	// The time for the request's body must not end the answer.
 	_ = l.control.SetReadDeadline(time.Time{}) // fails when the client has left

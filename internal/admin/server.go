@@ -114,7 +114,7 @@ func (s *Server) refuseTheRest(mux *http.ServeMux) {
 func refuse(w http.ResponseWriter, problem *Problem) {
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(problem.Status)
-	_ = json.NewEncoder(w).Encode(problem) // fails when the client has left
+	_ = json.NewEncoder(mail.PlainJSONWriter(w)).Encode(problem) // fails when the client has left
 }
 
 // limited answers only so many requests at a time.

@@ -5,7 +5,7 @@
 // A command that fails says what was wrong on standard error, in one line (a
 // configuration: a line for each problem), and ends with 1; a mistake in the
 // command line itself ends with 2; sendmail has exit codes of its own. What came from outside never reaches a
-// terminal as it is; JSON is for programs.
+// terminal as it is, in JSON neither.
 package cli
 
 import (

@@ -22,9 +22,9 @@ func printable(s string) string {
 }
 
 // printJSON prints a value on one line, with "<" as it is: addresses are
-// easier to search for that way.
+// easier to search for that way. It is safe for a terminal, too.
 func (a *app) printJSON(value any) error {
-	encoder := json.NewEncoder(a.out)
+	encoder := json.NewEncoder(mail.PlainJSONWriter(a.out))
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(value)
 }

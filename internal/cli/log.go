@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 	"postern/internal/systemd"
 )
 
@@ -24,7 +25,7 @@ func newLogger(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.L
 
 func newHandler(w io.Writer, options *slog.HandlerOptions, format config.LogFormat) slog.Handler {
 	if format == config.LogJSON {
-		return slog.NewJSONHandler(w, options)
+		return slog.NewJSONHandler(mail.PlainJSONWriter(w), options)
 	}
 	return slog.NewTextHandler(w, options)
 }

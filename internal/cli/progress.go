@@ -30,12 +30,19 @@ func newCounter(w io.Writer, what string) *bar {
 
 func newBarOf(w io.Writer, write func(queue.Progress) string) *bar {
 	b := &bar{write: write}
-	if f, ok := w.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			b.out = w
-		}
+	if isTerminal(w) {
+		b.out = w
 	}
 	return b
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // barWidth is the length of the bar itself, in characters.

@@ -34,6 +34,7 @@ func (a *app) queueShowCommand() *cobra.Command {
 
 func (a *app) queueCatCommand() *cobra.Command {
 	return &cobra.Command{Use: "cat ID", Short: "Print the content of one message in the queue, octet by octet as it is stored", Args: oneID,
+		Long: "Print the content of one message in the queue, octet by octet as it is stored. On\na terminal what cannot be printed is masked; redirect it to get all of it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -51,11 +52,36 @@ func (a *app) queueCatCommand() *cobra.Command {
 				}
 				return a.printJSON(map[string]any{"id": args[0], "content": octets}) // base64
 			}
-			if _, err := io.Copy(a.out, content); err != nil && a.out.err == nil {
+			if _, err := io.Copy(contentFor(a.out), content); err != nil && a.out.err == nil {
 				return fmt.Errorf("the content of %s cannot be read whole: %w", args[0], err)
 			}
 			return nil
 		}}
+}
+
+// contentFor returns where the content of a message is printed to: to a
+// terminal masked, elsewhere as it is.
+func contentFor(out *output) io.Writer {
+	if isTerminal(out.Writer) {
+		return masked{out}
+	}
+	return out
+}
+
+// masked writes text to a terminal. Each write is masked by itself: of a
+// character that is cut in two, two marks are shown.
+type masked struct{ out io.Writer }
+
+// Write implements io.Writer.
+func (m masked) Write(text []byte) (int, error) {
+	lines := strings.Split(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n")
+	for i := range lines {
+		lines[i] = printable(strings.ReplaceAll(lines[i], "\t", "    "))
+	}
+	if _, err := io.WriteString(m.out, strings.Join(lines, "\n")); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 func (a *app) showMessage(m *admin.Message) {

@@ -191,7 +191,7 @@ func (j *Journal) prune() {
 // cannot be written at all, keeps what names it and says so in its text.
 func appendLine(b *bytes.Buffer, f mail.Fact) {
 	start := b.Len()
-	e := json.NewEncoder(b)
+	e := json.NewEncoder(mail.PlainJSONWriter(b))
 	e.SetEscapeHTML(false) // people read <joe@example.com> here
 	err := e.Encode(f)
 	if err == nil && b.Len()-start > maxLine {

@@ -119,7 +119,7 @@ func place(data []byte, offset int64) string {
 // encode writes a value for people to read too.
 func encode(value any) ([]byte, error) {
 	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	e := json.NewEncoder(mail.PlainJSONWriter(&b))
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	err := e.Encode(value)
