@@ -32,3 +32,14 @@ func ServerTLS(t testing.TB, names ...string) (*tls.Config, *x509.CertPool) {
 func CertificatePEM(c *tls.Config) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificates[0].Certificate[0]})
 }
+
+// KeyPEM is the private key of a configuration of ServerTLS, as a server reads
+// it from a file.
+func KeyPEM(t testing.TB, c *tls.Config) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(c.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
