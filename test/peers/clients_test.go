@@ -2,95 +2,299 @@ package peers
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
-// smtplibScript sends a message with what Python's standard library has.
-const smtplibScript = `
-import smtplib, sys
-from email.message import EmailMessage
-host, port = sys.argv[1].split(":")
-m = EmailMessage()
-m["From"], m["To"], m["Subject"] = "sender@example.org", "python@example.net", "Grüße"
-m["Message-ID"] = "<python@harness.example>"
-m.set_content("Bis später\n.\nmarker\n", cte="8bit")
-with smtplib.SMTP(host, int(port)) as s:
-    refused = s.send_message(m)
-    assert refused == {}, refused
-`
+// sending is one mail that is to be sent by a client, as files.
+type sending struct {
+	host, port string
+	ca         string // a file of roots; "" without TLS
+	text       string // what stands in the message
+	attachment string // "" without
+	message    string // the whole message, with CRLF
+	unix       string // with LF
+	recipients string // one a line
+	to         []string
+}
 
-// TestClients sends a message to Postern with each of the tools that people
-// reach for first.
+// script are the arguments of the scripts that pass a message on.
+func (s *sending) script(file string) []string {
+	return []string{filepath.Join("testdata", "clients", file), s.host, s.port, s.ca, s.message, s.recipients}
+}
+
+// mailClient is a program that people send mail with. One that composes the
+// message itself is judged by what is in it; what others send must arrive octet
+// by octet.
+type mailClient struct {
+	name, program string
+	composes      bool
+	adds          string // with which it ends the content
+	library       string // a file of what the program needs
+	optional      bool   // what it needs is too large for every machine
+	arguments     func(*sending) []string
+	input         func(*sending) string // a file; nil: none
+}
+
+var mailClients = []mailClient{
+	{name: "swaks", program: "swaks", adds: "\r\n", arguments: func(s *sending) []string {
+		arguments := []string{"--server", s.host, "--port", s.port, "--from", "sender@example.org", "--to", strings.Join(s.to, ","), "--pipeline", "--data", "@" + s.message}
+		if s.ca != "" {
+			arguments = append(arguments, "--tls", "--tls-verify", "--tls-ca-path", s.ca)
+		}
+		return arguments
+	}},
+	{name: "msmtp", program: "msmtp", input: func(s *sending) string { return s.unix }, arguments: func(s *sending) []string {
+		arguments := []string{"--file=/dev/null", "--host=" + s.host, "--port=" + s.port, "--from=sender@example.org", "--tls=off"}
+		if s.ca != "" {
+			arguments = append(arguments[:4], "--tls=on", "--tls-starttls=on", "--tls-trust-file="+s.ca)
+		}
+		return append(append(arguments, "--"), s.to...)
+	}},
+	{name: "curl", program: "curl", arguments: func(s *sending) []string {
+		arguments := []string{"--silent", "--show-error", "smtp://" + s.host + ":" + s.port + "/client.example", "--mail-from", "sender@example.org", "--upload-file", s.message}
+		for _, to := range s.to {
+			arguments = append(arguments, "--mail-rcpt", to)
+		}
+		if s.ca != "" {
+			arguments = append(arguments, "--ssl-reqd", "--cacert", s.ca)
+		}
+		return arguments
+	}},
+	{name: "Python smtplib", program: "python3", arguments: func(s *sending) []string { return s.script("send_smtplib.py") }},
+	{name: "Python asyncio", program: "python3", arguments: func(s *sending) []string { return s.script("asyncio_raw.py") }},
+	{name: "Perl Net::SMTP", program: "perl", library: "/usr/share/perl5/IO/Socket/SSL.pm", arguments: func(s *sending) []string { return s.script("net_smtp.pl") }},
+	{name: "nodemailer", program: "node", library: "/usr/share/nodejs/nodemailer", arguments: func(s *sending) []string { return s.script("nodemailer.js") }},
+	{name: "JavaMail", program: "javac", library: "/usr/share/java/javax.mail.jar", optional: true, arguments: func(s *sending) []string {
+		arguments := append([]string{"-cp", "/usr/share/java/javax.mail.jar:/usr/share/java/javax.activation.jar"}, s.script("Send.java")...)
+		return append([]string{"java"}, arguments...)
+	}},
+	{name: "PHPMailer", program: "php", library: "/usr/share/php/libphp-phpmailer", composes: true, arguments: func(s *sending) []string {
+		return []string{"-d", "memory_limit=512M", "testdata/clients/phpmailer.php", s.host, s.port, s.ca, s.text, s.attachment, s.recipients}
+	}},
+	{name: "mutt", program: "mutt", composes: true, input: func(s *sending) string { return s.text }, arguments: func(s *sending) []string {
+		set := "set copy=no from=sender@example.org use_envelope_from=yes charset=utf-8 send_charset=utf-8 "
+		if s.ca == "" {
+			set += "ssl_force_tls=no ssl_starttls=no"
+		} else {
+			set += "ssl_force_tls=yes ssl_starttls=yes certificate_file=" + s.ca
+		}
+		arguments := []string{"-n", "-F", "/dev/null", "-e", set, "-e", "set smtp_url=smtp://" + s.host + ":" + s.port + "/", "-s", "Grüße"}
+		if s.attachment != "" {
+			arguments = append(arguments, "-a", s.attachment)
+		}
+		return append(append(arguments, "--"), s.to...)
+	}},
+	{name: "s-nail", program: "s-nail", composes: true, input: func(s *sending) string { return s.text }, arguments: func(s *sending) []string {
+		// It knows no certificate of an address.
+		arguments := []string{"-:/", "-S", "v15-compat", "-S", "mta=smtp://localhost:" + s.port, "-S", "smtp-auth=none", "-S", "ttycharset=utf-8",
+			"-S", "DEAD=/dev/null", "-S", "sendcharsets=utf-8", "-S", "hostname=client.example", "-r", "sender@example.org", "-s", "Grüße"}
+		if s.ca != "" {
+			arguments = append(arguments, "-S", "smtp-use-starttls", "-S", "tls-ca-file="+s.ca, "-S", "tls-verify=strict")
+		}
+		if s.attachment != "" {
+			arguments = append(arguments, "-a", s.attachment)
+		}
+		return append(arguments, s.to...)
+	}},
+}
+
+// mailing is what is sent.
+type mailing struct {
+	name       string
+	text       string
+	attachment int // octets
+	recipients int
+	tls        bool
+}
+
+var mailings = []mailing{
+	{name: "plain", text: "first\n.\n..two\nmarker\n", recipients: 1},
+	{name: "UTF-8", text: "Grüße, Ελλάδα, 日本語\n.\nmarker\n", recipients: 1},
+	{name: "attachment", text: "see there\n", attachment: 100 << 10, recipients: 1},
+	{name: "to many", text: "to all\n", recipients: 150},
+	{name: "large", text: "10 MB\n", attachment: 15 << 19, recipients: 1}, // 10 MB in Base64
+	{name: "TLS", text: "secret\n.\nmarker\n", recipients: 2, tls: true},
+	{name: "large under TLS", text: "10 MB\n", attachment: 15 << 19, recipients: 1, tls: true},
+}
+
+// TestClients sends mail of each kind to Postern with each of the tools that
+// people reach for first.
 func TestClients(t *testing.T) {
-	clients := []struct {
-		name, program string
-		arguments     func(addr string) []string
-		recipient     string
-		lines         []string // of the content that must arrive
-	}{
-		{
-			name: "swaks", program: "swaks", recipient: "swaks@example.net",
-			arguments: func(addr string) []string {
-				return []string{
-					"--server", addr, "--from", "sender@example.org", "--to", "swaks@example.net",
-					"--h-Message-Id", "<swaks@harness.example>", "--body", "first\\n.\\nmarker", "--pipeline",
-				}
-			},
-			lines: []string{"To: swaks@example.net", "first", ".", "marker"},
-		},
-		{
-			name: "smtplib", program: "python3", recipient: "python@example.net",
-			arguments: func(addr string) []string { return []string{"-c", smtplibScript, addr} },
-			lines:     []string{"Message-ID: <python@harness.example>", "Bis später", ".", "marker"},
-		},
+	ctx := bounded(t)
+	taken := make(chan harness.Arrival, 300)
+	sink := startSink(t, func(a *harness.Arrival) string {
+		kept := *a // the sink goes on to use what a has
+		kept.Content, kept.To = bytes.Clone(a.Content), slices.Clone(a.To)
+		taken <- kept
+		return ""
+	})
+	dir := directory(t)
+	config, _ := mailtest.ServerTLS(t, "postern.test.example", "localhost")
+	ca, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	write(t, ca, mailtest.CertificatePEM(config))
+	write(t, key, mailtest.KeyPEM(t, config))
+	port, err := harness.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, client := range clients {
-		t.Run(client.name, func(t *testing.T) {
-			path := program(t, client.program)
-			ctx := bounded(t)
-			taken := make(chan harness.Arrival, 10)
-			sink := startSink(t, func(a *harness.Arrival) string {
-				a.Content = bytes.Clone(a.Content)
-				taken <- *a
-				return ""
+	secured := harness.Loopback(port)
+	postern := startPosternWith(ctx, t, sink.Addr(), fmt.Sprintf(
+		"[[listener]]\nname = 'tls'\naddress = '%s'\ntrust = ['127.0.0.0/8']\ntls_certificate = '%s'\ntls_key = '%s'\n", secured, ca, key))
+	for i, m := range mailings {
+		s, attached := m.files(t, filepath.Join(dir, fmt.Sprint(i)))
+		s.host, s.port, _ = strings.Cut(postern.Addr(), ":")
+		if m.tls {
+			s.port, s.ca = fmt.Sprint(port), ca
+		}
+		for _, client := range mailClients {
+			t.Run(m.name+"/"+client.name, func(t *testing.T) {
+				client.send(bounded(t), t, s)
+				arrived := collect(ctx, t, taken, s.to)
+				for _, a := range arrived {
+					client.check(t, &a, s, attached)
+				}
 			})
-			postern := startPostern(ctx, t, sink.Addr())
-			send := exec.CommandContext(ctx, path, client.arguments(postern.Addr())...)
-			if out, err := send.CombinedOutput(); err != nil {
-				t.Fatalf("%v: %v\n%s", send.Args, err, out)
-			}
-			select {
-			case a := <-taken:
-				checkArrival(t, a, client.recipient, client.lines)
-			case <-ctx.Done():
-				t.Fatal("the message did not arrive")
-			}
-			if err := harness.UntilEmpty(ctx, postern); err != nil {
-				t.Error(err)
-			}
-			if n := len(taken); n > 0 {
-				t.Errorf("%d more messages arrived", n)
-			}
-		})
+		}
+	}
+	if err := harness.UntilEmpty(ctx, postern); err != nil {
+		t.Error(err)
+	}
+	if n := len(taken); n > 0 {
+		t.Errorf("%d more messages arrived", n)
 	}
 }
 
-func checkArrival(t *testing.T, a harness.Arrival, recipient string, lines []string) {
+// files writes the files of a mailing, and returns them with the attachment.
+func (m *mailing) files(t *testing.T, dir string) (*sending, []byte) {
 	t.Helper()
-	if a.From != "sender@example.org" || len(a.To) != 1 || a.To[0] != recipient {
-		t.Errorf("arrived from <%s> to %v", a.From, a.To)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	s := &sending{text: at("text"), message: at("message"), unix: at("unix"), recipients: at("recipients")}
+	for i := range m.recipients {
+		s.to = append(s.to, fmt.Sprintf("recipient%d@example.net", i))
+	}
+	var attached []byte
+	if m.attachment > 0 {
+		s.attachment, attached = at("attachment.bin"), make([]byte, m.attachment)
+		rand.NewChaCha8([32]byte{}).Read(attached)
+		write(t, s.attachment, attached)
+	}
+	write(t, s.text, []byte(m.text))
+	write(t, s.recipients, []byte(strings.Join(s.to, "\n")+"\n"))
+	message := compose(m.text, attached)
+	write(t, s.unix, message)
+	write(t, s.message, bytes.ReplaceAll(message, []byte("\n"), []byte("\r\n")))
+	return s, attached
+}
+
+// send runs the client.
+func (c *mailClient) send(ctx context.Context, t *testing.T, s *sending) {
+	t.Helper()
+	path, err := exec.LookPath(c.program)
+	if err == nil && c.library != "" {
+		_, err = os.Stat(c.library)
+	}
+	if err != nil && c.optional {
+		t.Skipf("%v; it is too large to be installed for the tests", err)
+	}
+	if err != nil {
+		lack(t, err)
+	}
+	arguments := c.arguments(s)
+	if c.program == "javac" { // which java has inside
+		path, arguments = arguments[0], arguments[1:]
+	}
+	command := exec.CommandContext(ctx, path, arguments...)
+	command.Env = append(os.Environ(), "HOME="+t.TempDir(), "LC_ALL=C.UTF-8")
+	if c.input != nil {
+		input, err := os.Open(c.input(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer input.Close()
+		command.Stdin = input
+	}
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%.2000s", c.name, err, out)
+	}
+}
+
+// collect waits until all recipients have got the message.
+func collect(ctx context.Context, t *testing.T, taken <-chan harness.Arrival, to []string) []harness.Arrival {
+	t.Helper()
+	var arrived []harness.Arrival
+	var got []string
+	for len(got) < len(to) {
+		select {
+		case a := <-taken:
+			arrived, got = append(arrived, a), append(got, a.To...)
+		case <-ctx.Done():
+			t.Fatalf("the message arrived for %d of %d recipients", len(got), len(to))
+		}
+	}
+	want := slices.Sorted(slices.Values(to))
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("arrived for %q, want %q", got, want)
+	}
+	return arrived
+}
+
+// check compares what has arrived with what was sent.
+func (c *mailClient) check(t *testing.T, a *harness.Arrival, s *sending, attached []byte) {
+	t.Helper()
+	if a.From != "sender@example.org" {
+		t.Errorf("arrived from <%s>", a.From)
 	}
 	fields, rest := harness.CutReceived(a.Content)
 	if fields != 1 {
 		t.Errorf("%d Received fields on top, want 1", fields)
 	}
-	for _, line := range lines {
-		if !strings.Contains("\r\n"+string(rest), "\r\n"+line+"\r\n") {
-			t.Errorf("line %q is missing in %q", line, rest)
+	if !c.composes {
+		if want := append(read(t, s.message), c.adds...); !bytes.Equal(rest, want) {
+			t.Errorf("it has changed: %s", harness.Difference(rest, want))
 		}
+		return
 	}
+	text, attachment, err := decompose(rest)
+	if err != nil {
+		t.Fatalf("%v in %.1000q", err, rest)
+	}
+	if want := string(read(t, s.text)); text != strings.TrimSpace(want) {
+		t.Errorf("text %q, want %q", text, want)
+	}
+	if !bytes.Equal(attachment, attached) {
+		t.Errorf("the attachment has changed: %s", harness.Difference(attachment, attached))
+	}
+	if s.attachment == "" && attachment != nil {
+		t.Error("an attachment arrived that was not sent")
+	}
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }

@@ -304,3 +304,20 @@ func TestHostileUsers(t *testing.T) {
 		t.Errorf("%d more messages arrived", n)
 	}
 }
+
+// checkArrival checks a message of one recipient by lines that must be in it.
+func checkArrival(t *testing.T, a harness.Arrival, recipient string, lines []string) {
+	t.Helper()
+	if a.From != "sender@example.org" || len(a.To) != 1 || a.To[0] != recipient {
+		t.Errorf("arrived from <%s> to %v", a.From, a.To)
+	}
+	fields, rest := harness.CutReceived(a.Content)
+	if fields != 1 {
+		t.Errorf("%d Received fields on top, want 1", fields)
+	}
+	for _, line := range lines {
+		if !strings.Contains("\r\n"+string(rest), "\r\n"+line+"\r\n") {
+			t.Errorf("line %q is missing in %q", line, rest)
+		}
+	}
+}
