@@ -1,6 +1,7 @@
 package internal_test
 
 import (
+	"go/ast"
 	"maps"
 	"os"
 	"path/filepath"
@@ -142,6 +143,37 @@ func TestQuirksAreListed(t *testing.T) {
 			if strings.Contains(group.Text(), "QUIRK:") && !strings.Contains(page, "`"+f.path+"`") {
 				t.Errorf("%s has a comment with QUIRK:, but docs/quirks.md has no row that names the file", f.path)
 			}
+		}
+	}
+}
+
+// namedTest finds a test that a page names by its package.
+var namedTest = regexp.MustCompile("`([a-z]+)\\.((?:Test|Fuzz)[A-Za-z0-9_]+)`")
+
+// docs/security.md says which test shows that an attack is stopped.
+func TestTestsThatPagesNameExist(t *testing.T) {
+	tests := map[string]bool{}
+	for _, f := range readTree(t).files {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.isTest && fn.Recv == nil {
+				tests[strings.TrimSuffix(f.syntax.Name.Name, "_test")+"."+fn.Name.Name] = true
+			}
+		}
+	}
+	count := 0
+	for _, page := range pages(t) {
+		for _, match := range namedTest.FindAllStringSubmatch(page.text, -1) {
+			if count++; !tests[match[1]+"."+match[2]] {
+				t.Errorf("%s names the test %s of package %s, which does not exist", page.path, match[2], match[1])
+			}
+		}
+	}
+	if count == 0 {
+		t.Error("no page names a test")
+	}
+	for line := range strings.Lines(readDoc(t, "security.md")) {
+		if row := strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| attack |") && !strings.HasPrefix(line, "| danger |"); row && !namedTest.MatchString(line) {
+			t.Errorf("docs/security.md: no test shows that this is stopped: %s", line)
 		}
 	}
 }

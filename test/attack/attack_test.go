@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -37,6 +38,8 @@ trust = ["127.0.0.0/8"]
 max_size = "1MiB"
 command_timeout = "2s"
 data_timeout = "2s"
+tls_certificate = "%s"
+tls_key = "%s"
 
 [[listener]]
 name = "crowded"
@@ -84,9 +87,13 @@ func newVictim(t *testing.T) *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
+	certificate, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	config, _ := mailtest.ServerTLS(t, "postern.test.example")
+	v.must(os.WriteFile(certificate, mailtest.CertificatePEM(config), 0o600))
+	v.must(os.WriteFile(key, mailtest.KeyPEM(t, config), 0o600))
 	v.Postern, err = harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: sink.Addr(),
-		Settings: fmt.Sprintf(settings, v.attacked, v.crowded),
+		Settings: fmt.Sprintf(settings, v.attacked, certificate, key, v.crowded),
 	})
 	if err != nil {
 		t.Fatal(err)

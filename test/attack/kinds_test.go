@@ -57,7 +57,7 @@ var attacks = []attack{
 	{name: "slow handshake", attackers: 100, memory: 40 * mib, files: 250, once: drip("\x16\x03\x01\x40\x00", toContent[0], "STARTTLS")},
 	{name: "slow content", attackers: 100, memory: 40 * mib, files: 400, once: drip("Subject: x\r\n", append(toContent[:3:3], "DATA")...)},
 	{name: "slow chunk", attackers: 100, memory: 40 * mib, files: 400, once: slowChunk},
-	{name: "replies that are not read", attackers: 20, memory: 60 * mib, files: 250, once: unread},
+	{name: "replies that are not read", attackers: 5, memory: 60 * mib, files: 100, once: unread},
 	{name: "flood from one address", attackers: 50, memory: 60 * mib, files: 700, rounds: 5000 * long(), once: flood(func(int) net.IP { return net.IPv4(127, 0, 1, 1) })},
 	{name: "flood from many addresses", attackers: 50, memory: 60 * mib, files: 700, rounds: 5000 * long(),
 		once: flood(func(n int) net.IP { return net.IPv4(127, 0, 1, byte(n)) })},
