@@ -4,7 +4,7 @@
 //
 // Each attack lasts until a client that does no harm has had all its mail taken
 // and delivered beside it. What the server has of memory, descriptors and
-// threads is read from /proc and must stay within bounds during the attack, and
+// threads is read from /proc, of goroutines from its metrics, and must stay within bounds during the attack, and
 // be as before when it is over. LONG=1 makes the attacks longer.
 package attack
 
@@ -12,9 +12,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,6 +51,9 @@ address = "%s"
 trust = ["127.0.0.0/8"]
 max_connections = 12000
 max_connections_per_client = 12000
+
+[monitoring]
+address = "%s"
 `
 
 // victim is a Postern before a sink.
@@ -54,6 +61,7 @@ type victim struct {
 	*harness.Postern
 	t                 *testing.T
 	attacked, crowded string // addresses
+	metrics           string // likewise
 
 	mu      sync.Mutex
 	arrived map[string]int // by id
@@ -77,7 +85,7 @@ func newVictim(t *testing.T) *victim {
 			t.Error(err)
 		}
 	})
-	v := &victim{t: t, arrived: map[string]int{}, attacked: freeAddress(t), crowded: freeAddress(t)}
+	v := &victim{t: t, arrived: map[string]int{}, attacked: freeAddress(t), crowded: freeAddress(t), metrics: freeAddress(t)}
 	sink := &harness.Sink{Take: v.take}
 	if err := sink.Listen(); err != nil {
 		t.Fatal(err)
@@ -93,7 +101,7 @@ func newVictim(t *testing.T) *victim {
 	v.must(os.WriteFile(key, mailtest.KeyPEM(t, config), 0o600))
 	v.Postern, err = harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: sink.Addr(),
-		Settings: fmt.Sprintf(settings, v.attacked, certificate, key, v.crowded),
+		Settings: fmt.Sprintf(settings, v.attacked, certificate, key, v.crowded, v.metrics),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +232,7 @@ func (a attack) run(v *victim) {
 	if a.addr != nil {
 		addr = a.addr(v)
 	}
-	before := v.has()
+	before, goroutines := v.has(), v.goroutines(ctx)
 	sampler := harness.SampleMemory(v.PID())
 	hold, release := context.WithCancel(ctx)
 	var rounds, held atomic.Int64
@@ -246,6 +254,9 @@ func (a attack) run(v *victim) {
 		t.Error(err)
 	}
 	during := v.has()
+	if n := v.goroutines(ctx); n > goroutines+goroutinesEach*a.files+spareGoroutines {
+		t.Errorf("goroutines grew from %d to %d", goroutines, n)
+	}
 	v.serve(ctx, addr)
 	release()
 	attackers.Wait()
@@ -265,7 +276,32 @@ func (a attack) run(v *victim) {
 		t.Errorf("%d threads", during.Threads)
 	}
 	v.recovers(before)
+	if n := v.goroutines(ctx); n > goroutines+spareGoroutines {
+		t.Errorf("%d goroutines, of %d before, are left", n, goroutines)
+	}
 }
+
+// goroutines asks the server's metrics how many it has.
+func (v *victim) goroutines(ctx context.Context) int {
+	v.t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.metrics+"/metrics", nil)
+	v.must(err)
+	response, err := http.DefaultClient.Do(request)
+	v.must(err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	v.must(err)
+	_, rest, _ := strings.Cut(string(text), "\ngo_goroutines ")
+	number, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(number)
+	v.must(err)
+	return n
+}
+
+// goroutinesEach is how many one connection may have: its own, and one that ends
+// it when the server stops; spareGoroutines are those of deliveries and of the
+// store.
+const goroutinesEach, spareGoroutines = 2, 200
 
 // maxThreads: a client costs a goroutine, never a thread. What waits for a disk
 // has a thread meanwhile, as much as the store has writers.
