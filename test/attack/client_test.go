@@ -28,6 +28,11 @@ func (c *client) dial(ctx context.Context, from net.IP) (string, error) {
 		return "", err
 	}
 	c.Conn, c.br = conn, bufio.NewReader(conn)
+	// What is closed in good order keeps its port for a minute, and there are
+	// 28,000.
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		return "", err
+	}
 	context.AfterFunc(ctx, func() { conn.Close() })
 	return c.reply()
 }
