@@ -7,6 +7,8 @@ import (
 	"testing"
 )
 
+// TestPlainJSON: the escapes are those of RFC 8259 7, and a program reads the
+// same value.
 func TestPlainJSON(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                         "",
