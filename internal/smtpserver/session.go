@@ -133,6 +133,7 @@ func (s *session) endReply() mail.Reply {
 
 // execute does one command.
 func (s *session) execute(ctx context.Context, line []byte) {
+	s.named = nil
 	cmd, err := smtp.ParseCommand(line)
 	switch {
 	case isOtherProtocol(cmd.Verb, line):
@@ -145,7 +146,6 @@ func (s *session) execute(ctx context.Context, line []byte) {
 		return
 	}
 	c := lookup(cmd.Verb)
-	s.named = nil
 	r := s.checkSequence(c.needs)
 	if r.IsZero() && c.needs&chatter != 0 {
 		r = s.countChatter()

@@ -1,0 +1,20 @@
+package smtpserver
+
+import (
+	"testing"
+)
+
+// Faults that TestModel has found, each by itself.
+
+// TestFactNamesNobodyOfBefore: a command that cannot be read has no address,
+// and must not be recorded with that of the command before.
+func TestFactNamesNobodyOfBefore(t *testing.T) {
+	var f facts
+	c := start(t, Options{Record: f.record}, &scripted{}).dial().open()
+	c.send("MAIL FROM:<joe@example.com>\r\nRCPT TO:<\xff@example.net>\r\nRSET\r\nMAIL FROM:<x\x01@example.com>\r\n")
+	c.expect("250 2.1.0 Ok", "500 5.5.2 The command is not valid UTF-8", "250 2.0.0 Ok", "500 5.5.2 Control character in the command")
+	all := f.all()
+	if len(all) != 2 || len(all[0].To) > 0 || all[1].From != "" {
+		t.Errorf("facts %+v", all)
+	}
+}
