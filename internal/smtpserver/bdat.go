@@ -22,8 +22,9 @@ func (s *session) bdat(ctx context.Context, c smtp.Command) mail.Reply {
 	if r := s.mayBegin(ctx); !r.IsZero() {
 		// The chunks behind it, sent without waiting, must not be taken for
 		// the begin of the message.
+		s.answer(c.Verb, s.afterChunk(chunk.Size, r))
 		s.dropTransaction()
-		return s.afterChunk(chunk.Size, r)
+		return mail.Reply{}
 	}
 	s.takeChunks(ctx, chunk)
 	return mail.Reply{}

@@ -18,3 +18,14 @@ func TestFactNamesNobodyOfBefore(t *testing.T) {
 		t.Errorf("facts %+v", all)
 	}
 }
+
+// TestFactOfRefusedChunkNamesTheSender, as that of a refused DATA does.
+func TestFactOfRefusedChunkNamesTheSender(t *testing.T) {
+	var f facts
+	c := start(t, Options{Record: f.record}, &scripted{}).dial().open()
+	c.send("MAIL FROM:<joe@example.com>\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
+	c.expect("250 2.1.0 Ok", "554 5.5.1 No valid recipients", "250 2.0.0 Ok")
+	if all := f.all(); len(all) != 1 || all[0].From != "<joe@example.com>" {
+		t.Errorf("facts %+v", all)
+	}
+}
