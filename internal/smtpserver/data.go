@@ -33,10 +33,12 @@ func (s *session) data(ctx context.Context, c smtp.Command) mail.Reply {
 		return noRecipients
 	}
 	r := or(s.handler.Data(ctx), 354, "", "End data with <CR><LF>.<CR><LF>")
-	if r.Success() { // the client would take its content for delivered
+	switch {
+	case r.Success(): // the client would take its content for delivered
 		return mail.LocalError
-	}
-	if !r.Intermediate() {
+	case r.Intermediate() && r.Code != 354:
+		return mail.LocalError
+	case !r.Intermediate():
 		return r
 	}
 	s.conn.reply(r)

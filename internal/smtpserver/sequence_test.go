@@ -2,6 +2,8 @@ package smtpserver
 
 import (
 	"testing"
+
+	"postern/internal/mail"
 )
 
 // Faults that TestModel has found, each by itself.
@@ -28,4 +30,21 @@ func TestFactOfRefusedChunkNamesTheSender(t *testing.T) {
 	if all := f.all(); len(all) != 1 || all[0].From != "<joe@example.com>" {
 		t.Errorf("facts %+v", all)
 	}
+}
+
+// TestOnly354LetsContentCome: any other 3xx is nonsense, and no client knows
+// what to do with it.
+func TestOnly354LetsContentCome(t *testing.T) {
+	h := &scripted{replies: map[string]mail.Reply{"Data": mail.NewReply(334, "", "Go on")}}
+	c := start(t, Options{}, h).dial().open()
+	c.play(`
+	C: MAIL FROM:<joe@example.com>
+	C: RCPT TO:<ann@example.net>
+	C: DATA
+	C: NOOP
+	S: 250 2.1.0 Ok
+	S: 250 2.1.5 Ok
+	S: 451 4.3.0 Local error in processing, please try again later
+	S: 250 2.0.0 Ok
+	`)
 }
