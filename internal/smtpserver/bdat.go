@@ -141,6 +141,8 @@ func (in *chunks) more() (smtp.Chunk, error) {
 		}
 		c, refused := smtp.ParseCommand(line)
 		switch {
+		case isOtherProtocol(c.Verb, line):
+			s.otherProtocol(c.Verb, line)
 		case refused != nil:
 			s.answer(c.Verb, mail.ReplyOf(refused))
 		case c.Verb == "BDAT":

@@ -48,3 +48,18 @@ func TestOnly354LetsContentCome(t *testing.T) {
 	S: 250 2.0.0 Ok
 	`)
 }
+
+// TestOtherProtocolBetweenChunks ends the session, as it does elsewhere: a client
+// whose content is longer than it said is out of step, and what it sends may
+// have been written by anybody.
+func TestOtherProtocolBetweenChunks(t *testing.T) {
+	h := &scripted{}
+	c := start(t, Options{}, h).dial().open()
+	c.send("MAIL FROM:<joe@example.com>\r\nRCPT TO:<ann@example.net>\r\nBDAT 2\r\n\r\nSubject: hi\r\nRSET\r\n" +
+		"MAIL FROM:<evil@example.com>\r\n")
+	c.expect("250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 2 octets received", "554 5.5.1 This is an SMTP server")
+	c.expectEnd()
+	if len(h.messages) > 0 || len(h.mails) > 1 {
+		t.Errorf("messages %q, mails %+v", h.messages, h.mails)
+	}
+}

@@ -137,9 +137,7 @@ func (s *session) execute(ctx context.Context, line []byte) {
 	cmd, err := smtp.ParseCommand(line)
 	switch {
 	case isOtherProtocol(cmd.Verb, line):
-		s.log.Info("client speaks another protocol", "line", string(line[:min(len(line), 80)]))
-		s.closing = true
-		s.answer(cmd.Verb, mail.NewReply(554, "5.5.1", "This is an SMTP server"))
+		s.otherProtocol(cmd.Verb, line)
 		return
 	case err != nil:
 		s.answer(cmd.Verb, mail.ReplyOf(err))
@@ -244,6 +242,13 @@ func or(r mail.Reply, code int, enhanced, text string) mail.Reply {
 		return r
 	}
 	return mail.Reply{Code: code, Enhanced: enhanced, Text: text}
+}
+
+// otherProtocol hangs up on a client of another protocol.
+func (s *session) otherProtocol(verb string, line []byte) {
+	s.log.Info("client speaks another protocol", "line", string(line[:min(len(line), 80)]))
+	s.closing = true
+	s.answer(verb, mail.NewReply(554, "5.5.1", "This is an SMTP server"))
 }
 
 // isOtherProtocol reports whether a line is the talk of an HTTP client, or a
