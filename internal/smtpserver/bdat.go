@@ -85,7 +85,7 @@ func (s *session) takeChunks(ctx context.Context, first smtp.Chunk) {
 		r = s.afterChunk(data.ChunkLeft(), r)
 	}
 	s.conn.pace = nil
-	if in.other != nil { // the client gave the message up
+	if in.other != nil && r.Code != mail.NoReply { // the client gave the message up
 		s.tx, s.unread = nil, in.other
 		return
 	}

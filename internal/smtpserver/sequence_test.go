@@ -1,9 +1,12 @@
 package smtpserver
 
 import (
+	"context"
+	"io"
 	"testing"
 
 	"postern/internal/mail"
+	"postern/internal/smtp"
 )
 
 // Faults that TestModel has found, each by itself.
@@ -62,4 +65,18 @@ func TestOtherProtocolBetweenChunks(t *testing.T) {
 	if len(h.messages) > 0 || len(h.mails) > 1 {
 		t.Errorf("messages %q, mails %+v", h.messages, h.mails)
 	}
+}
+
+// TestHangUpOverMessageGivenUp: a handler that hangs up is obeyed although the
+// client no longer waits for its answer: its store may have failed.
+func TestHangUpOverMessageGivenUp(t *testing.T) {
+	h := &scripted{}
+	h.content = func(_ context.Context, c smtp.Content) mail.Reply {
+		io.Copy(io.Discard, c)
+		return mail.Reply{Code: mail.NoReply}
+	}
+	c := start(t, Options{}, h).dial().open()
+	c.send("MAIL FROM:<joe@example.com>\r\nRCPT TO:<ann@example.net>\r\nBDAT 2\r\nHiRSET\r\nNOOP\r\n")
+	c.expect("250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 2 octets received")
+	c.expectEnd()
 }
