@@ -1,0 +1,411 @@
+package smtpserver
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/smtp"
+)
+
+// modelHandler does what the step at hand wants of it, and holds the engine to
+// what Session promises.
+type modelHandler struct {
+	step     *step
+	open     bool
+	rcpts    int
+	asked    bool // Data was, and let content come
+	ended    bool
+	mail     smtp.Mail
+	reader   *smtp.DataReader // while Content runs
+	messages []message
+	faults   []string
+}
+
+func (h *modelHandler) fault(format string, args ...any) {
+	h.faults = append(h.faults, fmt.Sprintf(format, args...))
+}
+
+// reply is that of a method, as the step has it.
+func (h *modelHandler) reply(method string) mail.Reply {
+	if h.ended {
+		h.fault("%s behind End", method)
+	}
+	if h.step == nil || h.step.at != method {
+		return mail.Reply{}
+	}
+	if h.step.reply.IsZero() {
+		panic("the model wants it")
+	}
+	return h.step.reply
+}
+
+func (h *modelHandler) Hello(context.Context, mail.Origin) mail.Reply { return h.reply("Hello") }
+
+func (h *modelHandler) Mail(_ context.Context, m smtp.Mail) mail.Reply {
+	if h.open {
+		h.fault("Mail within a transaction")
+	}
+	r := h.reply("Mail")
+	if r.IsZero() {
+		h.open, h.mail, h.rcpts = true, m, 0
+	}
+	return r
+}
+
+func (h *modelHandler) Rcpt(context.Context, smtp.Rcpt) mail.Reply {
+	if !h.open {
+		h.fault("Rcpt without a transaction")
+	}
+	r := h.reply("Rcpt")
+	if r.IsZero() {
+		h.rcpts++
+	}
+	return r
+}
+
+func (h *modelHandler) Data(context.Context) mail.Reply {
+	if !h.open || h.rcpts == 0 {
+		h.fault("Data without recipients")
+	}
+	r := h.reply("Data")
+	h.asked = r.IsZero()
+	return r
+}
+
+// Content refuses when the step says so: at once, or when it has read
+// something of that step.
+func (h *modelHandler) Content(_ context.Context, c smtp.Content) mail.Reply {
+	if !h.open || !h.asked {
+		h.fault("Content that Data did not let come")
+	}
+	h.reader = c.(content).DataReader
+	defer func() { h.open, h.asked, h.reader = false, false, nil }()
+	if h.step != nil && h.step.unread {
+		return h.reply("Content")
+	}
+	var got strings.Builder
+	for p := make([]byte, 64); ; {
+		n, err := c.Read(p)
+		got.Write(p[:n])
+		if r := h.reply("Content"); !r.IsZero() {
+			return r
+		}
+		if err == io.EOF {
+			h.messages = append(h.messages, message{
+				from: h.mail.Envelope.From.Path(), utf8: h.mail.Envelope.UTF8, recipients: h.rcpts, content: got.String(),
+			})
+			return mail.NewReply(250, "2.0.0", "Kept")
+		}
+		if err != nil {
+			return mail.ReplyOf(err)
+		}
+	}
+}
+
+func (h *modelHandler) Command(_ context.Context, c smtp.Command) mail.Reply { return h.reply(c.Verb) }
+
+func (h *modelHandler) Reset() {
+	if !h.open {
+		h.fault("Reset without a transaction")
+	}
+	h.open = false
+}
+
+func (h *modelHandler) End() {
+	if h.ended {
+		h.fault("End called twice")
+	}
+	h.ended = true
+}
+
+// trial is one connection, with the reference beside it.
+type trial struct {
+	machine machine
+	handler *modelHandler
+	session *session
+	facts   facts
+	told    int // facts that were compared
+
+	client  *tls.Config
+	near    net.Conn // the client's end of the pipe
+	rw      net.Conn // it, or TLS over it
+	br      *bufio.Reader
+	sending sync.WaitGroup
+	done    chan struct{}
+}
+
+// world makes trials.
+type world struct {
+	server *tls.Config
+	client *tls.Config
+	limits limits
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mx.test"}, NotAfter: time.Now().Add(1 << 55)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The quickest there is: thousands of handshakes are made.
+	return &world{
+		server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, CurvePreferences: []tls.CurveID{tls.X25519}},
+		client: &tls.Config{InsecureSkipVerify: true, ServerName: "mx.test", CurvePreferences: []tls.CurveID{tls.X25519}},
+	}
+}
+
+const never = 1 << 30
+
+// connect begins a trial, and reads the greeting.
+func (w *world) connect() (*trial, error) {
+	far, near := net.Pipe()
+	tr := &trial{handler: &modelHandler{}, client: w.client, near: near, rw: near, br: bufio.NewReader(near), done: make(chan struct{})}
+	tr.machine.limits = w.limits
+	o := Options{
+		Hostname: "mx.test", TLS: w.server, MaxSize: modelSize, MaxRecipients: modelRecipients,
+		MaxErrors: never, MaxMessages: never, Record: tr.facts.record,
+	}
+	if w.limits != (limits{}) {
+		o.MaxErrors, o.MaxMessages = w.limits.errors, w.limits.mails
+	}
+	s := New(o, HandlerFunc(func(context.Context, mail.Origin) (Session, mail.Reply) { return tr.handler, mail.Reply{} }))
+	ctx, cancel := context.WithCancel(context.Background())
+	c := newConn(far, bufio.NewReaderSize(nil, readBuffer), cancel)
+	s.join(c)
+	origin := mail.Origin{Protocol: smtp.ProtocolSMTP}
+	refusal := s.enter(c, &origin)
+	tr.session = newSession(s, c, origin)
+	go func() {
+		defer close(tr.done)
+		defer cancel()
+		tr.session.run(ctx, refusal)
+		c.close()
+		s.leave(c)
+	}()
+	replies, closed := tr.hear(instant)
+	if closed || len(replies) != 1 || replies[0].code != 220 {
+		return tr, fmt.Errorf("greeting %v, closed %v", replies, closed)
+	}
+	return tr, nil
+}
+
+// end ends the connection, and waits for all that runs in it.
+func (tr *trial) end() {
+	tr.near.Close()
+	<-tr.done
+	tr.sending.Wait()
+}
+
+// Time is fake, and goes on only when the server waits: whatever it has to say
+// comes within instant. All its time-outs are over within ages.
+const (
+	instant = time.Nanosecond
+	ages    = time.Hour
+)
+
+// say sends without waiting, so that a server that speaks does not wait for it.
+func (tr *trial) say(text string) {
+	rw := tr.rw
+	tr.sending.Go(func() { _, _ = io.WriteString(rw, text) }) // it may have closed
+}
+
+// heard is a reply.
+type heard struct {
+	code  int
+	lines []string
+}
+
+// hear returns what the server says in this time, and whether it has closed.
+func (tr *trial) hear(d time.Duration) (replies []heard, closed bool) {
+	tr.rw.SetReadDeadline(time.Now().Add(d))
+	var r heard
+	for {
+		line, err := tr.br.ReadString('\n')
+		if err != nil {
+			return replies, !errors.Is(err, os.ErrDeadlineExceeded)
+		}
+		if len(line) < 6 || !strings.HasSuffix(line, "\r\n") || line[3] != ' ' && line[3] != '-' {
+			return append(replies, heard{lines: []string{"no reply: " + line}}), false
+		}
+		r.code, _ = strconv.Atoi(line[:3])
+		r.lines = append(r.lines, line[4:len(line)-2])
+		if line[3] == ' ' {
+			replies = append(replies, r)
+			r = heard{}
+		}
+	}
+}
+
+// take does a step, and compares.
+func (tr *trial) take(s *step) error {
+	tr.handler.step = s
+	before := len(tr.handler.messages)
+	w := tr.machine.does(s)
+	replies, closed := tr.act(s)
+	synctest.Wait()
+	if closed {
+		<-tr.done
+	}
+	tr.handler.step = nil
+	switch fault := compare(w.replies, replies); {
+	case fault != "":
+		return errors.New(fault)
+	case closed != tr.machine.over:
+		return fmt.Errorf("the connection is closed: %v, want %v", closed, tr.machine.over)
+	case len(tr.handler.faults) > 0:
+		return errors.New(strings.Join(tr.handler.faults, "; "))
+	case closed != tr.handler.ended:
+		return fmt.Errorf("End was called: %v, want %v", tr.handler.ended, closed)
+	case !closed && tr.handler.open != tr.machine.open():
+		return fmt.Errorf("the handler has a transaction: %v, want %v", tr.handler.open, tr.machine.open())
+	}
+	if got, want := tr.handler.messages[before:], messages(w.message); !slices.Equal(got, want) {
+		return fmt.Errorf("accepted %+v, want %+v", got, want)
+	}
+	if err := tr.checkFacts(&w, replies); err != nil {
+		return err
+	}
+	return tr.checkKeywords(s, replies)
+}
+
+func messages(m *message) []message {
+	if m == nil {
+		return nil
+	}
+	return []message{*m}
+}
+
+// act does what the client does in a step.
+func (tr *trial) act(s *step) (replies []heard, closed bool) {
+	leave := func() { tr.near.Close(); tr.rw, tr.br = tr.near, bufio.NewReader(tr.near) }
+	half := len(s.content) / 2
+	switch {
+	case s.say == "" && s.act == gone:
+		leave()
+		return nil, true
+	case s.say == "": // silence
+		return tr.hear(ages)
+	case s.verb == "BDAT" && s.act == nothing:
+		tr.say(s.say + s.content)
+		return tr.hear(instant)
+	case s.verb == "BDAT":
+		tr.say(s.say + s.content[:half])
+		if replies, closed = tr.hear(instant); s.act == gone {
+			leave()
+			return replies, true
+		}
+		more, closed := tr.hear(ages)
+		return append(replies, more...), closed
+	}
+	tr.say(s.say)
+	replies, closed = tr.hear(instant)
+	last := 0
+	if len(replies) > 0 {
+		last = replies[len(replies)-1].code
+	}
+	switch {
+	case last == 354 && s.act == nothing:
+		tr.say(s.content + ".\r\n")
+		more, closed := tr.hear(instant)
+		return append(replies, more...), closed
+	case last == 354:
+		tr.say(s.content[:half])
+		more, closed := tr.hear(instant)
+		if s.act == gone {
+			leave()
+			return append(replies, more...), true
+		}
+		late, closed := tr.hear(ages)
+		return append(append(replies, more...), late...), closed
+	case last == 220 && s.act == secures:
+		return replies, tr.secure() != nil
+	case last == 220 && s.act == spoils:
+		tr.say(strings.Repeat("no handshake\r\n", 10))
+		tr.near.SetReadDeadline(time.Now().Add(ages))
+		_, err := io.Copy(io.Discard, tr.near) // the alert
+		return replies, !errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	return replies, closed
+}
+
+func (tr *trial) secure() error {
+	tr.near.SetReadDeadline(time.Time{})
+	tc := tls.Client(tr.near, tr.client)
+	if err := tc.Handshake(); err != nil {
+		return err
+	}
+	tr.rw, tr.br = tc, bufio.NewReader(tc)
+	return nil
+}
+
+// compare returns what is wrong with the replies, "" if nothing is.
+func compare(want [][]int, got []heard) string {
+	ok := len(want) == len(got)
+	for i := 0; ok && i < len(got); i++ {
+		ok = slices.Contains(want[i], got[i].code)
+	}
+	if ok {
+		return ""
+	}
+	return fmt.Sprintf("the server says %v, want %v", got, want)
+}
+
+// checkFacts expects one fact of each refusal.
+func (tr *trial) checkFacts(w *want, replies []heard) error {
+	var due []refusal
+	switch {
+	case w.lost:
+		due = []refusal{{w.command, w.from, w.to, 421}}
+	case w.refused() && !w.silently:
+		at := slices.IndexFunc(replies, func(r heard) bool { return r.code >= 400 })
+		due = []refusal{{w.command, w.from, w.to, replies[at].code}}
+	}
+	var got []refusal
+	for _, f := range tr.facts.all()[tr.told:] {
+		got = append(got, refusal{f.Command, f.From, strings.Join(f.To, " "), f.Reply.Code})
+	}
+	tr.told += len(got)
+	if !slices.Equal(got, due) {
+		return fmt.Errorf("facts %+v, want %+v", got, due)
+	}
+	return nil
+}
+
+// checkKeywords: STARTTLS is offered in clear, and only there (RFC 3207 4.2);
+// and HELO gets no keywords.
+func (tr *trial) checkKeywords(s *step, replies []heard) error {
+	if len(replies) != 1 || replies[0].code != 250 || s.verb != "EHLO" && s.verb != "HELO" {
+		return nil
+	}
+	lines := replies[0].lines
+	if offered := slices.Contains(lines, "STARTTLS"); offered != (s.verb == "EHLO" && !tr.machine.secure) {
+		return fmt.Errorf("STARTTLS offered: %v", offered)
+	}
+	if extended := slices.Contains(lines, "CHUNKING"); extended != (s.verb == "EHLO") {
+		return fmt.Errorf("CHUNKING offered to %s: %v", s.verb, extended)
+	}
+	return nil
+}
