@@ -3,6 +3,7 @@ package smtpserver
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"postern/internal/mail"
 )
@@ -15,6 +16,9 @@ import (
 const (
 	modelSize       = 100
 	modelRecipients = 2
+
+	modelCommandTime = 5 * time.Minute // RFC 5321 4.5.3.2.7
+	modelContentTime = 3 * time.Minute // RFC 5321 4.5.3.2.5
 )
 
 // act is what the client or the network does besides saying something.
@@ -72,8 +76,9 @@ type refusal struct {
 type want struct {
 	replies  [][]int // each is one of some codes
 	message  *message
-	silently bool // what was refused leaves no fact
-	lost     bool // nobody hears the refusal: the client has gone
+	silently bool          // what was refused leaves no fact
+	lost     bool          // nobody hears the refusal: the client has gone
+	after    time.Duration // how long the server waits before it says 421
 	from, to string
 	command  string // of the fact
 }
@@ -114,11 +119,11 @@ func (m *machine) does(s *step) want {
 		m.over, w.lost = true, m.chunked
 		w.command = "BDAT"
 	case s.act == silent && s.say == "":
-		m.over = true
-		w.code(421) // RFC 5321 4.5.3.2.7
+		m.over, w.after = true, modelCommandTime
+		w.code(421)
 		w.silently = !m.chunked
 		if m.chunked {
-			w.command = "BDAT"
+			w.command, w.after = "BDAT", modelContentTime
 		}
 	case s.form == foreign:
 		m.over = true
@@ -356,6 +361,7 @@ func (m *machine) chunk(s *step, w *want) {
 func (m *machine) cut(s *step, w *want) {
 	m.over, w.lost = true, s.act == gone
 	if s.act == silent {
+		w.after = modelContentTime
 		w.code(421)
 	}
 }

@@ -264,7 +264,9 @@ func (tr *trial) take(s *step) error {
 	tr.handler.step = s
 	before := len(tr.handler.messages)
 	w := tr.machine.does(s)
+	begin := time.Now()
 	replies, closed := tr.act(s)
+	waited := time.Since(begin).Round(time.Second)
 	synctest.Wait()
 	if closed {
 		<-tr.done
@@ -275,6 +277,8 @@ func (tr *trial) take(s *step) error {
 		return errors.New(fault)
 	case closed != tr.machine.over:
 		return fmt.Errorf("the connection is closed: %v, want %v", closed, tr.machine.over)
+	case waited != w.after:
+		return fmt.Errorf("the server waits for %v, want %v", waited, w.after)
 	case len(tr.handler.faults) > 0:
 		return errors.New(strings.Join(tr.handler.faults, "; "))
 	case closed != tr.handler.ended:
