@@ -2,6 +2,7 @@ package peers
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -25,6 +26,7 @@ var endings = []string{
 type attack struct {
 	name, ending string
 	front        string // what comes before it
+	hello        string // the client's name, if it is not its usual one
 	chunks       bool   // by BDAT
 	pause        bool   // in the midst of the ending: it comes in two packets
 }
@@ -75,7 +77,8 @@ func (a attack) smuggle(ctx context.Context, addr string, i int) (string, error)
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))
 	br := bufio.NewReader(conn)
-	envelope := []string{"", "EHLO client.example.org", "MAIL FROM:<joe@example.org>", "RCPT TO:<" + to(i) + ">"}
+	hello := cmp.Or(a.hello, "client.example.org")
+	envelope := []string{"", "EHLO " + hello, "MAIL FROM:<joe@example.org>", "RCPT TO:<" + to(i) + ">"}
 	content, end := a.content(), ".\r\n"
 	if a.chunks {
 		end = ""
@@ -281,8 +284,8 @@ bare_newline = "refuse"
 	}
 }
 
-// attacksTwice are all attacks by DATA and by BDAT; there with one of CRLF.CRLF,
-// which means nothing in a chunk.
+// attacksTwice are all attacks by DATA and by BDAT; there with CRLF.CRLF, too,
+// which means nothing in a chunk. And one that comes with the envelope.
 func attacksTwice() []attack {
 	all := attacks()
 	for _, a := range slices.Clone(all) {
@@ -290,7 +293,10 @@ func attacksTwice() []attack {
 			all = append(all, a)
 		}
 	}
-	return append(all, attack{name: "CRLF.CRLF in chunks", ending: "\r\n.\r\n", front: "Subject: one\r\n\r\nbody", chunks: true})
+	const front = "Subject: one\r\n\r\nbody"
+	return append(all,
+		attack{name: "CRLF.CRLF in chunks", ending: "\r\n.\r\n", front: front, chunks: true},
+		attack{name: "a name that goes into the header", ending: "\r\n", front: front, hello: "a\r.\r\x00MAIL FROM:<" + smuggler + ">\r"})
 }
 
 // run sends an attack to the listener that repairs, and to the strict one, and
