@@ -90,6 +90,10 @@ crash: ## cut its power CUTS=2000 times, fail every disk operation, flip FLIPS=3
 	LONG=1 CUTS=$(CUTS) SEEDS=$(SEEDS) FLIPS=$(FLIPS) $(GO) test -count=1 -v -timeout 0 -run '^Test(PowerCut|Faults|SpaceModel|Reclaim|FlippedBit|TwoFlippedBits|Conformance)$$' ./internal/queue/embedded
 	COUNT=$(COUNT) $(GO) test -count=1 -v -timeout 0 ./test/crash
 
+.PHONY: model
+model: ## all sequences of three steps, all ways into each state, 20,000 long ones: the long form of the server's model
+	LONG=1 $(GO) test -count=1 -v -timeout 0 -run '^TestModel' ./internal/smtpserver
+
 .PHONY: soak
 soak: ## MESSAGES=100000 to SITES=2000, slow and dead ones among them, PAIRS=5 times; DUE=200000 for one dead site; commands over QUEUED=1000000
 	LONG=1 SITES=$(SITES) MESSAGES=$(MESSAGES) PAIRS=$(PAIRS) DUE=$(DUE) $(GO) test -count=1 -v -timeout 0 ./test/scale
