@@ -99,10 +99,6 @@ type machine struct {
 	counts counts
 }
 
-// limits and counts are for the counters of a session. Zero: no limit.
-type limits struct{ errors, mails int }
-type counts struct{ errors, mails, chatter int }
-
 func (m *machine) open() bool { return m.from != "" }
 
 // drop ends the transaction (RFC 5321 4.1.4, 4.1.1.5; RFC 3030 2).
@@ -412,34 +408,5 @@ func (m *machine) starttls(s *step, w *want) {
 	default:
 		m.drop()
 		m.secure, m.greeted = true, ""
-	}
-}
-
-// chatterVerbs are those that bring no mail nearer.
-const chatterVerbs = " EHLO HELO RSET NOOP VRFY HELP "
-
-// count counts what a session may do only so often (docs/decisions.md).
-func (m *machine) count(s *step, w *want, between bool) {
-	if w.message != nil {
-		m.counts.errors, m.counts.chatter = 0, 0
-	}
-	if m.limits.errors == 0 || m.over && !w.refused() {
-		return
-	}
-	tooMany := false
-	chatters := strings.Contains(chatterVerbs, " "+s.verb+" ") && s.form != unreadable
-	if chatters && !(between && w.refused()) {
-		if m.counts.chatter++; m.counts.chatter > maxChatter {
-			m.counts.errors++
-			tooMany = m.counts.errors >= m.limits.errors
-		}
-	}
-	if w.refused() && !(s.verb == "RCPT" && w.silently) {
-		m.counts.errors++
-		tooMany = tooMany || m.counts.errors >= m.limits.errors
-	}
-	if last := len(w.replies) - 1; tooMany && !m.over {
-		w.replies[last] = []int{421}
-		m.over = true
 	}
 }

@@ -15,14 +15,14 @@ import (
 // This file takes every step in every state of the server, and compares with
 // the reference: replies, what is accepted, what the handler is told, facts.
 //
-// Sequences are too many to be tried: there are 2×10^12 of length 6. But two
-// that leave the same state behind have the same future, and the state can be
-// read: it is the fields of session, conn, transaction and DataReader. So a state is
-// gone on from once. That this is allowed is shown in three ways.
-// TestModelStateIsWhole names each field, and says why it is left out of the
-// state if it is. TestModelUnpruned tries all short sequences, each for itself.
-// TestModelOtherWays goes on from a state that was reached by another way. The
-// states are finitely many, so that this covers sequences of any length.
+// Sequences are too many to be tried: there are 2×10^12 of length 6. But two that
+// leave the same state behind have the same future, and the state can be read: it
+// is the fields of session, conn, transaction and DataReader. So a state is gone
+// on from once. That this is allowed is shown in three ways: TestModelStateIsWhole
+// names each field, and says why if it is no part of the state; testUnpruned tries
+// all short sequences, each for itself; testOtherWays goes on from states that
+// were reached by another way. The states are finitely many, so that this covers
+// sequences of any length.
 
 // long makes tests take their time.
 func long() bool { return os.Getenv("LONG") != "" }

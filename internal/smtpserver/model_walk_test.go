@@ -109,49 +109,70 @@ func testAtRandom(t *testing.T, g *graph) {
 	t.Logf("%d sequences of length %d", count, length)
 }
 
-// TestModelLimits walks at random with low limits of what a session may do,
-// until one of them ends it. The reference counts for itself.
-func TestModelLimits(t *testing.T) {
+// TestModelInPieces sends whole sequences, cut into packets anywhere or not at
+// all. Pipelined or not, the replies are the same (RFC 2920 3.2): what was read
+// ahead must not be taken for something else.
+func TestModelInPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &graph{world: newWorld(t), steps: modelSteps()}
-		count, _ := walks()
-		random := rand.New(rand.NewPCG(9422, 1))
-		for _, l := range []limits{{errors: 8, mails: 12}, {errors: 8, mails: never}, {errors: never, mails: 12}, {errors: 1, mails: 1}} {
-			for _, kind := range []bool{false, true} {
-				g.world.limits = l
-				ends := map[string]int{}
-				for range count {
-					ends[g.runUntilOver(t, random, kind)]++
-				}
-				t.Logf("%+v, kind %v: ended at %v", l, kind, ends)
+		g.steps = slices.DeleteFunc(g.steps, func(s *step) bool { return s.act != nothing || s.at != "" })
+		count, length := walks()
+		random := rand.New(rand.NewPCG(2920, 1))
+		for n := range 5 * count {
+			g.runInPieces(t, random, length, 1<<(n%12))
+			if t.Failed() {
+				return
 			}
 		}
 	})
 }
 
-// runUntilOver takes steps that do not end the session by themselves, until
-// their number does. A kind client takes none that are refused, if it can know.
-// It returns which command was one too many.
-func (g *graph) runUntilOver(t *testing.T, random *rand.Rand, kind bool) string {
+// runInPieces takes steps at random, of which only the last may end the session,
+// in packets of at most so many octets.
+func (g *graph) runInPieces(t *testing.T, random *rand.Rand, length, most int) {
 	t.Helper()
 	tr, err := g.world.connect()
 	defer tr.end()
 	if err != nil {
 		t.Fatal(err)
 	}
+	var said []byte
+	var due want
+	var kept []message
 	var path []int
-	for !tr.machine.over {
+	for len(path) < length && !tr.machine.over {
 		i := random.IntN(len(g.steps))
-		alone := tr.machine
-		alone.limits = limits{}
-		w := alone.does(g.steps[i])
-		if alone.over || g.steps[i].act == overtakes || kind && w.refused() {
-			continue
+		s := g.steps[i]
+		if alone := tr.machine; len(path) < length-1 {
+			if alone.does(s); alone.over {
+				continue
+			}
 		}
 		path = append(path, i)
-		if err := tr.take(g.steps[i]); err != nil {
-			t.Fatalf("%s: %v", g.names(path), err)
+		w := tr.machine.does(s)
+		said = append(said, s.say...)
+		switch {
+		case s.verb == "BDAT" && s.form != malformed:
+			said = append(said, s.content...)
+		case slices.ContainsFunc(w.replies, func(codes []int) bool { return codes[0] == 354 }):
+			said = append(said, s.content+".\r\n"...)
 		}
+		due.replies = append(due.replies, w.replies...)
+		kept = append(kept, messages(w.message)...)
 	}
-	return g.steps[path[len(path)-1]].verb
+	tr.sending.Go(func() {
+		for len(said) > 0 {
+			n := min(len(said), 1+random.IntN(most))
+			_, _ = tr.rw.Write(said[:n]) // it may have closed
+			said = said[n:]
+		}
+	})
+	replies, closed := tr.hear(instant)
+	synctest.Wait()
+	if fault := compare(due.replies, replies); fault != "" || closed != tr.machine.over {
+		t.Errorf("%s: %s; closed %v", g.names(path), fault, closed)
+	}
+	if !slices.Equal(tr.handler.messages, kept) {
+		t.Errorf("%s: accepted %+v, want %+v", g.names(path), tr.handler.messages, kept)
+	}
 }
