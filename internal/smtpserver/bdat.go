@@ -22,7 +22,10 @@ func (s *session) bdat(ctx context.Context, c smtp.Command) mail.Reply {
 	if r := s.mayBegin(ctx); !r.IsZero() {
 		// The chunks behind it, sent without waiting, must not be taken for
 		// the begin of the message.
-		s.answer(c.Verb, s.afterChunk(chunk.Size, r))
+		if r.Code != mail.NoReply {
+			r = s.afterChunk(chunk.Size, r)
+		}
+		s.answer(c.Verb, r)
 		s.dropTransaction()
 		return mail.Reply{}
 	}

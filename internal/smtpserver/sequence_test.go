@@ -80,3 +80,15 @@ func TestHangUpOverMessageGivenUp(t *testing.T) {
 	c.expect("250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.0.0 2 octets received")
 	c.expectEnd()
 }
+
+// TestHangUpBeforeChunk is at once, and without a word: the content is not waited
+// for, and that it would be too large is not said.
+func TestHangUpBeforeChunk(t *testing.T) {
+	h := &scripted{replies: map[string]mail.Reply{"Data": {Code: mail.NoReply}}}
+	for _, size := range []string{"1000", "2000000000"} {
+		c := start(t, Options{}, h).dial().open()
+		c.send("MAIL FROM:<joe@example.com>\r\nRCPT TO:<ann@example.net>\r\nBDAT " + size + "\r\n")
+		c.expect("250 2.1.0 Ok", "250 2.1.5 Ok")
+		c.expectEnd()
+	}
+}
