@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -85,4 +86,46 @@ func (g *graph) runUntilOver(t *testing.T, random *rand.Rand, kind bool) string 
 		}
 	}
 	return g.steps[path[len(path)-1]].verb
+}
+
+// TestModelStop stops the server at random, in each state that a walk leads to: a
+// session ends at once, or with its transaction, however that ends.
+func TestModelStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &graph{world: newWorld(t), steps: modelSteps()}
+		g.steps = slices.DeleteFunc(g.steps, func(s *step) bool { return s.act == overtakes })
+		count, _ := walks()
+		random := rand.New(rand.NewPCG(5321, 421))
+		for n := range 10 * count {
+			g.runUntilStopped(t, random, n%20)
+		}
+	})
+}
+
+// runUntilStopped takes so many steps that do not end the session, stops the
+// server, and goes on until the session is over.
+func (g *graph) runUntilStopped(t *testing.T, random *rand.Rand, before int) {
+	t.Helper()
+	tr, err := g.world.connect()
+	defer tr.end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for n := 0; !tr.machine.over; {
+		s := g.steps[random.IntN(len(g.steps))]
+		alone := tr.machine
+		w := alone.does(s)
+		switch {
+		case n == before:
+			s = &step{act: stops, name: "the server stops"}
+		case alone.over && !w.stopped, !tr.machine.open() && w.refused() && random.IntN(4) > 0:
+			continue // or few would have a transaction
+		}
+		n++
+		names = append(names, s.name)
+		if err := tr.take(s); err != nil {
+			t.Fatalf("%s: %v", strings.Join(names, " · "), err)
+		}
+	}
 }

@@ -31,6 +31,7 @@ const (
 	overtakes     // sends a command behind STARTTLS without waiting
 	silent        // says no more than half of the content, or of a chunk
 	gone          // closes there
+	stops         // it is the server that does
 )
 
 // form is what is right or wrong about a command, or its content.
@@ -77,6 +78,7 @@ type want struct {
 	replies  [][]int // each is one of some codes
 	message  *message
 	silently bool          // what was refused leaves no fact
+	stopped  bool          // behind the others comes 421, because the server stops
 	lost     bool          // nobody hears the refusal: the client has gone
 	after    time.Duration // how long the server waits before it says 421
 	from, to string
@@ -95,8 +97,9 @@ type machine struct {
 	chunked bool // some of the message has come in chunks
 	content string
 
-	limits limits
-	counts counts
+	limits   limits
+	counts   counts
+	stopping bool
 }
 
 func (m *machine) open() bool { return m.from != "" }
@@ -111,6 +114,8 @@ func (m *machine) does(s *step) want {
 	w := want{command: s.verb, from: m.from}
 	between := m.chunked
 	switch {
+	case s.act == stops:
+		m.stopping = true
 	case s.act == gone && s.say == "":
 		m.over, w.lost = true, m.chunked
 		w.command = "BDAT"
@@ -134,6 +139,9 @@ func (m *machine) does(s *step) want {
 	m.count(s, &w, between)
 	if s.act == overtakes && !m.over {
 		w.code(250) // there was no handshake that NOOP could overtake
+	}
+	if m.stopping && !m.over && !m.open() { // a message may be ended (RFC 5321 3.8)
+		m.over, w.stopped = true, true
 	}
 	return w
 }

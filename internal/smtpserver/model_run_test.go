@@ -161,7 +161,12 @@ func (tr *trial) take(s *step) error {
 		<-tr.done
 	}
 	tr.handler.step = nil
+	if last := len(replies) - 1; w.stopped && last >= 0 && replies[last].code == 421 {
+		w.stopped, replies = false, replies[:last]
+	}
 	switch fault := compare(w.replies, replies); {
+	case w.stopped:
+		return fmt.Errorf("the server stops, and says %v", replies)
 	case fault != "":
 		return errors.New(fault)
 	case closed != tr.machine.over:
@@ -199,6 +204,9 @@ func (tr *trial) act(s *step) (replies []heard, closed bool) {
 	case s.say == "" && s.act == gone:
 		leave()
 		return nil, true
+	case s.act == stops:
+		tr.session.conn.stop()
+		return tr.hear(instant)
 	case s.say == "": // silence
 		return tr.hear(ages)
 	case s.verb == "BDAT" && s.act == nothing:
@@ -234,7 +242,11 @@ func (tr *trial) act(s *step) (replies []heard, closed bool) {
 		late, closed := tr.hear(ages)
 		return append(append(replies, more...), late...), closed
 	case last == 220 && s.act == secures:
-		return replies, tr.secure() != nil
+		if tr.secure() != nil {
+			return replies, true
+		}
+		more, closed := tr.hear(instant)
+		return append(replies, more...), closed
 	case last == 220 && s.act == spoils:
 		tr.say(strings.Repeat("no handshake\r\n", 10))
 		tr.near.SetReadDeadline(time.Now().Add(ages))

@@ -44,7 +44,7 @@ var fields = map[reflect.Type]map[string]string{
 	reflect.TypeFor[conn](): {
 		"nc": "the pipe", "rw": "", "br": "", "edition": "the same in all sessions", "timeout": "the same in all sessions", "cancel": "the same in all sessions",
 		"queue": "", "broken": "", "deadline": "set anew by each wait", "pace": "", "admitted": "",
-		"mu": "not held", "idle": "", "lingering": "", "stopping": "",
+		"mu": "not held", "idle": "", "lingering": "", "stopping": "", // TestModelStop
 	},
 	reflect.TypeFor[pace](): {
 		"timeout": "the same in all sessions", "rate": "the same in all sessions",
