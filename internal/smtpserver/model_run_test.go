@@ -198,28 +198,16 @@ func messages(m *message) []message {
 
 // act does what the client does in a step.
 func (tr *trial) act(s *step) (replies []heard, closed bool) {
-	leave := func() { tr.near.Close(); tr.rw, tr.br = tr.near, bufio.NewReader(tr.near) }
-	half := len(s.content) / 2
 	switch {
-	case s.say == "" && s.act == gone:
-		leave()
-		return nil, true
 	case s.act == stops:
 		tr.session.conn.stop()
 		return tr.hear(instant)
+	case s.say == "" && s.act == gone:
+		return tr.leave(nil)
 	case s.say == "": // silence
 		return tr.hear(ages)
-	case s.verb == "BDAT" && s.act == nothing:
-		tr.say(s.say + s.content)
-		return tr.hear(instant)
 	case s.verb == "BDAT":
-		tr.say(s.say + s.content[:half])
-		if replies, closed = tr.hear(instant); s.act == gone {
-			leave()
-			return replies, true
-		}
-		more, closed := tr.hear(ages)
-		return append(replies, more...), closed
+		return tr.content(s, s.say, "")
 	}
 	tr.say(s.say)
 	replies, closed = tr.hear(instant)
@@ -227,33 +215,43 @@ func (tr *trial) act(s *step) (replies []heard, closed bool) {
 	if len(replies) > 0 {
 		last = replies[len(replies)-1].code
 	}
+	var more []heard
 	switch {
-	case last == 354 && s.act == nothing:
-		tr.say(s.content + ".\r\n")
-		more, closed := tr.hear(instant)
-		return append(replies, more...), closed
 	case last == 354:
-		tr.say(s.content[:half])
-		more, closed := tr.hear(instant)
-		if s.act == gone {
-			leave()
-			return append(replies, more...), true
-		}
-		late, closed := tr.hear(ages)
-		return append(append(replies, more...), late...), closed
+		more, closed = tr.content(s, "", ".\r\n")
 	case last == 220 && s.act == secures:
 		if tr.secure() != nil {
 			return replies, true
 		}
-		more, closed := tr.hear(instant)
-		return append(replies, more...), closed
+		more, closed = tr.hear(instant)
 	case last == 220 && s.act == spoils:
 		tr.say(strings.Repeat("no handshake\r\n", 10))
 		tr.near.SetReadDeadline(time.Now().Add(ages))
 		_, err := io.Copy(io.Discard, tr.near) // the alert
-		return replies, !errors.Is(err, os.ErrDeadlineExceeded)
+		closed = !errors.Is(err, os.ErrDeadlineExceeded)
 	}
-	return replies, closed
+	return append(replies, more...), closed
+}
+
+// content sends that of a step, between two other texts, or half of it.
+func (tr *trial) content(s *step, before, behind string) (replies []heard, closed bool) {
+	if s.act == nothing {
+		tr.say(before + s.content + behind)
+		return tr.hear(instant)
+	}
+	tr.say(before + s.content[:len(s.content)/2])
+	if s.act == gone {
+		replies, _ = tr.hear(instant)
+		return tr.leave(replies)
+	}
+	return tr.hear(ages)
+}
+
+// leave closes the connection.
+func (tr *trial) leave(replies []heard) ([]heard, bool) {
+	tr.near.Close()
+	tr.rw, tr.br = tr.near, bufio.NewReader(tr.near)
+	return replies, true
 }
 
 func (tr *trial) secure() error {
