@@ -169,10 +169,16 @@ func (m *machine) command(s *step, w *want) {
 	case "STARTTLS":
 		m.starttls(s, w)
 	case "RSET": // RFC 5321 4.1.1.5
-		if m.ask(s, w, "RSET", 250) {
+		if s.form == malformed {
+			w.code(501)
+		} else if m.ask(s, w, "RSET", 250) {
 			m.drop()
 		}
 	case "QUIT": // RFC 5321 4.1.1.10
+		if s.form == malformed {
+			w.code(501)
+			return
+		}
 		m.ask(s, w, "QUIT", 221)
 		m.over = true
 	case "NOOP":
@@ -331,8 +337,8 @@ func (m *machine) between(s *step, w *want) {
 		m.chunk(s, w)
 	case s.verb == "NOOP":
 		w.code(250)
-	case s.form == malformed && (s.verb == "EHLO" || s.verb == "HELO"):
-		w.code(501)
+	case s.form == malformed && s.verb != "DATA": // nothing changes by it
+		w.code(501, 503)
 	case s.verb == "RSET" || s.verb == "QUIT" || s.verb == "EHLO" || s.verb == "HELO":
 		m.drop()
 		w.from = ""

@@ -47,6 +47,8 @@ func commandSteps() []*step {
 		{verb: "RCPT", form: malformed, say: "RCPT TO:<>\r\n"},
 		{verb: "RCPT", form: unreadable, say: "RCPT TO:<\xff@example.net>\r\n"},
 		{verb: "DATA", form: malformed, say: "DATA now\r\n"},
+		{verb: "RSET", form: malformed, say: "RSET now\r\n"},
+		{verb: "QUIT", form: malformed, say: "QUIT now\r\n"},
 		{verb: "RSET"}, {verb: "NOOP"}, {verb: "HELP"}, {verb: "QUIT"},
 		{verb: "VRFY", say: "VRFY joe\r\n"},
 		{verb: "VRFY", say: "VRFY jörg@example.net SMTPUTF8\r\n", form: utf8},
