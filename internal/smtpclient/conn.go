@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"postern/internal/mail"
@@ -23,7 +24,7 @@ type Conn struct {
 	socket net.Conn // what was dialed
 	stream net.Conn // socket, or TLS on top of it
 	br     *bufio.Reader
-	bw     *bufio.Writer
+	bw     *bufio.Writer // nil while there is nothing to say: see writer
 	// writeTimeout is for each block that bw writes to stream, behind how much of
 	// it those before have used up: see deadlineWriter.
 	writeTimeout, behind time.Duration
@@ -35,7 +36,6 @@ type Conn struct {
 	counted    bool // among the connections that are open
 	// chunksRefused says that BDAT was offered, and refused.
 	chunksRefused bool
-	copyBuffer    []byte
 }
 
 // Sizes of the buffers of a connection, in octets.
@@ -43,6 +43,13 @@ const (
 	readBuffer  = 4 << 10
 	writeBuffer = 64 << 10
 	copyBuffer  = 32 << 10
+)
+
+// writers and copyBuffers are the large buffers. Connections are kept for the
+// next message by the thousand, and have none meanwhile.
+var (
+	writers     = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writeBuffer) }}
+	copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 )
 
 func newConn(socket net.Conn, host string, address netip.AddrPort, o Options) *Conn {
@@ -54,7 +61,26 @@ func newConn(socket net.Conn, host string, address netip.AddrPort, o Options) *C
 func (c *Conn) setStream(stream net.Conn) {
 	c.stream = stream
 	c.br = bufio.NewReaderSize(stream, readBuffer)
-	c.bw = bufio.NewWriterSize(deadlineWriter{c}, writeBuffer)
+}
+
+// writer returns the buffer for what is sent.
+func (c *Conn) writer() *bufio.Writer {
+	if c.bw == nil {
+		c.bw = writers.Get().(*bufio.Writer)
+		c.bw.Reset(deadlineWriter{c})
+	}
+	return c.bw
+}
+
+// rest gives the buffer back while the connection waits. One that was not
+// sent, or could not be, stays: an error of the writer is sticky.
+func (c *Conn) rest() {
+	if c.bw == nil || c.bw.Buffered() > 0 || c.bw.Flush() != nil {
+		return
+	}
+	c.bw.Reset(nil)
+	writers.Put(c.bw)
+	c.bw = nil
 }
 
 // minRate is the rate in octets a second at which a server must take what is
@@ -144,7 +170,7 @@ func (c *Conn) drop() {
 // put appends a command to what the next ask sends. An error of the writer is
 // sticky and comes back there.
 func (c *Conn) put(line string) {
-	_, _ = c.bw.WriteString(line)
+	_, _ = c.writer().WriteString(line)
 	_, _ = c.bw.WriteString("\r\n")
 }
 

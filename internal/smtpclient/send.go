@@ -50,6 +50,7 @@ const pipelined = 100
 // content without a 7-bit form, or a message larger than its SIZE. When ctx ends, Send
 // does, and what is not settled by then is deferred.
 func (c *Conn) Send(ctx context.Context, t *Transaction) []mail.Outcome {
+	defer c.rest()
 	s := &sending{Conn: c, t: t, outcomes: make([]mail.Outcome, len(t.Recipients))}
 	if err := s.prepare(ctx); err != nil {
 		s.settleOpen(err)
@@ -295,7 +296,7 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 	if s.br.Buffered() > 0 {
 		return s.unexpectedBefore("end of data")
 	}
-	dot := smtp.NewDotWriter(s.bw)
+	dot := smtp.NewDotWriter(s.writer())
 	if err := s.copyBody(ctx, dot); err != nil {
 		return err
 	}
@@ -347,11 +348,10 @@ func (s *sending) successFor(r mail.Recipient) mail.State {
 // copyBody writes the content and makes sure that it may end here.
 func (s *sending) copyBody(ctx context.Context, dot *smtp.DotWriter) *Error {
 	s.allow(s.options.Timeouts.DataBlock)
-	if _, ok := s.t.Body.(io.WriterTo); !ok && s.copyBuffer == nil {
-		s.copyBuffer = make([]byte, copyBuffer)
-	}
-	n, err := io.CopyBuffer(dot, s.t.Body, s.copyBuffer)
-	switch _, broken := s.bw.Write(nil); {
+	buffer := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(buffer)
+	n, err := io.CopyBuffer(dot, s.t.Body, buffer[:])
+	switch _, broken := s.writer().Write(nil); {
 	case broken != nil: // the writer's error is sticky
 		return s.cutOff(ctx, "DATA", broken)
 	case ctx.Err() != nil:
