@@ -41,11 +41,16 @@ func need(t *testing.T, program string) string {
 	return path
 }
 
-// needRoot skips a test that only root can do; `make whole` is run as root.
+// needRoot skips a test that only root can do, and fails it where peers are
+// required.
 func needRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+	switch {
+	case os.Geteuid() == 0:
+	case harness.Required():
+		t.Fatal("only root can do this; run the tests as root")
+	default:
+		t.Skip("only root can do this")
 	}
 }
 
