@@ -21,9 +21,5 @@ func (in *Intake) Recipient(o *mail.Origin, trusted bool, r mail.Recipient) (mai
 	if !redirected && !trusted {
 		return r, mail.Refuse(550, "5.7.1", "Relaying denied: %s may not send to this domain from here", o.Client.Addr())
 	}
-	if redirected && r.Original == "" {
-		r.Original = given.Type() + ";" + given.String()
-	}
-	r.Address = resolved
-	return r, nil
+	return r.Readdressed(resolved), nil
 }

@@ -29,15 +29,8 @@ type Address struct {
 	Domain string
 }
 
-// Destination names where a recipient is to go: the recipient domain in
-// lower case, or an address literal. Deliveries are scheduled by it.
-type Destination string
-
 // IsNull reports whether a is the null address, "<>".
 func (a Address) IsNull() bool { return a == Address{} }
-
-// Destination returns the destination of a recipient at a.
-func (a Address) Destination() Destination { return Destination(strings.ToLower(a.Domain)) }
 
 // IsPostmaster reports whether the local part is "postmaster" in any case
 // (RFC 5321 4.5.1).

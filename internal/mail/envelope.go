@@ -46,6 +46,17 @@ type Recipient struct {
 	Original string `json:"original,omitempty"`
 }
 
+// Readdressed returns the recipient at another address. Reports name the one
+// that the sender gave: it becomes the original recipient, unless there is one
+// (RFC 3461 4.2, 5.2.1).
+func (r Recipient) Readdressed(to Address) Recipient {
+	if to != r.Address && r.Original == "" {
+		r.Original = r.Address.Type() + ";" + r.Address.String()
+	}
+	r.Address = to
+	return r
+}
+
 // Notify is the set of NOTIFY keywords (RFC 3461 4.1).
 type Notify uint8
 

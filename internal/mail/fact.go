@@ -80,8 +80,8 @@ type Fact struct {
 	// Message is the id of the queue entry; Session that of the SMTP session.
 	Message ID `json:"message,omitempty"`
 	Session ID `json:"session,omitempty"`
-	// About is the message a report speaks of, or the one that a dead letter or
-	// an imported message was.
+	// About is the message a report speaks of, the one that a dead letter or
+	// an imported message was, or the one that a variant or copy is of.
 	About ID `json:"about,omitempty"`
 
 	// From is the sender as a path: "<joe@example.com>" or "<>".
@@ -110,6 +110,9 @@ type Fact struct {
 
 	// Hold is why a recipient is held.
 	Hold Hold `json:"hold,omitempty"`
+	// Trail are the decisions of policy that led to this, in their order, as
+	// Trail bounds them.
+	Trail []Decided `json:"trail,omitempty"`
 	// Actor is the person or program that asked for a change.
 	Actor string `json:"actor,omitempty"`
 	// Count is how many facts one overflow stands for.

@@ -94,6 +94,9 @@ func checkSubmission(s *Submission) error {
 	if len(e.Deliveries) == 0 {
 		return fmt.Errorf("it has no delivery")
 	}
+	if !e.TLS.Valid() {
+		return fmt.Errorf("the demand %q of TLS is none", e.TLS)
+	}
 	seen := make(map[mail.Destination]bool, len(e.Deliveries))
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
@@ -128,6 +131,9 @@ func checkDelivery(d *Delivery) error {
 		}
 		if (r.State == mail.Held) != (r.Hold != "") {
 			return fmt.Errorf("recipient %q: state %q with hold %q", r.Address, r.State, r.Hold)
+		}
+		if r.Why != "" && r.State != mail.Held {
+			return fmt.Errorf("recipient %q: it is not held, but it is said why", r.Address)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ const FactSource = "queue"
 func (e *Entry) Clone() Entry {
 	c := *e
 	c.Origin.TLS = clonePointer(e.Origin.TLS)
+	c.Tags = slices.Clone(e.Tags)
 	c.Deliveries = slices.Clone(e.Deliveries)
 	for i := range c.Deliveries {
 		c.Deliveries[i] = c.Deliveries[i].Clone()

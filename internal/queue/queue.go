@@ -37,8 +37,12 @@ type Entry struct {
 	Envelope mail.Envelope `json:"envelope"`
 	Origin   mail.Origin   `json:"origin"`
 	// Class is the priority class.
-	Class      Class      `json:"class"`
-	Deliveries []Delivery `json:"deliveries"`
+	Class Class `json:"class"`
+	// Tags are what policy noted of the message, in its order.
+	Tags []string `json:"tags,omitempty"`
+	// TLS is what policy demands of the connections over which it goes.
+	TLS        mail.TLSDemand `json:"tls,omitempty"`
+	Deliveries []Delivery     `json:"deliveries"`
 }
 
 // Addresses lists the recipients' addresses, in the order of the deliveries.
@@ -75,6 +79,8 @@ type Recipient struct {
 	mail.Recipient
 	State mail.State `json:"state"`
 	Hold  mail.Hold  `json:"hold,omitempty"` // when State is Held
+	// Why is what policy said of the hold, for people; it goes with the hold.
+	Why string `json:"why,omitempty"`
 	// Last is the outcome of the last attempt; nil before the first.
 	Last *mail.Outcome `json:"last,omitempty"`
 	// Warned is when the sender was told that the recipient has to wait; zero
@@ -85,10 +91,17 @@ type Recipient struct {
 // Deliveries groups recipients by destination, in the order in which they
 // were named, each due at next.
 func Deliveries(recipients []Recipient, next time.Time) []Delivery {
+	return DeliveriesBy(recipients, next, func(i int) mail.Destination { return recipients[i].Address.Destination() })
+}
+
+// DeliveriesBy is Deliveries with destinations other than those of the
+// addresses, such as policy or an operator has chosen; to tells that of a
+// recipient by its place.
+func DeliveriesBy(recipients []Recipient, next time.Time, to func(i int) mail.Destination) []Delivery {
 	var deliveries []Delivery
 	place := make(map[mail.Destination]int)
-	for _, r := range recipients {
-		destination := r.Address.Destination()
+	for at, r := range recipients {
+		destination := to(at)
 		i, known := place[destination]
 		if !known {
 			i = len(deliveries)

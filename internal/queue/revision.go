@@ -129,17 +129,17 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 		to = append(to, rcpt.Address.Path())
 		switch c.Kind {
 		case ChangeHold:
-			rcpt.State, rcpt.Hold = mail.Held, c.Hold
+			rcpt.State, rcpt.Hold, rcpt.Why = mail.Held, c.Hold, ""
 		case ChangeRelease:
-			rcpt.State, rcpt.Hold = mail.Queued, ""
+			rcpt.State, rcpt.Hold, rcpt.Why = mail.Queued, "", ""
 		case ChangeRemove:
 			rcpt.State = mail.Removed
 		case ChangeReroute:
 			moved = append(moved, *rcpt)
 			rcpt.State = "" // no longer here; Result drops it
 		case ChangeRecipient:
-			rcpt.readdress(c.Recipient)
-			if c.Recipient.Destination() != at {
+			rcpt.Recipient = rcpt.Readdressed(c.Recipient)
+			if c.destination(at) != at {
 				moved = append(moved, *rcpt)
 				rcpt.State = ""
 			}
@@ -156,7 +156,7 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 		r.receive(c.Destination, moved)
 	case ChangeRecipient:
 		if len(moved) > 0 {
-			r.receive(c.Recipient.Destination(), moved)
+			r.receive(c.destination(at), moved)
 		} else {
 			r.hasten(i)
 		}
@@ -165,13 +165,10 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 	return len(to)
 }
 
-// readdress gives a recipient another address. Reports name the one that the
-// sender gave (RFC 3461 4.2).
-func (r *Recipient) readdress(to mail.Address) {
-	if r.Original == "" {
-		r.Original = r.Address.Type() + ";" + r.Address.String()
-	}
-	r.Address = to
+// destination is that of the new address. A route that policy chose stays: who
+// asks for another address has not asked for mail to go round it.
+func (c Change) destination(at mail.Destination) mail.Destination {
+	return c.Recipient.Destination().Via(at.Route())
 }
 
 // hasten makes a delivery due now, unless it is already.
