@@ -61,7 +61,9 @@ trace: mail
 mailtest: mail smtp message certs
 
 # decisions
-policy: mail message smime dkim limit
+# policy makes its rules of the handlers as config has read them, with their places: a
+# copy of those types would be a copy of their logic.
+policy: mail message smime dkim limit config metrics
 auth: mail directory limit
 tlspolicy: mail dns directory
 route: mail dns directory tlspolicy
