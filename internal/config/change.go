@@ -7,13 +7,14 @@ import (
 
 // Change is a setting that differs between two configurations.
 type Change struct {
-	// Key is the setting, such as "listener.address"; "listener" for a whole
-	// listener that came or went.
+	// Key is the setting, such as "listener.address"; "listener" or "handler" for a
+	// whole one that came or went.
 	Key string `json:"key"`
-	// Listener is the name of the listener the setting is of; empty for others.
-	Listener string `json:"listener,omitempty"`
+	// Name is that of the listener or handler the setting is of; empty for others.
+	Name string `json:"name,omitempty"`
 	// Old and New are the values as TOML; of a secret, where it is kept. Of a
-	// listener that came or went one is its address, the other is empty.
+	// listener that came or went one is its address, of a handler its command, and
+	// the other is empty.
 	Old    Value  `json:"old,omitempty"`
 	New    Value  `json:"new,omitempty"`
 	Effect Effect `json:"effect"`
@@ -22,8 +23,8 @@ type Change struct {
 // String returns the change in a line.
 func (c Change) String() string {
 	key := c.Key
-	if c.Listener != "" {
-		key += " of " + c.Listener
+	if c.Name != "" {
+		key += " of " + c.Name
 	}
 	switch {
 	case c.Old == "":
@@ -35,45 +36,54 @@ func (c Change) String() string {
 }
 
 // Changed returns what differs between two configurations, in the order of the
-// table; listeners are the same if they have the same name. What changed in a
-// file that a setting names, such as a certificate, is not seen.
+// table; listeners and handlers are the same if they have the same name. What
+// changed in a file that a setting names, such as a certificate, is not seen.
 func Changed(before, after *Config) []Change {
-	changes := differences("", fields{config: before}, fields{config: after})
-	for i := range after.Listeners {
-		l := &after.Listeners[i]
-		if old := before.listener(l.Name); old != nil {
-			changes = append(changes, differences(l.Name, fields{listener: old}, fields{listener: l})...)
+	var changes []Change
+	for i := range sections {
+		s := &sections[i]
+		if !s.repeated {
+			changes = append(changes, s.differences("", fields{config: before}, fields{config: after})...)
 			continue
 		}
-		changes = append(changes, Change{Key: "listener", Listener: l.Name, New: Value(listenAddress.show(l.Address)), Effect: AtReload})
+		changes = append(changes, s.changedTables(s.each(before), s.each(after))...)
 	}
-	for i := range before.Listeners {
-		if l := &before.Listeners[i]; after.listener(l.Name) == nil {
-			changes = append(changes, Change{Key: "listener", Listener: l.Name, Old: Value(listenAddress.show(l.Address)), Effect: AtReload})
+	return changes
+}
+
+// changedTables compares the tables of a repeated section.
+func (s *section) changedTables(before, after []member) []Change {
+	var changes []Change
+	known := s.example().value
+	for _, t := range after {
+		if old, was := find(before, t.name); was {
+			changes = append(changes, s.differences(t.name, old, t.fields)...)
+			continue
+		}
+		changes = append(changes, Change{Key: s.name, Name: t.name, New: known.show(t.fields), Effect: AtReload})
+	}
+	for _, t := range before {
+		if _, is := find(after, t.name); !is {
+			changes = append(changes, Change{Key: s.name, Name: t.name, Old: known.show(t.fields), Effect: AtReload})
 		}
 	}
 	return changes
 }
 
-// listener returns the listener of that name, or nil.
-func (c *Config) listener(name string) *Listener {
-	i := slices.IndexFunc(c.Listeners, func(l Listener) bool { return l.Name == name })
+func find(tables []member, name string) (f fields, found bool) {
+	i := slices.IndexFunc(tables, func(t member) bool { return t.name == name })
 	if i < 0 {
-		return nil
+		return fields{}, false
 	}
-	return &c.Listeners[i]
+	return tables[i].fields, true
 }
 
-// differences compares all settings of listeners, or all others.
-func differences(listener string, before, after fields) []Change {
+// differences compares the settings of one table.
+func (s *section) differences(name string, before, after fields) []Change {
 	var changes []Change
-	for i := range settings {
-		s := &settings[i]
-		if s.table().repeated != (listener != "") {
-			continue
-		}
-		if was, is := s.value.show(before), s.value.show(after); was != is {
-			changes = append(changes, Change{Key: s.key, Listener: listener, Old: was, New: is, Effect: s.effect})
+	for _, row := range s.settings() {
+		if was, is := row.value.show(before), row.value.show(after); was != is {
+			changes = append(changes, Change{Key: row.key, Name: name, Old: was, New: is, Effect: row.effect})
 		}
 	}
 	return changes

@@ -8,6 +8,7 @@ import (
 )
 
 func TestChanged(t *testing.T) {
+	const rule = "\n[[handler]]\nat = \"rcpt\"\nsteps = [\"accept\"]\n"
 	const second = "\n[[listener]]\nname = \"second\"\naddress = \"127.0.0.1:2526\"\n"
 	for _, c := range []struct {
 		name, before, after string
@@ -20,6 +21,9 @@ func TestChanged(t *testing.T) {
 		{"of a listener", minimal + second, minimal + second + "max_errors = 3\n", []string{"listener.max_errors of second: 20 is now 3"}},
 		{"a listener more", minimal, minimal + second, []string{`listener of second: new, "127.0.0.1:2526"`}},
 		{"a listener less", minimal + second, minimal, []string{`listener of second: gone, was "127.0.0.1:2526"`}},
+		{"a handler more", minimal, minimal + rule, []string{`handler of handler at postern.toml:9: new, "rcpt"`}},
+		{"of a handler", minimal + rule, minimal + strings.Replace(rule, `["accept"]`, `["accept", { log = "x" }]`, 1),
+			[]string{`handler.steps of handler at postern.toml:9: ["accept"] is now ["accept", { log = "x" }]`}},
 		{"another name", minimal, minimal + "name = \"in\"\n", []string{`listener of in: new, "127.0.0.1:2525"`, `listener of smtp: gone, was "127.0.0.1:2525"`}},
 	} {
 		var got []string
@@ -36,6 +40,8 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before := Default()
 	before.Listeners = []Listener{DefaultListener()}
 	before.Listeners[0].Name = "in"
+	before.Handlers = []Handler{*defaultFields().handler}
+	before.Handlers[0].Name = "rule"
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {
@@ -43,7 +49,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	}
 	for i := range settings {
 		s := &settings[i]
-		if s.key != "version" && s.key != "listener.name" && seen[s.key] != s.effect {
+		if s.key != "version" && s.key != "listener.name" && s.key != "handler.name" && seen[s.key] != s.effect {
 			t.Errorf("%s: seen with effect %q, want %q", s.key, seen[s.key], s.effect)
 		}
 	}

@@ -14,6 +14,7 @@ func (d *decoder) check() {
 	d.checkSocket()
 	d.checkSubmission()
 	d.checkListeners()
+	d.checkHandlers()
 	d.checkSmarthosts()
 	d.checkSmarthostUser()
 	d.checkAdmin()
@@ -166,6 +167,17 @@ func (d *decoder) checkListeners() {
 	d.checkMonitoring(addresses)
 }
 
+// checkHandlers wants handlers that can be told apart; all else of them is
+// checked where they are put to use.
+func (d *decoder) checkHandlers() {
+	names := make(map[string]mail.Place)
+	for _, t := range d.tables["handler"] {
+		if name := t.fields.handler.Name; name != "" {
+			d.unique(t, "name", name, names)
+		}
+	}
+}
+
 // checkMonitoring wants another address than those of the listeners.
 func (d *decoder) checkMonitoring(listeners map[string]mail.Place) {
 	for _, t := range d.tables["monitoring"] {
@@ -188,8 +200,8 @@ func (d *decoder) checkPair(t *table, one, other, hint string) {
 	}
 }
 
-// unique reports a second listener with the same value of a setting. seen
-// has the place of the first for each value.
+// unique reports a second table of a section with the same value of a setting.
+// seen has the place of the first for each value.
 func (d *decoder) unique(t *table, setting, value string, seen map[string]mail.Place) {
 	at := t.at
 	if g, is := t.given[setting]; is {
@@ -200,6 +212,7 @@ func (d *decoder) unique(t *table, setting, value string, seen map[string]mail.P
 		seen[value] = at
 		return
 	}
-	d.fault(at, "listener."+setting, faultf(fmt.Sprintf("give each listener its own %s", setting),
-		"%q is also that of the listener %s", value, whence(first, at)))
+	section := t.section.name
+	d.fault(at, section+"."+setting, faultf(fmt.Sprintf("give each %s its own %s", section, setting),
+		"%q is also that of the %s %s", value, section, whence(first, at)))
 }

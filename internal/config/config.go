@@ -31,7 +31,7 @@ type Config struct {
 	// None for a configuration made in code, which has no Places either.
 	Files []string
 	// Places are those of the settings that the files set, but for those of
-	// listeners, which have their own.
+	// listeners and handlers, which have their own.
 	Places Places
 	// Warnings are what is allowed but unwise, in the order of the files.
 	Warnings []Problem
@@ -47,6 +47,7 @@ type Config struct {
 
 	Log        Log
 	Listeners  []Listener // at least one, in the order of the file
+	Handlers   []Handler
 	Submission Submission
 	Message    Message
 	Delivery   Delivery

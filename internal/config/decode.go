@@ -189,7 +189,7 @@ func (d *decoder) assign(t *table, key []word, v node) {
 		t.fields.places[row.key] = here.key
 	}
 	f := t.fields
-	f.dir = d.dir
+	f.dir, f.source = d.dir, d.source
 	row.value.read(v, f, func(at int, f *fault) { d.report(at, full, f) })
 }
 
@@ -268,13 +268,12 @@ func (d *decoder) checkGiven(t *table, at mail.Place, write string) {
 
 // exampleLine returns the first required setting of s with its example.
 func exampleLine(s *section) string {
-	for _, row := range s.settings() {
-		if row.required {
-			_, name := row.split()
-			return name + " = " + row.example
-		}
+	row := s.example()
+	if row == nil {
+		return ""
 	}
-	return ""
+	_, name := row.split()
+	return name + " = " + row.example
 }
 
 // mean notes that key was perhaps meant; "" is nothing in particular.

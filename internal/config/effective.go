@@ -10,8 +10,9 @@ import (
 // Effective is a setting with the value that is in force.
 type Effective struct {
 	Key string `json:"key"`
-	// Listener is the name of the listener the setting is of; empty for others.
-	Listener string `json:"listener,omitempty"`
+	// Name is that of the listener or handler the setting is of; empty for
+	// settings of tables that are there once.
+	Name string `json:"name,omitempty"`
 	// Value is as TOML; of a secret, where it is kept. It is empty for a
 	// default that no value can say, which Default then does in words.
 	Value   Value  `json:"value,omitempty"`
@@ -49,8 +50,8 @@ func (e *Effective) Origin() string {
 	return origin
 }
 
-// Effective returns every setting, those of each listener apart, in the order
-// of the table.
+// Effective returns every setting, those of each listener and handler apart, in
+// the order of the table.
 func (c *Config) Effective() []Effective {
 	var list []Effective
 	for i := range sections {
@@ -59,19 +60,18 @@ func (c *Config) Effective() []Effective {
 			list = append(list, c.effective(s, fields{config: c, places: c.Places}, "")...)
 			continue
 		}
-		for j := range c.Listeners {
-			l := &c.Listeners[j]
-			list = append(list, c.effective(s, fields{config: c, listener: l, places: l.Places}, l.Name)...)
+		for _, t := range s.each(c) {
+			list = append(list, c.effective(s, t.fields, t.name)...)
 		}
 	}
 	return list
 }
 
-func (c *Config) effective(s *section, f fields, listener string) []Effective {
+func (c *Config) effective(s *section, f fields, name string) []Effective {
 	defaults := defaultFields()
 	var list []Effective
 	for _, row := range s.settings() {
-		e := Effective{Key: row.key, Listener: listener, Value: row.value.show(f), Place: f.places[row.key], Effect: row.effect}
+		e := Effective{Key: row.key, Name: name, Value: row.value.show(f), Place: f.places[row.key], Effect: row.effect}
 		if !e.IsSet() && row.byDefault != "" && e.Value == row.value.show(defaults) {
 			e.Value, e.Default = "", plain(row.byDefault)
 		}
@@ -95,13 +95,13 @@ func (c *Config) effective(s *section, f fields, listener string) []Effective {
 // comment as a whole.
 func WriteEffective(list []Effective) string {
 	var b strings.Builder
-	var table, listener string
+	var table, of string
 	for i := range list {
 		e := &list[i]
 		row := findSetting(e.Key)
 		in, name := row.split()
-		if in != table || e.Listener != listener {
-			table, listener = in, e.Listener
+		if in != table || e.Name != of {
+			table, of = in, e.Name
 			b.WriteString("\n" + findSection(in).header() + "\n")
 		}
 		switch {

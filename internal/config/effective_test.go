@@ -35,27 +35,27 @@ func TestEffective(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := c.Effective()
-	if want := len(settings) + len(findSection("listener").settings()); len(list) != want {
+	if want := len(settings) + len(findSection("listener").settings()) - len(findSection("handler").settings()); len(list) != want {
 		t.Errorf("%d settings, want %d", len(list), want)
 	}
-	find := func(key, listener string) Effective {
+	find := func(key, name string) Effective {
 		for _, e := range list {
-			if e.Key == key && e.Listener == listener {
+			if e.Key == key && e.Name == name {
 				return e
 			}
 		}
-		t.Fatalf("%s of %q is not there", key, listener)
+		t.Fatalf("%s of %q is not there", key, name)
 		return Effective{}
 	}
 	for _, want := range []Effective{
 		{Key: "hostname", Value: `"mail.example.com"`, Place: mail.Place{File: "f", Line: 3, Column: 1}, Effect: AtReload},
 		{Key: "admin_socket", Value: `"/var/lib/postern/admin.sock"`, Default: "admin.sock in data_dir", Effect: AtRestart},
 		{Key: "dns.servers", Default: "those of /etc/resolv.conf, which is read again when it changes", Effect: AtReload},
-		{Key: "listener.name", Listener: "smtp", Value: `"smtp"`, Effect: AtReload},
-		{Key: "listener.name", Listener: "second", Value: `"second"`, Place: mail.Place{File: "d/a", Line: 2, Column: 1}, IncludedFrom: "f", Effect: AtReload},
+		{Key: "listener.name", Name: "smtp", Value: `"smtp"`, Effect: AtReload},
+		{Key: "listener.name", Name: "second", Value: `"second"`, Place: mail.Place{File: "d/a", Line: 2, Column: 1}, IncludedFrom: "f", Effect: AtReload},
 		{Key: "delivery.smarthost_password", Value: `"env:PASSWORD"`, Place: mail.Place{File: "d/a", Line: 6, Column: 1}, IncludedFrom: "f", Secret: SecretEnv, Effect: AtReload},
 	} {
-		if diff := cmp.Diff(want, find(want.Key, want.Listener)); diff != "" {
+		if diff := cmp.Diff(want, find(want.Key, want.Name)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", want.Key, diff)
 		}
 	}

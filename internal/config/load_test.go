@@ -20,12 +20,13 @@ import (
 )
 
 var (
-	ignorePlace   = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
+	ignorePlace   = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"), cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b Text) bool { return a.Text == b.Text }),
 	}
 )
 
@@ -141,6 +142,20 @@ bare_newline = "refuse"
 name = "local"
 address = "[::1]:0"
 
+[[handler]]
+name = "rule"
+at = "rcpt"
+listeners = ["in", "local"]
+sender = ["*@example.org", "<>"]
+recipient = ["\u004a*"]
+when = 'message.size > 1000 && client.address != "192.0.2.1"'
+priority = -3
+steps = [
+  { limit = "100/1h", per = ["client.address"], over = "defer", count = 0x2, loud = true },
+  "accept",
+]
+default = "defer"
+
 [submission]
 directory = "spool"
 max_size = "1MiB"
@@ -197,7 +212,7 @@ tls_key = "admin.key"
 `
 
 func TestEverySetting(t *testing.T) {
-	got, defaults := load(t, everything), Default()
+	got, defaults := load(t, everything), defaultFields()
 	want := []any{
 		"data", filepath.Join("tls", "cert.pem"), "/etc/tls/key.pem", "/run/x.sock",
 		netip.MustParseAddrPort("127.0.0.1:8025"), "env:TOKENS", "admin.pem", "admin.key",
@@ -221,10 +236,9 @@ func TestEverySetting(t *testing.T) {
 	if diff := cmp.Diff(second, got.Listeners[1], compareValues, ignorePlace); diff != "" {
 		t.Errorf("the second listener has settings of the first (-want +got):\n%s", diff)
 	}
-	first := DefaultListener()
 	for i := range settings {
 		s := &settings[i]
-		if s.key != "version" && s.value.show(fields{config: got, listener: &l}) == s.value.show(fields{config: defaults, listener: &first}) {
+		if s.key != "version" && s.value.show(fields{config: got, listener: &l, handler: &got.Handlers[0]}) == s.value.show(defaults) {
 			t.Errorf("%s has its default, the row sets another field", s.key)
 		}
 	}
@@ -242,11 +256,11 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Submission{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, Submission{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Submission, Message, Delivery, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Listener.Place, Listener.Places
-	const notSettings = 9 + 3 + 2
+	// Log, Listeners, Handlers, Submission, Message, Delivery, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Place and Places of Listener and Handler
+	const notSettings = 10 + 3 + 4
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}

@@ -84,8 +84,14 @@ func (s *setting) defaultText(defaults fields) string {
 
 // defaultFields returns structs in which every field is its default.
 func defaultFields() fields {
-	l := DefaultListener()
-	return fields{config: Default(), listener: &l}
+	f := fields{config: Default()}
+	for i := range sections {
+		if s := &sections[i]; s.repeated {
+			s.open(&f)
+			s.reset(f)
+		}
+	}
+	return f
 }
 
 // plain takes the Markdown out of prose: code, and links within the page.

@@ -53,16 +53,39 @@ type section struct {
 	// puts it in its place. Sections that are not repeated need neither.
 	open  func(f *fields)
 	close func(f fields)
-	text  string // the prose of the reference, in Markdown
+	// each returns the tables of a repeated section.
+	each func(c *Config) []member
+	text string // the prose of the reference, in Markdown
+}
+
+// member is one table of a repeated section, with what it is called.
+type member struct {
+	name   string
+	fields fields
+}
+
+// optional sections are repeated, and need not be there.
+func (s *section) optional() bool { return s.repeated && !s.required }
+
+// example is the first required setting, by which a table is known.
+func (s *section) example() *setting {
+	for _, row := range s.settings() {
+		if row.required {
+			return row
+		}
+	}
+	return nil
 }
 
 // fields are the structs that a setting can be a field of.
 type fields struct {
 	config   *Config
 	listener *Listener  // in a [[listener]] table
+	handler  *Handler   // in a [[handler]] table
 	place    mail.Place // where the table begins
 	places   Places     // of the table's settings
 	dir      string     // from which relative paths are taken; may be empty
+	source   *source    // that is being read
 }
 
 // header is how the table is begun in a file.

@@ -46,8 +46,32 @@ var sections = []section{
 		required: true,
 		open:     func(f *fields) { f.listener = &Listener{Place: f.place, Places: f.places} },
 		close:    func(f fields) { f.config.Listeners = append(f.config.Listeners, *f.listener) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Listeners {
+				l := &c.Listeners[i]
+				list = append(list, member{l.Name, fields{config: c, listener: l, places: l.Places}})
+			}
+			return list
+		},
 		text: "An address at which mail is taken by SMTP. Write one `[[listener]]` table for each; there must be at least one. " +
 			"Every limit is counted for each listener apart.",
+	},
+	{
+		name:     "handler",
+		repeated: true,
+		open:     func(f *fields) { f.handler = &Handler{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.Handlers = append(f.config.Handlers, *f.handler) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Handlers {
+				h := &c.Handlers[i]
+				list = append(list, member{h.Title(), fields{config: c, handler: h, places: h.Places}})
+			}
+			return list
+		},
+		text: "A rule of policy: what is done about a client, or a message, at a command of SMTP. [policy.md](policy.md) tells how one handler is chosen of many, what each step does, " +
+			"and what conditions can ask. Write one `[[handler]]` table for each.",
 	},
 	{
 		name: "submission",
@@ -293,6 +317,88 @@ var settings = []setting{
 		text: "What becomes of a message with a CR or LF that stands alone (RFC 5321 2.3.8 forbids them). Passing one on is how one message is smuggled inside another, " +
 			"so that is never done. Simple programs and devices send them in good faith.",
 		see: []string{"listener.trust"},
+	},
+
+	{
+		key:       "handler.name",
+		value:     one(ruleName, func(f fields) *string { return &f.handler.Name }, ""),
+		effect:    AtReload,
+		byDefault: "`handler at FILE:LINE`",
+		example:   `"no-yahoo"`,
+		text:      "What the handler is called in log and journal, and by `explain`. Two handlers cannot have the same name.",
+	},
+	{
+		key: "handler.at",
+		value: one(oneOf(
+			choice[Command]{"connect", AtConnect, "before the client is greeted"},
+			choice[Command]{"helo", AtHelo, "EHLO or HELO"},
+			choice[Command]{"auth", AtAuth, "AUTH, when the credentials are good"},
+			choice[Command]{"mail", AtMail, "MAIL: the sender"},
+			choice[Command]{"rcpt", AtRcpt, "RCPT: each recipient"},
+			choice[Command]{"data", AtData, "the content, when all of it is there"},
+		), func(f fields) *Command { return &f.handler.At }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"rcpt"`,
+		text:     "The command at which it runs.",
+	},
+	{
+		key:       "handler.listeners",
+		value:     passages("names", func(f fields) *[]Text { return &f.handler.Listeners }),
+		effect:    AtReload,
+		byDefault: "all",
+		example:   `["smtp"]`,
+		text:      "The listeners it is for, by name. `sendmail` is what programs of this host send.",
+		see:       []string{"listener.name"},
+	},
+	{
+		key:    "handler.sender",
+		value:  passages("patterns", func(f fields) *[]Text { return &f.handler.Sender }, "*"),
+		effect: AtReload,
+		text: "The senders it is for, by patterns in which `*` is any characters or none; at `mail`, `rcpt` and `data`. The null sender is `<>`. " +
+			"Of several handlers the one with the most specific pattern is chosen: [policy.md](policy.md) has the rules.",
+		see: []string{"handler.recipient"},
+	},
+	{
+		key:    "handler.recipient",
+		value:  passages("patterns", func(f fields) *[]Text { return &f.handler.Recipient }, "*"),
+		effect: AtReload,
+		text:   "The recipients it is for, in the same way; at `rcpt` and `data`.",
+		see:    []string{"handler.sender"},
+	},
+	{
+		key:       "handler.when",
+		value:     onePassage("condition", func(f fields) *Text { return &f.handler.When }),
+		effect:    AtReload,
+		byDefault: "always",
+		example:   `'message.size > 1000000 && tls.version != ""'`,
+		text: "A condition that must be true as well, in CEL, the Common Expression Language. [policy.md](policy.md) lists what it can ask. " +
+			"When it cannot be worked out, or would cost too much, the client is told to come back later (451).",
+	},
+	{
+		key:    "handler.priority",
+		value:  one(integer(-1000, 1000), func(f fields) *int { return &f.handler.Priority }, 0),
+		effect: AtReload,
+		text:   "Decides between handlers that are alike in all else; the higher one is chosen.",
+	},
+	{
+		key:      "handler.steps",
+		value:    steps(func(f fields) *[]Step { return &f.handler.Steps }),
+		effect:   AtReload,
+		required: true,
+		example:  `["accept"]`,
+		text: "What is done, in order, until a step decides. A step is a word, or a table whose first key is the step and whose other keys are its options: " +
+			"`{ limit = \"100/1h\", per = \"client.address\", over = \"defer\" }`. [policy.md](policy.md) lists the steps.",
+	},
+	{
+		key: "handler.default",
+		value: one(oneOf(
+			choice[Ending]{"accept", EndAccept, "nothing speaks against it"},
+			choice[Ending]{"reject", EndReject, "the client is refused for good"},
+			choice[Ending]{"defer", EndDefer, "the client is told to come back later"},
+		), func(f fields) *Ending { return &f.handler.Default }, EndAccept),
+		effect: AtReload,
+		text:   "What is decided when no step decides.",
 	},
 
 	{

@@ -380,6 +380,18 @@ var plainName = textType("name", "names", "write up to 32 of the characters a-z,
 		return s, nil
 	})
 
+// maxRuleName bounds the name of a handler: it stands in facts.
+const maxRuleName = 64
+
+var ruleName = textType("name", "names", "write up to 64 characters without control characters, such as \"no-yahoo\"",
+	func(s string) (string, *fault) {
+		other := func(r rune) bool { return !unicode.IsPrint(r) }
+		if s == "" || utf8.RuneCountInString(s) > maxRuleName || strings.ContainsFunc(s, other) || strings.TrimSpace(s) != s {
+			return "", faultf("", "%q is not the name of a handler", clip(s))
+		}
+		return s, nil
+	})
+
 // maxUser keeps what AUTH PLAIN sends within a line (RFC 4616 2 sets no limit).
 const maxUser = 255
 

@@ -135,7 +135,7 @@ func (g *graph) readAnew(before *graph) []config.Change {
 			continue
 		}
 		if old := before.tls[was]; !slices.EqualFunc(old.Certificates[0].Certificate, t.Certificates[0].Certificate, slices.Equal) {
-			changes = append(changes, config.Change{Key: "listener.tls_certificate", Listener: c.Name, Old: ofCertificate(old), New: ofCertificate(t), Effect: config.AtReload})
+			changes = append(changes, config.Change{Key: "listener.tls_certificate", Name: c.Name, Old: ofCertificate(old), New: ofCertificate(t), Effect: config.AtReload})
 		}
 	}
 	was, is := &before.config.Delivery, &g.config.Delivery

@@ -306,7 +306,7 @@ func TestReloadReadsFilesAnew(t *testing.T) {
 	}
 	second := issue("hunter3")
 	done, err := r.Reload("ann")
-	if err != nil || len(done.Changes) != 2 || done.Changes[0].Key != "listener.tls_certificate" || done.Changes[0].Listener != "smtp" ||
+	if err != nil || len(done.Changes) != 2 || done.Changes[0].Key != "listener.tls_certificate" || done.Changes[0].Name != "smtp" ||
 		done.Changes[0].Old == done.Changes[0].New || done.Changes[1].Key != "delivery.smarthost_password" {
 		t.Errorf("got %+v, %v", done, err)
 	}
