@@ -10,7 +10,7 @@ import (
 // check finds what no setting shows by itself: settings that contradict each
 // other.
 func (d *decoder) check() {
-	d.checkPostmaster()
+	d.checkReaders()
 	d.checkSocket()
 	d.checkSubmission()
 	d.checkListeners()
@@ -101,19 +101,26 @@ func (d *decoder) checkSmarthostUser() {
 	}
 }
 
-// checkPostmaster refuses an address at this host: its mail would come back
-// to postmaster, and there is no mailbox here.
-func (d *decoder) checkPostmaster() {
-	at, is := d.top.given["postmaster"]
-	if !is || d.config.Postmaster.IsNull() {
+// checkReaders refuses addresses at this host for those who read what the
+// server has to say: there is no mailbox here, and mail for postmaster would
+// come back.
+func (d *decoder) checkReaders() {
+	d.checkElsewhere("postmaster", d.top.given["postmaster"], d.config.Postmaster)
+	for _, t := range d.tables["quarantine"] {
+		d.checkElsewhere("quarantine.digest_to", t.given["digest_to"], d.config.Quarantine.DigestTo)
+	}
+}
+
+// checkElsewhere wants the address of a setting to be at another host.
+func (d *decoder) checkElsewhere(key string, at given, a mail.Address) {
+	if a.IsNull() { // not given, or reported already
 		return
 	}
 	const hint = "write a mailbox on another server"
-	a := d.config.Postmaster
 	same := func(name string) bool { return mail.SameDomain(name, a.Domain) }
 	ip, literal := a.LiteralIP()
 	if slices.ContainsFunc(d.ownNames(), same) || literal && (ip.IsLoopback() || slices.Contains(d.config.OwnAddresses, ip)) {
-		d.fault(at.value, "postmaster", faultf(hint, "%q is at this host itself, which has no mailboxes", clip(a.String())))
+		d.fault(at.value, key, faultf(hint, "%q is at this host itself, which has no mailboxes", clip(a.String())))
 	}
 }
 

@@ -51,6 +51,7 @@ type Config struct {
 	Submission Submission
 	Message    Message
 	Delivery   Delivery
+	Quarantine Quarantine
 	DNS        DNS
 	Journal    Journal
 	Pressure   Pressure
@@ -167,6 +168,13 @@ const (
 	IPv4First AddressFamily = "ipv4"
 	IPv6First AddressFamily = "ipv6"
 )
+
+// Quarantine is the table [quarantine].
+type Quarantine struct {
+	Keep        time.Duration // 0 for ever
+	DigestTo    mail.Address  // null: there is no digest
+	DigestEvery time.Duration
+}
 
 // DNS is the table [dns].
 type DNS struct {

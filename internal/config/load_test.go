@@ -95,9 +95,10 @@ func TestDefaults(t *testing.T) {
 			BlockTimeout:          3 * time.Minute,
 			FinalTimeout:          10 * time.Minute,
 		},
-		DNS:      DNS{Timeout: 10 * time.Second},
-		Journal:  Journal{MaxFile: 64 << 20, Keep: 0},
-		Pressure: Pressure{MinFreeSpace: 256 << 20, MinFreeInodes: 10_000, MaxMemory: 0, SlowCommit: time.Second},
+		Quarantine: Quarantine{Keep: 30 * 24 * time.Hour, DigestEvery: 24 * time.Hour},
+		DNS:        DNS{Timeout: 10 * time.Second},
+		Journal:    Journal{MaxFile: 64 << 20, Keep: 0},
+		Pressure:   Pressure{MinFreeSpace: 256 << 20, MinFreeInodes: 10_000, MaxMemory: 0, SlowCommit: time.Second},
 	}
 	got := load(t, minimal)
 	got.Warnings = nil // TestWarnings
@@ -187,6 +188,11 @@ data_timeout = "4s"
 block_timeout = "5s"
 final_timeout = "1h"
 
+[quarantine]
+keep = "7d"
+digest_to = "secops@example.org"
+digest_every = "12h"
+
 [dns]
 servers = ["192.0.2.53", "[2001:db8::53]:5353", "::ffff:192.0.2.54"]
 timeout = "3s"
@@ -256,11 +262,11 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, Submission{}, Message{}, Delivery{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Handlers, Submission, Message, Delivery, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Place and Places of Listener and Handler
-	const notSettings = 10 + 3 + 4
+	// Log, Listeners, Handlers, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Place and Places of Listener and Handler
+	const notSettings = 11 + 3 + 4
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}

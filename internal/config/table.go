@@ -86,6 +86,10 @@ var sections = []section{
 		text: "How mail goes out: to the smarthosts if there are any, else directly to the servers that each recipient's domain names in DNS (its MX records).",
 	},
 	{
+		name: "quarantine",
+		text: "Mail that is kept apart until a person has judged it ([quarantine.md](quarantine.md)): how long, and who is told.",
+	},
+	{
 		name: "dns",
 		text: "Which name servers are asked. What the machine's `/etc/hosts` says of the address of a name goes before what they say.",
 	},
@@ -620,6 +624,34 @@ var settings = []setting{
 		effect: AtReload,
 		text: "How long to wait for the reply to the end of the message (RFC 5321 4.5.3.2.6). Giving up early is costly: the server may have taken the message, " +
 			"and would get it a second time.",
+	},
+
+	{
+		key:    "quarantine.keep",
+		value:  one(forJudges(duration(0, 3650*day)), func(f fields) *time.Duration { return &f.config.Quarantine.Keep }, 30*day),
+		effect: AtReload,
+		text: "How long a recipient stays in quarantine. Whoever is there for longer is removed, a thousand messages at a time, and nobody is told; the journal has each. " +
+			"`\"0s\"` keeps all, until the disk is full; then no more mail is taken.",
+		see: []string{"quarantine.digest_to", "pressure.min_free_space"},
+	},
+	{
+		key:       "quarantine.digest_to",
+		value:     one(notExampleAddress(mailAddress), func(f fields) *mail.Address { return &f.config.Quarantine.DigestTo }, mail.Address{}),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"secops@example.com"`,
+		text: "Who is told what came into quarantine, in one message each `digest_every`, and in none when nothing came. " +
+			"It is a mailbox on another server: one at this host itself is refused. Without it nobody is told.",
+		see: []string{"quarantine.digest_every"},
+	},
+	{
+		key: "quarantine.digest_every",
+		value: one(atLeast(duration(time.Second, 30*day), time.Hour, "nobody reads a message more often"),
+			func(f fields) *time.Duration { return &f.config.Quarantine.DigestEvery }, day),
+		effect: AtReload,
+		text: "How often `digest_to` is told. The periods are counted from midnight, local time, and those of several days from a Monday: with `\"1d\"` the message comes soon after midnight, with `\"7d\"` on Mondays. " +
+			"After a time in which the server was down there is one for all that was missed.",
+		see: []string{"quarantine.digest_to"},
 	},
 
 	{

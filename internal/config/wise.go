@@ -60,6 +60,21 @@ func moreThanOne(s scalar[int]) scalar[int] {
 	return s
 }
 
+// forJudges is how long people have to judge what is in quarantine.
+func forJudges(s scalar[time.Duration]) scalar[time.Duration] {
+	s.advised = "at least 3d"
+	s.unwise = func(v time.Duration) *fault {
+		switch {
+		case v == 0:
+			return advicef(`set a time, such as "30d"`, "is %s: nothing is ever removed, and what nobody judges fills the disk", s.show(v))
+		case v < 3*day:
+			return advicef(`set "3d" or more`, "is %s: what comes on a Friday is gone before anybody looks", s.show(v))
+		}
+		return nil
+	}
+	return s
+}
+
 // ownNetwork is an address at which strangers had better not ask.
 func ownNetwork(s scalar[netip.AddrPort]) scalar[netip.AddrPort] {
 	s.unwise = func(v netip.AddrPort) *fault {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"postern/internal/mail"
@@ -106,6 +107,8 @@ type Message struct {
 	// handed in again: Taken tells of it from the commit on. Empty: it is not
 	// noted.
 	Once string
+	// Marks are stored with the message, in the same commit.
+	Marks []queue.Mark
 }
 
 // The refusals of a store that takes nothing.
@@ -136,7 +139,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 	err = in.Store.Accept(ctx, queue.Group{
 		Submissions: []queue.Submission{{Entry: entry, Draft: draft}},
 		Facts:       []mail.Fact{acceptedFact(&entry, messageID, size)},
-		Marks:       notes(m.Once, &entry),
+		Marks:       slices.Concat(notes(m.Once, &entry), m.Marks),
 	})
 	if err != nil {
 		if !errors.Is(err, queue.ErrUnknown) { // else the commit may have taken it
@@ -169,6 +172,7 @@ func (in *Intake) write(draft queue.Draft, m *Message) (queue.Entry, string, err
 	if err != nil {
 		return queue.Entry{}, "", err
 	}
+	now = in.Clock.Now() // the content may have taken its time
 	entry := queue.Entry{
 		ID:         id,
 		Message:    id,
