@@ -22,7 +22,8 @@ heap:
 # words: no I/O
 mail:
 metrics:
-limit:
+# limit has the clock and the times of mail.
+limit: mail
 
 # formats: bytes and values; no network, no disk
 smtp: mail
@@ -55,6 +56,10 @@ directory: mail
 mailbox: mail message
 certs: mail
 dns: mail
+# lists tells what is wrong in a list as config does: a problem with its place.
+lists: mail config
+# container looks at the files of the machine.
+container:
 trace: mail
 
 # what tests share
@@ -67,6 +72,7 @@ policy: mail message smime dkim limit config metrics
 auth: mail directory limit
 tlspolicy: mail dns directory
 route: mail dns directory tlspolicy
+blocklist: mail dns
 
 # movers
 smtpserver: mail smtp limit metrics trace crashpoint

@@ -57,12 +57,12 @@ func (s Schedule) String() string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		b.WriteString(formatWait(w))
+		b.WriteString(FormatWait(w))
 	}
 	if len(s.Waits) > 0 {
 		b.WriteString(", ")
 	}
-	return b.String() + "every " + formatWait(s.Every) + " until " + formatWait(s.Until)
+	return b.String() + "every " + FormatWait(s.Every) + " until " + FormatWait(s.Until)
 }
 
 var errSchedule = errors.New(`write it as "1m 5m 15m 30m, every 1h until 5d"`)
@@ -80,18 +80,18 @@ func ParseSchedule(s string) (Schedule, error) {
 	}
 	var schedule Schedule
 	for _, word := range strings.Fields(waits) {
-		wait, err := parseWait(word)
+		wait, err := ParseWait(word)
 		if err != nil {
-			return Schedule{}, err
+			return Schedule{}, fmt.Errorf("%w: %w", err, errSchedule)
 		}
 		schedule.Waits = append(schedule.Waits, wait)
 	}
 	var err error
-	if schedule.Every, err = parseWait(words[1]); err != nil {
-		return Schedule{}, err
+	if schedule.Every, err = ParseWait(words[1]); err != nil {
+		return Schedule{}, fmt.Errorf("%w: %w", err, errSchedule)
 	}
-	if schedule.Until, err = parseWait(words[3]); err != nil {
-		return Schedule{}, err
+	if schedule.Until, err = ParseWait(words[3]); err != nil {
+		return Schedule{}, fmt.Errorf("%w: %w", err, errSchedule)
 	}
 	return schedule, nil
 }
@@ -105,7 +105,10 @@ var waitUnits = []struct {
 // maxWait keeps every sum of a time and a wait within what time can hold.
 const maxWait = 365 * 24 * time.Hour
 
-func parseWait(word string) (time.Duration, error) {
+// ParseWait reads a time as a person writes it, a whole number and one of the
+// units s, m, h and d; at most 365d. It fails with what was wrong and the form
+// that is right.
+func ParseWait(word string) (time.Duration, error) {
 	for _, u := range waitUnits {
 		digits, found := strings.CutSuffix(word, u.suffix)
 		if !found {
@@ -117,10 +120,12 @@ func parseWait(word string) (time.Duration, error) {
 		}
 		return time.Duration(n) * u.unit, nil
 	}
-	return 0, fmt.Errorf("%q is not a wait from 1s to 365d, such as 90s, 15m, 1h or 5d: %w", word, errSchedule)
+	return 0, fmt.Errorf("%q is not a wait from 1s to 365d, such as 90s, 15m, 1h or 5d", word)
 }
 
-func formatWait(d time.Duration) string {
+// FormatWait writes a time as ParseWait reads it, in the largest unit that has
+// it whole.
+func FormatWait(d time.Duration) string {
 	for _, u := range waitUnits {
 		if d%u.unit == 0 {
 			return strconv.FormatInt(int64(d/u.unit), 10) + u.suffix
