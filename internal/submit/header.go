@@ -54,17 +54,17 @@ var (
 
 // headerRecipients returns the recipients that a header names: those of the
 // Resent fields if there are any, else of To, Cc and Bcc.
-func headerRecipients(h *message.Header) ([]mailbox, error) {
+func headerRecipients(h *message.Header) ([]message.Mailbox, error) {
 	fields := recipientFields
 	if slices.ContainsFunc(resentFields, h.Has) {
 		fields = resentFields
 	}
-	var list []mailbox
+	var list []message.Mailbox
 	for f := range h.Fields() {
 		if !slices.ContainsFunc(fields, f.Is) {
 			continue
 		}
-		found, err := parseAddresses(f.Value(), maxRecipients-len(list))
+		found, err := message.ParseMailboxes(f.Value(), maxRecipients-len(list))
 		if err != nil {
 			return nil, failf(DataErr, "%s: %.200q: %w", f.Name(), f.Value(), err)
 		}
@@ -127,19 +127,19 @@ func fromField(a author) (message.Field, error) {
 func qualify(f message.Field, host string) message.Field {
 	raw := f.String()
 	colon := strings.IndexByte(raw, ':') + 1
-	list, err := parseAddresses(raw[colon:], maxRecipients)
+	list, err := message.ParseMailboxes(raw[colon:], maxRecipients)
 	if err != nil {
 		return f
 	}
 	var b strings.Builder
 	done := 0
 	for _, m := range list {
-		if m.domain != "" {
+		if m.Domain != "" {
 			continue
 		}
-		b.WriteString(raw[done : colon+m.end])
+		b.WriteString(raw[done : colon+m.LocalEnd])
 		b.WriteString("@" + host)
-		done = colon + m.end
+		done = colon + m.LocalEnd
 	}
 	if done == 0 {
 		return f

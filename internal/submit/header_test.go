@@ -51,7 +51,7 @@ func TestHeaderRecipientsAreBounded(t *testing.T) {
 		}
 		h.Append(f)
 	}
-	if list, err := headerRecipients(&h); !errors.Is(err, errMany) {
+	if list, err := headerRecipients(&h); !errors.Is(err, message.ErrManyMailboxes) {
 		t.Errorf("%d, %v", len(list), err)
 	}
 	_, err := part(strings.NewReader("To: " + strings.Repeat("a@x.example,", 1<<20) + "\r\n"))

@@ -15,6 +15,7 @@ import (
 
 	"postern/internal/intake"
 	"postern/internal/mail"
+	"postern/internal/message"
 )
 
 // dropFile puts a file into the drop directory, as any user can.
@@ -145,7 +146,7 @@ func TestHostileFiles(t *testing.T) {
 func (h *host) leaveWithout(t *testing.T, text string) {
 	t.Helper()
 	p := &posting{
-		sender: &mailbox{local: "joe", domain: "x"}, recipients: []mailbox{{local: "ann", domain: "x"}},
+		sender: &message.Mailbox{Local: "joe", Domain: "x"}, recipients: []message.Mailbox{{Local: "ann", Domain: "x"}},
 		content: &content{ReaderAt: strings.NewReader(text), size: int64(len(text))},
 	}
 	if err := h.directory.leave(p, errNotNow); err != nil {

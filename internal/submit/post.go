@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/internal/mail"
+	"postern/internal/message"
 )
 
 // maxSize is how large, in octets, a message may be when no server can be
@@ -25,10 +26,10 @@ type Client struct {
 
 // posting is one message on its way in.
 type posting struct {
-	sender     *mailbox // nil for the user himself
-	null       bool     // the sender is <>
+	sender     *message.Mailbox // nil for the user himself
+	null       bool             // the sender is <>
 	fullName   string
-	recipients []mailbox
+	recipients []message.Mailbox
 	notify     mail.Notify
 	ret        mail.Return
 	envelopeID string
@@ -106,7 +107,7 @@ func (cl *Client) prepare(c *Command) (*posting, error) {
 		return nil, err
 	}
 	for _, text := range c.Recipients {
-		list, err := parseAddresses(text, maxRecipients-len(p.recipients))
+		list, err := message.ParseMailboxes(text, maxRecipients-len(p.recipients))
 		if err != nil {
 			return nil, failf(DataErr, "recipient %.200q: %w", text, err)
 		}
@@ -131,9 +132,9 @@ func (p *posting) setSender(given *string, user *mail.User) error {
 		p.null = true
 		return nil
 	}
-	list, err := parseAddresses(*given, 1)
+	list, err := message.ParseMailboxes(*given, 1)
 	if err == nil && len(list) == 0 {
-		err = errSpec
+		err = errNone
 	}
 	if err != nil {
 		return failf(DataErr, "sender %.200q: %w", *given, err)
@@ -150,10 +151,10 @@ const anyHost = "host.invalid"
 func (p *posting) checkAddresses() error {
 	list := p.recipients
 	if p.sender != nil {
-		list = append([]mailbox{*p.sender}, list...)
+		list = append([]message.Mailbox{*p.sender}, list...)
 	}
 	for _, m := range list {
-		if _, err := m.address(anyHost); err != nil {
+		if _, err := address(m, anyHost); err != nil {
 			return failf(DataErr, "%w", err)
 		}
 	}
@@ -194,19 +195,19 @@ type letter struct {
 // letter makes p one from the host, by the user.
 func (p *posting) letter(host string, user *mail.User) (*letter, error) {
 	l := &letter{envelope: mail.Envelope{Body: mail.Body8BitMIME, Return: p.ret, EnvelopeID: p.envelopeID}}
-	from := mailbox{local: quoted(user.Name)}
+	from := message.Mailbox{Local: quoted(user.Name)}
 	if p.sender != nil {
 		from = *p.sender
 	}
 	var err error
 	if !p.null {
-		if l.envelope.From, err = from.address(host); err != nil {
+		if l.envelope.From, err = address(from, host); err != nil {
 			return nil, err
 		}
 	}
 	l.envelope.UTF8 = !l.envelope.From.IsASCII()
 	for _, m := range p.recipients {
-		a, err := m.address(host)
+		a, err := address(m, host)
 		if err != nil {
 			return nil, err
 		}
