@@ -32,7 +32,8 @@ type SevenBit struct {
 // which a change would break; and when the message has too many parts, or too
 // deep ones, to look at. All other errors are those of src.
 func ToSevenBit(src io.ReaderAt, size int64) (*SevenBit, error) {
-	w := newWalk(io.NewSectionReader(src, 0, size))
+	var w walk
+	w.begin(io.NewSectionReader(src, 0, size))
 	if _, err := w.entity(place{message: true}); err != nil {
 		return nil, err
 	}

@@ -1,69 +1,26 @@
 package message
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"strings"
 
 	"postern/internal/mail"
 )
 
-// Bounds of what a walk looks at. No mail that people send comes near them.
-const (
-	maxDepth = 50
-	maxParts = 10_000
-)
-
 // walk goes once through the parts of a message and notes what must be
-// changed to make it 7-bit. It is as lenient as a reader of mail has to be: a
-// part may end with the delimiter of any multipart around it, or with the
-// message (RFC 2046 5.1.2).
+// changed to make it 7-bit.
 type walk struct {
-	src    counter
-	br     *bufio.Reader
-	header Header
-	// open are the delimiters of the multiparts around the place, "--" and
-	// the boundary, the outermost first.
-	open  []string
+	splitter
 	parts int
 	edits []edit
 }
-
-// counter counts what was read.
-type counter struct {
-	io.Reader
-	n int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func newWalk(src io.Reader) *walk {
-	w := &walk{src: counter{Reader: src}}
-	w.br = bufio.NewReaderSize(&w.src, copyBuffer)
-	return w
-}
-
-// at is the offset of what is read next.
-func (w *walk) at() int64 { return w.src.n - int64(w.br.Buffered()) }
 
 // place is where an entity stands.
 type place struct {
 	depth   int
 	message bool // it is a message, not a part of a multipart
 	digest  bool // it is a part of a multipart/digest
-}
-
-// mark is the line that ended a body: a delimiter.
-type mark struct {
-	level int // which of open it is; -1 for the end of the message
-	last  bool
 }
 
 // entity goes through a header and the body that belongs to it (RFC 2045
@@ -91,7 +48,7 @@ func (w *walk) entity(p place) (mark, error) {
 
 // untouched goes over a body in which nothing may be changed.
 func (w *walk) untouched(why string) (mark, error) {
-	b, m, err := w.body()
+	b, m, err := w.body(nil)
 	if err == nil && b.eightBit > 0 {
 		err = errNotSevenBit(why)
 	}
@@ -101,13 +58,12 @@ func (w *walk) untouched(why string) (mark, error) {
 const errStray = "8-bit octets stand outside the parts of a multipart"
 
 func (w *walk) multipart(h head, depth int) (mark, error) {
-	level := len(w.open)
-	w.open = append(w.open, "--"+h.boundary)
+	level, _ := w.open.push(h.boundary)
 	m, err := w.untouched(errStray)
 	for err == nil && m.level == level && !m.last {
 		m, err = w.entity(place{depth: depth + 1, digest: h.digest})
 	}
-	w.open = w.open[:level]
+	w.open.pop()
 	if err == nil && m.level == level {
 		return w.untouched(errStray)
 	}
@@ -116,7 +72,7 @@ func (w *walk) multipart(h head, depth int) (mark, error) {
 
 // leaf encodes a body if it has 8-bit octets.
 func (w *walk) leaf(h *head) (mark, error) {
-	b, m, err := w.body()
+	b, m, err := w.body(nil)
 	switch {
 	case err != nil:
 		return m, err
@@ -150,71 +106,6 @@ func (w *walk) relabel(h *head, e encoding) {
 	if !h.mime { // without it, the encoding means nothing (RFC 2045 4)
 		w.edits = append(w.edits, edit{from: h.end, to: h.end, text: "MIME-Version: 1.0\r\n"})
 	}
-}
-
-// body is where a body lies.
-type body struct {
-	from, to int64
-	eightBit int64 // octets
-}
-
-// body goes over lines up to the next delimiter. The line end before a
-// delimiter belongs to that (RFC 2046 5.1.1).
-func (w *walk) body() (body, mark, error) {
-	b := body{from: w.at()}
-	b.to = b.from
-	lineStart := true
-	for {
-		line, err := w.br.ReadSlice('\n')
-		if lineStart && err != bufio.ErrBufferFull {
-			if m, is := w.delimiter(line); is {
-				return b, m, nil
-			}
-		}
-		b.eightBit += countEightBit(line)
-		switch lineStart = err == nil; err {
-		case nil:
-			b.to = w.at() - int64(len(line)-len(trimLineEnd(line)))
-		case bufio.ErrBufferFull:
-		case io.EOF:
-			b.to = w.at()
-			return b, mark{level: -1}, nil
-		default:
-			return b, mark{}, err
-		}
-	}
-}
-
-// delimiter reports whether a line ends a body part (RFC 2046 5.1.1).
-func (w *walk) delimiter(line []byte) (mark, bool) {
-	if !bytes.HasPrefix(line, []byte("--")) {
-		return mark{}, false
-	}
-	line = bytes.TrimRight(trimLineEnd(line), " \t")
-	for level := len(w.open) - 1; level >= 0; level-- {
-		switch rest, found := bytes.CutPrefix(line, []byte(w.open[level])); {
-		case found && len(rest) == 0:
-			return mark{level: level}, true
-		case found && string(rest) == "--":
-			return mark{level: level, last: true}, true
-		}
-	}
-	return mark{}, false
-}
-
-func trimLineEnd(line []byte) []byte {
-	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-}
-
-func countEightBit(p []byte) int64 {
-	if !HasEightBit(p) {
-		return 0
-	}
-	n := int64(0)
-	for _, c := range p {
-		n += int64(c >> 7)
-	}
-	return n
 }
 
 // head is what must be known of a header.
@@ -252,7 +143,7 @@ func (w *walk) readHead(p place) (head, error) {
 	at := start
 	for _, f := range w.header.fields {
 		end := min(at+int64(len(f.raw)), w.at()) // a last line may have got its CRLF
-		if _, is := w.delimiter(f.raw); is {
+		if w.isDelimiter(f.raw) {
 			h.fixed = "a part ends within its header"
 		}
 		if f.Is("Content-Transfer-Encoding") {
