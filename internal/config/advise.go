@@ -11,6 +11,7 @@ import (
 func (d *decoder) advise() {
 	for _, t := range d.tables["listener"] {
 		d.adviseListener(t)
+		d.adviseRelay(t)
 	}
 	for _, t := range d.tables["delivery"] {
 		if len(d.config.Delivery.Smarthosts) > 0 {
@@ -34,7 +35,7 @@ func (d *decoder) adviseListener(t *table) {
 		d.fault(at.value, "listener.max_connections_per_client", advicef("set less than max_connections",
 			"is %d, more than the %d of max_connections: one client can shut out all others", l.MaxConnectionsPerClient, l.MaxConnections))
 	}
-	if at, is := t.given["trust"]; is && len(l.Trust) == 0 && len(at.node.items) == 0 {
+	if at, is := t.given["trust"]; is && l.Relay == RelayClients && len(l.Trust) == 0 && len(at.node.items) == 0 {
 		d.fault(at.value, "listener.trust", advicef("name the networks whose programs send through it",
 			"is empty: nobody can send anything, but to this host's postmaster"))
 	}
@@ -42,6 +43,28 @@ func (d *decoder) adviseListener(t *table) {
 		d.fault(at.value, "listener.max_size", advicef("set pressure.min_free_space to several times as much",
 			"is %s, more than the %s of pressure.min_free_space: one message whose size is not declared can fill the disk",
 			formatSize(l.MaxSize), formatSize(d.config.Pressure.MinFreeSpace)))
+	}
+}
+
+// adviseRelay warns of an open relay, and of words and lists that do nothing
+// without each other.
+func (d *decoder) adviseRelay(t *table) {
+	l := t.fields.listener
+	forNear := l.Relay == RelayNear || l.Relay == RelayBoth
+	relay, hasRelay := t.given["relay"]
+	near, hasNear := t.given["near"]
+	override, overrides := t.given["override_reject"]
+	switch {
+	case hasRelay && l.Relay == RelayEverybody:
+		d.fault(relay.value, "listener.relay", advicef(`set "clients", and name your networks in trust`,
+			"is an open relay: everybody who reaches the listener can send mail to anywhere through it"))
+	case hasRelay && forNear && len(l.Near) == 0 && !hasNear:
+		d.fault(relay.value, "listener.relay", advicef("name in near the domains behind this server", "is %q, but near has no domains", l.Relay))
+	case hasNear && !forNear && len(near.node.items) > 0:
+		d.fault(near.key, "listener.near", advicef(`set relay to "near" or "both"`, "does nothing, because relay is %q", l.Relay))
+	}
+	if overrides && l.OverrideReject && len(l.RejectClients) == 0 {
+		d.fault(override.key, "listener.override_reject", advicef("name the clients in reject_clients", "does nothing, because reject_clients has no networks"))
 	}
 }
 

@@ -88,6 +88,10 @@ type Listener struct {
 	Name                    string // unique
 	Address                 netip.AddrPort
 	Trust                   []netip.Prefix
+	Relay                   Relay
+	Near                    []string // domains in lower case
+	RejectClients           []netip.Prefix
+	OverrideReject          bool
 	TLSCertificate, TLSKey  string // both or neither
 	MaxConnections          int
 	MaxConnectionsPerClient int
@@ -99,6 +103,18 @@ type Listener struct {
 	DataTimeout             time.Duration
 	BareNewline             BareNewline
 }
+
+// Relay says whose mail to other hosts a listener takes.
+type Relay string
+
+// The ways to relay, from the strictest.
+const (
+	RelayNobody    Relay = "nobody"
+	RelayNear      Relay = "near"
+	RelayClients   Relay = "clients"
+	RelayBoth      Relay = "both"
+	RelayEverybody Relay = "everybody"
+)
 
 // BareNewline is what a listener does with a CR or LF that stands alone.
 type BareNewline string

@@ -61,6 +61,7 @@ func TestDefaults(t *testing.T) {
 			Name:                    "smtp",
 			Address:                 netip.MustParseAddrPort("127.0.0.1:2525"),
 			Trust:                   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			Relay:                   RelayClients,
 			MaxConnections:          1000,
 			MaxConnectionsPerClient: 200,
 			MaxSize:                 50 << 20,
@@ -127,6 +128,10 @@ message.max_hops = 200
 name = "in"
 address = ":25"
 trust = ["10.0.0.0/8", "192.0.2.7", "::ffff:192.0.2.8"]
+relay = "both"
+near = ["Near.example"]
+reject_clients = ["10.9.0.0/16"]
+override_reject = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"
 max_connections = 1_0

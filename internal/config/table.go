@@ -229,10 +229,45 @@ var settings = []setting{
 		key:    "listener.trust",
 		value:  list(network, func(f fields) *[]netip.Prefix { return &f.listener.Trust }, loopback...),
 		effect: AtReload,
-		text: "The networks whose clients may send mail to anywhere. A client from elsewhere may write to this host's own `postmaster` and to nobody else. " +
+		text: "The networks whose clients may send mail to anywhere, as `relay` has it by default. A client from elsewhere may write to this host's own `postmaster` and to nobody else. " +
 			"Name networks that are yours: a server that sends mail for strangers is soon used for spam, until no one takes mail from it any more. " +
 			"A network that is a large part of the Internet (an IPv4 prefix shorter than 8, or a public IPv6 prefix shorter than 16) is refused, unless the listener has a loopback address.",
-		see: []string{"listener.bare_newline"},
+		see: []string{"listener.relay", "listener.bare_newline"},
+	},
+	{
+		key: "listener.relay",
+		value: one(oneOf(
+			choice[Relay]{"nobody", RelayNobody, "mail for this host only"},
+			choice[Relay]{"near", RelayNear, "also mail from everybody for the domains in `near`"},
+			choice[Relay]{"clients", RelayClients, "also mail for anywhere from the clients in `trust`"},
+			choice[Relay]{"both", RelayBoth, "both: from the clients in `trust` for anywhere, and from everybody for `near`"},
+			choice[Relay]{"everybody", RelayEverybody, "mail from everybody for anywhere: an open relay, which is soon used for spam"},
+		), func(f fields) *Relay { return &f.listener.Relay }, RelayClients),
+		effect: AtReload,
+		text: "Whose mail for other hosts is taken. Users of this host who send by `sendmail` may send to anywhere. A handler with the step `allow_relay` lets others. " +
+			"What is not taken is refused at RCPT with 550 5.7.1. [policy.md](policy.md) shows what each word does for whom.",
+		see: []string{"listener.trust", "listener.near"},
+	},
+	{
+		key:    "listener.near",
+		value:  list(domain, func(f fields) *[]string { return &f.listener.Near }),
+		effect: AtReload,
+		text:   "Domains for which mail is taken from everybody, with `relay` set to `near` or `both`: those of the servers behind this one. A domain below one that is named is another domain.",
+		see:    []string{"listener.relay"},
+	},
+	{
+		key:    "listener.reject_clients",
+		value:  list(network, func(f fields) *[]netip.Prefix { return &f.listener.RejectClients }),
+		effect: AtReload,
+		text:   "Networks whose clients are refused when they connect, with 554 5.7.1.",
+		see:    []string{"listener.override_reject"},
+	},
+	{
+		key:    "listener.override_reject",
+		value:  one(boolean, func(f fields) *bool { return &f.listener.OverrideReject }, false),
+		effect: AtReload,
+		text:   "What becomes of a client that is in `reject_clients` and in `trust`: `false` refuses it, `true` lets it in.",
+		see:    []string{"listener.reject_clients", "listener.trust"},
 	},
 	{
 		key:       "listener.tls_certificate",
