@@ -67,6 +67,9 @@ func (f Field) Value() string {
 	return strings.NewReplacer("\r", "", "\n", "").Replace(value)
 }
 
+// rawValue returns what follows the colon, as it stands there.
+func (f Field) rawValue() string { return string(f.raw[bytes.IndexByte(f.raw, ':')+1:]) }
+
 // Header is the header of a message: its fields in order. The zero value is
 // empty and ready for use.
 type Header struct {
