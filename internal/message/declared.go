@@ -62,6 +62,7 @@ func (in *inspector) declare(p spot, h *Header) *declared {
 		in.checkForm(p, f)
 	}
 	for _, f := range h.fields[:last] {
+		in.looked += int64(len(f.raw))
 		in.unless(!blankLine(f.raw), p.path, DefectFolding)
 	}
 	in.unless(!names.unsure, p.path, DefectName)
@@ -76,12 +77,8 @@ func (in *inspector) declare(p spot, h *Header) *declared {
 
 // checkForm notes when some readers of mail do not take a field for what it is.
 func (in *inspector) checkForm(p spot, f *Field) {
-	in.looked += 2 * int64(len(f.raw))
+	in.looked += int64(len(f.raw))
 	in.unless(f.raw[f.name] == ':', p.path, DefectFieldName)
-	var cr bareFinder
-	for line := range bytes.Lines(f.raw) {
-		in.unless(!cr.find(line), p.path, DefectLineEnd)
-	}
 	in.unless(!bytes.ContainsFunc(f.raw, func(c rune) bool {
 		return c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f
 	}), p.path, DefectControl)

@@ -29,7 +29,7 @@ const (
 	DefectBoundary    Defect = "no boundary, or a malformed one"
 	DefectBoundaries  Defect = "a boundary that can be read in different ways"
 	DefectAlike       Defect = "a boundary that is that of a multipart around it, or begins with it"
-	DefectNear        Defect = "a line that begins as a boundary does, and goes on"
+	DefectNear        Defect = "a line that may be taken for a boundary"
 	DefectNoDelimiter Defect = "a multipart without parts"
 	DefectEpilogue    Defect = "a part behind the end of its multipart"
 	DefectHeaderEnd   Defect = "a boundary within a header"

@@ -94,29 +94,31 @@ func (in *inspector) entity(p spot) (mark, error) {
 // that would begin a part do so for some readers of mail.
 func (in *inspector) multipart(p spot, d *declared) (mark, error) {
 	level, alike := in.open.push(d.boundaries...)
-	defer in.open.pop()
 	in.unless(!alike, p.path, DefectAlike)
 	m, err := in.over(p)
-	if err != nil {
-		return m, err
-	}
-	n := 0
-	for m.level == level {
+	n, closed := 0, false
+	for err == nil && m.level == level {
 		if m.last {
-			if m, err = in.over(p); err != nil {
-				return m, err
-			}
+			closed = true
+			m, err = in.over(p)
 			in.unless(m.level != level, p.path, DefectEpilogue)
 			continue
 		}
 		n++
 		child := p.child(n)
 		child.digest = slices.Contains(d.types, "multipart/digest")
-		if m, err = in.entity(child); err != nil {
-			return m, err
-		}
+		m, err = in.entity(child)
+	}
+	if err != nil {
+		return m, err
 	}
 	in.unless(n > 0, p.path, DefectNoDelimiter)
+	if closed {
+		in.open.pop()
+	} else if !in.open.abandon() {
+		in.defect(p.path, DefectBoundaries)
+		return m, errEnough
+	}
 	return m, nil
 }
 
@@ -189,8 +191,13 @@ func (in *inspector) readHeader(p spot) (*declared, error) {
 
 // checkEnd notes when readers of mail may see the end of a header elsewhere.
 func (in *inspector) checkEnd(p spot, h *Header, separated bool) error {
+	var cr bareFinder
 	for _, f := range h.fields {
 		in.unless(!in.isDelimiter(f.raw), p.path, DefectHeaderEnd)
+		in.looked += int64(len(f.raw))
+		for line := range bytes.Lines(f.raw) {
+			in.unless(!cr.find(line), p.path, DefectLineEnd)
+		}
 	}
 	if separated {
 		return nil

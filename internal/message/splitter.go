@@ -56,7 +56,8 @@ type body struct {
 	eightBit int64 // octets
 	// bare says that a CR or LF stands alone in it.
 	bare bool
-	// near says that a line of it begins as a delimiter does, and goes on.
+	// near says that a line of it may be taken for a delimiter: it begins as
+	// one does and goes on, or is that of a multipart that another ended.
 	near bool
 }
 
@@ -112,7 +113,7 @@ func (s *splitter) delimiter(line []byte, part bool, near *bool) (mark, bool) {
 	s.looked += int64(looked)
 	for _, d := range found {
 		switch rest := line[len(d.text):]; {
-		case part:
+		case part || d.level == abandoned:
 		case len(rest) == 0:
 			return mark{level: d.level}, true
 		case string(rest) == "--":
@@ -132,14 +133,15 @@ func (s *splitter) isDelimiter(line []byte) bool {
 
 // delimiters are those of the multiparts around a place: "--" and the boundary.
 type delimiters struct {
-	levels int
-	sorted []delimiter // by their text
-	found  []delimiter // by match
+	levels    int
+	sorted    []delimiter // by their text
+	found     []delimiter // by match
+	abandoned int         // how many of sorted are
 }
 
 type delimiter struct {
 	text  string
-	level int // of its multipart, from 0 for the outermost
+	level int // of its multipart, from 0 for the outermost; or abandoned
 }
 
 // push opens a multipart with all of the boundaries, and returns its level. It
@@ -162,10 +164,31 @@ func (d *delimiters) push(boundaries ...string) (level int, alike bool) {
 	return level, alike
 }
 
+// abandoned is the level of delimiters whose multipart was ended by that of
+// another one around it. A reader of mail that looks only for the innermost
+// delimiter still waits for them.
+const abandoned = -1
+
+// maxAbandoned is how many abandoned delimiters are kept.
+const maxAbandoned = 100
+
 // pop closes the innermost multipart.
 func (d *delimiters) pop() {
 	d.levels--
 	d.sorted = slices.DeleteFunc(d.sorted, func(x delimiter) bool { return x.level == d.levels })
+}
+
+// abandon closes the innermost multipart, but remembers its delimiters. It
+// reports whether there is room for that.
+func (d *delimiters) abandon() bool {
+	d.levels--
+	for i := range d.sorted {
+		if d.sorted[i].level == d.levels {
+			d.sorted[i].level = abandoned
+			d.abandoned++
+		}
+	}
+	return d.abandoned <= maxAbandoned
 }
 
 func firstNotLess(sorted []delimiter, d delimiter) int {
