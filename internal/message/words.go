@@ -3,12 +3,13 @@ package message
 import (
 	"bytes"
 	"encoding/base64"
-	"io"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/emersion/go-message/charset"
+	textencoding "golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
 )
 
 // Bounds of an encoded word. RFC 2047 2 has 75 characters for all of it; what
@@ -113,14 +114,14 @@ func (d *wordDecoder) cutWord(s string) (w encodedWord, behind string, is bool) 
 	if len(rest) < 2 || rest[1] != '?' || strings.IndexByte("bBqQ", rest[0]) < 0 {
 		return w, s, false
 	}
-	encoding, rest := rest[0]|0x20, rest[2:]
+	kind, rest := rest[0]|0x20, rest[2:]
 	end := strings.IndexByte(rest, '?')
 	// From here on it was meant to be one.
 	if d.words++; d.words > maxWords || end < 0 || end+1 == len(rest) || rest[end+1] != '=' {
 		d.sure = false
 		return w, s, false
 	}
-	octets, sure := decodeWordOctets(encoding, rest[:end])
+	octets, sure := decodeWordOctets(kind, rest[:end])
 	d.sure = d.sure && sure
 	name, _, _ = strings.Cut(name, "*") // a language (RFC 2231 5)
 	if octets == nil || name == "" {
@@ -132,8 +133,8 @@ func (d *wordDecoder) cutWord(s string) (w encodedWord, behind string, is bool) 
 
 // decodeWordOctets decodes the text of an encoded word (RFC 2047 4). It
 // returns nil if that cannot be done.
-func decodeWordOctets(encoding byte, s string) (octets []byte, sure bool) {
-	if encoding == 'b' {
+func decodeWordOctets(kind byte, s string) (octets []byte, sure bool) {
+	if kind == 'b' {
 		blank := strings.ContainsAny(s, " \t\r\n")
 		if blank {
 			s = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "").Replace(s)
@@ -203,16 +204,29 @@ func decodeCharset(name string, p []byte) (text string, sure bool) {
 		text, _ = decodeRaw(string(p))
 		return text, !HasEightBit(p)
 	}
-	r, err := charset.Reader(name, bytes.NewReader(p))
-	if err != nil {
+	enc := encodingOf(name)
+	if enc == nil {
 		text, _ = decodeRaw(string(p))
 		return text, false
 	}
-	decoded, err := io.ReadAll(r)
+	decoded, err := enc.NewDecoder().Bytes(p)
 	if err != nil {
 		text, _ = decodeRaw(string(p))
 		return text, false
 	}
 	text = strings.ToValidUTF8(string(decoded), string(utf8.RuneError))
 	return text, !strings.ContainsRune(text, utf8.RuneError)
+}
+
+// encodingOf returns the encoding of a charset by the name that IANA has for
+// it, or browsers; nil if it is not known.
+func encodingOf(name string) textencoding.Encoding {
+	if enc, err := ianaindex.MIME.Encoding(name); err == nil && enc != nil {
+		return enc
+	}
+	enc, err := htmlindex.Get(name)
+	if err != nil {
+		return nil
+	}
+	return enc
 }
