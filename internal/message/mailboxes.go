@@ -9,6 +9,8 @@ import (
 type Mailbox struct {
 	Local  string // as it is written, without spaces and comments
 	Domain string // empty where there is none
+	// Phrase is what stands before the "<": usually a name, as it is written.
+	Phrase string
 	// LocalEnd is where in the text the local part ends.
 	LocalEnd int
 }
@@ -65,6 +67,7 @@ type mailboxParser struct {
 	s     string
 	at    int
 	list  []Mailbox
+	item  int // where the address, with its name, begins
 	words []token
 	group bool
 	angle bool // an address in <> was read, and its comma was not
@@ -100,13 +103,18 @@ func (p *mailboxParser) take(t token) error {
 		if p.group || p.angle {
 			return errGroup
 		}
-		p.group, p.words = true, nil // they were the name of the group
+		p.group, p.words, p.item = true, nil, p.at // they were the name of the group
 	case '<':
 		if p.angle {
 			return errAfter
 		}
 		p.angle, p.words = true, nil // they were a name
-		return p.takeAngle()
+		phrase, before := p.s[p.item:p.at-len("<")], len(p.list)
+		err := p.takeAngle()
+		if len(p.list) > before {
+			p.list[before].Phrase = phrase
+		}
+		return err
 	case '>':
 		return errAngle
 	default:
@@ -125,7 +133,7 @@ func (p *mailboxParser) endItem(t token) error {
 			return err
 		}
 	}
-	p.words, p.angle = nil, false
+	p.words, p.angle, p.item = nil, false, p.at
 	if t.kind == ';' {
 		p.group = false
 	}

@@ -50,6 +50,20 @@ func TestParseMailboxes(t *testing.T) {
 	}
 }
 
+func TestMailboxPhrase(t *testing.T) {
+	list, err := ParseMailboxes(`joe@x, "A, B" <a@x>, G: =?utf-8?q?C?= (c) <c@x>, <d@x>;, E. <@r:e@x>`, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range list {
+		got = append(got, strings.TrimSpace(m.Phrase))
+	}
+	if want := []string{"", `"A, B"`, "=?utf-8?q?C?= (c)", "", "E."}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestParseMailboxesRefuses(t *testing.T) {
 	for text, want := range map[string]error{
 		"Joe Public":                           errWords,

@@ -28,6 +28,10 @@ type Rewrite struct {
 	AddMessageID bool
 	// Drop are the names of fields to leave out.
 	Drop []string
+	// Edits are done to the header in their order, after all else. UTF8 says
+	// that they may bring UTF-8 into it.
+	Edits []Edit
+	UTF8  bool
 	// MaxReceived is how many Received fields a message may come with;
 	// 0 means DefaultMaxReceived.
 	MaxReceived int
@@ -78,7 +82,8 @@ var copiers = sync.Pool{New: func() any { return &copier{br: bufio.NewReaderSize
 // It fails with a *mail.Error when the header exceeds a limit, or when the
 // message has been through too many servers (554 5.4.6); then nothing was
 // written, and src was not read to its end. Errors of src and dst are
-// returned unchanged. It fails with ErrField when Received is no field.
+// returned unchanged. It fails with ErrField when Received is no field, and
+// with what Header.Apply says of an edit.
 func (r Rewrite) Copy(dst io.Writer, src io.Reader) (Summary, error) {
 	c := copiers.Get().(*copier)
 	defer c.free()
@@ -134,6 +139,11 @@ func (r Rewrite) apply(h *Header, s *Summary) error {
 	}
 	if r.AddDate && !h.Has("Date") {
 		h.Append(newField("Date", FormatDate(r.Now)))
+	}
+	for i := range r.Edits {
+		if err := h.Apply(&r.Edits[i], r.UTF8); err != nil {
+			return err
+		}
 	}
 	s.MessageID, _ = h.First("Message-ID")
 	return nil
