@@ -57,7 +57,7 @@ mailbox: mail message
 certs: mail
 dns: mail
 # lists tells what is wrong in a list as config does: a problem with its place.
-lists: mail config
+lists: mail config metrics
 # container looks at the files of the machine.
 container:
 trace: mail

@@ -1,0 +1,238 @@
+package lists
+
+import (
+	"crypto/sha256"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+// Options are what a Book needs; none is required.
+type Options struct {
+	// Tell is told what became of a file that has changed, once for each change. It
+	// is called by whoever calls Look or Follow.
+	Tell    func(Event)
+	Clock   mail.Clock
+	Metrics *Metrics
+}
+
+// Event is that the file of a list has changed.
+type Event struct {
+	Name, File string
+	// Before and Entries are how many entries there were and are.
+	Before, Entries int
+	// Err is why the file cannot be used: then its list is as before. Nil: it is in
+	// force.
+	Err error
+}
+
+// Book has the lists of a configuration, as their files are. It is safe for use by
+// several goroutines.
+type Book struct {
+	options Options
+	lists   []*Live
+}
+
+// Live is a list that is read again when its file changes.
+type Live struct {
+	config config.List
+	// content is shared with the Live that this one has followed.
+	content *content
+}
+
+// content is what the file of a list says.
+type content struct {
+	current atomic.Pointer[List]
+
+	mu    sync.Mutex // held while the file is looked at
+	stamp stamp      // of the file, when it was read last
+	sum   [sha256.Size]byte
+	// wrong is why the file could not be used; nil if current is what it says.
+	wrong error
+	since time.Time // of wrong
+}
+
+// Open reads the lists of a configuration. It fails with config.Problems, joined:
+// those of the files, and of settings whose file cannot be read.
+func Open(c []config.List, o Options) (*Book, error) {
+	if o.Tell == nil {
+		o.Tell = func(Event) {}
+	}
+	if o.Clock == nil {
+		o.Clock = mail.SystemClock{}
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	b := &Book{options: o}
+	var errs []error
+	for i := range c {
+		l := &Live{config: c[i], content: &content{}}
+		if err := l.open(o.Clock.Now()); err != nil {
+			errs = append(errs, err)
+		}
+		b.lists = append(b.lists, l)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (l *Live) open(now time.Time) error {
+	data, at, err := readFile(l.config.File, now)
+	if err != nil {
+		return l.config.Wrong("list.file", err)
+	}
+	list, err := Parse(l.config.Kind, l.config.File, data)
+	if err != nil {
+		return err
+	}
+	l.content.current.Store(list)
+	l.content.stamp, l.content.sum = at, sha256.Sum256(data)
+	return nil
+}
+
+// List returns what the file says, or what it said before it was wrong.
+func (l *Live) List() *List { return l.content.current.Load() }
+
+// Name returns how the list is called.
+func (l *Live) Name() string { return l.config.Name }
+
+// Kind returns what the entries of the list are.
+func (l *Live) Kind() Kind { return l.config.Kind }
+
+// List returns the list of that name, or nil.
+func (b *Book) List(name string) *Live {
+	for _, l := range b.lists {
+		if l.config.Name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// Names returns the names of all lists.
+func (b *Book) Names() []string {
+	var names []string
+	for _, l := range b.lists {
+		names = append(names, l.config.Name)
+	}
+	return names
+}
+
+// Stale is a list whose file is not what is in force.
+type Stale struct {
+	Name, File string
+	Since      time.Time
+	Err        error
+}
+
+// Stale returns the lists whose files could not be used when they were looked at
+// last.
+func (b *Book) Stale() []Stale {
+	var list []Stale
+	for _, l := range b.lists {
+		l.content.mu.Lock()
+		if err := l.content.wrong; err != nil {
+			list = append(list, Stale{Name: l.config.Name, File: l.config.File, Since: l.content.since, Err: err})
+		}
+		l.content.mu.Unlock()
+	}
+	return list
+}
+
+// Follow makes the Book the one after another: a list that is the same, of the same
+// file, is one with the other's, so that whoever still asks that sees the same. It
+// must be called before the Book is used by anybody.
+func (b *Book) Follow(before *Book) {
+	for _, l := range b.lists {
+		old := before.List(l.config.Name)
+		if old == nil || old.config.Kind != l.config.Kind || old.config.File != l.config.File {
+			continue
+		}
+		fresh := l.content
+		l.content = old.content
+		b.tell(l, l.content.take(fresh))
+	}
+}
+
+// take makes what was just read the content, and returns what there is to tell, if
+// anything.
+func (c *content) take(fresh *content) *Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same, wasWrong := c.sum == fresh.sum, c.wrong != nil
+	c.stamp, c.sum, c.wrong = fresh.stamp, fresh.sum, nil
+	if same && !wasWrong {
+		return nil
+	}
+	e := &Event{Before: c.current.Load().Len(), Entries: fresh.current.Load().Len()}
+	c.current.Store(fresh.current.Load())
+	return e
+}
+
+// Look looks at every file, and reads those that have changed. What it says is in
+// force at once, and as a whole; if it is wrong, what it said before stays so. It does
+// not fail: what went wrong is told.
+func (b *Book) Look() {
+	for _, l := range b.lists {
+		b.tell(l, l.look(b.options.Clock.Now()))
+	}
+}
+
+func (b *Book) tell(l *Live, e *Event) {
+	if e == nil {
+		return
+	}
+	e.Name, e.File = l.config.Name, l.config.File
+	b.options.Metrics.read(e.Err)
+	b.options.Tell(*e)
+}
+
+// look reads the file if it has changed, and returns what there is to tell.
+func (l *Live) look(now time.Time) *Event {
+	c := l.content
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stamp.stands(l.config.File) {
+		return nil
+	}
+	data, at, err := readFile(l.config.File, now)
+	if errors.Is(err, errWriting) {
+		return nil // it is looked at again
+	}
+	c.stamp = at
+	if err != nil {
+		return c.fail(err, now)
+	}
+	if sum := sha256.Sum256(data); sum == c.sum && c.wrong == nil {
+		return nil
+	}
+	list, err := Parse(l.config.Kind, l.config.File, data)
+	if err != nil {
+		return c.fail(err, now)
+	}
+	e := &Event{Before: c.current.Load().Len(), Entries: list.Len()}
+	c.current.Store(list)
+	c.sum, c.wrong = sha256.Sum256(data), nil
+	return e
+}
+
+// fail notes why the file cannot be used, and tells of it unless it has. mu is held.
+func (c *content) fail(err error, now time.Time) *Event {
+	before := c.wrong
+	c.wrong = err
+	if before != nil && before.Error() == err.Error() {
+		return nil
+	}
+	if before == nil {
+		c.since = now
+	}
+	n := c.current.Load().Len()
+	return &Event{Before: n, Entries: n, Err: err}
+}

@@ -1,0 +1,342 @@
+package lists
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/internal/metrics"
+)
+
+// shelf is a Book of one list, its file, and what was told.
+type shelf struct {
+	*Book
+	t     *testing.T
+	file  string
+	clock *mail.ManualClock
+	told  []Event
+}
+
+func newShelf(t *testing.T, kind Kind, text string) *shelf {
+	t.Helper()
+	s := &shelf{t: t, file: filepath.Join(t.TempDir(), "list"), clock: mail.NewManualClock(time.Now())}
+	s.write(text)
+	var err error
+	s.Book, err = Open(s.lists(kind), s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *shelf) lists(kind Kind) []config.List {
+	return []config.List{{Name: "it", Kind: kind, File: s.file, Place: mail.Place{File: "c", Line: 1}, Places: config.Places{"list.file": {File: "c", Line: 2, Column: 3}}}}
+}
+
+func (s *shelf) options() Options {
+	return Options{Clock: s.clock, Tell: func(e Event) { s.told = append(s.told, e) }}
+}
+
+// write replaces the file as programs should: by another one.
+func (s *shelf) write(text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.file+".new", []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(s.file+".new", s.file); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shelf) has(text string) bool {
+	_, found := s.List("it").List().Find(text)
+	return found
+}
+
+func (s *shelf) wantTold(n int, parts ...string) {
+	s.t.Helper()
+	if len(s.told) != n {
+		s.t.Fatalf("told %d times, want %d: %+v", len(s.told), n, s.told)
+	}
+	if last := fmt.Sprintf("%+v", s.told[max(0, n-1):]); slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(last, p) }) {
+		s.t.Errorf("told %s, want %q", last, parts)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	s := newShelf(t, Domains, "a.example\n")
+	s.Look()
+	s.wantTold(0)
+
+	s.write("b.example\nc.example")
+	s.Look()
+	s.Look()
+	s.wantTold(1, "Name:it", s.file, "Before:1 Entries:2 Err:<nil>")
+	if s.has("a.example") || !s.has("b.example") {
+		t.Error("what the file says is not in force")
+	}
+
+	s.write("d.example\nnot a domain\n")
+	s.Look()
+	s.Look()
+	s.wantTold(2, "Before:2 Entries:2", s.file+`:2:5: goes on behind "not"`)
+	if !s.has("b.example") || s.has("d.example") {
+		t.Error("a wrong file has changed the list")
+	}
+	if stale := s.Stale(); len(stale) != 1 || stale[0].Name != "it" || stale[0].File != s.file || !stale[0].Since.Equal(s.clock.Now()) || stale[0].Err == nil {
+		t.Errorf("stale: %+v", stale)
+	}
+
+	since := s.clock.Now()
+	s.clock.Advance(time.Minute)
+	s.write("d.example\nstill not\n")
+	s.Look()
+	s.wantTold(3, `goes on behind "still"`)
+	if stale := s.Stale(); len(stale) != 1 || !stale[0].Since.Equal(since) {
+		t.Errorf("wrong since then, not %+v", stale)
+	}
+
+	s.write("b.example\nc.example") // as it was before it was wrong
+	s.Look()
+	s.wantTold(4, "Before:2 Entries:2 Err:<nil>")
+	if len(s.Stale()) != 0 {
+		t.Errorf("stale: %+v", s.Stale())
+	}
+}
+
+// TestGone: a file that is gone is told of once, keeps its list, and is seen when it
+// is there again, or can be read again.
+func TestGone(t *testing.T) {
+	s := newShelf(t, Domains, "a.example\n")
+	if err := os.Remove(s.file); err != nil {
+		t.Fatal(err)
+	}
+	s.Look()
+	s.Look()
+	s.wantTold(1)
+	if !errors.Is(s.told[0].Err, fs.ErrNotExist) || !s.has("a.example") {
+		t.Errorf("told %+v", s.told[0])
+	}
+	s.write("a.example\n")
+	s.Look()
+	s.wantTold(2, "Before:1 Entries:1 Err:<nil>")
+
+	if err := os.Remove(s.file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(s.file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Look() // does not wait for somebody to write
+	s.wantTold(3, "is not a regular file")
+	if err := os.Remove(s.file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(s.file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.Look()
+	s.wantTold(3) // it is no file still
+}
+
+// TestUnseenChange: a change that leaves size and time as they were is found all the
+// same if it came soon after the one before.
+func TestUnseenChange(t *testing.T) {
+	s := newShelf(t, Domains, "a.example\n")
+	before, err := os.Stat(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(text string) {
+		if err := os.WriteFile(s.file, []byte(text), 0o600); err != nil { // the same inode
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(s.file, before.ModTime(), before.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("b.example\n")
+	s.Look()
+	if !s.has("b.example") {
+		t.Error("a change within the resolution of the time of files was not seen")
+	}
+	s.clock.Advance(time.Hour)
+	s.Look() // read once more, and then believed
+	change("c.example\n")
+	s.Look()
+	if s.has("c.example") {
+		t.Error("the file is read although it is an hour old and has not changed for all that can be seen")
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	s := newShelf(t, Domains, "a.example\n")
+	s.write(strings.Repeat("# "+strings.Repeat("x", 1000)+"\n", MaxFile/1000))
+	s.Look()
+	s.wantTold(1, "is larger than 16 MiB")
+}
+
+func TestOpenFails(t *testing.T) {
+	s := newShelf(t, Domains, "a.example\n")
+	s.write("x y\n\nz z\n")
+	wrong := append(s.lists(Domains), config.List{Name: "other", Kind: Networks, File: s.file + ".gone", Place: mail.Place{File: "c", Line: 7}})
+	b, err := Open(wrong, s.options())
+	if b != nil || err == nil {
+		t.Fatal("wrong lists were opened")
+	}
+	want := s.file + ":1:3: goes on behind \"x\" (write one entry a line, and \"#\" before a comment)\n" +
+		s.file + ":3:3: goes on behind \"z\" (write one entry a line, and \"#\" before a comment)\n" +
+		"c:7: list.file: list other: open " + s.file + ".gone: no such file or directory"
+	if err.Error() != want {
+		t.Errorf("%v\nwant\n%s", err, want)
+	}
+}
+
+// TestFollow: who has the old Book sees what the new one sees.
+func TestFollow(t *testing.T) {
+	s := newShelf(t, Domains, "a.example\n")
+	old := s.List("it")
+	s.write("b.example\n")
+	next, err := Open(s.lists(Domains), s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Follow(s.Book)
+	s.wantTold(1, "Before:1 Entries:1")
+	s.write("c.example\n")
+	next.Look()
+	s.wantTold(2)
+	for _, l := range []*Live{old, next.List("it")} {
+		if _, found := l.List().Find("c.example"); !found {
+			t.Error("the two do not see the same")
+		}
+	}
+	// Nothing has changed: nothing is told.
+	again, err := Open(s.lists(Domains), s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Follow(next)
+	s.wantTold(2)
+	// A file that was mended at the very reload.
+	s.write("x y\n")
+	again.Look()
+	s.wantTold(3)
+	s.write("c.example\n")
+	mended, err := Open(s.lists(Domains), s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mended.Follow(again)
+	s.wantTold(4, "Err:<nil>")
+	if len(again.Stale()) != 0 {
+		t.Error("what was mended is stale")
+	}
+	// The same name for another kind is another list.
+	other, err := Open(s.lists(Patterns), s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Follow(mended)
+	if other.List("it").List().Kind() != Patterns || mended.List("it").List().Kind() != Domains {
+		t.Error("a list of another kind was followed")
+	}
+}
+
+// TestChangesUnderLoad: whoever looks up sees one of the files whole, never parts of
+// two, while they change and the Book is replaced.
+func TestChangesUnderLoad(t *testing.T) {
+	s := newShelf(t, Domains, version(0))
+	var told atomic.Int64
+	o := Options{Tell: func(Event) { told.Add(1) }}
+	book, err := Open(s.lists(Domains), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current := atomic.Pointer[Book]{}
+	current.Store(book)
+	var stop atomic.Bool
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			for !stop.Load() {
+				l := current.Load().List("it").List()
+				at, first := l.Find("first.example")
+				_, second := l.Find(fmt.Sprintf("v%d.example", at.Line-1))
+				if !first || !second || l.Len() != at.Line+1 {
+					t.Errorf("parts of two files: %d entries, first in line %d", l.Len(), at.Line)
+					return
+				}
+			}
+		})
+	}
+	running.Go(func() {
+		for !stop.Load() {
+			current.Load().Look()
+		}
+	})
+	for i := range 60 {
+		if i%10 == 9 {
+			s.write("wrong wrong\n")
+			current.Load().Look()
+		}
+		s.write(version(i))
+		if i%7 == 3 {
+			next, err := Open(s.lists(Domains), o)
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			next.Follow(current.Load())
+			current.Store(next)
+		}
+		current.Load().Look()
+	}
+	stop.Store(true)
+	running.Wait()
+	current.Load().Look()
+	if _, found := current.Load().List("it").List().Find("v60.example"); !found || told.Load() == 0 {
+		t.Errorf("the last file is in force: %v; told %d times", found, told.Load())
+	}
+}
+
+// version is a file whose first line says in which line first.example is.
+func version(i int) string {
+	text := fmt.Sprintf("v%d.example\n", i+1)
+	for j := range i {
+		text += fmt.Sprintf("other%d.example\n", j)
+	}
+	return text + "first.example\nlast.example\n"
+}
+
+func TestMetrics(t *testing.T) {
+	set := metrics.NewSet()
+	m := NewMetrics(set)
+	m.read(nil)
+	m.read(errNotRegular)
+	m.read(errNotRegular)
+	families, err := set.Gatherer().Gather()
+	if err != nil || len(families) != 1 {
+		t.Fatalf("%v, %v", families, err)
+	}
+	got := map[string]float64{}
+	for _, m := range families[0].GetMetric() {
+		got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+	}
+	if diff := cmp.Diff(map[string]float64{"in-force": 1, "wrong": 2}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
