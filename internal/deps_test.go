@@ -72,7 +72,8 @@ policy: mail message smime dkim limit config metrics
 auth: mail directory limit
 tlspolicy: mail dns directory
 route: mail dns directory tlspolicy
-blocklist: mail dns
+# blocklist has its settings as config has read them, as policy does.
+blocklist: mail dns config metrics
 
 # movers
 smtpserver: mail smtp limit metrics trace crashpoint

@@ -159,6 +159,38 @@ func (c *Client) LookupName(ctx context.Context, ip netip.Addr) ([]string, error
 	return names, nil
 }
 
+// LookupIPv4 asks for the A records of a complete name (RFC 1035 3.4.1). No file of
+// the machine and no search domain has a say.
+func (c *Client) LookupIPv4(ctx context.Context, name string) ([]netip.Addr, error) {
+	a := c.lookup(ctx, dns.Fqdn(name), dns.TypeA)
+	if a.err != nil {
+		return nil, a.err
+	}
+	list := make([]netip.Addr, 0, len(a.records))
+	for _, rr := range a.records {
+		if ip, ok := addressOf(rr); ok {
+			list = append(list, ip)
+		}
+	}
+	return list, nil
+}
+
+// LookupText asks for the TXT records of a complete name (RFC 1035 3.3.14). The
+// strings of a record are one text.
+func (c *Client) LookupText(ctx context.Context, name string) ([]string, error) {
+	a := c.lookup(ctx, dns.Fqdn(name), dns.TypeTXT)
+	if a.err != nil {
+		return nil, a.err
+	}
+	list := make([]string, 0, len(a.records))
+	for _, rr := range a.records {
+		if txt, ok := rr.(*dns.TXT); ok {
+			list = append(list, strings.Join(txt.Txt, ""))
+		}
+	}
+	return list, nil
+}
+
 // lookup finds the records of a name, along aliases of which the servers did
 // not say where they end.
 func (c *Client) lookup(ctx context.Context, name string, kind uint16) answer {

@@ -16,6 +16,7 @@ type Memory struct {
 	addresses  map[string][]netip.Addr
 	exchangers map[string][]MX
 	names      map[string][]string // by ReverseName
+	texts      map[string][]string
 	failures   map[string]error
 }
 
@@ -54,6 +55,17 @@ func (m *Memory) SetNames(ip netip.Addr, names ...string) {
 	delete(m.failures, canonical(ReverseName(ip)))
 }
 
+// SetText makes a name have these texts; without any it has none any more.
+func (m *Memory) SetText(name string, texts ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.texts == nil {
+		m.texts = make(map[string][]string)
+	}
+	put(m.texts, canonical(name), texts)
+	delete(m.failures, canonical(name))
+}
+
 func put[T any](known map[string][]T, name string, values []T) {
 	if len(values) == 0 {
 		delete(known, name)
@@ -63,7 +75,7 @@ func put[T any](known map[string][]T, name string, values []T) {
 }
 
 // Fail makes every question for the name fail with err, which is ErrNotFound,
-// ErrNoName or ErrTemporary, until the next Set, SetMX or SetNames of it.
+// ErrNoName or ErrTemporary, until the next Set, SetMX, SetNames or SetText of it.
 func (m *Memory) Fail(name string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -103,6 +115,30 @@ func (m *Memory) LookupName(ctx context.Context, ip netip.Addr) ([]string, error
 		return nil, err
 	}
 	return known(m.names, name, false)
+}
+
+// LookupIPv4 returns the IPv4 addresses of what was told of a name, as LookupAddr
+// does.
+func (m *Memory) LookupIPv4(ctx context.Context, name string) ([]netip.Addr, error) {
+	all, err := m.LookupAddr(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	list := slices.DeleteFunc(all, func(ip netip.Addr) bool { return !ip.Is4() })
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	return list, nil
+}
+
+// LookupText returns what was told of a name, as LookupAddr does.
+func (m *Memory) LookupText(ctx context.Context, name string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fails(ctx, name); err != nil {
+		return nil, err
+	}
+	return known(m.texts, name, m.addresses[canonical(name)] != nil)
 }
 
 // fails returns the failure that a question for the name is to have. mu is

@@ -15,8 +15,11 @@ import (
 // DNS is a name server on loopback, by UDP and TCP at the same port, that
 // knows the records it was given and can fail in the ways that servers do.
 //
+// Names below one that has a record "*" are as that says (RFC 4592).
+//
 // A TXT record at _fault.NAME makes it fail for NAME and all types; at
-// _fault.TYPE.NAME for that type alone. The text is one of:
+// _fault.TYPE.NAME for that type alone; at _fault.*.NAME for NAME and all names below
+// it. The text is one of:
 //
 //	servfail, refused  answer with that code
 //	drop               answer nothing
@@ -129,14 +132,17 @@ func (d *DNS) Set(zone string) error {
 	return nil
 }
 
-// index sorts records by their names. TXT records are faults, and no part of
-// the zone.
+// faultPrefix begins the names whose TXT records are faults.
+const faultPrefix = "_fault."
+
+// index sorts records by their names. The TXT records of _fault names are faults,
+// and no part of the zone.
 func index(records []dns.RR) map[string]name {
 	names := map[string]name{}
 	for _, rr := range records {
 		owner := strings.ToLower(rr.Header().Name)
 		n := names[owner]
-		if txt, is := rr.(*dns.TXT); is {
+		if txt, is := rr.(*dns.TXT); is && strings.HasPrefix(owner, faultPrefix) {
 			n.fault = txt.Txt[0]
 			names[owner] = n
 			continue
@@ -244,8 +250,12 @@ func record(text string) dns.RR {
 // fault returns what is to go wrong with a question. mu is held.
 func (d *DNS) fault(q dns.Question) string {
 	owner := strings.ToLower(q.Name)
-	of := d.names["_fault."+strings.ToLower(dns.TypeToString[q.Qtype])+"."+owner].fault
-	return cmp.Or(of, d.names["_fault."+owner].fault)
+	of := d.names[faultPrefix+strings.ToLower(dns.TypeToString[q.Qtype])+"."+owner].fault
+	of = cmp.Or(of, d.names[faultPrefix+owner].fault)
+	for _, at := range dns.Split(owner) {
+		of = cmp.Or(of, d.names[faultPrefix+"*."+owner[at:]].fault)
+	}
+	return of
 }
 
 // answer answers as a server that knows all: along aliases, and with the SOA
@@ -277,6 +287,9 @@ func (d *DNS) answer(m *dns.Msg) *dns.Msg {
 // find returns the records of a name, or its alias. mu is held.
 func (d *DNS) find(owner string, kind uint16) (found []dns.RR, alias *dns.CNAME, exists bool) {
 	known, exists := d.names[strings.ToLower(owner)]
+	if !exists {
+		known, exists = d.wildcard(owner)
+	}
 	for _, rr := range known.records {
 		if rr.Header().Rrtype == kind {
 			found = append(found, rr)
@@ -285,6 +298,26 @@ func (d *DNS) find(owner string, kind uint16) (found []dns.RR, alias *dns.CNAME,
 		}
 	}
 	return found, alias, exists
+}
+
+// wildcard returns what the nearest name above says of all below it that it does not
+// know (RFC 4592), with the name that was asked for. mu is held.
+func (d *DNS) wildcard(owner string) (n name, exists bool) {
+	for _, at := range dns.Split(owner) {
+		above := strings.ToLower(owner[at:])
+		if known, is := d.names["*."+above]; is && at > 0 {
+			for _, rr := range known.records {
+				rr = dns.Copy(rr)
+				rr.Header().Name = owner
+				n.records = append(n.records, rr)
+			}
+			return n, true
+		}
+		if _, is := d.names[above]; is && at > 0 {
+			break
+		}
+	}
+	return name{}, false
 }
 
 // soa returns the SOA record of the zone that a name is in. mu is held.
