@@ -62,9 +62,9 @@ func TestParseWildcardRefuses(t *testing.T) {
 	}
 }
 
-// naiveMatch does what the documentation of Wildcard says, without any thought
+// naiveWildcard does what the documentation of Wildcard says, without any thought
 // of how long it takes.
-func naiveMatch(pattern, text []rune) bool {
+func naiveWildcard(pattern, text []rune) bool {
 	if len(pattern) == 0 {
 		return len(text) == 0
 	}
@@ -74,17 +74,17 @@ func naiveMatch(pattern, text []rune) bool {
 	switch c := pattern[0]; c {
 	case '*':
 		for n := 1; n <= len(text); n++ {
-			if naiveMatch(pattern[1:], text[n:]) {
+			if naiveWildcard(pattern[1:], text[n:]) {
 				return true
 			}
 		}
 		return false
 	case '?':
-		return naiveMatch(pattern[1:], text[1:])
+		return naiveWildcard(pattern[1:], text[1:])
 	case '\\':
 		pattern = pattern[1:]
 	}
-	return pattern[0] == text[0] && naiveMatch(pattern[1:], text[1:])
+	return pattern[0] == text[0] && naiveWildcard(pattern[1:], text[1:])
 }
 
 func FuzzWildcard(f *testing.F) {
@@ -101,7 +101,7 @@ func FuzzWildcard(f *testing.F) {
 			w.Match(text) // the naive one would take too long
 			return
 		}
-		if got, want := w.Match(text), naiveMatch(foldRunes(pattern), foldRunes(text)); got != want {
+		if got, want := w.Match(text), naiveWildcard(foldRunes(pattern), foldRunes(text)); got != want {
 			t.Errorf("%q has the form of %q: %v, want %v", text, pattern, got, want)
 		}
 	})
