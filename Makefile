@@ -18,6 +18,12 @@ WHOLE := ./test/...
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo "sudo -n -H env 'PATH=$$PATH' 'GOFLAGS=$(GOFLAGS)' 'GOMODCACHE=$$($(GO) env GOMODCACHE)'")
 REQUIRE := POSTERN_REQUIRE_PEERS=1
 
+# The runs of tests. SLOWEST prints what they print, then the slowest tests
+# and how long make took so far.
+UNIT_RUN  := $(GO) test -json -timeout 10m $(UNIT) -- $(GO) test -json -tags crashpoints ./internal/crashpoint
+WHOLE_RUN := $(AS_ROOT) env $(REQUIRE) $(GO) test -json -count=1 -p 1 -parallel 1 -timeout 15m $(WHOLE)
+SLOWEST   := $(GO) run ./test/slowest -since $(shell date +%s)
+
 # T is how long each fuzz target runs. The crash tests kill COUNT times, cut
 # the power CUTS times, flip FLIPS bits of its files, and compare the store with
 # its models from SEEDS seeds.
@@ -59,7 +65,8 @@ demo: build ## send a few messages through it and tell the story of each
 	bin/postern demo
 
 .PHONY: test
-test: packages lint unit whole ## everything, with real peers: installs what is missing
+test: packages lint ## everything, with real peers: installs what is missing; tells the ten slowest tests
+	$(SLOWEST) -- $(UNIT_RUN) -- $(WHOLE_RUN)
 
 .PHONY: packages
 packages: ## install the Debian packages that the tests need
@@ -74,12 +81,11 @@ lint: ## gofmt, go vet, staticcheck
 
 .PHONY: unit
 unit: ## tests of single packages: need only Go
-	$(GO) test -timeout 10m $(UNIT)
-	$(GO) test -tags crashpoints ./internal/crashpoint
+	$(SLOWEST) -- $(UNIT_RUN)
 
 .PHONY: whole
 whole: ## tests of the whole program; a missing peer is a failure
-	$(AS_ROOT) env $(REQUIRE) $(GO) test -count=1 -p 1 -parallel 1 -timeout 15m $(WHOLE)
+	$(SLOWEST) -- $(WHOLE_RUN)
 
 .PHONY: peers
 peers: ## of those, the tests with other mail programs
