@@ -46,13 +46,13 @@ func (l *line) send(ctx context.Context, n int) error {
 	}
 	body := harness.Text(l.workload.size)
 	var made atomic.Int64
-	source := harness.Source{Addr: l.addr(), Sessions: l.workload.sessions, Keep: l.workload.keep, Next: func() *harness.Message {
+	source := harness.Source{Addr: l.addr(), Sessions: l.workload.sessions, Keep: l.workload.keep, TLS: l.tls, Next: func() *harness.Message {
 		i := int(made.Add(1)) - 1
 		if i >= n {
 			return nil
 		}
 		id := strconv.Itoa(i)
-		return &harness.Message{ID: id, From: from, To: []string{to}, Content: append(harness.Header(id, from, to), body...)}
+		return &harness.Message{ID: id, From: from, To: []string{l.to}, Content: append(harness.Header(id, from, l.to), body...)}
 	}}
 	return source.Run(ctx)
 }

@@ -11,10 +11,14 @@ import (
 	"postern/test/harness"
 )
 
-// Half of the backlog goes to one domain, the rest to a number of others.
+// All mail has the same next hop, and so is for one site. Half of the backlog
+// goes to the domain to which live mail goes too, the rest to a number of
+// others.
 const (
 	backlogDomain  = "backlog.example"
 	backlogDomains = 500
+	waiter         = "waits@"
+	live           = "live@" + backlogDomain
 	// largeEvery is which of the messages are large.
 	largeEvery           = 10
 	smallSize, largeSize = 4 << 10, 32 << 10
@@ -43,7 +47,7 @@ func newDeferring() *deferring {
 // rcpt answers a recipient.
 func (s *deferring) rcpt(_, to string) string {
 	switch {
-	case strings.HasSuffix(to, backlogDomain):
+	case strings.HasPrefix(to, waiter):
 		s.deferred.Add(1)
 	case strings.HasSuffix(to, probeDomain):
 		s.probed.CompareAndSwap(0, time.Now().UnixNano())
@@ -65,7 +69,7 @@ func (w *waiting) next() *harness.Message {
 	if n%2 == 1 {
 		domain = fmt.Sprintf("d%d.%s", n/2%backlogDomains, backlogDomain)
 	}
-	id, rcpt, text := fmt.Sprintf("waits-%d", n), "sink@"+domain, w.small
+	id, rcpt, text := fmt.Sprintf("waits-%d", n), waiter+domain, w.small
 	if n%largeEvery == 0 {
 		text = w.large
 	}
@@ -78,14 +82,16 @@ const chunk = 10_000
 // fill makes a backlog of n messages.
 func (i *instance) fill(ctx context.Context, n int) error {
 	made := waiting{small: harness.Text(smallSize), large: harness.Text(largeSize)}
-	for done := 0; done < n; {
-		part, began := min(chunk, n-done), time.Now()
+	all := time.Now()
+	for i.backlog < n {
+		part, began := min(chunk, n-i.backlog), time.Now()
 		if err := i.fillPart(ctx, &made, part); err != nil {
 			return err
 		}
-		done += part
-		fmt.Fprintf(os.Stderr, "backlog %d/%d  %.0f msg/s  load %s\n", done, n, float64(part)/time.Since(began).Seconds(), harness.LoadAverage())
+		i.backlog += part
+		fmt.Fprintf(os.Stderr, "%s %d/%d  %.0f msg/s  load %s\n", i.name, i.backlog, n, float64(part)/time.Since(began).Seconds(), harness.LoadAverage())
 	}
+	i.filled = float64(n) / time.Since(all).Seconds()
 	return nil
 }
 
@@ -95,7 +101,7 @@ func (i *instance) fillPart(ctx context.Context, made *waiting, n int) error {
 	defer cancel()
 	var left atomic.Int64
 	left.Store(int64(n))
-	source := harness.Source{Addr: i.postern.Addr(), Sessions: 20, Keep: true, Next: func() *harness.Message {
+	source := harness.Source{Addr: i.line.addr(), Sessions: 20, Keep: true, Next: func() *harness.Message {
 		if left.Add(-1) < 0 {
 			return nil
 		}
@@ -105,7 +111,7 @@ func (i *instance) fillPart(ctx context.Context, made *waiting, n int) error {
 		return err
 	}
 	return harness.Until(ctx, "the backlog is deferred", func() (bool, error) {
-		have, err := i.deferred(ctx)
+		have, err := i.waiting(ctx)
 		return int64(have) == made.made.Load(), err
 	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -12,12 +13,12 @@ import (
 
 // run measures one relay, freshly started, under one workload.
 func (b *bench) run(ctx context.Context, r relay, w workload) (f figures, err error) {
-	line, err := b.set(ctx, r, w)
+	line, err := b.set(ctx, r, w, nil)
 	if err != nil {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, line.close()) }()
-	if err := line.push(ctx, w.messages/20+w.sessions); err != nil { // to warm up
+	if err := line.push(ctx, w.warmUp()); err != nil { // to warm up
 		return f, err
 	}
 	return line.measure(ctx)
@@ -28,20 +29,27 @@ type line struct {
 	workload workload
 	relay    harness.Relay // nil: the source sends straight to the sink
 	sink     sink
+	to       string      // to whom everything is sent
+	tls      *tls.Config // of the source; nil: it sends in clear
 	dir      string
 }
 
-// set starts the sink, then the relay.
-func (b *bench) set(ctx context.Context, r relay, w workload) (*line, error) {
+// set starts the sink, then the relay; that under a command such as strace,
+// unless it is empty.
+func (b *bench) set(ctx context.Context, r relay, w workload, under []string) (*line, error) {
 	s, err := newSink(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	l := &line{workload: w, sink: s, dir: b.newDir()}
+	l := &line{workload: w, sink: s, to: to, dir: b.newDir()}
 	if r.start == nil {
 		return l, nil
 	}
-	started, err := r.start(l.dir, s.addr())
+	place := place{dir: l.dir, next: s.addr(), under: under}
+	if w.encrypted {
+		l.tls, place.identity = b.identity.source, b.identity
+	}
+	started, err := r.start(place)
 	if err == nil {
 		err = started.Start(ctx)
 	}
@@ -58,7 +66,7 @@ func (l *line) close() error {
 	if l.relay != nil {
 		err = l.relay.Stop()
 	}
-	return errors.Join(err, l.sink.close(), os.RemoveAll(l.dir))
+	return errors.Join(err, l.sink.close(), l.sink.fault(), os.RemoveAll(l.dir))
 }
 
 func (l *line) addr() string {

@@ -3,7 +3,7 @@
 // large backlog costs. README.md beside it says how it measures, and what the
 // figures do and do not mean.
 //
-//	go run ./test/bench [-only relay,storage,backlog] [-quick] [-pairs 5] [-postern bin/postern] [-fsync] [-backlog 200000]
+//	go run ./test/bench [-only relay,storage,backlog] [-quick] [-pairs 5] [-rows PATTERN] [-fsync=false] [-postern bin/postern] [-backlog 200000]
 //
 // It needs root, who alone may start Postfix. It prints tables in Markdown,
 // its progress to the standard error, and ends with 1 when it could not
@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,8 +31,22 @@ type settings struct {
 	only    string
 	pairs   int
 	shrink  int // divides the number of messages
+	rows    *regexp.Regexp
 	fsync   bool
 	backlog int
+}
+
+// choose picks the workloads whose rows are wanted, with as many messages as
+// are wanted of each.
+func (s *settings) choose(all []workload) []workload {
+	var chosen []workload
+	for _, w := range all {
+		if s.rows.MatchString(w.name) {
+			w.messages /= s.shrink
+			chosen = append(chosen, w)
+		}
+	}
+	return chosen
 }
 
 func parseFlags() settings {
@@ -40,7 +55,12 @@ func parseFlags() settings {
 	flag.StringVar(&s.dir, "dir", os.TempDir(), "`directory`, on the disk to measure, for the queues")
 	flag.StringVar(&s.only, "only", strings.Join(partNames(), ","), "the `parts` to run")
 	flag.IntVar(&s.pairs, "pairs", 5, "how often each row is measured")
-	flag.BoolVar(&s.fsync, "fsync", false, "also count the fsyncs of each relay, with strace")
+	flag.BoolVar(&s.fsync, "fsync", true, "count the fsyncs of each relay, with strace")
+	s.rows = regexp.MustCompile("")
+	flag.Func("rows", "measure only workloads whose names match the `pattern`, such as STARTTLS (see README.md)", func(text string) (err error) {
+		s.rows, err = regexp.Compile(text)
+		return err
+	})
 	flag.IntVar(&s.backlog, "backlog", 200_000, "how many messages wait in the part about them")
 	quick := flag.Bool("quick", false, "rough figures in a few minutes: 2 pairs and a fifth of the messages")
 	flag.Parse()
@@ -92,6 +112,7 @@ type bench struct {
 	settings settings
 	dir      string
 	dirs     int // so far
+	identity identity
 }
 
 // newDir names a directory that nothing has used.
@@ -121,6 +142,9 @@ func runParts(ctx context.Context, s settings) error {
 		return err
 	}
 	b := &bench{settings: s, dir: dir}
+	if b.identity, err = newIdentity(dir); err != nil {
+		return err
+	}
 	for _, p := range parts() {
 		if !slices.Contains(only, p.name) {
 			continue

@@ -29,12 +29,10 @@ const postfixShare = 20
 func storageTable(workloads []workload) table {
 	t := table{
 		columns: []string{inLog, asShipped, inPebble, byPostfix},
-		ratio:   inLog + " / " + inPebble,
-		of:      inLog,
-		to:      []string{inPebble},
+		ratios:  []ratio{{inLog + " / " + inPebble, inLog, []string{inPebble}}},
 	}
 	for _, w := range workloads {
-		t.rows = append(t.rows, rate(w.name), row{w.name + ", CPU µs a message", w.name, figures.cpuEach, "%.0f", true})
+		t.rows = append(t.rows, rate(w.name), row{title: w.name + ", CPU µs a message", workload: w.name, figure: figures.cpuEach, format: "%.0f", lower: true})
 	}
 	return t
 }
@@ -58,7 +56,7 @@ func storageWorkloads() []workload {
 // message: accepted and synced, not delivered.
 func compareStores(ctx context.Context, b *bench) error {
 	workloads := storageWorkloads()
-	c := comparison{workloads: workloads, table: storageTable(workloads)}
+	c := comparison{workloads: workloads, tables: []table{storageTable(workloads)}}
 	for _, way := range []struct {
 		name   string
 		inline int64
@@ -101,7 +99,7 @@ func (b *bench) hold(ctx context.Context, w workload) (f figures, err error) {
 	dir := b.newDir()
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	nowhere := harness.Loopback(9)
-	relay, err := postfix(tunedSettings+holdSettings)(dir, nowhere)
+	relay, err := postfix(tunedSettings + holdSettings)(place{dir: dir, next: nowhere})
 	if err == nil {
 		err = relay.Start(ctx)
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"postern/internal/mail"
@@ -35,6 +36,12 @@ type PosternOptions struct {
 	NextHop string
 	// TLS is the policy for NextHop; empty: none.
 	TLS string
+	// Certificate and Key are the files with which the instance offers
+	// STARTTLS to its clients; empty: it does not.
+	Certificate, Key string
+	// Under is a command with its arguments that runs the program, and whose
+	// process becomes the program's, such as strace -D; nil: none.
+	Under []string
 	// Settings are more lines of the configuration, behind the others: first
 	// those of [delivery], then other tables.
 	Settings string
@@ -122,7 +129,8 @@ func (p *Postern) StartAs(ctx context.Context, binary string, environment ...str
 	if err != nil {
 		return err
 	}
-	started, err := startProcess(p.Log(), environment, binary, "serve", "--user", me.Username, "--config", p.config())
+	argv := append(slices.Clone(p.options.Under), binary, "serve", "--user", me.Username, "--config", p.config())
+	started, err := startProcess(p.Log(), environment, argv...)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ type Postfix struct {
 	dir     string
 	port    int
 	daemons string // where Postfix keeps its daemons
+	under   []string
 	process *process
 }
 
@@ -37,6 +39,12 @@ type PostfixOptions struct {
 	Hostname string
 	// NextHop gets all mail, as host:port.
 	NextHop string
+	// Certificate and Key are the files with which the instance offers
+	// STARTTLS to its clients; empty: it does not.
+	Certificate, Key string
+	// Under is a command with its arguments that runs the program, and whose
+	// process becomes the program's, such as strace -D; nil: none.
+	Under []string
 	// Settings are further lines of main.cf.
 	Settings string
 	// SASL is smtpd.conf, with which Cyrus SASL checks the passwords that the
@@ -69,7 +77,7 @@ func NewPostfix(o PostfixOptions) (*Postfix, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postfix{dir: o.Dir, port: port, daemons: daemons}
+	p := &Postfix{dir: o.Dir, port: port, daemons: daemons, under: o.Under}
 	if err := p.makeDirectories(); err != nil {
 		return nil, err
 	}
@@ -173,8 +181,8 @@ func (p *Postfix) Log() string { return filepath.Join(p.dir, "log") }
 
 // Start starts the instance. It ends by itself after an hour.
 func (p *Postfix) Start(ctx context.Context) (err error) {
-	master := filepath.Join(p.daemons, "master")
-	if p.process, err = startProcess(filepath.Join(p.dir, "output"), nil, master, "-c", p.config(), "-d", "-e", "3600"); err != nil {
+	argv := append(slices.Clone(p.under), filepath.Join(p.daemons, "master"), "-c", p.config(), "-d", "-e", "3600")
+	if p.process, err = startProcess(filepath.Join(p.dir, "output"), nil, argv...); err != nil {
 		return err
 	}
 	if err := p.process.untilGreets(ctx, p.Addr()); err != nil {
@@ -195,8 +203,16 @@ func (p *Postfix) PID() int { return p.process.pid() }
 
 // Queued counts the queue files, corrupt ones too.
 func (p *Postfix) Queued(context.Context) (int, error) {
+	return p.files("maildrop", "incoming", "active", "deferred", "hold", "corrupt")
+}
+
+// Deferred counts the messages that wait for another attempt.
+func (p *Postfix) Deferred(context.Context) (int, error) { return p.files("deferred") }
+
+// files counts the files of some of the queues.
+func (p *Postfix) files(queues ...string) (int, error) {
 	n := 0
-	for _, dir := range []string{"maildrop", "incoming", "active", "deferred", "hold", "corrupt"} {
+	for _, dir := range queues {
 		err := filepath.WalkDir(filepath.Join(p.dir, "queue", dir), func(_ string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // moved on or delivered while we look

@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -32,29 +33,48 @@ type Client struct {
 
 // Dial connects, and reads the greeting and the reply to EHLO. The connection
 // is cut when ctx ends.
-func Dial(ctx context.Context, addr string) (*Client, error) { return dialFrom(ctx, nil, addr) }
+func Dial(ctx context.Context, addr string) (*Client, error) {
+	return (&Source{Addr: addr}).connect(ctx)
+}
 
-// dialFrom does so from a local address; nil leaves it to the system.
-func dialFrom(ctx context.Context, from net.IP, addr string) (*Client, error) {
+// connect makes one of the source's connections, up to the reply to EHLO.
+func (s *Source) connect(ctx context.Context) (*Client, error) {
 	var d net.Dialer
-	if from != nil {
-		d.LocalAddr = &net.TCPAddr{IP: from}
+	if s.From != nil {
+		d.LocalAddr = &net.TCPAddr{IP: s.From}
 	}
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	conn, err := d.DialContext(ctx, "tcp", s.Addr)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{conn: conn, br: bufio.NewReader(conn)}
 	c.unbind = context.AfterFunc(ctx, func() { conn.Close() })
-	if err := c.expect("220", ""); err != nil {
-		c.drop()
-		return nil, err
-	}
-	if err := c.expect("250", "EHLO source.example"); err != nil {
+	if err := c.greet(ctx, s.TLS); err != nil {
 		c.drop()
 		return nil, err
 	}
 	return c, nil
+}
+
+// greet reads the greeting and says EHLO; with a configuration, once more
+// under TLS (RFC 3207 4.2).
+func (c *Client) greet(ctx context.Context, config *tls.Config) error {
+	const hello = "EHLO source.example"
+	if err := c.expect("220", ""); err != nil {
+		return err
+	}
+	if err := c.expect("250", hello); err != nil || config == nil {
+		return err
+	}
+	if err := c.expect("220", "STARTTLS"); err != nil {
+		return err
+	}
+	encrypted := tls.Client(c.conn, config)
+	if err := encrypted.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.conn, c.br = encrypted, bufio.NewReader(encrypted)
+	return c.expect("250", hello)
 }
 
 // Close says QUIT and closes the connection.
@@ -167,6 +187,9 @@ type Source struct {
 	// From is the address that the relay sees; nil: whatever the system
 	// chooses.
 	From net.IP
+	// TLS has each connection go on under TLS, after STARTTLS; nil: it stays
+	// in clear.
+	TLS *tls.Config
 	// Keep keeps a connection for all messages of a session; otherwise each
 	// message has its own.
 	Keep bool
@@ -237,7 +260,7 @@ const redialEvery = 10 * time.Millisecond
 
 func (s *Source) dial(ctx context.Context) (*Client, error) {
 	for {
-		c, err := dialFrom(ctx, s.From, s.Addr)
+		c, err := s.connect(ctx)
 		if err == nil || !s.Redial {
 			return c, err
 		}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+
+	"postern/test/harness"
+)
+
+// bar is what is asked of a row. The zero value asks nothing.
+type bar struct {
+	floor, goal float64 // what it must, and what it should reach
+	// absolute says that they are bounds of the figure itself, which must not
+	// be larger; otherwise they are bounds of its ratio, which must not be
+	// smaller.
+	absolute bool
+}
+
+func (t *table) hasBars() bool {
+	for _, row := range t.rows {
+		if row.bar != (bar{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// barCells say what is asked of a row, and whether it is met.
+func (t *table) barCells(row row, r results) []string {
+	if row.bar == (bar{}) {
+		return []string{"–", "–"}
+	}
+	values := r.ratios(row, t.ratios[0])
+	if row.bar.absolute {
+		values = r.values(row, t.ratios[0].of)
+	}
+	return []string{row.bar.verdict(row.bar.floor, values), row.bar.verdict(row.bar.goal, values)}
+}
+
+// verdict compares the median of values with a bound.
+func (b bar) verdict(bound float64, values []float64) string {
+	text := fmt.Sprintf("%v ×", bound)
+	if b.absolute {
+		text = fmt.Sprintf("≤ %v", bound)
+	}
+	switch {
+	case len(values) == 0 || harness.Spread(values) > harness.MaxSpread:
+		return text + ": " + unmeasured
+	case b.reaches(harness.Median(values), bound):
+		return text + ": met"
+	default:
+		return text + ": not met"
+	}
+}
+
+func (b bar) reaches(value, bound float64) bool {
+	if b.absolute {
+		return value <= bound
+	}
+	return value >= bound
+}
