@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"postern/test/harness"
 )
@@ -36,20 +37,26 @@ func (t *table) barCells(row row, r results) []string {
 	return []string{row.bar.verdict(row.bar.floor, values), row.bar.verdict(row.bar.goal, values)}
 }
 
-// verdict compares the median of values with a bound.
+// verdict compares the median of values with a bound. Ratios that are spread
+// widely are never judged; other figures are when all are on one side.
 func (b bar) verdict(bound float64, values []float64) string {
 	text := fmt.Sprintf("%v ×", bound)
 	if b.absolute {
 		text = fmt.Sprintf("≤ %v", bound)
 	}
 	switch {
-	case len(values) == 0 || harness.Spread(values) > harness.MaxSpread:
+	case len(values) == 0 || harness.Spread(values) > harness.MaxSpread && !(b.absolute && b.agree(values, bound)):
 		return text + ": " + unmeasured
 	case b.reaches(harness.Median(values), bound):
 		return text + ": met"
 	default:
 		return text + ": not met"
 	}
+}
+
+// agree reports whether all values are on the same side of a bound.
+func (b bar) agree(values []float64, bound float64) bool {
+	return b.reaches(slices.Min(values), bound) == b.reaches(slices.Max(values), bound)
 }
 
 func (b bar) reaches(value, bound float64) bool {

@@ -111,8 +111,8 @@ func (r results) ratios(row row, ratio ratio) []float64 {
 	if len(to) == 0 {
 		return nil
 	}
-	ratios := make([]float64, len(of))
-	for i := range of {
+	ratios := make([]float64, min(len(of), len(to))) // the last round may have ended early
+	for i := range ratios {
 		ratios[i] = of[i] / to[i]
 	}
 	return ratios

@@ -79,7 +79,7 @@ type comparison struct {
 
 // measure makes all rounds. The contenders follow each other closely, and
 // each round another one begins: the machine's speed drifts, and nobody may
-// gain by it.
+// gain by it. When it fails it returns what was measured until then.
 func (c *comparison) measure(ctx context.Context, s settings) (results, error) {
 	all := results{}
 	for round := range s.pairs {
@@ -91,7 +91,7 @@ func (c *comparison) measure(ctx context.Context, s settings) (results, error) {
 				}
 				f, err := contender.once(ctx, w, contender.run)
 				if err != nil {
-					return nil, err
+					return all, err
 				}
 				key := resultKey{contender: contender.name, workload: w.name}
 				all[key] = append(all[key], f)
@@ -139,16 +139,13 @@ func (c *contender) once(ctx context.Context, w workload, run func(context.Conte
 }
 
 // compare measures, and prints the tables under a line that says where and
-// when.
+// when: also those of a measuring that failed, as far as it went.
 func (c *comparison) compare(ctx context.Context, s settings) error {
 	c.workloads = s.choose(c.workloads)
 	began, load := time.Now(), harness.LoadAverage()
 	all, err := c.measure(ctx, s)
 	if err == nil && s.fsync {
 		err = c.trace(ctx, all)
-	}
-	if err != nil {
-		return err
 	}
 	fmt.Printf("%s, load %s before and %s after, %d pairs in %v", harness.Machine(), load, harness.LoadAverage(), s.pairs, time.Since(began).Round(time.Second))
 	if s.shrink > 1 {
@@ -159,5 +156,5 @@ func (c *comparison) compare(ctx context.Context, s settings) error {
 		fmt.Println()
 		t.print(os.Stdout, all)
 	}
-	return nil
+	return err
 }

@@ -34,20 +34,37 @@ var weights = []weight{
 	memoryAtRest, memoryStarted, databaseDisk, bodyDisk, journalDisk, stopping, greetAfterStop, tryAfterStop, greetAfterKill, tryAfterKill,
 }
 
-// printWeights prints the medians.
+// bar is what is asked of a weight.
+func (w weight) bar() bar {
+	switch w {
+	case memoryAtRest, memoryStarted:
+		return atMost(2000, 1000)
+	case tryAfterStop, tryAfterKill:
+		return atMost(10, 3)
+	default:
+		return bar{}
+	}
+}
+
+// printWeights prints the medians, and what is asked of the last instance.
 func printWeights(out io.Writer, instances []*instance) {
-	line, rule := "|", "|---|"
+	line, rule := "|", "|---|---|---|"
 	for _, i := range instances {
 		line += " | " + i.name
 		rule += "---|"
 	}
-	fmt.Fprintln(out, line+" |\n"+rule)
+	fmt.Fprintln(out, line+" | floor | goal |\n"+rule)
 	for _, w := range weights {
 		line := "| " + string(w)
 		for _, i := range instances {
 			line += fmt.Sprintf(" | %.2f", harness.Median(i.weights[w]))
 		}
-		fmt.Fprintln(out, line+" |")
+		floor, goal := "–", "–"
+		if bar := w.bar(); bar.absolute {
+			last := instances[len(instances)-1].weights[w]
+			floor, goal = bar.verdict(bar.floor, last), bar.verdict(bar.goal, last)
+		}
+		fmt.Fprintln(out, line, "|", floor, "|", goal, "|")
 	}
 }
 
