@@ -36,6 +36,26 @@ type settings struct {
 	backlog int
 }
 
+// chosen are the parts with rows that are wanted. It fails when there are none.
+func (s *settings) chosen() ([]part, error) {
+	only := strings.Split(s.only, ",")
+	for _, name := range only {
+		if !slices.Contains(partNames(), name) {
+			return nil, fmt.Errorf("there is no part %q; the parts are %s", name, strings.Join(partNames(), ", "))
+		}
+	}
+	var chosen []part
+	for _, p := range parts() {
+		if slices.Contains(only, p.name) && len(s.choose(p.workloads())) > 0 {
+			chosen = append(chosen, p)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no row of %s matches -rows %q", s.only, s.rows)
+	}
+	return chosen, nil
+}
+
 // choose picks the workloads whose rows are wanted, with as many messages as
 // are wanted of each.
 func (s *settings) choose(all []workload) []workload {
@@ -74,14 +94,15 @@ func parseFlags() settings {
 // part is a part of the bench.
 type part struct {
 	name, title string
+	workloads   func() []workload
 	run         func(context.Context, *bench) error
 }
 
 func parts() []part {
 	return []part{
-		{"relay", "Relays, end to end", compareRelays},
-		{"storage", "Storing a message", compareStores},
-		{"backlog", "With a backlog", compareBacklog},
+		{"relay", "Relays, end to end", relayWorkloads, compareRelays},
+		{"storage", "Storing a message", storageWorkloads, compareStores},
+		{"backlog", "With a backlog", backlogWorkloads, compareBacklog},
 	}
 }
 
@@ -123,11 +144,9 @@ func (b *bench) newDir() string {
 
 // runParts measures and prints.
 func runParts(ctx context.Context, s settings) error {
-	only := strings.Split(s.only, ",")
-	for _, name := range only {
-		if !slices.Contains(partNames(), name) {
-			return fmt.Errorf("there is no part %q; the parts are %s", name, strings.Join(partNames(), ", "))
-		}
+	chosen, err := s.chosen()
+	if err != nil {
+		return err
 	}
 	if err := checkDisk(s.dir); err != nil {
 		return err
@@ -145,10 +164,7 @@ func runParts(ctx context.Context, s settings) error {
 	if b.identity, err = newIdentity(dir); err != nil {
 		return err
 	}
-	for _, p := range parts() {
-		if !slices.Contains(only, p.name) {
-			continue
-		}
+	for _, p := range chosen {
 		fmt.Printf("\n## %s\n\n", p.title)
 		if err := p.run(ctx, b); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)

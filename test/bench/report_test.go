@@ -106,6 +106,15 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%s is not encrypted", w.name)
 		}
 	}
+	s.only = strings.Join(partNames(), ",")
+	if parts, err := s.chosen(); err != nil || len(parts) != 1 || parts[0].name != "relay" {
+		t.Errorf("the parts with STARTTLS are %v, %v", parts, err)
+	}
+	for _, wrong := range []settings{{only: "none", rows: s.rows}, {only: "storage", rows: s.rows}} {
+		if parts, err := wrong.chosen(); err == nil {
+			t.Errorf("-only %s has the parts %v", wrong.only, parts)
+		}
+	}
 	if chosen[0].messages != 1000 {
 		t.Errorf("a quarter of 4,000 messages is %d", chosen[0].messages)
 	}
