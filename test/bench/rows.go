@@ -51,7 +51,7 @@ func relayRates() []rated {
 		{workload: small(1, 2000, true, false)},
 		{workload: small(100, 4000, false, false)},
 		{workload: small(100, 4000, true, false)},
-		{workload: small(1, 1000, false, true)},
+		{workload: small(1, 300, false, true)},
 		{workload: small(20, 2000, false, true)},
 		{workload: small(100, 2000, false, true)},
 		{workload: small(1, 2000, true, true)},
