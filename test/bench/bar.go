@@ -37,21 +37,36 @@ func (t *table) barCells(row row, r results) []string {
 	return []string{row.bar.verdict(row.bar.floor, values), row.bar.verdict(row.bar.goal, values)}
 }
 
-// verdict compares the median of values with a bound. Ratios that are spread
-// widely are never judged; other figures are when all are on one side.
+// verdict compares the median of values with a bound.
 func (b bar) verdict(bound float64, values []float64) string {
 	text := fmt.Sprintf("%v ×", bound)
 	if b.absolute {
 		text = fmt.Sprintf("≤ %v", bound)
 	}
 	switch {
-	case len(values) == 0 || harness.Spread(values) > harness.MaxSpread && !(b.absolute && b.agree(values, bound)):
+	case !b.judges(values, bound):
 		return text + ": " + unmeasured
 	case b.reaches(harness.Median(values), bound):
 		return text + ": met"
 	default:
 		return text + ": not met"
 	}
+}
+
+// fewestRatios are needed to judge by their median.
+const fewestRatios = 5
+
+// judges reports whether values say anything of a bound. Ratios must be several
+// and close together; other figures may be spread where all are on one side.
+func (b bar) judges(values []float64, bound float64) bool {
+	if len(values) == 0 {
+		return false
+	}
+	narrow := harness.Spread(values) <= harness.MaxSpread
+	if b.absolute {
+		return narrow || b.agree(values, bound)
+	}
+	return narrow && len(values) >= fewestRatios
 }
 
 // agree reports whether all values are on the same side of a bound.

@@ -67,12 +67,13 @@ func TestBar(t *testing.T) {
 		values []float64
 		want   []string
 	}{
-		{times(4, 5.5), []float64{5.4, 5.5, 5.6}, []string{"4 ×: met", "5.5 ×: met"}},
-		{times(4, 5.5), []float64{3.9, 3.95, 4}, []string{"4 ×: not met", "5.5 ×: not met"}},
+		{times(4, 5.5), []float64{5.4, 5.4, 5.5, 5.6, 5.6}, []string{"4 ×: met", "5.5 ×: met"}},
+		{times(4, 5.5), []float64{3.9, 3.9, 3.95, 4, 4}, []string{"4 ×: not met", "5.5 ×: not met"}},
 		{atMost(0.5, 0.25), []float64{0.25, 0.26, 0.27}, []string{"≤ 0.5: met", "≤ 0.25: not met"}},
 		{atMost(0.5, 0.25), []float64{0.1, 0.2, 0.4}, []string{"≤ 0.5: met", "≤ 0.25: unmeasured"}},
 		{atMost(0.5, 0.25), []float64{1, 2, 4}, []string{"≤ 0.5: not met", "≤ 0.25: not met"}},
-		{times(1, 10), []float64{2, 3, 6}, []string{"1 ×: unmeasured", "10 ×: unmeasured"}},
+		{times(1, 10), []float64{2, 2, 3, 3}, []string{"1 ×: unmeasured", "10 ×: unmeasured"}},
+		{times(1, 10), []float64{2, 3, 4, 5, 6}, []string{"1 ×: unmeasured", "10 ×: unmeasured"}},
 		{atMost(0.5, 0.25), nil, []string{"≤ 0.5: unmeasured", "≤ 0.25: unmeasured"}},
 	} {
 		got := []string{c.bar.verdict(c.bar.floor, c.values), c.bar.verdict(c.bar.goal, c.values)}
