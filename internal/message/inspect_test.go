@@ -59,8 +59,10 @@ func (n *nasty) check(t *testing.T) {
 	}
 }
 
+var nastyGroups = [][]nasty{nastyTypes, nastyNames, nastyContinuations, nastyBoundaries, nastyHeaders, nastyContent}
+
 func TestInspect(t *testing.T) {
-	for _, group := range [][]nasty{nastyTypes, nastyNames, nastyContinuations, nastyBoundaries, nastyHeaders, nastyContent} {
+	for _, group := range nastyGroups {
 		for _, n := range group {
 			t.Run(n.name, n.check)
 		}

@@ -1,0 +1,100 @@
+package mime
+
+// verdicts are what must be said of each message of the corpus.
+var verdicts = map[string]verdict{
+	"msg_01.txt":  {types: "text/plain"},
+	"msg_02.txt":  {types: "multipart/mixed text/plain multipart/digest message/rfc822"},
+	"msg_03.txt":  {types: "text/plain"},
+	"msg_04.txt":  {types: "multipart/mixed text/plain", names: "msg.txt"},
+	"msg_05.txt":  {types: "multipart/report text/plain message/rfc822"},
+	"msg_06.txt":  {types: "message/rfc822 text/plain"},
+	"msg_07.txt":  {types: "multipart/mixed text/plain image/gif", names: "dingusfish.gif"},
+	"msg_08.txt":  {types: "multipart/mixed text/plain text/html"},
+	"msg_09.txt":  {types: "multipart/mixed text/plain text/html"},
+	"msg_10.txt":  {types: "multipart/mixed text/plain text/html"},
+	"msg_11.txt":  {types: "message/rfc822 text/plain"},
+	"msg_12.txt":  {types: "multipart/mixed text/plain text/html"},
+	"msg_12a.txt": {types: "multipart/mixed text/plain text/html"},
+	"msg_13.txt":  {types: "multipart/mixed text/plain image/gif", names: "dingusfish.gif"},
+	"msg_14.txt": {types: "text text/plain", defects: []string{
+		"part 1: a malformed Content-Type",
+		"part 1: Content-Type can be read as different types",
+	}},
+	"msg_15.txt": {types: "multipart/mixed multipart/alternative text/plain text/html image/gif", names: "xx.gif", defects: []string{
+		"part 1.1: a boundary that is that of a multipart around it, or begins with it",
+		"part 1.1: a part behind the end of its multipart",
+		"part 1.1.3: content that is not encoded as it says",
+	}},
+	"msg_16.txt": {types: "multipart/report text/plain message/delivery-status message/rfc822"},
+	"msg_17.txt": {types: "multipart/mixed", defects: []string{
+		"part 1: a multipart without parts",
+	}},
+	"msg_18.txt": {types: "text/plain"},
+	"msg_19.txt": {types: "text/plain", defects: []string{
+		"part 1: no empty line between header and body",
+	}},
+	"msg_20.txt": {types: "text/plain"},
+	"msg_21.txt": {types: "multipart/mixed text/plain"},
+	"msg_22.txt": {types: "multipart/mixed text/plain image/jpeg", names: "wibble.JPG|wibble2.JPG"},
+	"msg_23.txt": {types: "multipart/mixed text/plain"},
+	"msg_24.txt": {types: "multipart/mixed text/plain"},
+	"msg_25.txt": {types: "multipart/report", defects: []string{
+		"part 1: the line of a mailbox file before a header",
+		"part 1: a malformed Content-Type",
+		"part 1: no boundary, or a malformed one",
+	}},
+	"msg_26.txt": {types: "multipart/mixed text/plain application/riscos", names: "clock.bmp,69c|clock.bmp"},
+	"msg_27.txt": {types: "text/plain"},
+	"msg_28.txt": {types: "multipart/digest message/rfc822 text/plain"},
+	"msg_29.txt": {types: "text/plain"},
+	"msg_30.txt": {types: "multipart/digest message/rfc822 text/plain"},
+	"msg_31.txt": {types: "multipart/mixed", defects: []string{
+		"part 1: a multipart without parts",
+	}},
+	"msg_32.txt": {types: "text/plain"},
+	"msg_33.txt": {types: "multipart/signed text/plain", defects: []string{
+		"part 1: a boundary that can be read in different ways",
+	}},
+	"msg_34.txt": {types: "multipart/digest text/plain message/rfc822"},
+	"msg_35.txt": {types: "text/plain", defects: []string{
+		"part 1: no empty line between header and body",
+	}},
+	"msg_36.txt": {types: "multipart/mixed text/plain multipart/alternative message/external-body", names: "draft-ietf-mboned-mix-00.txt", defects: []string{
+		"part 1.2.1: content of which a part, or all, is elsewhere",
+		"part 1.2.2: content of which a part, or all, is elsewhere",
+	}},
+	"msg_37.txt": {types: "multipart/mixed text/x-one text/plain text/x-two"},
+	"msg_38.txt": {types: "multipart/mixed multipart/alternative text/plain", defects: []string{
+		"part 1.1.2: no empty line between header and body",
+		"part 1.2: no empty line between header and body",
+		"part 1.2: a line that may be taken for a boundary",
+	}},
+	"msg_39.txt": {types: "multipart/mixed multipart/alternative application/octet-stream text/plain", defects: []string{
+		"part 1.1.1: a boundary that is that of a multipart around it, or begins with it",
+		"part 1.1.1.1: content that is not encoded as it says",
+		"part 1.1.1.2: content that is not encoded as it says",
+		"part 1.1.1: a part behind the end of its multipart",
+		"part 1.1.1.3: a boundary that is that of a multipart around it, or begins with it",
+		"part 1.1.1.3.1: content that is not encoded as it says",
+		"part 1.1.1.3.2: content that is not encoded as it says",
+		"part 1.1.1.3: a part behind the end of its multipart",
+		"part 1.1.1.3.3: a boundary that is that of a multipart around it, or begins with it",
+		"part 1.1.1.3.3.1: content that is not encoded as it says",
+		"part 1.1.1.3.3.2: content that is not encoded as it says",
+		"part 1.1.1.3.3: a part behind the end of its multipart",
+	}},
+	"msg_40.txt": {types: "text/html"},
+	"msg_41.txt": {types: "multipart/alternative", defects: []string{
+		"part 1: no boundary, or a malformed one",
+	}},
+	"msg_42.txt": {types: "multipart/mixed text/plain message/rfc822", defects: []string{
+		"part 1.2.1: a multipart without parts",
+	}},
+	"msg_43.txt": {types: "multipart/report text/plain message/delivery-status text/rfc822-headers", defects: []string{
+		"part 1: the line of a mailbox file before a header",
+		"part 1: addresses of From or Sender that can be read in different ways",
+	}},
+	"msg_44.txt": {types: "multipart/mixed text/plain", names: "msg.txt"},
+	"msg_45.txt": {types: "multipart/signed text/plain application/pgp-signature", names: "signature.asc"},
+	"msg_46.txt": {types: "message/rfc822 text/plain"},
+}
