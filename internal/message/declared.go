@@ -111,8 +111,11 @@ func (in *inspector) complete(p spot, d *declared) {
 	}
 	in.unless(len(d.encodings) == 1, p.path, DefectEncoding)
 	for _, t := range d.types {
-		if t == "message/partial" || t == "message/external-body" { // RFC 2046 5.2.2, 5.2.3
+		switch t {
+		case "message/partial", "message/external-body": // RFC 2046 5.2.2, 5.2.3
 			in.defect(p.path, DefectElsewhere)
+		case "multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime": // RFC 1847 2.2, RFC 8551 3
+			in.defect(p.path, DefectOpaque)
 		}
 	}
 }

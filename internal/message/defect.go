@@ -34,6 +34,7 @@ const (
 	DefectEpilogue    Defect = "a part behind the end of its multipart"
 	DefectHeaderEnd   Defect = "a boundary within a header"
 	DefectElsewhere   Defect = "content of which a part, or all, is elsewhere"
+	DefectOpaque      Defect = "content that is encrypted, or signed in a form that hides it"
 	DefectSubject     Defect = "a Subject that can be read in different ways"
 	DefectAddress     Defect = "addresses of From or Sender that can be read in different ways"
 	DefectDuplicate   Defect = "a field of the header twice that may be there once"

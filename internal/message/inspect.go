@@ -123,7 +123,7 @@ func (i *Inspection) gather(of func(*Part) []string) []string {
 // those of src.
 func Inspect(src io.Reader, limits InspectLimits) (*Inspection, error) {
 	in := &inspector{limits: limits.withDefaults(), result: new(Inspection)}
-	limited := &io.LimitedReader{R: src, N: in.limits.Octets}
+	limited := &io.LimitedReader{R: src, N: in.limits.Octets + 1}
 	in.begin(limited)
 	_, err := in.entity(spot{path: "1", message: true})
 	if err != nil && err != errEnough {
@@ -132,7 +132,7 @@ func Inspect(src io.Reader, limits InspectLimits) (*Inspection, error) {
 	if limited.N == 0 {
 		in.defect("1", DefectSize)
 	}
-	in.result.Size, in.result.Looked = in.src.n, in.looked
+	in.result.Size, in.result.Looked = min(in.src.n, in.limits.Octets), in.looked
 	return in.result, nil
 }
 

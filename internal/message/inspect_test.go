@@ -33,7 +33,7 @@ func inspect(t testing.TB, content string) *Inspection {
 }
 
 // maxWork is how often an octet may be looked at.
-const maxWork = 40
+const maxWork = 20
 
 func (n *nasty) check(t *testing.T) {
 	got := inspect(t, crlf(n.in))
@@ -123,8 +123,8 @@ func TestInspectLimits(t *testing.T) {
 		defect Defect // "" when within the limits
 	}{
 		"none":   {InspectLimits{}, 3, ""},
-		"at all": {InspectLimits{Octets: int64(len(parts)) + 1, Depth: 1, Parts: 3}, 3, ""},
-		"octets": {InspectLimits{Octets: int64(len(parts)) - 10}, 3, DefectSize},
+		"at all": {InspectLimits{Octets: int64(len(parts)), Depth: 1, Parts: 3}, 3, ""},
+		"octets": {InspectLimits{Octets: int64(len(parts)) - 1}, 3, DefectSize},
 		"depth":  {InspectLimits{Depth: -1}, 0, DefectDepth},
 		"parts":  {InspectLimits{Parts: 2}, 2, DefectParts},
 	} {

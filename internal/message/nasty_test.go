@@ -48,6 +48,8 @@ var nastyTypes = []nasty{
 		types: "message/global application/x-a", names: "a.exe"},
 	{name: "encoded message", in: "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nQQ==\n", types: "message/rfc822", defects: []Defect{DefectComposite}},
 	{name: "encoded multipart", in: "Content-Transfer-Encoding: quoted-printable\n" + mixed("--b\n\nx\n"), types: "multipart/mixed text/plain", defects: []Defect{DefectComposite}},
+	{name: "signed in one piece", in: typed("application/pkcs7-mime; smime-type=signed-data; name=smime.p7m"), types: "application/pkcs7-mime", names: "smime.p7m", defects: []Defect{DefectOpaque}},
+	{name: "encrypted", in: "Content-Type: multipart/encrypted; boundary=b\n\n--b\nContent-Type: application/pgp-encrypted\n\nx\n--b--\n", types: "multipart/encrypted application/pgp-encrypted", defects: []Defect{DefectOpaque}},
 	{name: "TNEF", in: typed("application/ms-tnef; name=winmail.dat"), types: "application/ms-tnef", names: "winmail.dat"},
 }
 
