@@ -39,3 +39,13 @@ const (
 	DefectAddress     Defect = "addresses of From or Sender that can be read in different ways"
 	DefectDuplicate   Defect = "a field of the header twice that may be there once"
 )
+
+// Defects are all defects, in the order of docs/mime.md.
+var Defects = []Defect{
+	DefectSize, DefectDepth, DefectParts, DefectHeader, DefectParameters, DefectNames,
+	DefectLineEnd, DefectSeparator, DefectFieldName, DefectFolding, DefectControl, DefectMailboxLine,
+	DefectContentType, DefectTypes, DefectDisposition, DefectName, DefectEncoding, DefectComposite,
+	DefectEncoded, DefectBoundary, DefectBoundaries, DefectAlike, DefectNear, DefectNoDelimiter,
+	DefectEpilogue, DefectHeaderEnd, DefectElsewhere, DefectOpaque, DefectSubject, DefectAddress,
+	DefectDuplicate,
+}

@@ -120,6 +120,8 @@ func TestEditRefusals(t *testing.T) {
 	}
 }
 
+// TestNewField: long fields are folded (RFC 5322 2.2.3), and what is not US-ASCII
+// is encoded (RFC 2047) unless it may stand there (RFC 6532).
 func TestNewField(t *testing.T) {
 	long := strings.Repeat("word ", 30)
 	for _, tt := range []struct {

@@ -1,10 +1,12 @@
 // Package message reads and writes messages as bytes: the header of RFC 5322
-// field by field, and what is added to a message when it is accepted.
+// field by field, what is added to a message when it is accepted, the edits that
+// policy makes, and its form for a server without 8BITMIME. Inspect says what
+// readers of mail may find in a message (RFC 2045 to 2049), for filters.
 //
 // A header is bytes first. What was read is written again octet for octet;
-// fields are put on top, added at the end or deleted, never edited. The
-// package decodes nothing: no encoded words, no addresses, no MIME. It knows
-// no network and no disk.
+// only fields that somebody names are added, deleted or replaced. Decoded values
+// are for comparison, and never written. The package knows no network and no
+// disk.
 //
 // Content is expected to obey the CR/LF law: lines end in CRLF, and neither
 // CR nor LF stands alone. Content that breaks it is passed on as it is, with

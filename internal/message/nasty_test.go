@@ -53,6 +53,7 @@ var nastyTypes = []nasty{
 	{name: "TNEF", in: typed("application/ms-tnef; name=winmail.dat"), types: "application/ms-tnef", names: "winmail.dat"},
 }
 
+// Names stand in Content-Disposition (RFC 2183 2.3) and, of old, in Content-Type.
 var nastyNames = []nasty{
 	{name: "name", in: typed("application/x-a; name=a.exe"), types: "application/x-a", names: "a.exe"},
 	{name: "file name", in: disposed("attachment; filename=a.exe"), types: "application/x-a", names: "a.exe"},
@@ -96,6 +97,7 @@ var nastyNames = []nasty{
 	{name: "of a message", in: "Content-Disposition: attachment; filename=a.eml\nContent-Type: message/rfc822\n\nContent-Type: application/x-a; name=a.exe\n\n", types: "message/rfc822 application/x-a", names: "a.eml|a.exe"},
 }
 
+// RFC 2231 3 and 4.
 var nastyContinuations = []nasty{
 	{name: "encoded", in: disposed("attachment; filename*=utf-8''%61.exe"), types: "application/x-a", names: "a.exe"},
 	{name: "language", in: disposed("attachment; filename*=utf-8'en'a%2eexe"), types: "application/x-a", names: "a.exe"},

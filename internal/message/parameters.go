@@ -64,7 +64,7 @@ func unfold(raw string, blank bool) string {
 	return b.String()
 }
 
-// stripComments puts a space in the place of each comment (RFC 822 3.4.3).
+// stripComments puts a space in the place of each comment (RFC 5322 3.2.2).
 func stripComments(s string) (out string, found, closed bool) {
 	if !strings.Contains(s, "(") {
 		return s, false, true

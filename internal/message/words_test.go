@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 )
 
+// TestDecodeText: encoded words (RFC 2047 2, 4, 6.2), with a language (RFC 2231 5).
 func TestDecodeText(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                  "",
