@@ -19,9 +19,19 @@ func (d *declared) multipart() bool {
 	return slices.ContainsFunc(d.types, func(t string) bool { return strings.HasPrefix(t, "multipart/") })
 }
 
-// nested reports whether the body is a message (RFC 2046 5.2.1, RFC 6532 3.7).
+// flatMessages are the subtypes of message that are no messages: reports for
+// programs. Some readers of mail look for a message in all others.
+var flatMessages = []string{
+	"delivery-status", "disposition-notification", "feedback-report", "global-delivery-status", "global-disposition-notification", "tracking-status",
+}
+
+// nested reports whether the body is a message (RFC 2046 5.2.1, RFC 6532 3.7), or
+// the begin of one.
 func (d *declared) nested() bool {
-	return slices.Contains(d.types, "message/rfc822") || slices.Contains(d.types, "message/global")
+	return slices.ContainsFunc(d.types, func(t string) bool {
+		subtype, is := strings.CutPrefix(t, "message/")
+		return is && !slices.Contains(flatMessages, subtype)
+	})
 }
 
 func (d *declared) text() bool {
@@ -62,8 +72,9 @@ func (in *inspector) declare(p spot, h *Header) *declared {
 		in.checkForm(p, f)
 	}
 	for _, f := range h.fields[:last] {
-		in.looked += int64(len(f.raw))
+		in.looked += 2 * int64(len(f.raw))
 		in.unless(!blankLine(f.raw), p.path, DefectFolding)
+		in.unless(f.raw[f.name] == ':', p.path, DefectFieldName)
 	}
 	in.unless(!names.unsure, p.path, DefectName)
 	var files values
@@ -71,14 +82,25 @@ func (in *inspector) declare(p spot, h *Header) *declared {
 		in.addName(p, &files, name)
 	}
 	d.names = files.list
+	in.unless(sameFields(h, "Content-Type"), p.path, DefectDuplicate)
 	in.complete(p, d)
 	return d
+}
+
+// sameFields reports whether all fields of a name say the same.
+func sameFields(h *Header, name string) bool {
+	first, _ := h.First(name)
+	for value := range h.Values(name) {
+		if !strings.EqualFold(value, first) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkForm notes when some readers of mail do not take a field for what it is.
 func (in *inspector) checkForm(p spot, f *Field) {
 	in.looked += int64(len(f.raw))
-	in.unless(f.raw[f.name] == ':', p.path, DefectFieldName)
 	in.unless(!bytes.ContainsFunc(f.raw, func(c rune) bool {
 		return c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f
 	}), p.path, DefectControl)
@@ -127,6 +149,7 @@ func (in *inspector) contentType(p spot, f *Field, d *declared, names *values) {
 	for i, s := range parseStructured(raw) {
 		in.looked += int64(len(raw))
 		addOnce(&d.types, s.kind)
+		addOnce(&d.types, s.whole)
 		in.unless(!s.many, p.path, DefectParameters)
 		if i == 0 {
 			in.unless(!s.malformed && isType(s.kind), p.path, DefectContentType)

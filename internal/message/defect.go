@@ -15,7 +15,7 @@ const (
 
 	DefectLineEnd     Defect = "a CR or LF that stands alone"
 	DefectSeparator   Defect = "no empty line between header and body"
-	DefectFieldName   Defect = "white space before the colon of a field that says what the body is"
+	DefectFieldName   Defect = "white space before the colon of a field, up to those that say what the body is"
 	DefectFolding     Defect = "a line of white space in a header, before a field that says what the body is"
 	DefectControl     Defect = "a control character in a field that says what the body is"
 	DefectMailboxLine Defect = "the line of a mailbox file before a header"

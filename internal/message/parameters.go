@@ -19,8 +19,10 @@ type parameter struct {
 
 // structured is a field of the form of Content-Type in one reading.
 type structured struct {
-	// kind is what stands before the parameters, in lower case.
-	kind   string
+	// kind is what stands before the parameters, in lower case; all of it up to
+	// the ";", and the first word.
+	whole, kind string
+
 	params []parameter
 	// malformed says that something in it is not as the RFC has it.
 	malformed bool
@@ -31,11 +33,16 @@ type structured struct {
 // parseStructured reads a field of the form of Content-Type or
 // Content-Disposition in all the ways in which readers of mail do. The first
 // is that of the RFC. The others differ from it where a line is folded within
-// a word, and where a comment stands, which some do not know.
+// a word, where a comment stands, which some do not know, and where an encoded
+// word does, which some decode before they look for parameters.
 func parseStructured(raw string) []structured {
 	values := []string{unfold(raw, true)}
 	if strings.ContainsAny(strings.Trim(raw, " \t\r\n"), "\r\n") {
 		values = append(values, unfold(raw, false))
+	}
+	if strings.Contains(raw, "=?") {
+		decoded, _ := DecodeText(values[0])
+		values = append(values, decoded)
 	}
 	var list []structured
 	for _, value := range values {
@@ -102,7 +109,8 @@ func parseParameters(s string) structured {
 	kind, rest, _ := strings.Cut(s, ";")
 	var out structured
 	kind = strings.Trim(kind, " \t")
-	out.kind = strings.ToLower(kind)
+	out.whole = strings.ToLower(kind)
+	out.kind = out.whole
 	if end := strings.IndexAny(kind, " \t,"); end >= 0 { // a ";" is missing
 		out.kind, out.malformed = out.kind[:end], true
 		rest = kind[end+1:] + ";" + rest
@@ -145,13 +153,16 @@ func cutParameter(s string) (p parameter, rest string, is bool) {
 }
 
 // cutValue reads a value without quotes. Some readers of mail end it at a
-// space, some at the ";".
+// space or where it should have quotes, some at the ";".
 func cutValue(s string) (readings []string, sure bool, rest string) {
 	value, rest, _ := strings.Cut(s, ";")
 	value = strings.Trim(value, " \t")
 	readings = []string{value}
 	if end := strings.IndexAny(value, " \t"); end >= 0 {
 		readings = append(readings, value[:end])
+	}
+	if end := strings.IndexAny(value, "()<>@,:/[]?="); end > 0 { // needs quotes
+		readings = append(readings, strings.TrimRight(value[:end], " \t"))
 	}
 	sure = value != ""
 	if strings.Contains(value, `"`) { // for some, a quote opens here

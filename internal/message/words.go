@@ -107,7 +107,7 @@ func (d *wordDecoder) flush() {
 // that, or all of s if it is none.
 func (d *wordDecoder) cutWord(s string) (w encodedWord, behind string, is bool) {
 	name, rest, found := strings.Cut(s[:min(len(s), maxCharsetName+1)], "?")
-	if !found || name == "" || strings.ContainsAny(name, " \t\r\n()<>@,;:\"/[]=") {
+	if !found || name == "" || strings.ContainsAny(name, " \t\r\n") {
 		return w, s, false
 	}
 	rest = s[len(name)+1:]
