@@ -19,19 +19,11 @@ func (d *declared) multipart() bool {
 	return slices.ContainsFunc(d.types, func(t string) bool { return strings.HasPrefix(t, "multipart/") })
 }
 
-// flatMessages are the subtypes of message that are no messages: reports for
-// programs. Some readers of mail look for a message in all others.
-var flatMessages = []string{
-	"delivery-status", "disposition-notification", "feedback-report", "global-delivery-status", "global-disposition-notification", "tracking-status",
-}
-
-// nested reports whether the body is a message (RFC 2046 5.2.1, RFC 6532 3.7), or
-// the begin of one.
+// nested reports whether the body is a message (RFC 2046 5.2). That of a report
+// for programs, such as message/delivery-status, is none, but it has the same
+// form, and some readers of mail take every message/ for one.
 func (d *declared) nested() bool {
-	return slices.ContainsFunc(d.types, func(t string) bool {
-		subtype, is := strings.CutPrefix(t, "message/")
-		return is && !slices.Contains(flatMessages, subtype)
-	})
+	return slices.ContainsFunc(d.types, func(t string) bool { return strings.HasPrefix(t, "message/") })
 }
 
 func (d *declared) text() bool {

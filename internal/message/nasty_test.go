@@ -50,7 +50,7 @@ var nastyTypes = []nasty{
 	{name: "message in UTF-8", in: "Content-Type: message/global\n\nContent-Type: application/x-a; name=a.exe\n\nx\n",
 		types: "message/global application/x-a", names: "a.exe"},
 	{name: "message of another kind", in: "Content-Type: message/x-a\n\nContent-Type: application/x-a; name=a.exe\n\nx\n", types: "message/x-a application/x-a", names: "a.exe"},
-	{name: "report", in: "Content-Type: message/delivery-status\n\nReporting-MTA: dns; x\n", types: "message/delivery-status"},
+	{name: "report", in: "Content-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: rfc822; a@b\n", types: "message/delivery-status text/plain"},
 	{name: "encoded message", in: "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nQQ==\n", types: "message/rfc822", defects: []Defect{DefectComposite}},
 	{name: "encoded multipart", in: "Content-Transfer-Encoding: quoted-printable\n" + mixed("--b\n\nx\n"), types: "multipart/mixed text/plain", defects: []Defect{DefectComposite}},
 	{name: "signed in one piece", in: typed("application/pkcs7-mime; smime-type=signed-data; name=smime.p7m"), types: "application/pkcs7-mime", names: "smime.p7m", defects: []Defect{DefectOpaque}},

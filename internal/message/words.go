@@ -107,7 +107,7 @@ func (d *wordDecoder) flush() {
 // that, or all of s if it is none.
 func (d *wordDecoder) cutWord(s string) (w encodedWord, behind string, is bool) {
 	name, rest, found := strings.Cut(s[:min(len(s), maxCharsetName+1)], "?")
-	if !found || name == "" || strings.ContainsAny(name, " \t\r\n") {
+	if !found || name == "" {
 		return w, s, false
 	}
 	rest = s[len(name)+1:]
@@ -117,7 +117,7 @@ func (d *wordDecoder) cutWord(s string) (w encodedWord, behind string, is bool) 
 	kind, rest := rest[0]|0x20, rest[2:]
 	end := strings.IndexByte(rest, '?')
 	// From here on it was meant to be one.
-	if d.words++; d.words > maxWords || end < 0 || end+1 == len(rest) || rest[end+1] != '=' {
+	if d.words++; d.words > maxWords || strings.ContainsAny(name, " \t\r\n") || end < 0 || end+1 == len(rest) || rest[end+1] != '=' {
 		d.sure = false
 		return w, s, false
 	}
