@@ -145,21 +145,13 @@ type base64Decoder struct {
 
 func (d *base64Decoder) decode(dst, p []byte) ([]byte, bool) {
 	ok := true
+	if d.n == 0 && !d.ended && d.padding == 0 {
+		dst, p = appendQuanta(dst, p)
+	}
 	for _, c := range p {
-		v := strings.IndexByte(base64Alphabet, c)
+		v := base64Values[c]
 		switch {
-		case c == '\r' || c == '\n' || c == ' ' || c == '\t':
-		case c == '=':
-			if d.padding++; d.n+d.padding > 4 || d.n < 2 {
-				ok = false
-			}
-			if d.n+d.padding >= 4 {
-				dst = d.flush(dst)
-				d.ended = true
-			}
-		case v < 0:
-			ok = false
-		default:
+		case v != noBase64:
 			if d.ended || d.padding > 0 { // some decode what stands behind the end
 				ok = false
 				dst = d.flush(dst)
@@ -169,12 +161,47 @@ func (d *base64Decoder) decode(dst, p []byte) ([]byte, bool) {
 			if d.n++; d.n == 4 {
 				dst = d.flush(dst)
 			}
+		case c == '=':
+			if d.padding++; d.n+d.padding > 4 || d.n < 2 {
+				ok = false
+			}
+			if d.n+d.padding >= 4 {
+				dst = d.flush(dst)
+				d.ended = true
+			}
+		case c != '\r' && c != '\n' && c != ' ' && c != '\t':
+			ok = false
 		}
 	}
 	return dst, ok
 }
 
-const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+// appendQuanta appends what whole quanta at the begin of p decode to, and returns
+// the rest of p: usually the end of a line.
+func appendQuanta(dst, p []byte) (out, rest []byte) {
+	for len(p) >= 4 {
+		a, b, c, d := base64Values[p[0]], base64Values[p[1]], base64Values[p[2]], base64Values[p[3]]
+		if a|b|c|d == noBase64 {
+			break
+		}
+		dst = append(dst, a<<2|b>>4, b<<4|c>>2, c<<6|d)
+		p = p[4:]
+	}
+	return dst, p
+}
+
+// base64Values are the values of the characters of base64 (RFC 2045 6.8).
+var base64Values = func() (values [256]byte) {
+	for i := range values {
+		values[i] = noBase64
+	}
+	for v, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		values[c] = byte(v)
+	}
+	return values
+}()
+
+const noBase64 = 0xff
 
 // flush appends the octets of a quantum.
 func (d *base64Decoder) flush(dst []byte) []byte {

@@ -273,6 +273,18 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
+func BenchmarkInspect(b *testing.B) {
+	message := "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n" +
+		"--b\r\nContent-Type: application/pdf; name=\"a.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
+		strings.Repeat(strings.Repeat("YmVn", 19)+"\r\n", 1<<20/78) + "--b--\r\n"
+	b.SetBytes(int64(len(message)))
+	for b.Loop() {
+		if _, err := Inspect(strings.NewReader(message), InspectLimits{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkReceived(b *testing.B) {
 	r := Received{
 		Origin: mail.Origin{Hello: "client.example.org", Protocol: "ESMTP"}, Host: "mx.example.com", ID: "0123456789abcdef",

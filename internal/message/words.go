@@ -106,11 +106,11 @@ func (d *wordDecoder) flush() {
 // cutWord reads an encoded word behind its "=?". It returns what stands behind
 // that, or all of s if it is none.
 func (d *wordDecoder) cutWord(s string) (w encodedWord, behind string, is bool) {
-	name, rest, found := strings.Cut(s[:min(len(s), maxCharsetName+1)], "?")
+	name, _, found := strings.Cut(s[:min(len(s), maxCharsetName+1)], "?")
 	if !found || name == "" {
 		return w, s, false
 	}
-	rest = s[len(name)+1:]
+	rest := s[len(name)+1:]
 	if len(rest) < 2 || rest[1] != '?' || strings.IndexByte("bBqQ", rest[0]) < 0 {
 		return w, s, false
 	}
