@@ -208,6 +208,8 @@ func (c Change) Check() error {
 		return fmt.Errorf("%w: change %q with destination %q", ErrInvalid, c.Kind, c.Destination)
 	case (c.Kind == ChangeRecipient) == c.Recipient.IsNull():
 		return fmt.Errorf("%w: change %q with recipient %q", ErrInvalid, c.Kind, c.Recipient)
+	case len(c.Why) > maxWhy:
+		return fmt.Errorf("%w: the reason for a change has %d octets; %d are allowed", ErrInvalid, len(c.Why), maxWhy)
 	case c.Kind == ChangeRecipient:
 		if err := checkAddress(c.Recipient); err != nil {
 			return fmt.Errorf("%w: change %q: %w", ErrInvalid, c.Kind, err)
@@ -215,5 +217,8 @@ func (c Change) Check() error {
 	}
 	return nil
 }
+
+// maxWhy bounds the reason for a change, in octets: it stands in every fact of it.
+const maxWhy = 1000
 
 var changeKinds = []ChangeKind{ChangeHold, ChangeRelease, ChangeRemove, ChangeRetry, ChangeReroute, ChangeRecipient}

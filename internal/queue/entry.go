@@ -51,6 +51,18 @@ func (e *Entry) find(d mail.Destination) int {
 // waiting reports whether the recipient is to be attempted.
 func (r *Recipient) waiting() bool { return r.State == mail.Queued || r.State == mail.Deferred }
 
+// HeldSince returns since when a recipient of e is held; the zero time when it
+// is not.
+func (e *Entry) HeldSince(r *Recipient) time.Time {
+	switch {
+	case r.State != mail.Held:
+		return time.Time{}
+	case r.HeldAt.IsZero():
+		return e.Accepted
+	}
+	return r.HeldAt
+}
+
 // ForAttempt reduces d to what a lease on n recipients shows: of the
 // recipients that are queued or deferred the first n. Later ones came while
 // the lease was held.

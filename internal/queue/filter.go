@@ -116,7 +116,7 @@ func (s *Selector) IDs() (ids []mail.ID, bounded bool) {
 // All reports whether everything matches.
 func (s *Selector) All() bool {
 	return s.ids == nil && s.destinations == nil && s.states == nil && s.sender == nil && s.recipient == nil &&
-		s.filter.Hold == "" && s.filter.Before.IsZero() && s.where == nil
+		s.filter.Hold == "" && s.filter.Before.IsZero() && s.filter.HeldBefore.IsZero() && s.where == nil
 }
 
 // may reports whether a recipient can match that is in a delivery of which no
@@ -162,7 +162,7 @@ func (s *Selector) In(e *Entry, d *Delivery) iter.Seq[int] {
 		for i := range d.Recipients {
 			r := &d.Recipients[i]
 			to = filter.Recipient{Address: r.Address, Destination: d.Destination, State: r.State, Hold: r.Hold, Attempts: d.Attempts, Last: r.Last}
-			if s.plain(d, r) && (s.where == nil || s.where.Matches(&subject, s.now)) && !yield(i) {
+			if s.plain(d, r) && s.heldBefore(e, r) && (s.where == nil || s.where.Matches(&subject, s.now)) && !yield(i) {
 				return
 			}
 		}
@@ -175,6 +175,13 @@ func (s *Selector) plain(d *Delivery, r *Recipient) bool {
 		(s.recipient == nil || sameAddress(*s.recipient, r.Address)) &&
 		(len(s.filter.States) == 0 || slices.Contains(s.filter.States, r.State)) &&
 		(s.filter.Hold == "" || s.filter.Hold == r.Hold)
+}
+
+// heldBefore reports whether a recipient of e is held for as long as the filter
+// wants.
+func (s *Selector) heldBefore(e *Entry, r *Recipient) bool {
+	since := e.HeldSince(r)
+	return s.filter.HeldBefore.IsZero() || !since.IsZero() && since.Before(s.filter.HeldBefore)
 }
 
 // Entry reports whether at least one recipient of e matches.

@@ -86,6 +86,9 @@ type Recipient struct {
 	// Warned is when the sender was told that the recipient has to wait; zero
 	// while it was not. It outlasts edits: nobody is told twice.
 	Warned time.Time `json:"warned,omitzero"`
+	// HeldAt is when an edit held it; zero when it is not held, or was from its
+	// acceptance.
+	HeldAt time.Time `json:"held_at,omitzero"`
 }
 
 // Deliveries groups recipients by destination, in the order in which they
@@ -215,7 +218,8 @@ type Filter struct {
 	Recipient   string           `json:"recipient,omitempty"` // likewise
 	States      []mail.State     `json:"states,omitempty"`
 	Hold        mail.Hold        `json:"hold,omitempty"`
-	Before      time.Time        `json:"before,omitzero"` // accepted before
+	Before      time.Time        `json:"before,omitzero"`      // accepted before
+	HeldBefore  time.Time        `json:"held_before,omitzero"` // held, since before (HeldSince)
 	// Where is an expression of package filter. Its ages are counted from the
 	// call; in an edit from its beginning, also when a crash cuts it short.
 	Where string `json:"where,omitempty"`
@@ -244,6 +248,8 @@ type Change struct {
 	Hold        mail.Hold        `json:"hold,omitempty"`
 	Destination mail.Destination `json:"destination,omitempty"`
 	Recipient   mail.Address     `json:"recipient,omitzero"`
+	// Why stands in the facts of the change.
+	Why string `json:"why,omitempty"`
 }
 
 // Edited is the result of an edit, counted in recipients.

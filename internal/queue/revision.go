@@ -129,9 +129,9 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 		to = append(to, rcpt.Address.Path())
 		switch c.Kind {
 		case ChangeHold:
-			rcpt.State, rcpt.Hold, rcpt.Why = mail.Held, c.Hold, ""
+			rcpt.State, rcpt.Hold, rcpt.HeldAt, rcpt.Why = mail.Held, c.Hold, r.now, c.Why
 		case ChangeRelease:
-			rcpt.State, rcpt.Hold, rcpt.Why = mail.Queued, "", ""
+			rcpt.State, rcpt.Hold, rcpt.HeldAt, rcpt.Why = mail.Queued, "", time.Time{}, ""
 		case ChangeRemove:
 			rcpt.State = mail.Removed
 		case ChangeReroute:
@@ -233,14 +233,23 @@ func (r *Revision) fact(c Change, actor string, to []string) mail.Fact {
 		To:      to,
 		Hold:    c.Hold,
 		Actor:   actor,
+		Text:    c.Why,
 	}
 	switch c.Kind {
 	case ChangeReroute:
-		f.Text = "to " + string(c.Destination)
+		f.Text = withWhy("to "+string(c.Destination), c.Why)
 	case ChangeRecipient:
-		f.Text = "to " + c.Recipient.Path()
+		f.Text = withWhy("to "+c.Recipient.Path(), c.Why)
 	}
 	return f
+}
+
+// withWhy adds the reason that was given, if there is one.
+func withWhy(text, why string) string {
+	if why == "" {
+		return text
+	}
+	return text + ": " + why
 }
 
 // Result drops what is final, and returns what is to be committed.

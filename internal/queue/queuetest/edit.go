@@ -22,6 +22,7 @@ var editTests = []test{
 	{"edit: another address for a leased delivery", editRecipientLeased},
 	{"edit: selects by filter", editFilter},
 	{"edit: selects by expression", editWhere},
+	{"edit: selects by how long it is held, and says why", editHeldBefore},
 	{"edit of more than one step", editMany},
 	{"edit refuses what breaks the contract", editInvalid},
 }
@@ -260,6 +261,27 @@ func editFilter(w *world) {
 	w.same("by state and destination", done, queue.Edited{Changed: 1})
 	w.same("first entry", w.states(one.ID), map[string]mail.State{"b@two.example": mail.Queued})
 	w.same("second entry", w.states(two.ID), map[string]mail.State{"a@one.example": mail.Held})
+}
+
+// editHeldBefore has one recipient that is held from its acceptance, one that
+// an edit holds later, and one that is not held.
+func editHeldBefore(w *world) {
+	e := held(w.entry("a@one.example"), mail.HoldQuarantine)
+	e.Deliveries = append(e.Deliveries, w.entry("b@two.example", "c@three.example").Deliveries...)
+	w.accept(e)
+	w.clock.Advance(time.Hour)
+	w.edit(queue.Filter{Recipient: "b@two.example"}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldQuarantine})
+	w.reopen()
+	filter := queue.Filter{Hold: mail.HoldQuarantine, HeldBefore: e.Accepted.Add(time.Minute)}
+	remove := queue.Change{Kind: queue.ChangeRemove, Why: "its time was over"}
+	w.same("what is held for long", w.edit(filter, remove), queue.Edited{Changed: 1})
+	w.same("and only that", w.edit(filter, remove), queue.Edited{})
+	facts := w.facts()
+	w.same("why", facts[len(facts)-1].Text, remove.Why)
+	filter.HeldBefore = w.in(time.Second)
+	w.edit(filter, queue.Change{Kind: queue.ChangeRelease})
+	w.same("without a hold", w.edit(queue.Filter{HeldBefore: w.in(time.Hour)}, remove), queue.Edited{})
+	w.same("what is left", w.states(e.ID), map[string]mail.State{"b@two.example": mail.Queued, "c@three.example": mail.Queued})
 }
 
 // setRecipient gives another address to whoever has one.
