@@ -81,6 +81,7 @@ smtpclient: mail smtp limit metrics trace
 pop3server: mail pop3 limit metrics trace
 scan: mail message metrics
 intake: mail smtp message policy queue directory auth limit metrics crashpoint
+quarantine: mail message queue intake
 jobs: mail smtp codepage message intake metrics
 submit: mail smtp codepage message intake metrics
 proxy: mail smtp message policy auth smtpserver smtpclient metrics
@@ -88,9 +89,9 @@ deliver: mail heap message queue route smtpclient mailbox dsn limit metrics cras
 sink: mail smtp smtpserver
 
 # edges
-# admin hands intake what is imported, shows the sites as deliver has them, and
-# names their destinations to the queue.
-admin: mail queue journal config intake filter deliver
+# admin hands intake what is imported, shows the sites as deliver has them, names
+# their destinations to the queue, and lets people look into what is in quarantine.
+admin: mail message queue journal config intake quarantine filter deliver
 console: admin
 events: mail journal
 zos: mail admin config
@@ -107,7 +108,7 @@ trial: mail certs config smtpserver smtpclient sink admin daemon
 selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue and deliver, and says
 # what is wrong in a filter before it asks anybody.
-cli: mail filter queue deliver config admin systemd transfer daemon doctor submit zos ibmi trial selftest
+cli: mail filter queue deliver quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/quarantine"
 	"postern/internal/queue"
 )
 
@@ -35,6 +36,8 @@ type Status struct {
 	Listeners []Listener `json:"listeners"`
 	// Recipients counts those in the queue, by state.
 	Recipients map[mail.State]int `json:"recipients"`
+	// Quarantine is what is in quarantine, as counted a moment ago.
+	Quarantine quarantine.Census `json:"quarantine"`
 	// Active is how many deliveries are being attempted now.
 	Active int `json:"active"`
 	// DamagedFiles are files of the store that were found damaged since the

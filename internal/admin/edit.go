@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -45,13 +46,14 @@ type Change struct {
 	Kind        queue.ChangeKind `json:"kind" enum:"hold,release,remove,retry,reroute,set-recipient" doc:"What is done"`
 	Destination mail.Destination `json:"destination,omitempty" doc:"Where to, of reroute: a domain"`
 	Recipient   string           `json:"recipient,omitempty" doc:"The new address, of set-recipient"`
+	Hold        mail.Hold        `json:"hold,omitempty" enum:"operator,quarantine" doc:"Why, of hold; operator without it"`
 }
 
 // change is the change in the words of the queue.
 func (c Change) change() (queue.Change, error) {
-	change := queue.Change{Kind: c.Kind, Destination: c.Destination}
+	change := queue.Change{Kind: c.Kind, Destination: c.Destination, Hold: c.Hold}
 	if c.Kind == queue.ChangeHold {
-		change.Hold = mail.HoldOperator
+		change.Hold = cmp.Or(c.Hold, mail.HoldOperator)
 	}
 	if c.Recipient != "" {
 		var err error
@@ -91,7 +93,7 @@ func (s *Server) count(ctx context.Context, in *editInput, out *lines[CountLine]
 		return err
 	}
 	found := Selection{Recipients: make(map[mail.State]int)}
-	w := walk{filter: in.Body.Filter, progress: func(p queue.Progress) error { return out.sendNow(CountLine{Progress: &p}) }}
+	w := walk{filter: queue.Filter{Where: in.Body.Filter}, progress: func(p queue.Progress) error { return out.sendNow(CountLine{Progress: &p}) }}
 	err = s.walk(ctx, w, func(e *queue.Entry, selector *queue.Selector) error {
 		found.add(e, selector, change)
 		return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -63,12 +62,12 @@ type listInput struct {
 
 // list streams the entries of which the filter selects a recipient.
 func (s *Server) list(ctx context.Context, in *listInput, out *lines[ListLine]) error {
-	w := walk{filter: in.Filter, after: mail.ID(in.After), progress: func(p queue.Progress) error {
+	w := walk{filter: queue.Filter{Where: in.Filter}, after: mail.ID(in.After), progress: func(p queue.Progress) error {
 		return out.sendNow(ListLine{Progress: &p})
 	}}
 	left := in.Limit
 	return s.walk(ctx, w, func(e *queue.Entry, selector *queue.Selector) error {
-		reduce(e, selector)
+		selector.Reduce(e)
 		err := out.send(ListLine{Entry: e})
 		if left--; left == 0 {
 			return errors.Join(err, errEnough)
@@ -80,25 +79,12 @@ func (s *Server) list(ctx context.Context, in *listInput, out *lines[ListLine]) 
 // errEnough ends a walk before its end.
 var errEnough = errors.New("enough")
 
-// reduce takes out of an entry the recipients that are not selected.
-func reduce(e *queue.Entry, selector *queue.Selector) {
-	for i := range e.Deliveries {
-		d := &e.Deliveries[i]
-		var chosen []queue.Recipient
-		for j := range selector.In(e, d) {
-			chosen = append(chosen, d.Recipients[j])
-		}
-		d.Recipients = chosen
-	}
-	e.Deliveries = slices.DeleteFunc(e.Deliveries, func(d queue.Delivery) bool { return len(d.Recipients) == 0 })
-}
-
 // walkPage is how many entries a walk has in memory.
 const walkPage = 200
 
 // walk is a way through the queue.
 type walk struct {
-	filter   string
+	filter   queue.Filter
 	after    mail.ID
 	progress func(queue.Progress) error
 }
@@ -106,8 +92,7 @@ type walk struct {
 // walk calls each for every entry of which the filter selects a recipient, a
 // page at a time, and tells of its progress. errEnough from each ends it.
 func (s *Server) walk(ctx context.Context, w walk, each func(*queue.Entry, *queue.Selector) error) error {
-	filter := queue.Filter{Where: w.filter}
-	selector, err := filter.Selector(s.Clock.Now())
+	selector, err := w.filter.Selector(s.Clock.Now())
 	if err != nil {
 		return err
 	}
@@ -120,7 +105,7 @@ func (s *Server) walk(ctx context.Context, w walk, each func(*queue.Entry, *queu
 		}
 	}}
 	for gone == nil {
-		entries, err := s.Queue.List(ctx, filter, page)
+		entries, err := s.Queue.List(ctx, w.filter, page)
 		if err != nil {
 			return err
 		}

@@ -75,6 +75,7 @@ func NewServer(o Options) *Server {
 	s.controlOperations()
 	s.queueOperations()
 	s.siteOperations()
+	s.quarantineOperations()
 	s.suspendOperations()
 	s.importOperations()
 	s.backupOperations()

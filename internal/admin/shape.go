@@ -59,7 +59,7 @@ type shapeInput struct {
 
 func (s *Server) shape(ctx context.Context, in *shapeInput, out *lines[ShapeLine]) error {
 	f := newShaper(s.Clock.Now())
-	w := walk{filter: in.Filter, progress: func(p queue.Progress) error { return out.sendNow(ShapeLine{Progress: &p}) }}
+	w := walk{filter: queue.Filter{Where: in.Filter}, progress: func(p queue.Progress) error { return out.sendNow(ShapeLine{Progress: &p}) }}
 	if err := s.walk(ctx, w, func(e *queue.Entry, selector *queue.Selector) error {
 		f.add(e, selector)
 		return nil

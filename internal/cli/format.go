@@ -5,21 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"postern/internal/mail"
 )
 
 // printable makes a text safe for a terminal: what came from outside may hold
 // control characters and escape sequences.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
-}
+func printable(s string) string { return mail.Printable(s) }
 
 // printJSON prints a value on one line, with "<" as it is: addresses are
 // easier to search for that way. It is safe for a terminal, too.

@@ -12,6 +12,7 @@ import (
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/pressure"
+	"postern/internal/quarantine"
 	"postern/internal/queue/embedded"
 	"postern/internal/smtp"
 	"postern/internal/smtpclient"
@@ -127,6 +128,14 @@ func journalLimits(g *graph) journal.Limits {
 	return journal.Limits{MaxFile: g.config.Journal.MaxFile, Keep: g.config.Journal.Keep}
 }
 
+// quarantineSettings are for the door that is open with the graph.
+func (d *Daemon) quarantineSettings(g *graph) quarantine.Settings {
+	c := &g.config.Quarantine
+	return quarantine.Settings{
+		Hostname: g.config.Hostname, Keep: c.Keep, DigestTo: c.DigestTo, DigestEvery: c.DigestEvery, Door: d.door(g),
+	}
+}
+
 func (d *Daemon) deliverOptions(g *graph) deliver.Options {
 	return deliver.Options{
 		Store:    d.store,
@@ -202,6 +211,7 @@ func (d *Daemon) status() admin.Status {
 		ReloadFailure: d.reloadFailure,
 		LogLevel:      admin.LogLevel{Level: d.Level.Level(), Configured: g.config.Log.Level},
 		Listeners:     d.listenerStates(),
+		Quarantine:    d.keeper.Census(),
 	}
 	for _, l := range d.submissionListeners() {
 		s.Listeners = append(s.Listeners, l.state(admin.ListenerOpen))

@@ -28,6 +28,7 @@ import (
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/pressure"
+	"postern/internal/quarantine"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 	"postern/internal/smtpserver"
@@ -71,6 +72,7 @@ type Daemon struct {
 	// submission takes mail from users of this host; nil when it is not to.
 	submission *submission
 	deliverer  *deliver.Deliverer
+	keeper     *quarantine.Keeper
 	socket     net.Listener
 	admin      *admin.Server
 	apiSocket  net.Listener // nil: the API is at no TCP address
@@ -234,6 +236,9 @@ func (d *Daemon) open() error {
 	d.gauge = pressure.New(d.gaugeOptions(g))
 	d.deliverer = deliver.New(d.deliverOptions(g))
 	d.suspended.tell(d.deliverer.SuspendSite)
+	d.keeper = quarantine.New(quarantine.Options{
+		Store: d.store, Changes: d.store.LastFact, Settings: d.quarantineSettings(g), Clock: d.clock, Logger: d.Logger,
+	})
 	if err := d.bind(g); err != nil {
 		return err
 	}
@@ -291,6 +296,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	d.copying.Go(func() { d.part("the journal's copying", d.journal.Copy(copyCtx, d.store)) })
 	d.copying.Go(func() { d.gauge.Run(copyCtx) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
+	d.running.Go(func() { d.part("the quarantine", d.keeper.Run(deliverCtx)) })
 	for _, l := range d.listeners {
 		d.serve(l)
 	}

@@ -54,6 +54,8 @@ func (d *Daemon) readQueue(s *metrics.Set) {
 		metrics.Label{Name: "state", Values: []string{string(mail.Queued), string(mail.Deferred), string(mail.Held)}}, d.recipients)
 	s.ReadGauge("postern_queue_oldest_seconds", "Age of the oldest message with a recipient that is queued or deferred; 0 if there is none. Nothing is known (NaN) if more than 10,000 older ones are held.",
 		d.oldest)
+	s.ReadGauge("postern_quarantine_messages", "Messages in quarantine, as counted a moment ago. They wait for a person until quarantine.keep is over.",
+		func() float64 { return float64(d.keeper.Census().Messages) })
 	s.ReadGauges("postern_store_bytes", "Size of the queue on the disk, by part: the database, and the contents beside it.",
 		metrics.Label{Name: "part", Values: []string{"database", "contents"}}, d.size)
 	s.ReadGauge("postern_damaged_files", "Files of the queue in which damage was found. `postern status` names them.",

@@ -118,6 +118,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	d.gauge.Change(pressureLimits(next))
 	debug.SetMemoryLimit(next.memoryBudget())
 	d.deliverer.Change(d.deliverSettings(next))
+	d.keeper.Change(d.quarantineSettings(next))
 	if level := next.config.Log.Level; level != running.config.Log.Level {
 		d.Level.Set(level)
 	}

@@ -3,6 +3,7 @@ package mail
 import (
 	"fmt"
 	"io"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -35,6 +36,17 @@ func PlainJSON(text []byte) []byte {
 		return text
 	}
 	return plain
+}
+
+// Printable makes a text safe for a terminal: each character that cannot be
+// printed, as control characters and escape sequences, is U+FFFD in it.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 func appendEscape(dst []byte, r rune) []byte {

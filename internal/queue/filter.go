@@ -197,6 +197,19 @@ func (s *Selector) Entry(e *Entry) bool {
 	return false
 }
 
+// Reduce takes out of e the recipients that do not match.
+func (s *Selector) Reduce(e *Entry) {
+	for i := range e.Deliveries {
+		d := &e.Deliveries[i]
+		var chosen []Recipient
+		for j := range s.In(e, d) {
+			chosen = append(chosen, d.Recipients[j])
+		}
+		d.Recipients = chosen
+	}
+	e.Deliveries = slices.DeleteFunc(e.Deliveries, func(d Delivery) bool { return len(d.Recipients) == 0 })
+}
+
 // Count adds the matching recipients of e to counts.
 func (s *Selector) Count(e *Entry, counts map[mail.State]int) {
 	if !s.Header(e) {

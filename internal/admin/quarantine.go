@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"postern/internal/mail"
+	"postern/internal/quarantine"
+	"postern/internal/queue"
+)
+
+// QuarantineLine is a line of a listing of the quarantine: one of its members is
+// set.
+type QuarantineLine struct {
+	Item     *quarantine.Item `json:"item,omitempty"`
+	Progress *queue.Progress  `json:"progress,omitempty"` // in messages
+	Problem  *Problem         `json:"problem,omitempty"`  // in the last line
+}
+
+func (l *QuarantineLine) failed() *Problem { return l.Problem }
+
+// Header is the header of a message.
+type Header struct {
+	Fields []HeaderField `json:"fields"`
+	// Cut says that there is more, which is not shown.
+	Cut bool `json:"cut,omitempty"`
+}
+
+// HeaderField is a field of a header.
+type HeaderField struct {
+	Name string `json:"name"`
+	// Value is unfolded. What is not UTF-8 in it is U+FFFD.
+	Value string `json:"value"`
+}
+
+func (s *Server) quarantineOperations() {
+	stream(s, huma.Operation{OperationID: "quarantine", Method: http.MethodGet, Path: "/v1/quarantine",
+		Summary: "Messages in quarantine, in order of id, each in short"}, s.quarantine)
+	answer(s, huma.Operation{OperationID: "header", Method: http.MethodGet, Path: "/v1/messages/{id}/header",
+		Summary: "The header of a message in the queue, its first 64 KiB"}, s.header)
+}
+
+// quarantine streams what is in quarantine and what the filter selects of that.
+func (s *Server) quarantine(ctx context.Context, in *listInput, out *lines[QuarantineLine]) error {
+	w := walk{filter: quarantine.Filter(in.Filter), after: mail.ID(in.After), progress: func(p queue.Progress) error {
+		return out.sendNow(QuarantineLine{Progress: &p})
+	}}
+	left := in.Limit
+	return s.walk(ctx, w, func(e *queue.Entry, selector *queue.Selector) error {
+		selector.Reduce(e)
+		item := quarantine.Describe(ctx, s.Queue, e)
+		err := out.send(QuarantineLine{Item: &item})
+		if left--; left == 0 {
+			return errors.Join(err, errEnough)
+		}
+		return err
+	})
+}
+
+func (s *Server) header(ctx context.Context, in *messageInput) (Header, error) {
+	h := Header{Fields: []HeaderField{}}
+	entry, err := s.get(ctx, in.ID)
+	if err != nil {
+		return h, err
+	}
+	header, cut, err := quarantine.ReadHeader(ctx, s.Queue, entry.Body)
+	for f := range header.Fields() {
+		h.Fields = append(h.Fields, HeaderField{f.Name(), f.Value()})
+	}
+	h.Cut = cut
+	return h, err
+}
+
+// Quarantine calls each for every message in quarantine of which the filter
+// selects a recipient, in order of id; progress is told meanwhile.
+func (c *Client) Quarantine(ctx context.Context, l Listing, progress func(queue.Progress), each func(*quarantine.Item) error) error {
+	v := url.Values{}
+	set(v, "filter", l.Filter)
+	if l.Limit > 0 {
+		v.Set("limit", strconv.Itoa(l.Limit))
+	}
+	return readLines(ctx, c, request{method: http.MethodGet, path: "/v1/quarantine", values: v}, func(l *QuarantineLine) error {
+		if l.Item != nil {
+			return each(l.Item)
+		}
+		tell(progress, l.Progress)
+		return nil
+	})
+}
+
+// Header returns the header of a message in the queue. Errors: a Problem with
+// status 404.
+func (c *Client) Header(ctx context.Context, id mail.ID) (h Header, err error) {
+	return h, c.get(ctx, request{method: http.MethodGet, path: messagePath(id) + "/header"}, &h)
+}
