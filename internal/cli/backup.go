@@ -29,12 +29,10 @@ is good for, and what it is not.`,
 			if err != nil {
 				return err
 			}
-			if a.json {
-				err = a.printJSON(b)
-			} else {
+			err = present(a, &b, func(b *daemon.Backup) {
 				fmt.Fprintf(a.out, "backup in %s: %s, %s; verified\n", printable(args[0]), several(len(b.Files), "file", "files"), size(b.Octets))
 				a.showFlaws(&b.Damage)
-			}
+			})
 			if n := b.Damage.Count; n > 0 {
 				err = errors.Join(err, fmt.Errorf("the backup is complete, but the store is damaged in %s, and so is the backup; docs/operations.md says what to do", several(n, "place", "places")))
 			}
@@ -92,13 +90,11 @@ So delivery is suspended in what was restored; "postern status" says so, and
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(b)
-			}
-			fmt.Fprintf(a.out, "restored to %s: %s, as %s was at %s; verified\n", printable(store.Config.DataDir), size(b.Octets), printable(b.Host), b.Made.Local().Format(dateTime))
-			a.showFlaws(&b.Damage)
-			fmt.Fprintln(a.out, "delivery is suspended: mail delivered since then would be sent again; `postern resume delivery` ends that")
-			return nil
+			return present(a, &b, func(b *daemon.Backup) {
+				fmt.Fprintf(a.out, "restored to %s: %s, as %s was at %s; verified\n", printable(store.Config.DataDir), size(b.Octets), printable(b.Host), b.Made.Local().Format(dateTime))
+				a.showFlaws(&b.Damage)
+				fmt.Fprintln(a.out, "delivery is suspended: mail delivered since then would be sent again; `postern resume delivery` ends that")
+			})
 		}}
 	c.Flags().BoolVar(&damaged, "damaged", false, "restore although contents or entries are damaged")
 	return c

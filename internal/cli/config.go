@@ -53,11 +53,7 @@ func (a *app) configShowCommand() *cobra.Command {
 			if !effective {
 				list = slices.DeleteFunc(list, func(e config.Effective) bool { return !e.IsSet() })
 			}
-			if a.json {
-				return a.printJSON(list)
-			}
-			fmt.Fprint(a.out, config.WriteEffective(list))
-			return nil
+			return present(a, &list, func(list *[]config.Effective) { fmt.Fprint(a.out, config.WriteEffective(*list)) })
 		}}
 	command.Flags().BoolVar(&effective, "effective", false, "also those that have their default")
 	return command

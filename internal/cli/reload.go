@@ -28,19 +28,7 @@ Ends with
 func (a *app) reloadCommand() *cobra.Command {
 	return &cobra.Command{Use: "reload", Short: "Have the server read its configuration again", Long: reloadHelp, Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			done, err := client.Reload(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(done)
-			}
-			a.showReloaded(&done)
-			return nil
+			return ask(cmd.Context(), a, (*admin.Client).Reload, a.showReloaded)
 		}}
 }
 
@@ -72,19 +60,10 @@ func (a *app) listenerCommand() *cobra.Command {
 func (a *app) listenerListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "List the listeners and their connections", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			status, err := client.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(status.Listeners)
-			}
-			a.showListeners(status.Listeners)
-			return nil
+			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) ([]admin.Listener, error) {
+				status, err := c.Status(ctx)
+				return status.Listeners, err
+			}, func(list *[]admin.Listener) { a.showListeners(*list) })
 		}}
 }
 
@@ -123,30 +102,29 @@ the server ends, or until a reload finds that log.level has changed.`
 func (a *app) logLevelCommand() *cobra.Command {
 	return &cobra.Command{Use: "log-level [" + strings.Join(levels, "|") + "]", Short: "Print or set the level of the server's log", Long: logLevelHelp, Args: oneLevel,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
 			if len(args) == 1 {
-				var level slog.Level
-				if err := level.UnmarshalText([]byte(args[0])); err != nil {
-					return usageError{err}
-				}
-				if err := client.SetLogLevel(cmd.Context(), level); err != nil {
-					return err
-				}
-				return a.say(map[string]string{"level": args[0]}, "the log level is %s until the server ends, or log.level changes", args[0])
+				return a.setLogLevel(cmd.Context(), args[0])
 			}
-			status, err := client.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(status.LogLevel)
-			}
-			fmt.Fprintln(a.out, levelName(status.LogLevel.Level))
-			return nil
+			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (admin.LogLevel, error) {
+				status, err := c.Status(ctx)
+				return status.LogLevel, err
+			}, func(l *admin.LogLevel) { fmt.Fprintln(a.out, levelName(l.Level)) })
 		}}
+}
+
+func (a *app) setLogLevel(ctx context.Context, name string) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(name)); err != nil {
+		return usageError{err}
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := client.SetLogLevel(ctx, level); err != nil {
+		return err
+	}
+	return a.say(map[string]string{"level": name}, "the log level is %s until the server ends, or log.level changes", name)
 }
 
 func oneLevel(cmd *cobra.Command, args []string) error {

@@ -84,11 +84,7 @@ func (a *app) testDurability(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if a.json {
-		err = a.printJSON(report)
-	} else {
-		a.showDurability(&report)
-	}
+	err = present(a, &report, a.showDurability)
 	if err == nil && report.Failed() {
 		err = errMailLost
 	}

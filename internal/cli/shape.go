@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -24,29 +25,20 @@ func (a *app) queueShapeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			bar := newCounter(a.err, "messages")
-			shape, err := client.Shape(cmd.Context(), filter, top, bar.show)
-			bar.end()
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(shape)
-			}
-			return a.showShape(&shape)
+			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (admin.Shape, error) {
+				bar := newCounter(a.err, "messages")
+				defer bar.end()
+				return c.Shape(ctx, filter, top, bar.show)
+			}, a.showShape)
 		}}
 	c.Flags().IntVarP(&top, "top", "n", 20, "`number` of destinations with a row of their own")
 	return c
 }
 
-func (a *app) showShape(s *admin.Shape) error {
+func (a *app) showShape(s *admin.Shape) {
 	if s.Total.Recipients == 0 {
 		fmt.Fprintln(a.out, "nobody waits")
-		return nil
+		return
 	}
 	table := newTable(a.out)
 	fmt.Fprint(table, "DESTINATION\tALL\tQUEUED\tDEFERRED\tHELD")
@@ -61,13 +53,10 @@ func (a *app) showShape(s *admin.Shape) error {
 	if s.Others.Recipients > 0 {
 		printShapeRow(table, several(s.Destinations-len(s.Rows), "other", "others"), &s.Others)
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
+	_ = table.Flush() // a.out remembers a failure
 	if s.Estimated {
 		fmt.Fprintln(a.out, "there are so many destinations that a row may lack some recipients, which are among the others")
 	}
-	return nil
 }
 
 func printShapeRow(w io.Writer, name string, r *admin.ShapeRow) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -16,19 +17,9 @@ import (
 func (a *app) queueShowCommand() *cobra.Command {
 	return &cobra.Command{Use: "show ID", Short: "Show one message in the queue: why it waits, and what you can do", Args: oneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			message, err := client.Message(cmd.Context(), mail.ID(args[0]))
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(message)
-			}
-			a.showMessage(&message)
-			return nil
+			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (admin.Message, error) {
+				return c.Message(ctx, mail.ID(args[0]))
+			}, a.showMessage)
 		}}
 }
 

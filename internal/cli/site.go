@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -26,19 +27,9 @@ func (a *app) siteListCommand() *cobra.Command {
 			if limit < 1 || limit > admin.MaxPage {
 				return usageError{fmt.Errorf("--limit %d: 1 to %d are allowed", limit, admin.MaxPage)}
 			}
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			list, err := client.ListSites(cmd.Context(), down, limit)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(list)
-			}
-			a.showSites(&list, down)
-			return nil
+			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (admin.SiteList, error) {
+				return c.ListSites(ctx, down, limit)
+			}, func(list *admin.SiteList) { a.showSites(list, down) })
 		}}
 	c.Flags().BoolVar(&down, "down", false, "only those that are down")
 	c.Flags().IntVarP(&limit, "limit", "n", 100, "at most so many `sites`")
@@ -146,19 +137,9 @@ func (a *app) siteShowCommand() *cobra.Command {
 	const short = "Show one site: how it stands, what waits for it, and why"
 	return &cobra.Command{Use: "show NAME", Short: short, Long: short + siteHelp, Args: oneSite,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			site, err := client.Site(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(site)
-			}
-			a.showSite(&site)
-			return nil
+			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (admin.SiteDetail, error) {
+				return c.Site(ctx, args[0])
+			}, a.showSite)
 		}}
 }
 
@@ -209,15 +190,11 @@ func (a *app) siteRetryCommand() *cobra.Command {
 A site that is down is tried with one message; the others wait for what that
 finds.`, Args: oneSite,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			done, err := client.RetrySite(cmd.Context(), args[0], func(queue.Edited) {})
-			if err != nil {
-				return err
-			}
-			return a.say(done, "%s due now%s", several(done.Changed, "recipient", "recipients"), pending(&done))
+			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (queue.Edited, error) {
+				return c.RetrySite(ctx, args[0], func(queue.Edited) {})
+			}, func(done *queue.Edited) {
+				fmt.Fprintf(a.out, "%s due now%s\n", several(done.Changed, "recipient", "recipients"), pending(done))
+			})
 		}}
 }
 

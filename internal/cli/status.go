@@ -16,22 +16,7 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{Use: "status", Short: "Show the state of the server", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			status, err := client.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(status)
-			}
-			a.showStatus(&status)
-			if status.ReloadFailure == nil {
-				a.showBroken()
-			}
-			return nil
+			return ask(cmd.Context(), a, (*admin.Client).Status, a.showStatus)
 		}}
 }
 
@@ -83,6 +68,9 @@ func (a *app) showStatus(s *admin.Status) {
 	}
 	for _, p := range s.Pressures {
 		fmt.Fprintf(a.out, "UNDER PRESSURE for %s (since %s): %s: %s\n", age(p.Since), p.Since.Local().Format(dateTime), p.Kind, printable(p.Text))
+	}
+	if s.ReloadFailure == nil {
+		a.showBroken()
 	}
 }
 

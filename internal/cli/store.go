@@ -50,14 +50,11 @@ func (a *app) storeStatCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(st)
-			}
-			return a.showStat(&st)
+			return present(a, &st, a.showStat)
 		}}
 }
 
-func (a *app) showStat(st *queue.Stat) error {
+func (a *app) showStat(st *queue.Stat) {
 	var live, taken int64
 	for _, g := range st.Segments {
 		live, taken = live+g.Live, taken+g.Size
@@ -77,7 +74,7 @@ func (a *app) showStat(st *queue.Stat) error {
 	fmt.Fprintf(a.out, "files     %d of %s in all, each a large content\n", st.Files, size(st.FileSize))
 	fmt.Fprintf(a.out, "memory    %s\n", size(st.Memory))
 	if len(st.Segments) == 0 {
-		return nil
+		return
 	}
 	table := newTable(a.out)
 	fmt.Fprintln(table, "\nSEGMENT\tSIZE\tNEEDED\tCONTENTS\tAGE\t")
@@ -88,7 +85,7 @@ func (a *app) showStat(st *queue.Stat) error {
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", g.Number, size(g.Size), size(g.Live), g.Bodies, age(g.Created), state)
 	}
-	return table.Flush()
+	_ = table.Flush() // a.out remembers a failure
 }
 
 func (a *app) storeVerifyCommand() *cobra.Command {
@@ -104,11 +101,7 @@ func (a *app) storeVerifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				err = a.printJSON(v)
-			} else {
-				a.showVerified(&v)
-			}
+			err = present(a, &v, a.showVerified)
 			if n := v.Flaws.Count; n > 0 {
 				return errors.Join(err, fmt.Errorf("damaged in %s; docs/operations.md says what to do", several(n, "place", "places")))
 			}
@@ -173,11 +166,7 @@ queue release" releases them when you know that they were not delivered.`,
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(s)
-			}
-			a.showSalvaged(&s)
-			return nil
+			return present(a, &s, a.showSalvaged)
 		}}
 }
 

@@ -80,12 +80,10 @@ func (a *app) export(ctx context.Context, o transfer.Options) error {
 		}
 		return err
 	}
-	if a.json {
-		err = a.printJSON(m)
-	} else {
+	err = present(a, &m, func(m *transfer.Manifest) {
 		fmt.Fprintf(a.out, "exported %s with %s, %s, to %s%s\n", several(m.Messages, "message", "messages"),
 			several(m.Recipients, "recipient", "recipients"), size(m.Octets), printable(o.Dir), leftBehind[o.Source])
-	}
+	})
 	if failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%s could not be read and stayed in the queue", several(failed, "message", "messages")))
 	}
