@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"postern/internal/admin"
 	"postern/internal/mail"
@@ -19,6 +21,7 @@ import (
 // edit is a verb that changes what is in the queue.
 type edit struct {
 	kind  queue.ChangeKind
+	verb  string // its name; "" when that is the kind's
 	short string
 	done  string // what the recipients are afterwards
 	none  string // why a recipient is left as it is
@@ -26,18 +29,25 @@ type edit struct {
 	to string
 	// asks says that it asks also about one message alone, with this warning.
 	asks string
+	// within narrows what a filter selects; nil: it is taken as it is.
+	within func(filter string) string
 }
 
 var edits = []edit{
 	{kind: queue.ChangeRetry, short: "Try messages now instead of at their time", done: "due now", none: "those that are held must be released"},
-	{kind: queue.ChangeHold, short: "Hold messages until they are released", done: "held", none: "they are held already"},
-	{kind: queue.ChangeRelease, short: "Release held messages; they are tried now", done: "released", none: "none of them is held"},
-	{kind: queue.ChangeRemove, short: "Remove messages from the queue; nobody is told", done: "removed", none: "they have gone",
-		asks: "They are gone for good then, and nobody is told: neither the senders nor the recipients."},
+	{kind: queue.ChangeHold, short: "Hold messages until they are released", done: "held", none: "they are held already", to: "reason"},
+	{kind: queue.ChangeRelease, short: "Release held messages, but those in quarantine; they are tried now", done: "released", none: "none of them is held",
+		within: outsideQuarantine},
+	{kind: queue.ChangeRemove, short: "Remove messages from the queue; nobody is told", done: "removed", none: "they have gone", asks: goneForGood},
 	{kind: queue.ChangeReroute, short: "Send messages to the servers of another domain", done: "rerouted", none: "they go there already", to: "domain"},
 	{kind: queue.ChangeRecipient, short: "Send messages to another address", done: "readdressed", none: "that is their address already", to: "address",
 		asks: "Every recipient that is selected gets this one address. Reports still name the old one."},
 }
+
+const goneForGood = "They are gone for good then, and nobody is told: neither the senders nor the recipients."
+
+// name is what the verb is called.
+func (e *edit) name() string { return cmp.Or(e.verb, string(e.kind)) }
 
 // editRun is one run of such a verb.
 type editRun struct {
@@ -47,18 +57,14 @@ type editRun struct {
 	dryRun  bool
 	yes     bool
 	client  *admin.Client
+	only    []mail.Address // of the selected recipients these alone; none: all
 	filters []string
 	in      *bufio.Reader
 }
 
 func (a *app) editCommand(e *edit) *cobra.Command {
 	run := editRun{app: a, edit: e, change: admin.Change{Kind: e.kind}}
-	var to string
-	use := string(e.kind) + " FILTER | ID... | -"
-	if e.to != "" {
-		use = fmt.Sprintf("%s --to %s FILTER | ID... | -", e.kind, strings.ToUpper(e.to))
-	}
-	c := &cobra.Command{Use: use, Short: e.short, Args: cobra.ArbitraryArgs,
+	c := &cobra.Command{Use: e.name() + " FILTER | ID... | -", Short: e.short, Args: cobra.ArbitraryArgs,
 		Long: e.short + `. It says first how many that are, and asks,
 unless it is one message alone or --yes is given. Recipients of which an attempt
 is under way are changed when it ends, unless they are delivered by then.
@@ -67,7 +73,7 @@ With "-" the ids are read from standard input, the first word of each line.
 
 ` + filterHelp + "\nThe filter \"all\" is everybody.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := run.setTo(to); err != nil {
+			if err := run.setWhat(cmd.Flags()); err != nil {
 				return err
 			}
 			return run.start(cmd, args)
@@ -75,19 +81,35 @@ With "-" the ids are read from standard input, the first word of each line.
 	flags := c.Flags()
 	flags.BoolVar(&run.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	flags.BoolVarP(&run.yes, "yes", "y", false, "do not ask")
-	if e.to != "" {
-		flags.StringVar(&to, "to", "", "the `"+e.to+"` to send them to")
+	switch e.to {
+	case "":
+	case "reason":
+		flags.String("reason", string(mail.HoldOperator), "why they are held: `operator`, or quarantine, which keeps them apart for a person to judge")
+	case "addresses":
+		flags.StringSlice("to", nil, "only these of the recipients: `addresses`, separated by commas")
+	default:
+		c.Use = fmt.Sprintf("%s --to %s FILTER | ID... | -", e.name(), strings.ToUpper(e.to))
+		flags.String("to", "", "the `"+e.to+"` to send them to")
 	}
 	return c
 }
 
-// setTo checks and sets what --to names.
-func (r *editRun) setTo(to string) (err error) {
-	switch r.kind {
-	case queue.ChangeReroute:
+// setWhat checks and sets what the flag of the verb says.
+func (r *editRun) setWhat(flags *pflag.FlagSet) (err error) {
+	to, _ := flags.GetString("to") // not every verb has it
+	switch r.to {
+	case "reason":
+		reason, _ := flags.GetString("reason")
+		r.change.Hold = mail.Hold(reason)
+		if r.change.Hold != mail.HoldOperator && r.change.Hold != mail.HoldQuarantine {
+			return usageError{fmt.Errorf("--reason %q: it is operator or quarantine", reason)}
+		}
+	case "addresses":
+		return r.setOnly(flags)
+	case "domain":
 		r.change.Destination = mail.Destination(strings.ToLower(to))
 		err = mail.CheckDomain(to)
-	case queue.ChangeRecipient:
+	case "address":
 		r.change.Recipient = to
 		_, err = mail.ParseAddress(to)
 	}
@@ -148,7 +170,7 @@ func (r *editRun) selected(cmd *cobra.Command, args []string) ([]string, error) 
 		return nil, usageError{fmt.Errorf("which messages? %s takes a filter, ids, or all; see '%[1]s --help'", cmd.CommandPath())}
 	case len(args) > 1 || args[0] != "-":
 		filter, err := filterOf(args)
-		return []string{filter}, err
+		return []string{r.narrowed(filter)}, err
 	case !r.yes && !r.dryRun:
 		return nil, usageError{errors.New("with ids from standard input nothing can be asked there: add --yes, or --dry-run")}
 	}
@@ -158,9 +180,17 @@ func (r *editRun) selected(cmd *cobra.Command, args []string) ([]string, error) 
 	}
 	var filters []string
 	for part := range slices.Chunk(ids, idsPerFilter) {
-		filters = append(filters, filterOfIDs(part))
+		filters = append(filters, r.narrowed(filterOfIDs(part)))
 	}
 	return filters, nil
+}
+
+// narrowed is a filter as far as the verb takes it.
+func (r *editRun) narrowed(filter string) string {
+	if r.within != nil {
+		filter = r.within(filter)
+	}
+	return filter + amongst(r.only)
 }
 
 // readIDs reads the first word of each line.
@@ -183,10 +213,17 @@ func readIDs(in io.Reader) (ids []string, err error) {
 }
 
 func (r *editRun) count(ctx context.Context) (admin.Selection, error) {
+	if err := r.checkOnly(ctx); err != nil {
+		return admin.Selection{}, err
+	}
+	return r.countIn(ctx, r.filters)
+}
+
+func (r *editRun) countIn(ctx context.Context, filters []string) (admin.Selection, error) {
 	total := admin.Selection{Recipients: map[mail.State]int{}}
 	bar := newCounter(r.err, "messages looked at")
 	defer bar.end()
-	for _, filter := range r.filters {
+	for _, filter := range filters {
 		found, err := r.client.Count(ctx, admin.Edit{Filter: filter, Change: r.change}, bar.show)
 		if err != nil {
 			return total, err

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -77,36 +76,20 @@ func allIDs(args []string) bool {
 	})
 }
 
-// tableRows is after how many lines a table is printed, with columns as wide
-// as these need: a long listing needs no memory.
-const tableRows = 1000
-
 // listQueue prints the queue as it comes.
 func (a *app) listQueue(ctx context.Context, l admin.Listing) error {
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
-	table, bar := newTable(a.out), newCounter(a.err, "messages")
-	count := 0
-	err = client.List(ctx, l, bar.show, func(e *queue.Entry) error {
-		if count == 0 && !a.json {
-			fmt.Fprintln(table, "MESSAGE\tAGE\tSIZE\tFROM\tTO\tSTATE\tNEXT\tLAST REPLY")
-		}
-		if err := a.printEntry(table, e); err != nil {
-			return err
-		}
-		if count++; count%tableRows == 0 {
-			bar.end()
-			return table.Flush()
-		}
-		return nil
-	})
-	bar.end()
-	if err = errors.Join(err, table.Flush()); err != nil || a.json {
+	list := newListing(a, "MESSAGE\tAGE\tSIZE\tFROM\tTO\tSTATE\tNEXT\tLAST REPLY")
+	err = list.end(client.List(ctx, l, list.bar.show, func(e *queue.Entry) error {
+		return list.add(e, func(w io.Writer) { printEntry(w, e) })
+	}))
+	if err != nil || a.json {
 		return err
 	}
-	if count == 0 {
+	if list.count == 0 {
 		fmt.Fprintln(a.out, nothingListed(l.Filter))
 		return nil
 	}
@@ -143,11 +126,8 @@ func clipped(s string, width int) string {
 
 func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
 
-// printEntry prints one entry: a line for a destination, or as JSON.
-func (a *app) printEntry(w io.Writer, e *queue.Entry) error {
-	if a.json {
-		return a.printJSON(e)
-	}
+// printEntry prints one entry: a line for a destination.
+func printEntry(w io.Writer, e *queue.Entry) {
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
 		cells := []string{string(e.ID), age(e.Accepted), size(e.Size), column(e.Envelope.From.Path()), addressList(d), states(d), nextAttempt(d)}
@@ -156,16 +136,21 @@ func (a *app) printEntry(w io.Writer, e *queue.Entry) error {
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	return nil
 }
 
-// addressList names the first recipient and how many there are besides.
-func addressList(d *queue.Delivery) string {
-	first := column(d.Recipients[0].Address.String())
-	if more := len(d.Recipients) - 1; more > 0 {
+// firstOf names the first of some and how many there are besides.
+func firstOf(names []string) string {
+	first := column(names[0])
+	if more := len(names) - 1; more > 0 {
 		return fmt.Sprintf("%s and %d more", first, more)
 	}
 	return first
+}
+
+// addressList names the recipients of a delivery.
+func addressList(d *queue.Delivery) string {
+	e := queue.Entry{Deliveries: []queue.Delivery{*d}}
+	return firstOf(e.Addresses())
 }
 
 // lastReply is why a delivery still waits, of its first recipient that was tried.

@@ -75,8 +75,8 @@ func (m masked) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-func (a *app) showMessage(m *admin.Message) {
-	e := &m.Entry
+// showOrigin says what a message is, and whence it came.
+func (a *app) showOrigin(e *queue.Entry) {
 	fmt.Fprintf(a.out, "message   %s\n", e.ID)
 	fmt.Fprintf(a.out, "accepted  %s (%s ago) by %s\n", e.Accepted.Local().Format(dateTime), age(e.Accepted), cameFrom(&e.Origin))
 	if e.Message != e.ID {
@@ -87,6 +87,11 @@ func (a *app) showMessage(m *admin.Message) {
 		fmt.Fprintf(a.out, "envid     %s\n", printable(e.Envelope.EnvelopeID))
 	}
 	fmt.Fprintf(a.out, "size      %s\n", size(e.Size))
+}
+
+func (a *app) showMessage(m *admin.Message) {
+	e := &m.Entry
+	a.showOrigin(e)
 	for i := range m.Suspensions {
 		fmt.Fprintf(a.out, "WAITS     %s\n", suspended(&m.Suspensions[i]))
 	}
@@ -160,28 +165,40 @@ func (a *app) showChoices(e *queue.Entry) {
 	waiting, held := false, false
 	for i := range e.Deliveries {
 		for j := range e.Deliveries[i].Recipients {
-			isHeld := e.Deliveries[i].Recipients[j].State == mail.Held
-			held, waiting = held || isHeld, waiting || !isHeld
+			r := &e.Deliveries[i].Recipients[j]
+			held, waiting = held || r.State == mail.Held && r.Hold != mail.HoldQuarantine, waiting || r.State != mail.Held
 		}
 	}
-	table := newTable(a.out)
-	fmt.Fprintln(table, "\nwhat you can do:")
+	var commands []command
 	for _, choice := range []struct {
-		possible      bool
-		command, does string
+		possible bool
+		command
 	}{
-		{waiting, "queue retry " + string(e.ID), "try it now"},
-		{waiting, "queue hold " + string(e.ID), "keep it here until you release it"},
-		{held, "queue release " + string(e.ID), "send it after all"},
-		{true, "queue remove " + string(e.ID), "drop it; nobody is told"},
-		{true, "queue reroute --to DOMAIN " + string(e.ID), "send it to the servers of another domain"},
-		{true, "queue set-recipient --to ADDRESS " + string(e.ID), "send it to another address"},
-		{true, "queue cat " + string(e.ID), "read it"},
-		{true, "journal show " + string(e.ID), "see what happened so far"},
+		{waiting, command{"queue retry " + string(e.ID), "try it now"}},
+		{waiting, command{"queue hold " + string(e.ID), "keep it here until you release it"}},
+		{held, command{"queue release " + string(e.ID), "send it after all"}},
+		{inQuarantine(e), command{"quarantine show " + string(e.ID), "judge it: what it is, and why it is there"}},
+		{true, command{"queue remove " + string(e.ID), "drop it; nobody is told"}},
+		{true, command{"queue reroute --to DOMAIN " + string(e.ID), "send it to the servers of another domain"}},
+		{true, command{"queue set-recipient --to ADDRESS " + string(e.ID), "send it to another address"}},
+		{true, command{"queue cat " + string(e.ID), "read it"}},
+		{true, command{"journal show " + string(e.ID), "see what happened so far"}},
 	} {
 		if choice.possible {
-			fmt.Fprintf(table, "  postern %s\t%s\n", choice.command, choice.does)
+			commands = append(commands, choice.command)
 		}
+	}
+	a.showCommands(commands)
+}
+
+// command is something that can be done, and what it does.
+type command struct{ line, does string }
+
+func (a *app) showCommands(list []command) {
+	table := newTable(a.out)
+	fmt.Fprintln(table, "\nwhat you can do:")
+	for _, c := range list {
+		fmt.Fprintf(table, "  postern %s\t%s\n", c.line, c.does)
 	}
 	table.Flush() // its error is that of a.out, which remembers it
 }

@@ -114,9 +114,7 @@ func TestPrintEntry(t *testing.T) {
 		{[]mail.State{mail.Deferred, mail.Held, mail.Deferred}, "deferred@y.example and 2 more\tdeferred, held (dead letter)\tnow\t450 \ufffd]0;x\ufffd"},
 	} {
 		var out bytes.Buffer
-		if err := (&app{}).printEntry(&out, entry(test.states...)); err != nil {
-			t.Fatal(err)
-		}
+		printEntry(&out, entry(test.states...))
 		if got := out.String(); !strings.HasSuffix(got, "\t10 B\t<me@x.example>\t"+test.want+"\n") {
 			t.Errorf("%v: got %q, want %q", test.states, got, test.want)
 		}

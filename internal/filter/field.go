@@ -174,7 +174,7 @@ func parseHold(s string) (string, error) {
 		if strings.EqualFold(s, string(h)) {
 			return string(h), nil
 		}
-		names = append(names, quoted(string(h)))
+		names = append(names, Quote(string(h)))
 	}
 	return "", fmt.Errorf("not a reason for a hold; these are %s", strings.Join(names, ", "))
 }

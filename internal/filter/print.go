@@ -72,15 +72,15 @@ func (n *test) print(p *printer, _ binding) {
 func (n *test) written(v *value) string {
 	isStar := n.op != opLike && strings.Contains(v.text, "*") && slices.Contains(n.field.kind.operators(), opLike)
 	if isStar || v.text == "" || strings.ContainsAny(v.text, " \t\n\r(),\"") {
-		return quoted(v.text)
+		return Quote(v.text)
 	}
 	return v.text
 }
 
 var quoter = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
-// quoted writes a text in quotes.
-func quoted(s string) string { return `"` + quoter.Replace(s) + `"` }
+// Quote writes a value in quotes, as a filter reads it whatever is in it.
+func Quote(s string) string { return `"` + quoter.Replace(s) + `"` }
 
 // ToDestinations returns the text of a filter that selects what goes to one of
 // these destinations. There must be at least one.

@@ -13,6 +13,7 @@ package quarantine
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -51,6 +52,8 @@ type Item struct {
 	From string `json:"from"`
 	// To are the recipients that are in quarantine.
 	To []string `json:"to"`
+	// Why is what policy said of the first recipient of which it said anything.
+	Why string `json:"why,omitempty"`
 	// Subject is decoded; empty when there is none.
 	Subject string `json:"subject,omitempty"`
 	// Unreadable is why the content cannot be read, if it cannot.
@@ -67,6 +70,11 @@ type Contents interface {
 func Describe(ctx context.Context, contents Contents, e *queue.Entry) Item {
 	first, _ := since(e)
 	item := Item{ID: e.ID, Accepted: e.Accepted, Since: first, Size: e.Size, From: e.Envelope.From.Path(), To: e.Addresses()}
+	for i := range e.Deliveries {
+		for j := range e.Deliveries[i].Recipients {
+			item.Why = cmp.Or(item.Why, e.Deliveries[i].Recipients[j].Why)
+		}
+	}
 	header, _, err := ReadHeader(ctx, contents, e.Body)
 	if err != nil {
 		item.Unreadable = err.Error()

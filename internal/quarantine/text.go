@@ -117,6 +117,9 @@ func (i *Item) writeText(line func(string, ...any)) {
 	case i.Subject != "":
 		line("  subject   %s", inert(i.Subject, maxSubject))
 	}
+	if i.Why != "" {
+		line("  why       %s", inert(i.Why, maxSubject))
+	}
 	line("  release   postern quarantine release %s", i.ID)
 }
 
