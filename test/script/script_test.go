@@ -20,7 +20,8 @@
 //	receiver [-6] NAME [AT]  starts a server that takes everything and knows no
 //	                         DSN, at an address or a free one, and sets the
 //	                         variable to it; each message becomes a file in a
-//	                         directory of that name
+//	                         directory of that name, its recipients one of the
+//	                         same name in NAME.to, in order, each in a line
 //
 // A chat in which the server says "accepted as ID" sets $ID. The condition
 // [ipv6] holds where loopback has an address of IPv6; where peers are required
@@ -190,11 +191,13 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: receiver [-6] NAME [ADDRESS]")
 	}
 	dir := ts.MkAbs(names[0])
-	ts.Check(os.Mkdir(dir, 0o777))
+	ts.Check(errors.Join(os.Mkdir(dir, 0o777), os.Mkdir(dir+".to", 0o777)))
 	var taken atomic.Int64
 	sink := &harness.Sink{Take: func(a *harness.Arrival) string {
-		name := filepath.Join(dir, strconv.FormatInt(taken.Add(1), 10))
-		if err := os.WriteFile(name, a.Content, 0o666); err != nil {
+		name := strconv.FormatInt(taken.Add(1), 10)
+		to := strings.Join(slices.Sorted(slices.Values(a.To)), "\n") + "\n"
+		err := errors.Join(os.WriteFile(filepath.Join(dir+".to", name), []byte(to), 0o666), os.WriteFile(filepath.Join(dir, name), a.Content, 0o666))
+		if err != nil {
 			return "451 " + err.Error()
 		}
 		return ""
