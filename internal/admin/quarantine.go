@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern/internal/mail"
+	"postern/internal/message"
 	"postern/internal/quarantine"
 	"postern/internal/queue"
 )
@@ -36,6 +37,9 @@ type HeaderField struct {
 	Name string `json:"name"`
 	// Value is unfolded. What is not UTF-8 in it is U+FFFD.
 	Value string `json:"value"`
+	// Decoded is the value with its encoded words decoded; empty when that is the
+	// same.
+	Decoded string `json:"decoded,omitempty"`
 }
 
 func (s *Server) quarantineOperations() {
@@ -70,7 +74,11 @@ func (s *Server) header(ctx context.Context, in *messageInput) (Header, error) {
 	}
 	header, cut, err := quarantine.ReadHeader(ctx, s.Queue, entry.Body)
 	for f := range header.Fields() {
-		h.Fields = append(h.Fields, HeaderField{f.Name(), f.Value()})
+		field := HeaderField{Name: f.Name(), Value: f.Value()}
+		if text, _ := message.DecodeText(field.Value); text != field.Value {
+			field.Decoded = text
+		}
+		h.Fields = append(h.Fields, field)
 	}
 	h.Cut = cut
 	return h, err

@@ -183,23 +183,22 @@ func (s *Server) contentOperation() {
 		return &huma.StreamResponse{Body: func(c huma.Context) {
 			defer body.Close()
 			_, w := humago.Unwrap(c)
-			s.sendContent(w, body)
+			s.sendOctets(w, contentType, io.NewSectionReader(body, 0, body.Size()), body.Size())
 		}}, nil
 	})
 }
 
-// sendContent sends a body. When it turns out damaged behind the first octets,
-// the answer is shorter than its header says.
-func (s *Server) sendContent(w http.ResponseWriter, body queue.Body) {
-	content := io.NewSectionReader(body, 0, body.Size())
+// sendOctets sends a content of so many octets. When it turns out damaged behind
+// the first, the answer is shorter than its header says.
+func (s *Server) sendOctets(w http.ResponseWriter, kind string, content io.Reader, size int64) {
 	begin := make([]byte, 32<<10)
 	n, err := io.ReadFull(content, begin)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		refuse(w, s.problem("content", err))
 		return
 	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.FormatInt(body.Size(), 10))
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	if _, err := w.Write(begin[:n]); err != nil {
 		return // the client has left
 	}

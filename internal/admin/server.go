@@ -76,6 +76,7 @@ func NewServer(o Options) *Server {
 	s.queueOperations()
 	s.siteOperations()
 	s.quarantineOperations()
+	s.partOperations()
 	s.suspendOperations()
 	s.importOperations()
 	s.backupOperations()

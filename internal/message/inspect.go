@@ -64,6 +64,8 @@ type Part struct {
 	// Encodings are the transfer encodings that it declares, in lower case;
 	// "7bit" if it declares none.
 	Encodings []string
+	// At is the offset of its body in the message; not of a composite part's.
+	At int64
 	// Size is how many octets its body has, encoded as it is. That of a
 	// multipart or message is 0: it consists of its parts.
 	Size int64

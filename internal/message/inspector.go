@@ -147,7 +147,7 @@ func (in *inspector) leaf(p spot, d *declared) (mark, error) {
 		return m, err
 	}
 	part := &in.result.Parts[at]
-	part.Size = b.to - b.from
+	part.At, part.Size = b.from, b.to-b.from
 	in.unless(content.end(), p.path, DefectEncoded)
 	if len(content.names) > 0 {
 		names := values{list: part.Names}

@@ -79,7 +79,8 @@ func Describe(ctx context.Context, contents Contents, e *queue.Entry) Item {
 	if err != nil {
 		item.Unreadable = err.Error()
 	}
-	item.Subject = subject(header)
+	raw, _ := header.First("Subject")
+	item.Subject, _ = message.DecodeText(raw) // as some reader of mail shows it
 	return item
 }
 

@@ -147,9 +147,3 @@ func inert(s string, width int) string {
 	}
 	return b.String()
 }
-
-// subject is the decoded subject of a header.
-func subject(h *message.Header) string {
-	raw, _ := h.First("Subject")
-	return raw
-}
