@@ -26,7 +26,7 @@ var judgements = []edit{
 }
 
 func (a *app) quarantineCommand() *cobra.Command {
-	verbs := []*cobra.Command{a.quarantineListCommand(), a.quarantineShowCommand()}
+	verbs := []*cobra.Command{a.quarantineListCommand(), a.quarantineShowCommand(), a.quarantinePartsCommand()}
 	for i := range judgements {
 		verbs = append(verbs, a.editCommand(&judgements[i]))
 	}
@@ -211,6 +211,9 @@ func (a *app) showSuspect(s *suspect) {
 	fmt.Fprintln(a.out, "\nheader:")
 	for _, f := range s.Header.Fields {
 		fmt.Fprintf(a.out, "  %s: %s\n", printable(f.Name), printable(f.Value))
+		if f.Decoded != "" {
+			fmt.Fprintf(a.out, "    which reads: %s\n", printable(f.Decoded))
+		}
 	}
 	if s.Header.Cut {
 		fmt.Fprintln(a.out, "  and more; `postern queue cat` has all")
