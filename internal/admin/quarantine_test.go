@@ -17,7 +17,7 @@ const suspect = "Subject: =?utf-8?q?f=C3=BCr_Sie?=\r\nContent-Type: multipart/mi
 	"--b\r\n\r\nplain\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC!\r\n--b--\r\n"
 
 // suspects stores a message of which the first recipient is in quarantine.
-func (r *rig) suspects(t *testing.T, content string, to ...string) mail.ID {
+func (r *rig) suspects(t *testing.T, ids *mail.IDs, content string, to ...string) mail.ID {
 	t.Helper()
 	draft, err := r.queue.Create(t.Context())
 	if err != nil {
@@ -38,7 +38,7 @@ func (r *rig) suspects(t *testing.T, content string, to ...string) mail.ID {
 		}
 	}
 	now := mail.SystemClock{}.Now()
-	id := new(mail.IDs).New(now)
+	id := ids.New(now)
 	e := queue.Entry{ID: id, Message: id, Accepted: now, Deliveries: queue.Deliveries(recipients, now)}
 	if err := r.queue.Accept(t.Context(), queue.Group{Submissions: []queue.Submission{{Entry: e, Draft: draft}}}); err != nil {
 		t.Fatal(err)
@@ -49,8 +49,9 @@ func (r *rig) suspects(t *testing.T, content string, to ...string) mail.ID {
 func TestQuarantine(t *testing.T) {
 	r := newRig(t)
 	r.accept(t, new(mail.IDs), "free@x.example")
-	id := r.suspects(t, suspect, "a@x.example", "b@x.example")
-	second := r.suspects(t, "no header\r\n", "c@y.example")
+	var ids mail.IDs
+	id := r.suspects(t, &ids, suspect, "a@x.example", "b@x.example")
+	second := r.suspects(t, &ids, "no header\r\n", "c@y.example")
 	list := func(l admin.Listing) (items []quarantine.Item) {
 		t.Helper()
 		if err := r.Quarantine(t.Context(), l, noProgress, func(i *quarantine.Item) error { items = append(items, *i); return nil }); err != nil {
@@ -76,7 +77,7 @@ func TestQuarantine(t *testing.T) {
 
 func TestHeaderAndParts(t *testing.T) {
 	r := newRig(t)
-	id := r.suspects(t, suspect, "a@x.example")
+	id := r.suspects(t, new(mail.IDs), suspect, "a@x.example")
 	h, err := r.Header(t.Context(), id)
 	if err != nil || len(h.Fields) != 2 || h.Cut || h.Fields[0] != (admin.HeaderField{Name: "Subject", Value: "=?utf-8?q?f=C3=BCr_Sie?=", Decoded: "für Sie"}) || h.Fields[1].Decoded != "" {
 		t.Errorf("header %+v, %v", h, err)
@@ -110,7 +111,7 @@ func TestHeaderAndParts(t *testing.T) {
 // TestHeaderIsCut: of a header that is made to be long, people see the begin.
 func TestHeaderIsCut(t *testing.T) {
 	r := newRig(t)
-	id := r.suspects(t, "Subject: short\r\n"+strings.Repeat("X-Long: "+strings.Repeat("y", 990)+"\r\n", 200)+"Last: z\r\n\r\n", "a@x.example")
+	id := r.suspects(t, new(mail.IDs), "Subject: short\r\n"+strings.Repeat("X-Long: "+strings.Repeat("y", 990)+"\r\n", 200)+"Last: z\r\n\r\n", "a@x.example")
 	h, err := r.Header(t.Context(), id)
 	if err != nil || !h.Cut || len(h.Fields) < 60 || len(h.Fields) > 67 || h.Fields[0].Value != "short" {
 		t.Errorf("%d fields, cut %v, %v", len(h.Fields), h.Cut, err)
