@@ -138,7 +138,7 @@ func (a *app) listQuarantine(ctx context.Context, l admin.Listing) error {
 // itemSubject is the subject of a message, or why there is none.
 func itemSubject(i *quarantine.Item) string {
 	if i.Unreadable != "" {
-		return "(damaged)"
+		return "(cannot be read)"
 	}
 	return i.Subject
 }

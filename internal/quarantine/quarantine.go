@@ -76,7 +76,10 @@ func Describe(ctx context.Context, contents Contents, e *queue.Entry) Item {
 		}
 	}
 	header, _, err := ReadHeader(ctx, contents, e.Body)
-	if err != nil {
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
+		item.Unreadable = "the message has gone meanwhile"
+	case err != nil:
 		item.Unreadable = err.Error()
 	}
 	raw, _ := header.First("Subject")

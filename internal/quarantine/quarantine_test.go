@@ -178,6 +178,34 @@ func TestCensus(t *testing.T) {
 	}
 }
 
+// TestNobodyIsHeld: a long queue is not read to find nothing.
+func TestNobodyIsHeld(t *testing.T) {
+	p := newPlace(t)
+	p.puts("Subject: a", "a@x.example", "b@x.example")
+	if _, err := p.store.Memory.Edit(t.Context(), queue.Filter{Recipient: "a@x.example"}, queue.Change{Kind: queue.ChangeRelease}, "me"); err != nil {
+		t.Fatal(err)
+	}
+	if p.look(); p.store.lists != 0 || p.keeper.Census().Counted.IsZero() {
+		t.Errorf("%d pages read, census %+v", p.store.lists, p.keeper.Census())
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	p := newPlace(t)
+	id := p.puts("Subject: =?utf-8?b?w7w=?=", "a@x.example")
+	e, err := p.store.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := Describe(t.Context(), p.store, &e); i.Subject != "ü" || i.Unreadable != "" || i.From != "<joe@evil.example>" || !i.Since.Equal(begin) {
+		t.Errorf("%+v", i)
+	}
+	e.Body = "0123456789abcdef"
+	if i := Describe(t.Context(), p.store, &e); i.Unreadable != "the message has gone meanwhile" {
+		t.Errorf("%+v", i)
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	p := newPlace(t)
 	old := p.puts("Subject: a", "a@x.example", "b@x.example")

@@ -113,7 +113,7 @@ func (i *Item) writeText(line func(string, ...any)) {
 	}
 	switch {
 	case i.Unreadable != "":
-		line("  subject   cannot be read: its content is damaged")
+		line("  subject   cannot be read: %s", inert(i.Unreadable, maxSubject))
 	case i.Subject != "":
 		line("  subject   %s", inert(i.Subject, maxSubject))
 	}

@@ -1,0 +1,82 @@
+package config
+
+// sections are the tables of the file, in the order of the reference.
+var sections = []section{
+	{
+		text: "These stand at the top of the file, before the first table.",
+	},
+	{
+		name: "log",
+		text: "What the server writes about its work, one event a line, on standard error. Where the journal of systemd reads that, a line begins with its priority, and has neither time nor level, which the journal knows. What became of each message is in the journal, not here.",
+	},
+	{
+		name:     "listener",
+		repeated: true,
+		required: true,
+		open:     func(f *fields) { f.listener = &Listener{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.Listeners = append(f.config.Listeners, *f.listener) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Listeners {
+				l := &c.Listeners[i]
+				list = append(list, member{l.Name, fields{config: c, listener: l, places: l.Places}})
+			}
+			return list
+		},
+		text: "An address at which mail is taken by SMTP. Write one `[[listener]]` table for each; there must be at least one. " +
+			"Every limit is counted for each listener apart.",
+	},
+	{
+		name:     "handler",
+		repeated: true,
+		open:     func(f *fields) { f.handler = &Handler{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.Handlers = append(f.config.Handlers, *f.handler) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Handlers {
+				h := &c.Handlers[i]
+				list = append(list, member{h.Title(), fields{config: c, handler: h, places: h.Places}})
+			}
+			return list
+		},
+		text: "A rule of policy: what is done about a client, or a message, at a command of SMTP. [policy.md](policy.md) tells how one handler is chosen of many, what each step does, " +
+			"and what conditions can ask. Write one `[[handler]]` table for each.",
+	},
+	{
+		name: "submission",
+		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
+	},
+	{
+		name: "message",
+		text: "What is done to the header of a message when it is taken in. Nothing else in a message is changed, but for the transfer encoding of 8-bit content that the next server would not take.",
+	},
+	{
+		name: "delivery",
+		text: "How mail goes out: to the smarthosts if there are any, else directly to the servers that each recipient's domain names in DNS (its MX records).",
+	},
+	{
+		name: "quarantine",
+		text: "Mail that is kept apart until a person has judged it ([quarantine.md](quarantine.md)): how long, and who is told.",
+	},
+	{
+		name: "dns",
+		text: "Which name servers are asked. What the machine's `/etc/hosts` says of the address of a name goes before what they say.",
+	},
+	{
+		name: "journal",
+		text: "The record of what happened to every message: one fact a line, as JSON, in files below `data_dir`.",
+	},
+	{
+		name: "pressure",
+		text: "When the server takes less mail, or none, because something runs short. Clients are told to come back later (452 or 421), before they have sent the message; " +
+			"mail in the queue goes out all the while. `postern status` shows what is short, and log and journal tell when it began and ended.",
+	},
+	{
+		name: "monitoring",
+		text: "Where those who watch the server ask it, by HTTP: `/metrics` for Prometheus, `/healthz` and `/readyz` for what starts it again or sends it clients.",
+	},
+	{
+		name: "admin",
+		text: "The administrative API (docs/admin.md) at a TCP address, for programs on other hosts. Without this table it is at `admin_socket` alone.",
+	},
+}
