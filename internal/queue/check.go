@@ -135,6 +135,9 @@ func checkDelivery(d *Delivery) error {
 		if r.Why != "" && r.State != mail.Held {
 			return fmt.Errorf("recipient %q: it is not held, but it is said why", r.Address)
 		}
+		if !r.HeldAt.IsZero() && r.State != mail.Held {
+			return fmt.Errorf("recipient %q: it is not held, but it is said since when", r.Address)
+		}
 	}
 	return nil
 }

@@ -63,6 +63,11 @@ func (e *Entry) HeldSince(r *Recipient) time.Time {
 	return r.HeldAt
 }
 
+// Release makes a held recipient queued, with nothing left of the hold.
+func (r *Recipient) Release() {
+	r.State, r.Hold, r.HeldAt, r.Why = mail.Queued, "", time.Time{}, ""
+}
+
 // ForAttempt reduces d to what a lease on n recipients shows: of the
 // recipients that are queued or deferred the first n. Later ones came while
 // the lease was held.

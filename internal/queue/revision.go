@@ -131,7 +131,7 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 		case ChangeHold:
 			rcpt.State, rcpt.Hold, rcpt.HeldAt, rcpt.Why = mail.Held, c.Hold, r.now, c.Why
 		case ChangeRelease:
-			rcpt.State, rcpt.Hold, rcpt.HeldAt, rcpt.Why = mail.Queued, "", time.Time{}, ""
+			rcpt.Release()
 		case ChangeRemove:
 			rcpt.State = mail.Removed
 		case ChangeReroute:

@@ -264,7 +264,7 @@ func unheld(before, now *queue.Entry) queue.Entry {
 			if r.State != mail.Held || r.Hold != mail.HoldOperator || wasHeld(was, r) {
 				continue
 			}
-			r.State, r.Hold = mail.Queued, ""
+			r.Release()
 			if r.Last != nil {
 				r.State = mail.Deferred
 			}

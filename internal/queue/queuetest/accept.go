@@ -151,6 +151,10 @@ var invalidGroups = map[string]func(w *world, s *queue.Submission) []queue.Submi
 		s.Entry.Deliveries[0].Recipients[0].Hold = mail.HoldPolicy
 		return nil
 	},
+	"a time of the hold, but not held": func(w *world, s *queue.Submission) []queue.Submission {
+		s.Entry.Deliveries[0].Recipients[0].HeldAt = w.now()
+		return nil
+	},
 	"recipient that cannot be read back": func(_ *world, s *queue.Submission) []queue.Submission {
 		s.Entry.Deliveries[0].Recipients[0].Address = mail.Address{Local: "a\x00b", Domain: "one.example"}
 		return nil
