@@ -116,7 +116,7 @@ const (
 	RelayEverybody Relay = "everybody"
 )
 
-// BareNewline is what a listener does with a CR or LF that stands alone.
+// BareNewline is what a listener does with a CR or LF that stands alone, and with NUL.
 type BareNewline string
 
 // The ways to treat a bare CR or LF.

@@ -111,7 +111,7 @@ func TestTable(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	for key, want := range map[string]string{
 		"listener.max_size":        "default       \"50MiB\"",
-		"listener.bare_newline":    "  \"repair\"\n    make each of them a whole line end, CR LF\n",
+		"listener.bare_newline":    "  \"repair\"\n    make each of them a whole line end, CR LF, and each NUL a space\n",
 		"journal.keep":             "range         0 to 1000000",
 		"hostname":                 "default       required",
 		"admin_socket":             "admin.sock in data_dir",

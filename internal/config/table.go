@@ -268,12 +268,13 @@ var settings = []setting{
 		key: "listener.bare_newline",
 		value: one(oneOf(
 			choice[BareNewline]{"auto", BareNewlineAuto, "repair for clients in `trust`, refuse for all others"},
-			choice[BareNewline]{"repair", BareNewlineRepair, "make each of them a whole line end, CR LF"},
+			choice[BareNewline]{"repair", BareNewlineRepair, "make each of them a whole line end, CR LF, and each NUL a space"},
 			choice[BareNewline]{"refuse", BareNewlineRefuse, "refuse the message with 550 5.6.0"},
 		), func(f fields) *BareNewline { return &f.listener.BareNewline }, BareNewlineAuto),
 		effect: AtReload,
-		text: "What becomes of a message with a CR or LF that stands alone (RFC 5321 2.3.8 forbids them). Passing one on is how one message is smuggled inside another, " +
-			"so that is never done. Simple programs and devices send them in good faith.",
+		text: "What becomes of a message with a CR or LF that stands alone (RFC 5321 2.3.8 forbids them), or with NUL (RFC 5322 2.2). Passing them on is how one message is smuggled inside another, " +
+			"so that is never done. Simple programs and devices send them in good faith. Content that is no text must be encoded, as with Base64: whatever is done with such octets spoils it, " +
+			"and `refuse` tells the program that sends it.",
 		see: []string{"listener.trust"},
 	},
 

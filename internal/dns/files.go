@@ -80,7 +80,9 @@ func parseHosts(data []byte) hostNames {
 			continue
 		}
 		for _, name := range fields[1:] {
-			name = canonical(name)
+			if name = canonical(name); name == "" || strings.HasSuffix(name, ".") {
+				continue // it has an empty label
+			}
 			names[name] = append(names[name], ip.Unmap())
 		}
 	}

@@ -89,11 +89,18 @@ func TestServersOfTheMachine(t *testing.T) {
 	}
 }
 
+// TestHostsWithoutName: dots alone name nothing.
+func TestHostsWithoutName(t *testing.T) {
+	if names := parseHosts([]byte("192.0.2.1 . .. a.. b.\n")); len(names) != 1 || len(names["b"]) != 1 {
+		t.Errorf("names %v, want b alone", names)
+	}
+}
+
 func FuzzParseHosts(f *testing.F) {
 	f.Add([]byte("127.0.0.1 localhost # the machine\n::1%lo x\n\xff y"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for name, addresses := range parseHosts(data) {
-			if name != canonical(name) || len(addresses) == 0 {
+			if name == "" || name != canonical(name) || len(addresses) == 0 {
 				t.Errorf("%q: %v", name, addresses)
 			}
 		}

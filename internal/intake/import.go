@@ -224,18 +224,18 @@ func (im *Import) Discard() {
 }
 
 // newlineLaw passes content on, and sees whether it keeps to the law of CR and
-// LF: neither stands alone (RFC 5321 2.3.8).
+// LF: neither stands alone (RFC 5321 2.3.8), and there is no NUL (RFC 5322 2.2).
 type newlineLaw struct {
 	to    io.Writer
 	size  int64
-	bare  int64 // offset behind the first that stands alone; 0: none
+	bare  int64 // offset behind the first that stands alone, or NUL; 0: none
 	after bool  // the last octet was CR
 }
 
 // Write passes on p.
 func (l *newlineLaw) Write(p []byte) (int, error) {
 	for i, c := range p {
-		if l.bare == 0 && (c == '\n') != l.after {
+		if l.bare == 0 && ((c == '\n') != l.after || c == 0) {
 			l.bare = l.size + int64(i) + 1
 		}
 		l.after = c == '\r'
@@ -251,7 +251,7 @@ func (l *newlineLaw) check(size int64) error {
 	case l.size != size:
 		return fmt.Errorf("%w: its content has %d octets; the entry says %d", ErrUnfit, l.size, size)
 	case l.bare > 0:
-		return fmt.Errorf("%w: at offset %d of its content a CR or LF stands alone; lines end with CRLF", ErrUnfit, l.bare-1)
+		return fmt.Errorf("%w: at offset %d of its content a CR or LF stands alone, or NUL; lines end with CRLF", ErrUnfit, l.bare-1)
 	case l.after:
 		return fmt.Errorf("%w: its content ends with a CR that stands alone; lines end with CRLF", ErrUnfit)
 	}

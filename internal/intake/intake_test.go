@@ -362,6 +362,7 @@ func TestContentErrors(t *testing.T) {
 		{"too large", "Subject: x\r\n\r\n" + lines + ".\r\n", "552 5.3.4", 100_000},
 		{"bare newline", "Subject: x\r\n\r\n" + lines + "bare\nnewline\r\n.\r\n", "550 5.6.0", 1 << 20},
 		{"bare newline in the header", "Subject: x\nX: y\r\n\r\n" + lines + ".\r\n", "550 5.6.0", 1 << 20},
+		{"NUL", "Subject: x\r\n\r\n" + lines + "a\x00b\r\n.\r\n", "550 5.6.0", 1 << 20},
 		{"broken off", "Subject: x\r\n\r\n" + lines, "421 4.4.2", 1 << 20},
 		{"header too large", "Subject: " + strings.Repeat(" x\r\n", 100_000) + "\r\n.\r\n", "552 5.3.4", 1 << 20},
 	} {

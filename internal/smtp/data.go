@@ -10,13 +10,14 @@ import (
 	"postern/internal/mail"
 )
 
-// Newlines says what becomes of a CR or LF that stands alone in content.
+// Newlines says what becomes of a CR or LF that stands alone in content, and of
+// NUL.
 type Newlines int
 
-// The two ways. Neither ever takes one for a line end that counts: the dot
-// after it is content.
+// The two ways. Neither ever takes a CR or LF for a line end that counts: the
+// dot after it is content.
 const (
-	NewlinesRepair Newlines = iota // each becomes CRLF
+	NewlinesRepair Newlines = iota // each becomes CRLF, and NUL a space
 	NewlinesRefuse                 // the message is refused with 550 5.6.0
 )
 
@@ -44,7 +45,8 @@ const (
 
 // DataReader reads the content that follows DATA from a stream: up to
 // CRLF "." CRLF and no octet further. It takes off the dots of RFC 5321 4.5.2
-// and keeps the CR/LF law: what it returns has no CR or LF but in CRLF. Or it
+// and keeps the CR/LF law: what it returns has no CR or LF but in CRLF, and no
+// NUL. Or it
 // reads that of BDAT, for which the same law holds, also where a CRLF is cut
 // in two by the border of two chunks; dots mean nothing there (RFC 3030 2).
 //
@@ -53,8 +55,8 @@ const (
 // one: after a real CRLF.
 //
 // Errors are *mail.Error and stay: 552 5.3.4 when the content is larger than
-// the limit, 550 5.6.0 for a bare newline that is to be refused, 421 4.4.2
-// when the stream fails or ends. After the first two, Drain brings the stream
+// the limit, 550 5.6.0 for a bare newline or NUL that is to be refused, 421
+// 4.4.2 when the stream fails or ends. After the first two, Drain brings the stream
 // to the end of data.
 type DataReader struct {
 	br       *bufio.Reader
@@ -255,7 +257,35 @@ func (d *DataReader) scanLines(dst, src []byte) int {
 	if atStart {
 		d.state = lineStart
 	}
-	return copy(dst, src[:n])
+	copied := dst[:copy(dst, src[:n])]
+	if hasNUL(copied) {
+		d.nul(copied)
+	}
+	return len(copied)
+}
+
+// hasNUL reports whether there is a NUL in content. Content that is text has
+// none (RFC 5322 2.2, RFC 2045 2.8), and a server that drops NUL before it looks
+// for the end of data takes CRLF NUL "." CRLF for that.
+func hasNUL(content []byte) bool { return bytes.IndexByte(content, 0) >= 0 }
+
+// space puts a space for each NUL of content. To drop them instead could make
+// something new of what stands around them.
+func space(content []byte) {
+	for i := bytes.IndexByte(content, 0); i >= 0; i = bytes.IndexByte(content, 0) {
+		content[i] = ' '
+		content = content[i+1:]
+	}
+}
+
+// nul deals with content in which there is NUL.
+//
+// QUIRK: it is not passed on, although RFC 5321 4.1.1.4 would let it.
+func (d *DataReader) nul(content []byte) {
+	if d.newlines == NewlinesRefuse {
+		d.fail(mail.Refuse(550, "5.6.0", "NUL in the message: what is not text must be encoded, as with Base64"))
+	}
+	space(content)
 }
 
 // plain returns the length of the longest front of b, which begins within a

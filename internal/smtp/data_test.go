@@ -20,7 +20,7 @@ var endings = []struct {
 	in      string
 	content string // what is read of it
 	ends    bool
-	bare    bool // it holds a bare newline
+	bare    bool // it holds a bare newline or NUL
 }{
 	{in: "\r\n.\r\n", content: "\r\n", ends: true},
 	{in: "\n.\n", content: "\r\n.\r\n", bare: true},
@@ -31,9 +31,12 @@ var endings = []struct {
 	{in: "\r.\r\n", content: "\r\n.\r\n", bare: true},
 	{in: "\r\n.\n", content: "\r\n\r\n", bare: true},
 	{in: "\r\n.\r", content: "\r\n"},
-	{in: "\r\n\x00.\r\n", content: "\r\n\x00.\r\n"},
-	{in: "\r\n.\x00\r\n", content: "\r\n\x00\r\n"},
-	{in: "\r\n.\r\x00\n", content: "\r\n\r\n\x00\r\n", bare: true},
+	{in: "\r\n\x00.\r\n", content: "\r\n .\r\n", bare: true},
+	{in: "\r\n.\x00\r\n", content: "\r\n \r\n", bare: true},
+	{in: "\r\n\x00.\x00\r\n", content: "\r\n . \r\n", bare: true},
+	{in: "\r\x00\n.\r\n", content: "\r\n \r\n.\r\n", bare: true},
+	{in: "\r\n.\r\x00\n", content: "\r\n\r\n \r\n", bare: true},
+	{in: "\x00\x00\x00", content: "   ", bare: true},
 	{in: "\r\n.\r\r\n", content: "\r\n\r\n\r\n", bare: true},
 	{in: "\r\n..\r\n", content: "\r\n.\r\n"},
 	{in: "\r\n...\r\n", content: "\r\n..\r\n"},
@@ -129,6 +132,9 @@ func reference(stream []byte) (content []byte, used int, bare bool) {
 		case body[i] == '\r' || body[i] == '\n':
 			content = append(content, "\r\n"...)
 			bare = true
+		case body[i] == 0:
+			content = append(content, ' ')
+			bare = true
 		default:
 			content = append(content, body[i])
 		}
@@ -187,8 +193,8 @@ func readAll(r io.Reader, n int) (all []byte, err error) {
 func checkLaw(t *testing.T, content []byte) {
 	t.Helper()
 	left := bytes.TrimSuffix(bytes.ReplaceAll(content, []byte("\r\n"), nil), []byte("\r"))
-	if bytes.ContainsAny(left, "\r\n") {
-		t.Fatalf("bare newline in %q", content)
+	if bytes.ContainsAny(left, "\r\n\x00") {
+		t.Fatalf("bare newline or NUL in %q", content)
 	}
 }
 

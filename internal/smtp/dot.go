@@ -9,8 +9,8 @@ import (
 // line that begins with a dot gets another, and Close writes the end of data.
 //
 // It keeps the CR/LF law on the way out: a bare CR or a bare LF never leaves,
-// each becomes CRLF. State is kept across calls of Write, so that content may
-// be cut anywhere.
+// each becomes CRLF, and NUL becomes a space. State is kept across calls of
+// Write, so that content may be cut anywhere.
 type DotWriter struct {
 	w         *bufio.Writer
 	chunk     bool // for BDAT: no dots, no end of data
@@ -31,9 +31,13 @@ func NewChunkWriter(w *bufio.Writer) *DotWriter {
 // says that nothing of p was written: how much was cannot be known.
 func (d *DotWriter) Write(p []byte) (int, error) {
 	rest := p
+	if hasNUL(p) {
+		rest = bytes.Clone(p)
+		space(rest)
+	}
 	if d.pendingCR && len(p) > 0 {
 		d.endLine()
-		rest = bytes.TrimPrefix(p, []byte("\n"))
+		rest = bytes.TrimPrefix(rest, []byte("\n"))
 	}
 	// The writer's error is sticky, so the last write reports that of any.
 	if _, err := d.w.Write(d.stuff(rest)); err != nil {

@@ -27,6 +27,8 @@ func TestDotWriter(t *testing.T) {
 		{"LF dot LF", "a\n.\nb", "a\r\n..\r\nb\r\n.\r\n"},
 		{"CR dot CR", "a\r.\rb", "a\r\n..\r\nb\r\n.\r\n"},
 		{"LF dot CRLF", "a\n.\r\nb", "a\r\n..\r\nb\r\n.\r\n"},
+		{"NUL", "a\x00\x00b\r\n\x00.\r\n", "a  b\r\n .\r\n.\r\n"},
+		{"NUL within CRLF", "a\r\x00\n.\r\n", "a\r\n \r\n..\r\n.\r\n"},
 		{"CRLF dot CR", "a\r\n.\rb", "a\r\n..\r\nb\r\n.\r\n"},
 	}
 	for _, tt := range tests {
@@ -61,7 +63,7 @@ func stuffInChunks(t *testing.T, content []byte, chunk int) string {
 
 // stuffNaively does by replacement what DotWriter does by scanning.
 func stuffNaively(content []byte) string {
-	s := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(content))
+	s := strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", " ").Replace(string(content))
 	if s != "" && !strings.HasSuffix(s, "\n") {
 		s += "\n"
 	}
@@ -93,6 +95,7 @@ func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 func FuzzDotWriter(f *testing.F) {
 	f.Add([]byte("a\r\n.\r\nb\r.\n.\r"), uint8(1))
 	f.Add([]byte("\r\r\r\n\n\n..\r\n"), uint8(3))
+	f.Add([]byte("\r\n\x00.\r\n\r\x00\n.\x00\r\n"), uint8(2))
 	f.Add([]byte(strings.Repeat("line\r\n", 20)), uint8(7))
 	f.Fuzz(func(t *testing.T, content []byte, chunk uint8) {
 		got := stuffInChunks(t, content, int(chunk)+1)
@@ -102,8 +105,8 @@ func FuzzDotWriter(f *testing.F) {
 		if end := strings.Index("\r\n"+got, "\r\n.\r\n"); end != len(got)-len(".\r\n") {
 			t.Errorf("%q: end of data at %d of %d", got, end, len(got))
 		}
-		if bare := strings.NewReplacer("\r\n", "").Replace(got); strings.ContainsAny(bare, "\r\n") {
-			t.Errorf("%q holds a bare CR or LF", got)
+		if bare := strings.NewReplacer("\r\n", "").Replace(got); strings.ContainsAny(bare, "\r\n\x00") {
+			t.Errorf("%q holds a bare CR or LF, or NUL", got)
 		}
 	})
 }

@@ -5,7 +5,8 @@
 // The CR/LF law: content of DATA ends with CRLF "." CRLF and with nothing else,
 // that of BDAT with its last octet, and
 // a CR or LF that stands alone never leaves this package, neither inwards
-// (DataReader) nor outwards (DotWriter).
+// (DataReader) nor outwards (DotWriter). Nor does NUL, which some servers drop,
+// so that what stood around it would come together.
 //
 // It is no client and no server: it opens no connection, sets no deadline
 // and knows no state but that of the text it reads. Sequence rules are in

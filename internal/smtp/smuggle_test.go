@@ -18,6 +18,7 @@ var victims = map[string]*regexp.Regexp{
 	"LF and CR swapped":     regexp.MustCompile(`\n\r\.\n\r|\n\r\.\r\n|\r\n\.\n\r`),
 	"blanks behind the dot": regexp.MustCompile(`[\r\n]\.[ \t]*[\r\n]`),
 	"NUL behind the dot":    regexp.MustCompile(`[\r\n]\.\x00*[\r\n]`),
+	"no NUL anywhere":       regexp.MustCompile(`\r\x00*\n\x00*\.\x00*\r\x00*\n`),
 }
 
 // TestVictimsAreDeceived: each of them would be, without Postern in between.
@@ -105,7 +106,7 @@ func checkChunkWriter(t *testing.T, content []byte) {
 	if err := errors.Join(err, w.Close(), bw.Flush()); err != nil {
 		t.Fatal(err)
 	}
-	if strings.ContainsAny(strings.ReplaceAll(out.String(), "\r\n", ""), "\r\n") {
-		t.Errorf("bare newline in the chunk %q", out.String())
+	if strings.ContainsAny(strings.ReplaceAll(out.String(), "\r\n", ""), "\r\n\x00") {
+		t.Errorf("bare newline or NUL in the chunk %q", out.String())
 	}
 }

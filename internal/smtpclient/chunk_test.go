@@ -180,7 +180,7 @@ func TestWhichGoesByChunk(t *testing.T) {
 	}
 }
 
-// TestChunkKeepsTheLaw: no bare newline leaves in a chunk, and its length is
+// TestChunkKeepsTheLaw: no bare newline or NUL leaves in a chunk, and its length is
 // that of what leaves.
 func TestChunkKeepsTheLaw(t *testing.T) {
 	for text, want := range map[string]string{
@@ -189,6 +189,7 @@ func TestChunkKeepsTheLaw(t *testing.T) {
 		"\r\n.\r\nMAIL FROM:<>\r\n": "\r\n.\r\nMAIL FROM:<>\r\n",
 		"\n.\nx\r":                  "\r\n.\r\nx\r\n",
 		"\r.\r\n":                   "\r\n.\r\n",
+		"a\r\n\x00.\r\n":            "a\r\n .\r\n",
 	} {
 		sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{Keywords: []string{"PIPELINING", "CHUNKING"}})
 		conn, err := Dial(t.Context(), "sink.example", sink.Addr(), Options{})

@@ -16,7 +16,7 @@ import (
 )
 
 // victim is a server that takes any newline for a line end, and so a dot
-// between any two for the end of data. It counts what it takes.
+// between any two for the end of data, and drops NUL before it looks. It counts what it takes.
 type victim struct {
 	br       *bufio.Reader
 	nc       net.Conn
@@ -75,6 +75,9 @@ func (v *victim) data() bool {
 		if err != nil {
 			return false
 		}
+		if c == 0 {
+			continue
+		}
 		read = append(read, c)
 		if c == '\r' {
 			if next, err := v.br.Peek(1); err != nil || next[0] == '\n' {
@@ -90,7 +93,7 @@ func (v *victim) data() bool {
 // smuggled are endings as they may lie in a queue, whoever put them there.
 var smuggled = []string{
 	"\n.\n", "\r.\r", "\r.\n", "\n.\r", "\n.\r\n", "\r.\r\n", "\r\n.\n", "\r\n.\r", "\r\n.\r\n", "\r\n\x00.\r\n",
-	"\r\n.\x00\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n\r.\n\r",
+	"\r\n.\x00\r\n", "\r\x00\n.\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n\r.\n\r",
 }
 
 // TestVictimSeesOneMessage for each that is sent, wherever the endings lie in

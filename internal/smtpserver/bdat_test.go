@@ -116,6 +116,13 @@ var chunkDialogues = []struct {
 	S: 503 5.5.1 Send MAIL first
 	S: 250 2.0.0 Ok
 	`},
+	{name: "NUL", dialogue: toChunks + `
+	C= "BDAT 3\r\nHi BDAT 2\r\n\x00xBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n"
+	S: 250 2.0.0 3 octets received
+	S: 550 5.6.0 NUL in the message: what is not text must be encoded, as with Base64
+	S: 503 5.5.1 Send MAIL first
+	S: 250 2.0.0 Ok
+	`},
 	{name: "a bare newline at the end", dialogue: toChunks + `
 	C= "BDAT 3 LAST\r\nHi\rNOOP\r\n"
 	S: 550 5.6.0 Bare CR or LF in the message: lines must end with CRLF
@@ -289,8 +296,8 @@ func checkChunks(t *testing.T, text []byte, cuts []int, repairs bool) {
 	New(o, h).serve(context.Background(), nc)
 
 	want := strings.ReplaceAll(string(text), "\r\n", "\n")
-	bare := strings.ContainsAny(strings.ReplaceAll(string(text), "\r\n", ""), "\r\n")
-	want = strings.ReplaceAll(strings.ReplaceAll(want, "\r", "\n"), "\n", "\r\n")
+	bare := strings.ContainsAny(strings.ReplaceAll(string(text), "\r\n", ""), "\r\n\x00")
+	want = strings.NewReplacer("\r", "\r\n", "\n", "\r\n", "\x00", " ").Replace(want)
 	switch {
 	case bare && !repairs && len(h.messages) > 0:
 		t.Fatalf("%q: the message was taken", said.Bytes())

@@ -25,7 +25,7 @@ const toContent = `
 // they are none. What follows them would be commands of an attacker.
 var smuggling = []string{
 	"\n.\n", "\r.\r", "\r.\n", "\n.\r", "\n.\r\n", "\r.\r\n", "\r\n.\n", "\r\n.\r", "\r\n\x00.\r\n",
-	"\r\n.\x00\r\n", "\r\n.\r\r\n", "\r\n.\r\x00\n", "\r\r\n.\n", "\n\n.\n\n", "\r\n..\r\n", "\r\n. \r\n", "\r\n .\r\n",
+	"\r\n.\x00\r\n", "\r\x00\n.\r\n", "\r\n.\r\r\n", "\r\n.\r\x00\n", "\r\r\n.\n", "\n\n.\n\n", "\r\n..\r\n", "\r\n. \r\n", "\r\n .\r\n",
 }
 
 // TestSmuggling sends each ending with the commands of another message
@@ -50,7 +50,7 @@ func TestSmuggling(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.expect("250 2.0.0 Ok")
-				bare := strings.ContainsAny(strings.ReplaceAll(message, "\r\n", ""), "\r\n")
+				bare := strings.ContainsAny(strings.ReplaceAll(message, "\r\n", ""), "\r\n\x00")
 				switch refused := bare && newlines == smtp.NewlinesRefuse; {
 				case refused && !strings.HasPrefix(reply, "550 5.6.0 "):
 					t.Errorf("%q: %q, want 550 5.6.0", ending, reply)

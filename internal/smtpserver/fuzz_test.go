@@ -98,8 +98,8 @@ func checkMessages(t *testing.T, h *scripted, said []byte) {
 	}
 	chunked := bytes.Contains(bytes.ToUpper(said), []byte("BDAT")) // FuzzChunks knows what is right there
 	for _, m := range h.messages {
-		if strings.ContainsAny(strings.ReplaceAll(m, "\r\n", ""), "\r\n") {
-			t.Fatalf("%q: bare newline in %q", said, m)
+		if strings.ContainsAny(strings.ReplaceAll(m, "\r\n", ""), "\r\n\x00") {
+			t.Fatalf("%q: bare newline or NUL in %q", said, m)
 		}
 		if chunked {
 			continue

@@ -391,12 +391,12 @@ func (m *machine) end(s *step, w *want, last bool) {
 		w.code(451)
 	case s.at == "Content":
 		m.ask(s, w, "Content")
-	case len(m.content) > modelSize && strings.ContainsAny(bare, "\r\n"):
+	case len(m.content) > modelSize && strings.ContainsAny(bare, "\r\n\x00"):
 		w.code(550, 552, 554)
 	case len(m.content) > modelSize:
 		w.code(552) // RFC 1870 6.3
-	case strings.ContainsAny(bare, "\r\n"):
-		w.code(550, 554) // RFC 5321 2.3.8
+	case strings.ContainsAny(bare, "\r\n\x00"):
+		w.code(550, 554) // RFC 5321 2.3.8, RFC 5322 2.2
 	case !last:
 		return
 	default:

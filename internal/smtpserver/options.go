@@ -52,7 +52,7 @@ type Options struct {
 	// a listener at a Unix socket (default: none).
 	User func(net.Conn) *mail.User
 
-	// Newlines says what becomes of bare newlines in this client's content
+	// Newlines says what becomes of bare newlines and NUL in this client's content
 	// (default NewlinesRefuse for all).
 	Newlines func(mail.Origin) smtp.Newlines
 

@@ -93,7 +93,7 @@ func specialBodies() []string {
 		"ends with empty lines\r\n\r\n\r\n\r\n",
 		"From the start of a line\r\n>From the next\r\n",
 		"trailing space \r\n\t\r\n \r\n",
-		"controls \x00\x01\x07\x08\x0b\x0c\x1a\x1b\x7f end\r\n",
+		"controls \x01\x07\x08\x0b\x0c\x1a\x1b\x7f end\r\n",
 		"8 bit, no charset: \x80\x81\xa0\xfe\xff\r\n",
 		"UTF-8: Grüße, 你好, 😀\r\n",
 		strings.Repeat("x", 998) + "\r\n" + strings.Repeat("y", 999) + "\r\n",
@@ -166,7 +166,7 @@ func randomText(random *rand.Rand, n int) string {
 		}
 		for range length {
 			c := byte(random.Uint32())
-			if c == '\r' || c == '\n' {
+			if c == 0 || c == '\r' || c == '\n' {
 				c = ' '
 			}
 			b.WriteByte(c)

@@ -18,7 +18,7 @@ import (
 // endings are what some servers take for the end of data. Only CRLF.CRLF is.
 var endings = []string{
 	"\n.\n", "\r.\r", "\r.\n", "\n.\r", "\n.\r\n", "\r.\r\n", "\r\n.\n", "\r\n.\r", "\r\n\x00.\r\n",
-	"\r\n.\x00\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n\n.\n\n", "\n\r.\n\r",
+	"\r\n.\x00\r\n", "\r\x00\n.\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n\n.\n\n", "\n\r.\n\r",
 }
 
 // attack is a message with another one inside, behind an ending: for a server
@@ -61,7 +61,7 @@ func (a attack) content() string {
 
 // bare reports whether a strict server refuses it.
 func (a attack) bare() bool {
-	return strings.ContainsAny(strings.ReplaceAll(a.content(), "\r\n", ""), "\r\n")
+	return strings.ContainsAny(strings.ReplaceAll(a.content(), "\r\n", ""), "\r\n\x00")
 }
 
 // to is the recipient of attack i, and of no other.
@@ -241,11 +241,12 @@ func TestReferencePeer(t *testing.T) {
 }
 
 // texts are the bodies of messages without what servers make each in their own
-// way of bare newlines and the dots between them: Postfix puts a blank for a CR.
+// way of bare newlines and the dots between them: Postfix puts a blank for a CR,
+// and lets NUL through.
 func texts(messages []string) (all []string) {
 	for _, m := range messages {
 		_, body, _ := strings.Cut(m, "\r\n\r\n")
-		all = append(all, strings.NewReplacer("\r", "", "\n", "", " ", "", ".", "").Replace(body))
+		all = append(all, strings.NewReplacer("\r", "", "\n", "", " ", "", ".", "", "\x00", "").Replace(body))
 	}
 	return all
 }
