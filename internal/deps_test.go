@@ -38,7 +38,7 @@ config: mail
 filter: mail
 
 # what watches the process from outside
-monitor: metrics
+monitor: limit metrics
 systemd:
 
 # state: disk, database, resolver; no SMTP
@@ -91,7 +91,7 @@ sink: mail smtp smtpserver
 # edges
 # admin hands intake what is imported, shows the sites as deliver has them, names
 # their destinations to the queue, and lets people look into what is in quarantine.
-admin: mail message queue journal config intake quarantine filter deliver
+admin: mail message limit queue journal config intake quarantine filter deliver
 console: admin
 events: mail journal
 zos: mail admin config

@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"net"
+
+	"postern/internal/limit"
 )
 
 // actorKey is the key of the actor in the context of a request.
@@ -14,6 +16,9 @@ const nobody = "unknown"
 // withPeer notes who is at the other end of a connection: for a Unix socket
 // the user whose process connected, as the kernel says.
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	if limited, ok := conn.(*limit.Conn); ok {
+		conn = limited.NetConn()
+	}
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {
 		return ctx

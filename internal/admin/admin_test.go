@@ -78,7 +78,7 @@ func serve(t *testing.T, o admin.Options) (path string, client *admin.Client) {
 	}
 	server := admin.NewServer(o)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() { served <- server.Serve(l, nil) }()
 	t.Cleanup(func() {
 		if err := errors.Join(server.Shutdown(context.Background()), <-served); err != nil {
 			t.Error(err)

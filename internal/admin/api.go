@@ -17,16 +17,8 @@ import (
 	"postern/internal/queue"
 )
 
-const (
-	// maxBody bounds the body of a request in octets.
-	maxBody = 1 << 20
-	// bodyTimeout is how long the body of a request may take to come.
-	bodyTimeout = 10 * time.Second
-	// stallTimeout is how long a client may take nothing of an answer.
-	stallTimeout = 2 * time.Minute
-	// jsonLines is the type of an answer of JSON lines.
-	jsonLines = "application/jsonl"
-)
+// jsonLines is the type of an answer of JSON lines.
+const jsonLines = "application/jsonl"
 
 // newAPI returns the API without its operations. Its description is at
 // /v1/openapi.json and /v1/openapi.yaml.
@@ -136,8 +128,6 @@ type lines[Line any] struct {
 func newLines[Line any](w http.ResponseWriter) *lines[Line] {
 	l := &lines[Line]{w: w, control: http.NewResponseController(w), encoder: json.NewEncoder(mail.PlainJSONWriter(w))}
 	l.encoder.SetEscapeHTML(false)
-	// The time for the request's body must not end the answer.
-	_ = l.control.SetReadDeadline(time.Time{}) // fails when the client has left
 	return l
 }
 
@@ -202,7 +192,7 @@ func (l *lines[Line]) end(problem *Problem) {
 
 // operation adds what all operations share.
 func (s *Server) operation(o huma.Operation) huma.Operation {
-	o.MaxBodyBytes, o.BodyReadTimeout = maxBody, bodyTimeout
+	o.MaxBodyBytes, o.BodyReadTimeout = maxBody+1, -1 // the body is there: see whole
 	s.methods[o.Path] = append(s.methods[o.Path], o.Method)
 	return o
 }

@@ -91,7 +91,7 @@ func TestBackupServerEnds(t *testing.T) {
 	}
 	server := admin.NewServer(admin.Options{Snapshot: s.make, Status: func() admin.Status { return admin.Status{} }})
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() { served <- server.Serve(l, nil) }()
 	err = admin.NewClient(path).Backup(t.Context(), func(ctx context.Context, _ admin.SnapshotReady, _ []admin.SnapshotFile) error {
 		over, cancel := context.WithCancel(context.Background())
 		cancel()

@@ -49,13 +49,16 @@ type Refused struct {
 func (s *Server) importOperations() {
 	answer(s, huma.Operation{OperationID: "imported", Method: http.MethodGet, Path: "/v1/imports/{export}",
 		Summary: "How far an export was imported"}, s.imported)
-	answer(s, huma.Operation{OperationID: "import", Method: http.MethodPost, Path: "/v1/imports",
+	answer(s, huma.Operation{OperationID: "import", Method: http.MethodPost, Path: importPath,
 		Summary: "Import a stretch of an export: all of it that can be taken, in one commit, and never twice",
 		RequestBody: &huma.RequestBody{Required: true,
 			Description: "The batch; then of each message its entry as JSON, and its content",
 			Content:     map[string]*huma.MediaType{multipartType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}},
 	}, s.importMessages)
 }
+
+// importPath is where a batch is sent to.
+const importPath = "/v1/imports"
 
 const multipartType = "multipart/mixed"
 

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -40,25 +40,14 @@ type Options struct {
 	Clock  mail.Clock
 }
 
-const (
-	// maxHeader bounds a request's header in octets.
-	maxHeader = 16 << 10
-	// maxRequests is how many requests are served at a time.
-	maxRequests = 100
-	// MaxConnections is how many clients may be connected to a TCP address.
-	MaxConnections = 200
-
-	headerTimeout = 10 * time.Second
-	idleTimeout   = time.Minute
-)
-
 // Server answers on the socket.
 type Server struct {
 	Options
-	api     huma.API
-	methods map[string][]string // those that each path takes
-	slots   chan struct{}       // one for each request under way
-	http    http.Server
+	api       huma.API
+	methods   map[string][]string // those that each path takes
+	places    places
+	strangers strangers
+	http      http.Server
 }
 
 // NewServer returns a server; Serve sets it to work.
@@ -70,7 +59,7 @@ func NewServer(o Options) *Server {
 		o.Clock = mail.SystemClock{}
 	}
 	mux := http.NewServeMux()
-	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), slots: make(chan struct{}, maxRequests)}
+	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), places: places{taken: make(map[string]int)}}
 	s.serverOperations()
 	s.controlOperations()
 	s.queueOperations()
@@ -84,7 +73,7 @@ func NewServer(o Options) *Server {
 	s.journalOperations()
 	s.refuseTheRest(mux)
 	s.http = http.Server{
-		Handler:           s.limited(s.authenticated(mux)),
+		Handler:           hurried(s.authenticated(s.limited(whole(mux)))),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      stallTimeout, // streams prolong it
@@ -119,22 +108,13 @@ func refuse(w http.ResponseWriter, problem *Problem) {
 	_ = json.NewEncoder(mail.PlainJSONWriter(w)).Encode(problem) // fails when the client has left
 }
 
-// limited answers only so many requests at a time.
-func (s *Server) limited(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
-			h.ServeHTTP(w, r)
-		default:
-			refuse(w, &Problem{Status: http.StatusServiceUnavailable, Title: "Too many requests",
-				Detail: fmt.Sprintf("%d requests are being answered; try again later", maxRequests)})
-		}
-	})
-}
-
-// Serve answers until Shutdown.
-func (s *Server) Serve(l net.Listener) error {
+// Serve answers those who connect to l, which it closes, until Shutdown; by TLS
+// if there is a configuration for it.
+func (s *Server) Serve(l net.Listener, secure *tls.Config) error {
+	l = bounded(l)
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -65,8 +65,9 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 		}
 		name, known := s.bearer(r)
 		if !known {
-			s.Logger.Warn("administrative request without a valid token", "client", r.RemoteAddr, "path", r.URL.Path)
+			s.strangers.tell(s.Logger, s.Clock, r)
 			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.Header().Set("Connection", "close") // a stranger keeps no place
 			refuse(w, &Problem{Status: http.StatusUnauthorized, Title: "No valid token",
 				Detail: "the header Authorization must be Bearer and a token of admin.tokens"})
 			return

@@ -37,7 +37,7 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() { served <- server.Serve(l, nil) }()
 	defer func() {
 		if err := server.Shutdown(t.Context()); err != nil || <-served != nil {
 			t.Error(err)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 
-	"golang.org/x/net/netutil"
-
 	"postern/internal/admin"
 	"postern/internal/certs"
 )
@@ -69,10 +67,6 @@ func (d *Daemon) bindAdmin(g *graph) error {
 	listener, err := net.Listen(networkOf(address), address.String())
 	if err != nil {
 		return fmt.Errorf("admin.address: %w", cannotListen(address, err, listenHint(err)))
-	}
-	listener = netutil.LimitListener(listener, admin.MaxConnections)
-	if g.api.tls != nil {
-		listener = tls.NewListener(listener, g.api.tls)
 	}
 	d.apiSocket = listener
 	return nil

@@ -302,10 +302,10 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	}
 	d.startSubmission(context.WithoutCancel(deliverCtx), deliverCtx)
 	d.startWatch()
-	d.serving.Go(func() { d.part("the administrative socket", d.admin.Serve(d.socket)) })
+	d.serving.Go(func() { d.part("the administrative socket", d.admin.Serve(d.socket, nil)) })
 	if at := d.apiSocket; at != nil {
 		d.Logger.Info("serving the administrative API", "address", at.Addr().String(), "tls", d.graph.api.tls != nil)
-		d.serving.Go(func() { d.part("the administrative API", d.admin.Serve(at)) })
+		d.serving.Go(func() { d.part("the administrative API", d.admin.Serve(at, d.graph.api.tls)) })
 	}
 }
 

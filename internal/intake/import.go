@@ -120,6 +120,9 @@ func (im *Import) check(ctx context.Context) error {
 // Add takes in a message: the entry that it was, and its content. Errors:
 // ErrUnfit, with which the others can go on; any other ends the import.
 func (im *Import) Add(ctx context.Context, e queue.Entry, content io.Reader) error {
+	if err := im.intake.Room(e.Size); err != nil {
+		return err
+	}
 	draft, err := im.intake.Store.Create(ctx)
 	if err != nil {
 		return storeError(err)

@@ -9,6 +9,7 @@
 package monitor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/net/netutil"
-
+	"postern/internal/limit"
 	"postern/internal/metrics"
 )
 
@@ -42,8 +42,9 @@ const (
 	askTimeout    = 10 * time.Second // for a whole request
 	answerTimeout = 30 * time.Second // and for the answer
 	maxHeader     = 8 << 10          // octets
-	maxScrapes    = 4                // at the same time
+	maxScrapes    = 4                // put together at the same time
 	maxClients    = 64               // connected; more wait
+	maxPerClient  = 16               // of them, from one address
 )
 
 // Server answers over HTTP. Make it with New.
@@ -52,9 +53,9 @@ type Server struct{ http http.Server }
 // New returns a Server.
 func New(o Options) *Server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics.Gatherer(), promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", unhurried(promhttp.HandlerFor(o.Metrics.Gatherer(), promhttp.HandlerOpts{
 		ErrorLog: errorLog{o.Logger}, MaxRequestsInFlight: maxScrapes,
-	}))
+	})))
 	mux.Handle("GET /healthz", &answerer{name: "healthz", check: o.Healthy, logger: o.Logger})
 	mux.Handle("GET /readyz", &answerer{name: "readyz", check: o.Ready, logger: o.Logger})
 	return &Server{http.Server{
@@ -66,7 +67,7 @@ func New(o Options) *Server {
 // Serve answers those who connect to l, which it closes, until Shutdown, and
 // then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(netutil.LimitListener(l, maxClients)); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(limit.Total(limit.PerClient(l, maxPerClient), maxClients)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -81,6 +82,34 @@ func (s *Server) Shutdown() {
 		s.http.Close()
 	}
 }
+
+// unhurried lets h write its answer to memory, which is some tens of KiB, so
+// that it is done before anybody reads: a client that does not read must keep
+// no others from asking.
+func unhurried(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := written{header: w.Header(), status: http.StatusOK}
+		h.ServeHTTP(&a, r)
+		w.WriteHeader(a.status)
+		_, _ = w.Write(a.body.Bytes()) // fails when the client has left
+	})
+}
+
+// written is an answer that lies in memory.
+type written struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header is that of the answer.
+func (a *written) Header() http.Header { return a.header }
+
+// WriteHeader notes the status.
+func (a *written) WriteHeader(status int) { a.status = status }
+
+// Write adds to the body.
+func (a *written) Write(p []byte) (int, error) { return a.body.Write(p) }
 
 // answerer answers what a Check says.
 type answerer struct {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -108,5 +109,42 @@ func TestQuietInTheLog(t *testing.T) {
 	w.want("/readyz", 200, "ok")
 	if lines := strings.Count(w.log.String(), "\n"); lines != 2 {
 		t.Errorf("the log has %d lines about one change for the worse and one for the better:\n%s", lines, w.log.String())
+	}
+}
+
+// deaf is a client that reads nothing.
+type deaf struct {
+	http.ResponseWriter
+	writing, done chan bool
+}
+
+func (d deaf) Write(p []byte) (int, error) {
+	d.writing <- true
+	<-d.done
+	return d.ResponseWriter.Write(p)
+}
+
+// TestDeafScrapersShutNobodyOut: clients that ask for metrics and read none,
+// as many as are answered at a time, keep no other from asking.
+func TestDeafScrapersShutNobodyOut(t *testing.T) {
+	set := metrics.NewSet()
+	set.Counter("things_total", "Things.").Add(3)
+	server := New(Options{Metrics: set, Logger: slog.New(slog.DiscardHandler)})
+	writing, done, ended := make(chan bool), make(chan bool), make(chan bool)
+	for range maxScrapes {
+		go func() {
+			server.http.Handler.ServeHTTP(deaf{httptest.NewRecorder(), writing, done}, httptest.NewRequest("GET", "/metrics", nil))
+			ended <- true
+		}()
+		<-writing
+	}
+	w := httptest.NewRecorder()
+	server.http.Handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "things_total 3") {
+		t.Errorf("answered %d %q", w.Code, w.Body)
+	}
+	close(done)
+	for range maxScrapes {
+		<-ended
 	}
 }

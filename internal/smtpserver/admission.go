@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"postern/internal/limit"
 	"postern/internal/mail"
 	"postern/internal/smtp"
 )
@@ -129,13 +130,7 @@ func keyOf(o *mail.Origin) clientKey {
 	if o.User != nil {
 		return clientKey{user: int64(o.User.UID)}
 	}
-	client := o.Client.Addr()
-	bits := client.BitLen()
-	if client.Is6() {
-		bits = 64
-	}
-	network, _ := client.Prefix(bits) // the zero Prefix where there is no address
-	return clientKey{network: network, user: -1}
+	return clientKey{network: limit.Network(o.Client.Addr()), user: -1}
 }
 
 // clientName is what a client is called in a reply to it.

@@ -23,15 +23,36 @@ type slip struct {
 	Version int `json:"postern"`
 	// Sender is nil for the owner of the file, "" for the null sender. Like
 	// recipients it may lack its domain.
-	Sender     *string  `json:"sender"`
-	FullName   string   `json:"full_name,omitempty"`
-	Recipients []string `json:"recipients"`
-	Notify     string   `json:"notify,omitempty"`
-	Return     string   `json:"return,omitempty"`
-	EnvelopeID string   `json:"envelope_id,omitempty"`
+	Sender     *string `json:"sender"`
+	FullName   string  `json:"full_name,omitempty"`
+	Recipients named   `json:"recipients"`
+	Notify     string  `json:"notify,omitempty"`
+	Return     string  `json:"return,omitempty"`
+	EnvelopeID string  `json:"envelope_id,omitempty"`
 	// Size and CRC are those of the content: octets, and CRC32C.
 	Size int64  `json:"size"`
 	CRC  uint32 `json:"crc32c"`
+}
+
+// named are recipients as they are written.
+type named []string
+
+// UnmarshalJSON reads no more than may be read: a slip has room for millions of
+// names without a letter.
+func (n *named) UnmarshalJSON(text []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	if begin, err := decoder.Token(); begin != json.Delim('[') {
+		return errors.Join(errNoSlip, err)
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		text, is := name.(string)
+		if err != nil || !is || len(*n) >= maxRecipients {
+			return errors.Join(errNoSlip, err)
+		}
+		*n = append(*n, text)
+	}
+	return nil
 }
 
 // maxSlip is the length of the longest slip, in octets: as many recipients as
@@ -72,7 +93,7 @@ var (
 // readSlip reads the slip at the front of a file of so many octets, and leaves
 // br at the content.
 func readSlip(br *bufio.Reader, size int64) (*slip, error) {
-	line, err := readLine(br, maxSlip)
+	line, err := readLine(br, int(min(size, maxSlip)))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +106,7 @@ func readSlip(br *bufio.Reader, size int64) (*slip, error) {
 	switch {
 	case s.Version > formatVersion:
 		return nil, errVersion
-	case s.Version != formatVersion || len(s.Recipients) == 0 || len(s.Recipients) > maxRecipients:
+	case s.Version != formatVersion || len(s.Recipients) == 0:
 		return nil, errNoSlip
 	case size != int64(len(line))+s.Size || s.Size < 0:
 		return nil, errLength
@@ -95,7 +116,7 @@ func readSlip(br *bufio.Reader, size int64) (*slip, error) {
 
 // readLine reads a line of at most limit octets, with its end.
 func readLine(br *bufio.Reader, limit int) ([]byte, error) {
-	var line []byte
+	line := make([]byte, 0, min(limit, 64<<10))
 	for {
 		part, err := br.ReadSlice('\n')
 		line = append(line, part...)
