@@ -55,7 +55,7 @@ func newRig(t *testing.T) *rig {
 		Importer: intake.New(intake.Options{Store: r.queue, IDs: &r.ids}),
 	})
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() { served <- server.Serve(l, nil) }()
 	t.Cleanup(func() {
 		if err := errors.Join(server.Shutdown(context.Background()), <-served, j.Close(), store.Close()); err != nil {
 			t.Error(err)
