@@ -73,7 +73,7 @@ func NewServer(o Options) *Server {
 	s.journalOperations()
 	s.refuseTheRest(mux)
 	s.http = http.Server{
-		Handler:           hurried(s.authenticated(s.limited(whole(mux)))),
+		Handler:           hurried(s.authenticated(whole(s.limited(mux)))),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      stallTimeout, // streams prolong it

@@ -53,9 +53,7 @@ type Server struct{ http http.Server }
 // New returns a Server.
 func New(o Options) *Server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", unhurried(promhttp.HandlerFor(o.Metrics.Gatherer(), promhttp.HandlerOpts{
-		ErrorLog: errorLog{o.Logger}, MaxRequestsInFlight: maxScrapes,
-	})))
+	mux.Handle("GET /metrics", unhurried(promhttp.HandlerFor(o.Metrics.Gatherer(), promhttp.HandlerOpts{ErrorLog: errorLog{o.Logger}})))
 	mux.Handle("GET /healthz", &answerer{name: "healthz", check: o.Healthy, logger: o.Logger})
 	mux.Handle("GET /readyz", &answerer{name: "readyz", check: o.Ready, logger: o.Logger})
 	return &Server{http.Server{
@@ -85,11 +83,14 @@ func (s *Server) Shutdown() {
 
 // unhurried lets h write its answer to memory, which is some tens of KiB, so
 // that it is done before anybody reads: a client that does not read must keep
-// no others from asking.
+// no others from asking. When too many ask, they wait for their turn.
 func unhurried(h http.Handler) http.Handler {
+	turns := make(chan struct{}, maxScrapes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := written{header: w.Header(), status: http.StatusOK}
+		turns <- struct{}{} // h waits for nobody
 		h.ServeHTTP(&a, r)
+		<-turns
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body.Bytes()) // fails when the client has left
 	})

@@ -53,8 +53,8 @@ func TestAuth(t *testing.T) {
 	}
 }
 
-// TestAuthFails: whatever goes wrong with AUTH, nothing of it shows the
-// password.
+// TestAuthFails: whatever goes wrong with AUTH, in each form of RFC 4954 4 and 6,
+// nothing of it shows the password.
 func TestAuthFails(t *testing.T) {
 	told := encode("\x00joe\x00" + password)
 	const secure = `
@@ -71,6 +71,17 @@ func TestAuthFails(t *testing.T) {
 	for _, c := range []struct{ name, script, want string }{
 		{"refused", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 535 5.7.8 bad\nC: QUIT\nCLOSED", "AUTH: 535 5.7.8 bad"},
 		{"refused for now", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 454 4.7.0 later\nC: QUIT\nCLOSED", "AUTH: 454 4.7.0 later"},
+		{"encryption required", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 538 5.7.11 encryption required\nC: QUIT\nCLOSED", "AUTH: 538 5.7.11 encryption required"},
+		{"a stronger mechanism required", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 534 5.7.9 too weak\nC: QUIT\nCLOSED", "AUTH: 534 5.7.9 too weak"},
+		{"password to be changed", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 432 4.7.12 transition needed\nC: QUIT\nCLOSED", "AUTH: 432 4.7.12 transition needed"},
+		{"authentication required", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 530 5.7.0 authentication required\nC: QUIT\nCLOSED", "AUTH: 530 5.7.0 authentication required"},
+		{"line too long", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 500 5.5.6 line too long\nC: QUIT\nCLOSED", "AUTH: 500 5.5.6 line too long"},
+		{"response malformed", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 501 5.5.2 cannot decode\nC: QUIT\nCLOSED", "AUTH: 501 5.5.2 cannot decode"},
+		{"mechanism unknown", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 504 5.5.4 unknown\nC: QUIT\nCLOSED", "AUTH: 504 5.5.4 unknown"},
+		{"out of order", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 503 5.5.1 bad sequence\nC: QUIT\nCLOSED", "AUTH: 503 5.5.1 bad sequence"},
+		{"closing", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 421 4.7.0 too many failures\nC: QUIT\nCLOSED", "AUTH: 421 4.7.0 too many failures"},
+		{"LOGIN refused at once", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 454 4.7.0 later\nC: QUIT\nCLOSED", "AUTH: 454 4.7.0 later"},
+		{"asks without end", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcg==\nC: \nS: 334 UGFzcw==\nC: \nS: 334 VXNlcg==\nCLOSED", "AUTH: 451 4.5.0 Unexpected reply from mx.example to AUTH"},
 		{"asks for more", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 334 \nCLOSED", "AUTH: 451 4.5.0 Unexpected reply from mx.example to AUTH"},
 		{"a success too early", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 235 yes\nCLOSED", "AUTH: 451 4.5.0 Unexpected reply from mx.example to AUTH"},
 		{"LOGIN refused", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcg==\nC: \nS: 535 no\nC: QUIT\nCLOSED", "AUTH: 535 no"},

@@ -54,6 +54,14 @@ max_connections_per_client = 12000
 
 [monitoring]
 address = "%s"
+
+[submission]
+directory = "%s"
+max_size = "1MiB"
+
+[admin]
+address = "%s"
+tokens = "file:%s"
 `
 
 // victim is a Postern before a sink.
@@ -61,7 +69,8 @@ type victim struct {
 	*harness.Postern
 	t                 *testing.T
 	attacked, crowded string // addresses
-	metrics           string // likewise
+	metrics, api      string // likewise
+	spool             string // the directory of submission
 
 	mu      sync.Mutex
 	arrived map[string]int // by id
@@ -95,13 +104,16 @@ func newVictim(t *testing.T) *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
+	v.api, v.spool = freeAddress(t), filepath.Join(dir, "spool")
+	tokens := filepath.Join(dir, "tokens")
+	v.must(os.WriteFile(tokens, []byte("operator "+adminToken+"\n"), 0o600))
 	certificate, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	config, _ := mailtest.ServerTLS(t, "postern.test.example")
 	v.must(os.WriteFile(certificate, mailtest.CertificatePEM(config), 0o600))
 	v.must(os.WriteFile(key, mailtest.KeyPEM(t, config), 0o600))
 	v.Postern, err = harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: sink.Addr(),
-		Settings: fmt.Sprintf(settings, v.attacked, certificate, key, v.crowded, v.metrics),
+		Settings: fmt.Sprintf(settings, v.attacked, certificate, key, v.crowded, v.metrics, v.spool, v.api, tokens),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -218,6 +230,9 @@ type attack struct {
 	// rounds is how many attacks there must be at least.
 	rounds int64
 	addr   func(*victim) string // nil: the listener attacked
+	// good is somebody who has business with a service that is attacked, which is
+	// not SMTP; nil: it is.
+	good func(*victim, context.Context) error
 	// memory and files are how much more than before the server may have.
 	memory int64
 	files  int
@@ -257,7 +272,12 @@ func (a attack) run(v *victim) {
 	if n := v.goroutines(ctx); n > goroutines+goroutinesEach*a.files+spareGoroutines {
 		t.Errorf("goroutines grew from %d to %d", goroutines, n)
 	}
-	v.serve(ctx, addr)
+	if a.good == nil {
+		v.serve(ctx, addr)
+	} else {
+		v.must(a.good(v, ctx))
+		v.serve(ctx, v.attacked)
+	}
 	release()
 	attackers.Wait()
 	peak := sampler.Stop()
