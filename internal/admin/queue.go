@@ -79,8 +79,9 @@ func (s *Server) list(ctx context.Context, in *listInput, out *lines[ListLine]) 
 // errEnough ends a walk before its end.
 var errEnough = errors.New("enough")
 
-// walkPage is how many entries a walk has in memory.
-const walkPage = 200
+// walkPage is how many entries a walk has in memory. An entry may have hundreds
+// of KiB, and a client that does not read keeps a page for minutes.
+const walkPage = 20
 
 // walk is a way through the queue.
 type walk struct {
