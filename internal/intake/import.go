@@ -254,7 +254,7 @@ func (l *newlineLaw) check(size int64) error {
 	case l.size != size:
 		return fmt.Errorf("%w: its content has %d octets; the entry says %d", ErrUnfit, l.size, size)
 	case l.bare > 0:
-		return fmt.Errorf("%w: at offset %d of its content a CR or LF stands alone, or NUL; lines end with CRLF", ErrUnfit, l.bare-1)
+		return fmt.Errorf("%w: at offset %d of its content is NUL, or a CR or LF stands alone; lines end with CRLF", ErrUnfit, l.bare-1)
 	case l.after:
 		return fmt.Errorf("%w: its content ends with a CR that stands alone; lines end with CRLF", ErrUnfit)
 	}
