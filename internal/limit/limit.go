@@ -5,6 +5,9 @@
 // It decides nothing: what becomes of what is over a limit is its caller's. Its
 // memory is bounded, whoever makes up keys. Counts are lost with the process: a
 // start forgets them. Nothing in it fails but Parse.
+//
+// It also bounds how many connections one client may have at a time, for any
+// protocol: Total and PerClient give listeners that do.
 package limit
 
 import (

@@ -1,6 +1,3 @@
-// Package limit bounds what one client may take from all others. It holds for any
-// protocol and looks at no octet of it: what a server does within a connection is for
-// the server to bound. Nothing here fails but the listener below.
 package limit
 
 import (
