@@ -114,3 +114,7 @@ func distance(a, b string) int {
 	}
 	return last[len(b)]
 }
+
+// DidYouMean returns the hint for what is not one of the names: which of them was
+// perhaps meant; empty when none is near.
+func DidYouMean(written string, names []string) string { return didYouMean(nearest(written, names)) }

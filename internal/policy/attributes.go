@@ -1,55 +1,268 @@
 package policy
 
-// Command is a command of SMTP at which handlers run, or the connection itself.
-type Command string
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
 
-// The commands, in the order in which they come.
-const (
-	AtConnect Command = "connect"
-	AtHelo    Command = "helo"
-	AtAuth    Command = "auth"
-	AtMail    Command = "mail"
-	AtRcpt    Command = "rcpt"
-	AtData    Command = "data"
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+
+	"postern/internal/config"
+	"postern/internal/mail"
 )
 
-// Attribute is the name of a value that conditions and texts can use.
-type Attribute string
+// attribute is a row of the table of attributes.
+type attribute struct {
+	name string
+	kind *cel.Type
+	// from is the command from which on it is known; only says that it is known at
+	// that command alone.
+	from config.Command
+	only bool
+	text string // the prose of the reference, in Markdown
+	// get returns the value. It is called when a condition or a text needs it.
+	get func(s *Session) any
+}
 
-// The attributes that users of gateways know, under their own names.
-const (
-	HeloDomain        Attribute = "smtp.helo.domain"
-	HeloGreeting      Attribute = "smtp.helo.greeting"
-	SubjectID         Attribute = "authentication.subject.id"
-	MailFrom          Attribute = "smtp.mail.from"
-	RcptTo            Attribute = "smtp.rcpt.to"
-	RcptRecipients    Attribute = "smtp.rcpt.recipients"
-	ContentBody       Attribute = "content.body"
-	MessageSource     Attribute = "message.source"
-	ProtocolType      Attribute = "message.protocol.type"
-	MonitoringEnabled Attribute = "monitoring.enabled"
+// Types of attributes.
+var (
+	textList  = cel.ListType(cel.StringType)
+	headerMap = cel.MapType(cel.StringType, textList)
 )
 
-// The attributes of our own.
-const (
-	ClientAddress      Attribute = "client.address"
-	ClientPort         Attribute = "client.port"
-	ClientTrusted      Attribute = "client.trusted"
-	ListenerName       Attribute = "listener.name"
-	TLSVersion         Attribute = "tls.version"
-	TLSCipher          Attribute = "tls.cipher"
-	RcptLocal          Attribute = "smtp.rcpt.local"
-	RcptNear           Attribute = "smtp.rcpt.near"
-	RelayAllowed       Attribute = "relay.allowed"
-	MessageSize        Attribute = "message.size"
-	MessageSubject     Attribute = "message.subject"
-	MessageFrom        Attribute = "message.from"
-	MessageHeader      Attribute = "message.header"
-	MessageAttachments Attribute = "message.attachments"
-	MessageTypes       Attribute = "message.types"
-	MessageReadable    Attribute = "message.readable"
-	BlockListScore     Attribute = "dnsbl.score"
-	BlockLists         Attribute = "dnsbl.lists"
-	Tags               Attribute = "tags"
-	Now                Attribute = "now"
-)
+// attributes are all attributes, in the order of the reference. Those that users of
+// gateways know stand first, under their own names.
+var attributes = []attribute{
+	{name: "smtp.helo.domain", kind: cel.StringType, from: config.AtHelo, text: "What the client called itself in EHLO or HELO. Nobody has verified it.",
+		get: func(s *Session) any { return types.String(s.helo()) }},
+	{name: "smtp.helo.greeting", kind: cel.StringType, from: config.AtHelo, text: "The text of the first line of the reply to EHLO or HELO; `Hello ${smtp.helo.domain}` until the step `greeting` sets it.",
+		get: func(s *Session) any { return types.String(s.greeting()) }},
+	{name: "authentication.subject.id", kind: cel.StringType, from: config.AtConnect, text: "The user who has authenticated, or who sends on this host by `sendmail`; empty for none.",
+		get: func(s *Session) any { return types.String(s.user) }},
+	{name: "smtp.mail.from", kind: cel.StringType, from: config.AtMail, text: "The sender in MAIL; empty for the null sender.",
+		get: func(s *Session) any { return types.String(s.from.String()) }},
+	{name: "smtp.rcpt.to", kind: cel.StringType, from: config.AtRcpt, only: true, text: "The recipient of this RCPT.",
+		get: func(s *Session) any { return types.String(s.to.String()) }},
+	{name: "smtp.rcpt.recipients", kind: textList, from: config.AtMail, text: "The recipients that were accepted so far; at `data` all of them.",
+		get: func(s *Session) any { return s.recipientTexts() }},
+	{name: "content.body", kind: cel.StringType, from: config.AtData, text: "What follows the header, its first 64 KiB. In a message without parts its transfer encoding is undone.",
+		get: func(s *Session) any { return types.String(strings.ToValidUTF8(s.message.Body(maxBody), "\ufffd")) }},
+	{name: "message.source", kind: cel.IntType, from: config.AtConnect, text: "The port at which the client connected; 0 for `sendmail`.",
+		get: func(s *Session) any { return types.Int(s.origin.Local.Port()) }},
+	{name: "message.protocol.type", kind: cel.StringType, from: config.AtConnect, text: "`smtp-ssl` with TLS, `smtp-tcp` in clear.",
+		get: func(s *Session) any {
+			if s.origin.TLS != nil {
+				return types.String("smtp-ssl")
+			}
+			return types.String("smtp-tcp")
+		}},
+	{name: "monitoring.enabled", kind: cel.BoolType, from: config.AtConnect, text: "Whether `monitoring.address` is set.",
+		get: func(s *Session) any { return types.Bool(s.engine.monitored) }},
+
+	{name: "client.address", kind: cel.StringType, from: config.AtConnect, text: "The IP address of the client; empty for `sendmail`.",
+		get: func(s *Session) any { return types.String(s.clientText()) }},
+	{name: "client.port", kind: cel.IntType, from: config.AtConnect, text: "Its port.",
+		get: func(s *Session) any { return types.Int(s.origin.Client.Port()) }},
+	{name: "client.trusted", kind: cel.BoolType, from: config.AtConnect, text: "Whether the client is in `trust` of its listener, or a user of this host.",
+		get: func(s *Session) any { return types.Bool(s.origin.User != nil || s.clientIn(s.rules.trust)) }},
+	{name: "client.rejected", kind: cel.BoolType, from: config.AtConnect, text: "Whether the client is in `reject_clients` of its listener.",
+		get: func(s *Session) any { return types.Bool(s.clientIn(s.rules.reject)) }},
+	{name: "listener.name", kind: cel.StringType, from: config.AtConnect, text: "The listener; `sendmail` for programs of this host.",
+		get: func(s *Session) any { return types.String(s.origin.Listener) }},
+	{name: "tls.version", kind: cel.StringType, from: config.AtConnect, text: "The version of TLS, such as `TLS 1.3`; empty in clear.",
+		get: func(s *Session) any { return types.String(s.tls().Version) }},
+	{name: "tls.cipher", kind: cel.StringType, from: config.AtConnect, text: "The cipher suite by its IANA name; empty in clear.",
+		get: func(s *Session) any { return types.String(s.tls().Cipher) }},
+	{name: "relay.allowed", kind: cel.BoolType, from: config.AtConnect, text: "Whether a step `allow_relay` was taken.",
+		get: func(s *Session) any { return types.Bool(s.mayRelay()) }},
+	{name: "smtp.rcpt.local", kind: cel.BoolType, from: config.AtRcpt, only: true, text: "Whether the recipient is at this host itself.",
+		get: func(s *Session) any { return types.Bool(s.isLocal(s.to)) }},
+	{name: "smtp.rcpt.near", kind: cel.BoolType, from: config.AtRcpt, only: true, text: "Whether its domain is in `near` of the listener.",
+		get: func(s *Session) any { return types.Bool(s.rules.near[asciiDomain(s.to.Domain)]) }},
+	{name: "message.size", kind: cel.IntType, from: config.AtMail, text: "The size in octets: before `data` what the client declared, 0 if it did not.",
+		get: func(s *Session) any { return types.Int(s.size) }},
+	{name: "message.subject", kind: cel.StringType, from: config.AtData, text: "The subject, decoded.",
+		get: func(s *Session) any { return types.String(s.content().Subject) }},
+	{name: "message.from", kind: textList, from: config.AtData, text: "The addresses in From.",
+		get: func(s *Session) any { return addressTexts(s.content().From) }},
+	{name: "message.header", kind: headerMap, from: config.AtData, text: "The header: lists of decoded values, by the name of the field in lower case. `header(\"Name\")` is easier.",
+		get: func(s *Session) any { return s.message.Header() }},
+	{name: "message.attachments", kind: textList, from: config.AtData, text: "The names of all parts that have one, decoded; those of messages within the message, too.",
+		get: func(s *Session) any { return s.content().Attachments }},
+	{name: "message.types", kind: textList, from: config.AtData, text: "The MIME types of all parts, as `text/plain`, in lower case.",
+		get: func(s *Session) any { return s.content().Types }},
+	{name: "message.readable", kind: cel.BoolType, from: config.AtData, text: "Whether all parts could be looked at. A message whose parts are malformed, nested too deep or too many cannot.",
+		get: func(s *Session) any { return types.Bool(s.content().Readable) }},
+	{name: "dnsbl.score", kind: cel.IntType, from: config.AtConnect, text: "The sum of the weights of the block lists that have the client.",
+		get: func(s *Session) any { return types.Int(s.listings().Score) }},
+	{name: "dnsbl.lists", kind: textList, from: config.AtConnect, text: "The block lists that have the client.",
+		get: func(s *Session) any { return s.listings().Lists }},
+	{name: "tags", kind: textList, from: config.AtConnect, text: "What the step `tag` has set for session and transaction; at `rcpt` also for the recipient.",
+		get: func(s *Session) any { return s.tags() }},
+	{name: "now", kind: cel.TimestampType, from: config.AtConnect, text: "The time.",
+		get: func(s *Session) any { return types.Timestamp{Time: s.engine.clock.Now()} }},
+}
+
+// maxBody is how much of the body conditions can look at, in octets.
+const maxBody = 64 << 10
+
+// rank is the place of a command in the order of commands.
+func rank(c config.Command) int { return slices.Index(config.Commands, c) }
+
+// known reports whether the attribute has a value at a command.
+func (a *attribute) known(at config.Command) bool {
+	if a.only {
+		return at == a.from
+	}
+	return rank(at) >= rank(a.from)
+}
+
+// since says from when on it is known.
+func (a *attribute) since() string {
+	if a.only {
+		return "at " + string(a.from) + " alone"
+	}
+	return "from " + string(a.from) + " on"
+}
+
+func attributeNames() []string {
+	names := make([]string, len(attributes))
+	for i := range attributes {
+		names[i] = attributes[i].name
+	}
+	return names
+}
+
+func findAttribute(name string) *attribute {
+	i := slices.IndexFunc(attributes, func(a attribute) bool { return a.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &attributes[i]
+}
+
+// ResolveName returns the value of an attribute, for conditions.
+func (s *Session) ResolveName(name string) (any, bool) {
+	if a := s.engine.attributes[name]; a != nil {
+		return a.get(s), true
+	}
+	if s.engine.custom[name] {
+		return types.String(s.attribute(name)), true
+	}
+	return nil, false
+}
+
+// Parent is nil: there are no values beside the session's.
+func (s *Session) Parent() cel.Activation { return nil }
+
+func (s *Session) greeting() string {
+	if g := s.attribute("smtp.helo.greeting"); g != "" {
+		return g
+	}
+	return "Hello " + s.helo()
+}
+
+// helo is what the client called itself, or what a step has made of it.
+func (s *Session) helo() string {
+	return cmp.Or(s.attribute("smtp.helo.domain"), s.origin.Hello)
+}
+
+func (s *Session) tls() mail.TLS {
+	if s.origin.TLS == nil {
+		return mail.TLS{}
+	}
+	return *s.origin.TLS
+}
+
+// client is the address of the client; the zero Addr for sendmail.
+func (s *Session) client() netip.Addr { return s.origin.Client.Addr().Unmap().WithZone("") }
+
+func (s *Session) clientText() string {
+	if c := s.client(); c.IsValid() {
+		return c.String()
+	}
+	return ""
+}
+
+func (s *Session) clientIn(networks []netip.Prefix) bool {
+	c := s.client() // a network has no zone, a link-local client has
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(c) })
+}
+
+func (s *Session) isLocal(a mail.Address) bool {
+	return s.engine.options.Local != nil && s.engine.options.Local(a, s.origin.Local.Addr())
+}
+
+func (s *Session) recipientTexts() []string { return addressTexts(s.recipients) }
+
+func addressTexts(list []mail.Address) []string {
+	texts := make([]string, len(list))
+	for i, a := range list {
+		texts[i] = a.String()
+	}
+	return texts
+}
+
+// content is what was found in the message, looked for once.
+func (s *Session) content() *Content {
+	if s.found == nil {
+		found := s.message.Inspect()
+		s.found = &found
+	}
+	return s.found
+}
+
+// listings are the block lists that have the client, asked once a session.
+func (s *Session) listings() Listings {
+	if s.listed == nil {
+		var l Listings
+		if b := s.engine.options.BlockLists; b != nil && s.client().IsValid() {
+			l = b.Look(s.ctx, s.client())
+		}
+		s.listed = &l
+	}
+	return *s.listed
+}
+
+func (s *Session) tags() []string {
+	var tags []string
+	for f := range s.inForce {
+		tags = append(tags, f.treatment.Tags...)
+	}
+	return tags
+}
+
+func (s *Session) mayRelay() bool {
+	for f := range s.inForce {
+		if f.relay {
+			return true
+		}
+	}
+	return false
+}
+
+// attribute returns an attribute that a step has set, the one that was set last.
+func (s *Session) attribute(name string) string {
+	var value string
+	for f := range s.inForce {
+		if v, set := f.attributes[name]; set {
+			value = v
+		}
+	}
+	return value
+}
+
+// asciiDomain returns a domain in the one form in which domains are compared: that
+// of DNS, in lower case. One that has none stays as it is.
+func asciiDomain(domain string) string {
+	if ascii, err := mail.ASCIIDomain(domain); err == nil {
+		domain = ascii
+	}
+	return strings.ToLower(domain)
+}
+
+// formatTime writes a time in texts.
+func formatTime(t time.Time) string { return t.Format(time.RFC3339) }

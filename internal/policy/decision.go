@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"postern/internal/mail"
-	"postern/internal/message"
 )
 
 // Verdict is what a decision comes to.
@@ -18,15 +17,7 @@ const (
 )
 
 // String returns the word for the verdict, which is that of the step, too.
-func (v Verdict) String() string {
-	switch v {
-	case Reject:
-		return "reject"
-	case Defer:
-		return "defer"
-	}
-	return "accept"
-}
+func (v Verdict) String() string { return [...]string{"accept", "reject", "defer"}[v] }
 
 // Decision is the answer to one command. The zero Decision accepts, and leaves the
 // reply to the server.
@@ -103,7 +94,7 @@ type Disposition struct {
 // or header needs an entry of its own. Recipients that are discarded are among
 // them, so that each has its fact.
 type Variant struct {
-	Sender     mail.Address
+	Sender     *mail.Address // nil for the one it came with
 	Edits      []Edit
 	Recipients []Addressee
 }
@@ -113,7 +104,8 @@ type Variant struct {
 type Message interface {
 	// Size is in octets.
 	Size() int64
-	Header() *message.Header
+	// Header returns the decoded values of the fields, by name in lower case.
+	Header() map[string][]string
 	// Inspect looks through the parts of the message.
 	Inspect() Content
 	// Body returns the begin of what follows the header, at most max octets, with

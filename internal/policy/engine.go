@@ -1,20 +1,24 @@
 package policy
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern/internal/config"
 	"postern/internal/mail"
 )
 
-// Options are what an Engine is made of.
+// Options are what an Engine is made of. What is nil is not there: no lists, no
+// block lists; steps that count let everything pass without Limits.
 type Options struct {
 	// Config has the handlers, and the settings that stand for some.
-	Config *config.Config
-	Lists  Lists
-	Limits Limits
+	Config     *config.Config
+	Lists      Lists
+	Limits     Limits
+	BlockLists BlockLists
 	// Local reports whether an address means this host, for a client that
 	// connected to the given address of it.
 	Local func(a mail.Address, connected netip.Addr) bool
@@ -41,6 +45,18 @@ type Limits interface {
 	Take(limit, key string, rate Rate, n int64) (wait time.Duration, ok bool)
 }
 
+// BlockLists are the lists of DNS that are asked about clients.
+type BlockLists interface {
+	// Look asks all lists; one that does not answer in time has nobody on it.
+	Look(ctx context.Context, client netip.Addr) Listings
+}
+
+// Listings are the block lists that have a client, and the sum of their weights.
+type Listings struct {
+	Lists []string
+	Score int64
+}
+
 // Rate is how many there may be in a time: "100/1h".
 type Rate struct {
 	Count int64
@@ -50,11 +66,90 @@ type Rate struct {
 // Engine has all rules of a configuration. It does not change, and any number of
 // sessions may use it.
 type Engine struct {
-	options Options
+	options    Options
+	logger     *slog.Logger
+	clock      mail.Clock
+	monitored  bool // whether the server can be asked for metrics
+	attributes map[string]*attribute
+	custom     map[string]bool // attributes that steps set
+
+	rules     []*rule // by layer, then in the order of the file
+	listeners map[string]*listenerRules
 }
 
-// Compile makes an Engine of what a configuration says. It finds all that is wrong
-// at once; with problems there is no Engine.
-func Compile(o Options) (*Engine, []config.Problem) {
-	return &Engine{options: o}, nil
+// listenerRules is what is decided for the clients of one listener.
+type listenerRules struct {
+	trust, reject []netip.Prefix
+	near          map[string]bool // domains as DNS has them, in lower case
+	at            map[config.Command][]layerRules
+}
+
+// layerRules are the candidates of one layer at one command, the best first.
+type layerRules struct {
+	layer      layer
+	candidates []candidate
+}
+
+// layer is a group of rules of which one is chosen. Layers come one after the other.
+type layer int
+
+// The layers, in their order.
+const (
+	connections layer = iota // who may connect
+	rates                    // how much of each
+	relay                    // for whom mail to other hosts is taken
+	handlers                 // what the administrator wrote
+	senders                  // whether the sender is who he says
+	filters                  // what is in the message
+)
+
+// layers are all of them.
+var layers = []layer{connections, rates, relay, handlers, senders, filters}
+
+// String returns the name of the layer.
+func (l layer) String() string {
+	return [...]string{"connections", "rates", "relay", "handlers", "senders", "filters"}[l]
+}
+
+// rule is a handler, or what a setting stands for, ready for use.
+type rule struct {
+	index     int // in Engine.rules
+	layer     layer
+	name      string
+	place     mail.Place
+	at        config.Command
+	listeners []string // none: all
+	when      *expression
+	priority  int
+	steps     []step
+	ending    Verdict
+	// senders and recipients are its patterns, at least one of each.
+	senders, recipients []pattern
+}
+
+// isFor reports whether the rule is for a listener.
+func (r *rule) isFor(listener string) bool {
+	return len(r.listeners) == 0 || slices.Contains(r.listeners, listener)
+}
+
+// sendmail is the listener of mail from programs of this host.
+const sendmail = "sendmail"
+
+// Begin begins a session. What is known of the client by then is in o. It returns
+// nil when no rule is for the listener.
+func (e *Engine) Begin(o mail.Origin) *Session {
+	rules := e.listeners[o.Listener]
+	if rules == nil || len(rules.at) == 0 {
+		return nil
+	}
+	return e.begin(o, rules)
+}
+
+func (e *Engine) begin(o mail.Origin, rules *listenerRules) *Session {
+	s := &Session{engine: e, rules: rules, origin: o}
+	s.frame = &s.lasting[0]
+	if o.User != nil {
+		s.user = o.User.String()
+	}
+	return s
 }

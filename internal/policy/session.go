@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 
+	"postern/internal/config"
 	"postern/internal/mail"
 )
 
@@ -15,36 +16,241 @@ import (
 // with the same handler.
 type Session struct {
 	engine *Engine
+	rules  *listenerRules
 	origin mail.Origin
+	user   string
+	// ctx is that of the command at hand, for attributes that are looked up.
+	ctx context.Context
+
+	from       mail.Address
+	size       int64
+	recipients []mail.Address // accepted so far
+	to         mail.Address   // the one at hand
+	message    Message        // at data
+
+	// What was worked out, and is not again: content and block lists, addresses as
+	// they are compared, conditions by the index of their rule.
+	found    *Content
+	listed   *Listings
+	sender   subject
+	receiver subject
+	known    []truth
+
+	// lasting are the effects of connect, helo, auth and mail; frame those of the
+	// command at hand, which may be one of them.
+	lasting [4]frame
+	frame   *frame
+
+	record *Explanation // nil but for explain
 }
 
-// Begin begins a session. What is known of the client by then is in o.
-func (e *Engine) Begin(o mail.Origin) *Session { return nil }
+// frame is what the steps of one command have done.
+type frame struct {
+	treatment  Treatment
+	attributes map[string]string
+	relay      bool
+	rewritten  bool      // the address is to be checked again
+	removed    []pattern // recipients that are discarded
+}
+
+// inForce yields the effects that hold for the command at hand, the oldest first.
+func (s *Session) inForce(yield func(*frame) bool) {
+	own := true
+	for i := range s.lasting {
+		own = own && s.frame != &s.lasting[i]
+		if !yield(&s.lasting[i]) {
+			return
+		}
+	}
+	if own {
+		yield(s.frame)
+	}
+}
 
 // Connect decides whether the client is greeted.
-func (s *Session) Connect(ctx context.Context) Decision { return Decision{} }
+func (s *Session) Connect(ctx context.Context) Decision {
+	if s == nil {
+		return Decision{}
+	}
+	return s.last(ctx, config.AtConnect)
+}
 
 // Helo decides about EHLO or HELO, which is in o, as TLS is by now.
-func (s *Session) Helo(ctx context.Context, o mail.Origin) Decision { return Decision{} }
+func (s *Session) Helo(ctx context.Context, o mail.Origin) Decision {
+	if s == nil {
+		return Decision{}
+	}
+	s.origin = o
+	d := s.last(ctx, config.AtHelo)
+	d.Greeting = s.attribute("smtp.helo.greeting")
+	return d
+}
 
 // Auth decides about a user whose credentials are good.
-func (s *Session) Auth(ctx context.Context, user string) Decision { return Decision{} }
+func (s *Session) Auth(ctx context.Context, user string) Decision {
+	if s == nil {
+		return Decision{}
+	}
+	before := s.user
+	s.user = user
+	d := s.last(ctx, config.AtAuth)
+	if d.Verdict != Accept {
+		s.user = before
+	}
+	return d
+}
 
 // Mail decides about a transaction. size is what the client said of it, in octets,
 // and 0 when it said nothing.
 func (s *Session) Mail(ctx context.Context, from mail.Address, size int64) Decision {
-	return Decision{}
+	if s == nil {
+		return Decision{}
+	}
+	s.Reset()
+	s.from, s.size = from, size
+	d := s.last(ctx, config.AtMail)
+	if d.Verdict != Accept {
+		s.Reset()
+	}
+	return d
 }
 
-// Rcpt decides about one recipient: as it stands after percent routing.
+// last runs a command whose effects last. What an earlier one of the same kind has
+// done is over.
+func (s *Session) last(ctx context.Context, at config.Command) Decision {
+	s.frame = &s.lasting[rank(at)]
+	*s.frame = frame{}
+	return s.decide(ctx, at)
+}
+
+// Rcpt decides about one recipient, as it stands after percent routing. With Accept
+// it returns how its mail is treated so far.
 func (s *Session) Rcpt(ctx context.Context, to mail.Recipient) (Decision, Treatment) {
-	return Decision{}, Treatment{}
-}
-
-// Data decides about the message, with the recipients that were accepted.
-func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Disposition {
-	return Disposition{Variants: []Variant{{Recipients: to}}}
+	if s == nil {
+		return Decision{}, Treatment{}
+	}
+	s.setRecipient(to.Address)
+	defer s.setRecipient(mail.Address{})
+	var own frame
+	s.frame = &own
+	d := s.decide(ctx, config.AtRcpt)
+	if d.Verdict == Accept && own.rewritten {
+		s.checkRelay(own.treatment.Address, &d)
+	}
+	if d.Verdict != Accept {
+		s.frame = &s.lasting[rank(config.AtMail)]
+		return d, Treatment{}
+	}
+	var t Treatment
+	for f := range s.inForce {
+		t.add(&f.treatment)
+	}
+	s.frame = &s.lasting[rank(config.AtMail)]
+	s.recipients = append(s.recipients, to.Address)
+	return d, t
 }
 
 // Reset ends the transaction, if there is one.
-func (s *Session) Reset() {}
+func (s *Session) Reset() {
+	if s == nil {
+		return
+	}
+	s.lasting[rank(config.AtMail)] = frame{}
+	s.frame = &s.lasting[rank(config.AtMail)]
+	s.from, s.size, s.sender = mail.Address{}, 0, subject{}
+	s.recipients = nil
+	s.message, s.found = nil, nil
+}
+
+func (s *Session) setRecipient(a mail.Address) { s.to, s.receiver = a, subject{} }
+
+// senderSubject and recipientSubject are the addresses as patterns see them.
+func (s *Session) senderSubject() *subject { return s.sender.of(s.from) }
+
+func (s *Session) recipientSubject() *subject { return s.receiver.of(s.to) }
+
+func (c *subject) of(a mail.Address) *subject {
+	if c.whole == "" {
+		*c = subjectOf(a)
+	}
+	return c
+}
+
+// discarded reports whether all mail of session or transaction is dropped: nothing
+// more is to be decided about it.
+func (s *Session) discarded() bool {
+	for i := range s.lasting {
+		if s.lasting[i].treatment.Discard {
+			return true
+		}
+	}
+	return false
+}
+
+// decide runs the layers of a command, until one refuses or discards.
+func (s *Session) decide(ctx context.Context, at config.Command) Decision {
+	var d Decision
+	s.ctx = ctx
+	clear(s.known)
+	s.record.begin(s, at)
+	if s.discarded() {
+		return d
+	}
+	list := s.rules.at[at]
+	for i := range list {
+		if !s.runLayer(&list[i], &d) {
+			break
+		}
+	}
+	return d
+}
+
+// runLayer chooses a rule of a layer and does what it says. It reports whether the
+// next layer is to be asked.
+func (s *Session) runLayer(l *layerRules, d *Decision) bool {
+	r, err := s.choose(l)
+	switch {
+	case err != nil:
+		s.fail(r, "when", err, d)
+		return false
+	case r == nil:
+		return true
+	}
+	return s.perform(r, d)
+}
+
+// perform takes the steps of a rule until one decides. It reports whether the next
+// layer is to be asked.
+func (s *Session) perform(r *rule, d *Decision) bool {
+	for i := range r.steps {
+		step := &r.steps[i]
+		o := step.take(s, r)
+		if o.err != nil {
+			s.fail(r, step.name, o.err, d)
+			return false
+		}
+		d.note(r, step.name, o.effect)
+		if o.decides {
+			d.Verdict, d.Reply = o.verdict, o.reply
+			return o.verdict == Accept && !o.discards
+		}
+	}
+	d.note(r, "default", r.ending.String())
+	if r.ending != Accept {
+		d.Verdict, d.Reply = r.ending, defaultReply(r.at, r.ending)
+	}
+	return r.ending == Accept
+}
+
+// checkRelay asks the relay layer about a recipient that a rule has rewritten.
+func (s *Session) checkRelay(to mail.Address, d *Decision) {
+	before := s.to
+	s.setRecipient(to)
+	clear(s.known)
+	for i, list := 0, s.rules.at[config.AtRcpt]; i < len(list); i++ {
+		if list[i].layer == relay {
+			s.runLayer(&list[i], d)
+		}
+	}
+	s.setRecipient(before)
+}

@@ -1,0 +1,142 @@
+package policy
+
+import (
+	"context"
+	"slices"
+
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+// Data decides about the message, with the recipients that were accepted. Handlers
+// are chosen for each recipient; those with the same handler are a group, for which
+// its steps are taken once.
+func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Disposition {
+	if s == nil {
+		return Disposition{Variants: variants(to)}
+	}
+	s.message, s.size, s.found, s.ctx = m, m.Size(), nil, ctx
+	clear(s.known)
+	s.record.begin(s, config.AtData)
+	run := dataRun{session: s, to: slices.Clone(to)}
+	defer func() { s.frame = &s.lasting[rank(config.AtMail)] }()
+	for i := range s.rules.at[config.AtData] {
+		if !run.layer(&s.rules.at[config.AtData][i]) {
+			return Disposition{Decision: run.decision}
+		}
+	}
+	return Disposition{Decision: run.decision, Variants: variants(run.to)}
+}
+
+// dataRun is the work of Data.
+type dataRun struct {
+	session  *Session
+	to       []Addressee
+	decision Decision
+}
+
+// group are the recipients for which a rule was chosen, by their index.
+type group struct {
+	rule    *rule
+	members []int
+}
+
+// layer runs one layer, and reports whether the message is still to be accepted.
+func (run *dataRun) layer(l *layerRules) bool {
+	groups, ok := run.groups(l)
+	if !ok {
+		return false
+	}
+	for _, g := range groups {
+		var own frame
+		run.session.frame = &own
+		run.session.perform(g.rule, &run.decision)
+		if run.decision.Verdict != Accept {
+			return false
+		}
+		for _, i := range g.members {
+			if !run.treat(&run.to[i], &own, g.rule) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// groups chooses a rule for each recipient. It fails, with the decision, when a
+// condition does.
+func (run *dataRun) groups(l *layerRules) (groups []group, ok bool) {
+	s := run.session
+	s.frame = &s.lasting[rank(config.AtMail)]
+	defer s.setRecipient(mail.Address{})
+	for i := range run.to {
+		if run.to[i].Treatment.Discard {
+			continue
+		}
+		s.setRecipient(run.to[i].Recipient.Address)
+		r, err := s.choose(l)
+		if err != nil {
+			s.fail(r, "when", err, &run.decision)
+			return nil, false
+		}
+		if r == nil {
+			continue
+		}
+		at := slices.IndexFunc(groups, func(g group) bool { return g.rule == r })
+		if at < 0 {
+			at = len(groups)
+			groups = append(groups, group{rule: r})
+		}
+		groups[at].members = append(groups[at].members, i)
+	}
+	return groups, true
+}
+
+// treat gives a recipient what its group gets, and reports whether the message is
+// still to be accepted.
+func (run *dataRun) treat(a *Addressee, f *frame, r *rule) bool {
+	own := f.treatment
+	if f.rewritten {
+		var err error
+		if own.Address, err = rewriteAddress(own.Address, a.at()); err != nil {
+			run.session.fail(r, "rewrite_recipient", err, &run.decision)
+			return false
+		}
+		run.session.checkRelay(own.Address, &run.decision)
+	}
+	a.Treatment.add(&own)
+	who := subjectOf(a.Recipient.Address)
+	if slices.ContainsFunc(f.removed, func(p pattern) bool { return p.match(&who) }) {
+		a.Treatment.Discard = true
+		run.decision.note(r, "remove_recipient", "discards "+a.Recipient.Address.Path())
+	}
+	return run.decision.Verdict == Accept
+}
+
+// at is where the recipient's mail goes by now.
+func (a *Addressee) at() mail.Address {
+	if a.Treatment.Address.IsNull() {
+		return a.Recipient.Address
+	}
+	return a.Treatment.Address
+}
+
+// variants puts recipients together that get the same bytes from the same sender.
+func variants(to []Addressee) []Variant {
+	var list []Variant
+	for _, a := range to {
+		at := slices.IndexFunc(list, func(v Variant) bool { return v.isFor(&a.Treatment) })
+		if at < 0 {
+			at = len(list)
+			list = append(list, Variant{Sender: a.Treatment.Sender, Edits: a.Treatment.Edits})
+		}
+		list[at].Recipients = append(list[at].Recipients, a)
+	}
+	return list
+}
+
+// isFor reports whether a recipient with that treatment gets this variant.
+func (v *Variant) isFor(t *Treatment) bool {
+	same := v.Sender == t.Sender || v.Sender != nil && t.Sender != nil && *v.Sender == *t.Sender
+	return same && slices.Equal(v.Edits, t.Edits)
+}

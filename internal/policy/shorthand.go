@@ -1,0 +1,74 @@
+package policy
+
+import (
+	"fmt"
+
+	"postern/internal/config"
+	"postern/internal/mail"
+)
+
+// Settings that stand for handlers: one function for each, which returns the handlers
+// as a person could write them. They are for one listener, in a layer of their own,
+// and have the place of the setting.
+
+// shorthand returns the handlers that the settings of a listener stand for.
+func shorthand(l *config.Listener) []draft {
+	var list []draft
+	for _, expand := range []func(*config.Listener) []draft{rejectClients, relayOption} {
+		list = append(list, expand(l)...)
+	}
+	return list
+}
+
+// rejectClients refuses the clients of reject_clients. One that is in trust as well is
+// refused, too, unless override_reject says otherwise.
+func rejectClients(l *config.Listener) []draft {
+	if len(l.RejectClients) == 0 {
+		return nil
+	}
+	when := "client.rejected"
+	if l.OverrideReject {
+		when += " && !client.trusted"
+	}
+	return []draft{settingDraft(l, "reject_clients", connections, config.AtConnect, when,
+		"554 5.7.1 No mail is taken from ${client.address}")}
+}
+
+// notRelayed are the conditions under which each relay option refuses a recipient.
+// Mail for this host, and what a step allow_relay has allowed, is never relaying.
+var notRelayed = map[config.Relay]string{
+	config.RelayNobody:  "!(smtp.rcpt.local || relay.allowed)",
+	config.RelayNear:    "!(smtp.rcpt.local || smtp.rcpt.near || relay.allowed)",
+	config.RelayClients: "!(smtp.rcpt.local || client.trusted || relay.allowed)",
+	config.RelayBoth:    "!(smtp.rcpt.local || smtp.rcpt.near || client.trusted || relay.allowed)",
+}
+
+// relayOption refuses recipients at other hosts, as relay has it. An open relay refuses
+// nobody, and needs no handler.
+func relayOption(l *config.Listener) []draft {
+	when, is := notRelayed[l.Relay]
+	if !is {
+		return nil
+	}
+	return []draft{settingDraft(l, "relay", relay, config.AtRcpt, when,
+		"550 5.7.1 Relaying denied: ${client.address} may not send to this domain from here")}
+}
+
+// settingDraft is a handler for a setting of a listener, which refuses when a
+// condition is true.
+func settingDraft(l *config.Listener, setting string, in layer, at config.Command, when, reply string) draft {
+	place, set := l.Places["listener."+setting]
+	if !set {
+		place = l.Place
+	}
+	name := fmt.Sprintf("%s of %s", setting, l.Name)
+	return draft{layer: in, ours: true, Handler: &config.Handler{
+		Place: place, Name: name, At: at, Listeners: []config.Text{madeText(l.Name, place)}, When: madeText(when, place),
+		Steps: []config.Step{{Name: madeText("reject", place), Argument: &config.Argument{Text: madeText(reply, place)}}},
+	}}
+}
+
+// madeText is text that no file has, at the place that it stands for.
+func madeText(text string, place mail.Place) config.Text {
+	return config.Text{Text: text, Place: place}
+}
