@@ -49,15 +49,15 @@ func TestMeets(t *testing.T) {
 	}
 }
 
-// naiveMatch is what a pattern means, character by character.
-func naiveMatch(pattern, text string) bool {
+// naivePattern is what a pattern means, character by character.
+func naivePattern(pattern, text string) bool {
 	switch {
 	case pattern == "":
 		return text == ""
 	case pattern[0] == '*':
-		return naiveMatch(pattern[1:], text) || text != "" && naiveMatch(pattern, text[1:])
+		return naivePattern(pattern[1:], text) || text != "" && naivePattern(pattern, text[1:])
 	}
-	return text != "" && pattern[0] == text[0] && naiveMatch(pattern[1:], text[1:])
+	return text != "" && pattern[0] == text[0] && naivePattern(pattern[1:], text[1:])
 }
 
 // texts are all texts of a, b and c with up to n characters.
@@ -88,12 +88,12 @@ func FuzzPattern(f *testing.F) {
 		a, b = narrow(a, 3), narrow(b, 3)
 		p, q := NewPattern(a), NewPattern(b)
 		text = strings.ReplaceAll(narrow(text, 12), "*", "c")
-		if p.Match(text) != naiveMatch(a, text) {
+		if p.Match(text) != naivePattern(a, text) {
 			t.Fatalf("%q matches %q: %v", a, text, p.Match(text))
 		}
 		common := false
 		for _, s := range all {
-			common = common || naiveMatch(a, s) && naiveMatch(b, s)
+			common = common || naivePattern(a, s) && naivePattern(b, s)
 		}
 		if p.Meets(q) != common {
 			t.Fatalf("%q and %q meet: %v, but %v", a, b, p.Meets(q), common)

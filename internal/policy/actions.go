@@ -2,12 +2,13 @@ package policy
 
 import (
 	"fmt"
-	"mime"
 	"strings"
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/limit"
 	"postern/internal/mail"
+	"postern/internal/message"
 )
 
 // step is a step of a rule, ready to be taken.
@@ -152,20 +153,19 @@ func rewritesRecipient(c *stepCompiler) action {
 	}
 }
 
-func addsHeader(c *stepCompiler) action { return c.fieldEdit(AddField, "adds") }
+func addsHeader(c *stepCompiler) action { return c.fieldEdit(message.AddField, "adds") }
 
-func replacesHeader(c *stepCompiler) action { return c.fieldEdit(ReplaceField, "replaces") }
+func replacesHeader(c *stepCompiler) action { return c.fieldEdit(message.ReplaceField, "replaces") }
 
-func (c *stepCompiler) fieldEdit(op EditOp, verb string) action {
+func (c *stepCompiler) fieldEdit(op message.EditOp, verb string) action {
 	name, value := c.field()
 	return func(s *Session, _ *rule) outcome {
 		text, err := value.render(s)
 		if err != nil {
 			return failed(err)
 		}
-		// RFC 2047 5: what is not US-ASCII is encoded.
-		text = mime.QEncoding.Encode("utf-8", strings.TrimSpace(text))
-		s.frame.treatment.Edits = append(s.frame.treatment.Edits, Edit{Op: op, Name: name, Value: text})
+		text = strings.TrimSpace(text)
+		s.frame.treatment.Edits = append(s.frame.treatment.Edits, message.Edit{Op: op, Name: name, Value: text})
 		return done("%s %s: %s", verb, name, text)
 	}
 }
@@ -174,7 +174,7 @@ func removesHeader(c *stepCompiler) action {
 	names := c.fieldNames()
 	return func(s *Session, _ *rule) outcome {
 		for _, name := range names {
-			s.frame.treatment.Edits = append(s.frame.treatment.Edits, Edit{Op: RemoveFields, Name: name})
+			s.frame.treatment.Edits = append(s.frame.treatment.Edits, message.Edit{Op: message.RemoveFields, Name: name})
 		}
 		return done("removes %s", strings.Join(names, ", "))
 	}
@@ -218,10 +218,14 @@ func routesVia(c *stepCompiler) action {
 	}
 }
 
-func requiresTLS(*stepCompiler) action {
+func requiresTLS(c *stepCompiler) action {
+	demand := mail.TLSRequired
+	if c.value() != nil {
+		demand = mail.TLSDemand(c.word(c.value(), c.kind.name, string(mail.TLSRequired), string(mail.TLSVerified)))
+	}
 	return func(s *Session, _ *rule) outcome {
-		s.frame.treatment.RequireTLS = true
-		return done("leaves by TLS only")
+		s.frame.treatment.TLS = demand
+		return done("leaves by TLS only: %s", demand)
 	}
 }
 
@@ -249,7 +253,7 @@ func logs(c *stepCompiler) action {
 // counter is a step limit.
 type counter struct {
 	name  string // what its keys are counted under
-	rate  Rate
+	rate  limit.Rate
 	per   []*expression
 	count *expression // nil for 1
 	over  string
@@ -266,6 +270,8 @@ func limits(c *stepCompiler) action {
 	k := counter{name: fmt.Sprintf("%s/%d", c.draft.Title(), c.index), rate: c.rate(), per: c.expressionList("per"), over: overDefer}
 	if x := c.optionExpressions("count", "int"); len(x) > 0 {
 		k.count = x[0]
+	} else if k.rate.Of == limit.Octets {
+		k.count = c.octets()
 	}
 	k.over = c.optionWord("over", overDefer, overReject, overHold)
 	return k.take
@@ -279,24 +285,26 @@ func (k *counter) take(s *Session, r *rule) outcome {
 	if s.record != nil || s.engine.options.Limits == nil {
 		return done("would count %d for %s; at most %s", n, key, k.rate)
 	}
-	wait, ok := s.engine.options.Limits.Take(k.name, key, k.rate, n)
-	if ok {
+	result := s.engine.options.Limits.Take(k.name, k.rate, key, n)
+	if result.Allowed {
 		return done("%d for %s; at most %s", n, key, k.rate)
 	}
 	effect := fmt.Sprintf("too much for %s: at most %s", key, k.rate)
-	switch k.over {
-	case overHold:
-		until := s.engine.clock.Now().Add(wait)
+	if k.over == overHold && !result.Never {
+		until := s.engine.clock.Now().Add(result.Wait)
 		s.frame.treatment.add(&Treatment{NotBefore: until})
 		return done("%s: waits until %s", effect, formatTime(until))
-	case overReject:
-		reply := defaultReply(r.at, Reject)
-		reply.Text = "Too much: at most " + k.rate.String() + " is allowed"
-		return outcome{effect: effect + ": " + reply.String(), decides: true, verdict: Reject, reply: reply}
 	}
-	reply := defaultReply(r.at, Defer)
-	reply.Text = "Too much at once, please try again in " + inTime(wait)
-	return outcome{effect: effect + ": " + reply.String(), decides: true, verdict: Defer, reply: reply}
+	v := Defer
+	if k.over == overReject || result.Never { // to wait would be in vain
+		v = Reject
+	}
+	reply := defaultReply(r.at, v)
+	reply.Text = "Too much: at most " + k.rate.String() + " is allowed"
+	if v == Defer {
+		reply.Text = "Too much at once, please try again in " + inTime(result.Wait)
+	}
+	return outcome{effect: effect + ": " + reply.String(), decides: true, verdict: v, reply: reply}
 }
 
 // key returns what is counted under, and how much.
@@ -332,19 +340,3 @@ func inTime(wait time.Duration) string {
 	}
 	return fmt.Sprintf("%d %s", n, name)
 }
-
-// String writes the rate as it is in the configuration.
-func (r Rate) String() string {
-	for _, u := range rateUnits {
-		if r.Per%u.length == 0 {
-			return fmt.Sprintf("%d/%d%s", r.Count, r.Per/u.length, u.name)
-		}
-	}
-	return fmt.Sprintf("%d/%s", r.Count, r.Per)
-}
-
-// rateUnits are the units of time in a rate, the largest first.
-var rateUnits = []struct {
-	name   string
-	length time.Duration
-}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}

@@ -9,9 +9,11 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/message"
 )
 
 // attribute is a row of the table of attributes.
@@ -49,7 +51,7 @@ var attributes = []attribute{
 	{name: "smtp.rcpt.recipients", kind: textList, from: config.AtMail, text: "The recipients that were accepted so far; at `data` all of them.",
 		get: func(s *Session) any { return s.recipientTexts() }},
 	{name: "content.body", kind: cel.StringType, from: config.AtData, text: "What follows the header, its first 64 KiB. In a message without parts its transfer encoding is undone.",
-		get: func(s *Session) any { return types.String(strings.ToValidUTF8(s.message.Body(maxBody), "\ufffd")) }},
+		get: func(s *Session) any { return s.body() }},
 	{name: "message.source", kind: cel.IntType, from: config.AtConnect, text: "The port at which the client connected; 0 for `sendmail`.",
 		get: func(s *Session) any { return types.Int(s.origin.Local.Port()) }},
 	{name: "message.protocol.type", kind: cel.StringType, from: config.AtConnect, text: "`smtp-ssl` with TLS, `smtp-tcp` in clear.",
@@ -85,17 +87,17 @@ var attributes = []attribute{
 	{name: "message.size", kind: cel.IntType, from: config.AtMail, text: "The size in octets: before `data` what the client declared, 0 if it did not.",
 		get: func(s *Session) any { return types.Int(s.size) }},
 	{name: "message.subject", kind: cel.StringType, from: config.AtData, text: "The subject, decoded.",
-		get: func(s *Session) any { return types.String(s.content().Subject) }},
+		get: inContent(func(i *message.Inspection) any { return types.String(i.Subject()) })},
 	{name: "message.from", kind: textList, from: config.AtData, text: "The addresses in From.",
-		get: func(s *Session) any { return addressTexts(s.content().From) }},
+		get: inContent(func(i *message.Inspection) any { return i.From })},
 	{name: "message.header", kind: headerMap, from: config.AtData, text: "The header: lists of decoded values, by the name of the field in lower case. `header(\"Name\")` is easier.",
-		get: func(s *Session) any { return s.message.Header() }},
+		get: inContent(func(i *message.Inspection) any { return headerValues(&i.Header) })},
 	{name: "message.attachments", kind: textList, from: config.AtData, text: "The names of all parts that have one, decoded; those of messages within the message, too.",
-		get: func(s *Session) any { return s.content().Attachments }},
+		get: inContent(func(i *message.Inspection) any { return i.Names() })},
 	{name: "message.types", kind: textList, from: config.AtData, text: "The MIME types of all parts, as `text/plain`, in lower case.",
-		get: func(s *Session) any { return s.content().Types }},
+		get: inContent(func(i *message.Inspection) any { return i.Types() })},
 	{name: "message.readable", kind: cel.BoolType, from: config.AtData, text: "Whether all parts could be looked at. A message whose parts are malformed, nested too deep or too many cannot.",
-		get: func(s *Session) any { return types.Bool(s.content().Readable) }},
+		get: inContent(func(i *message.Inspection) any { return types.Bool(i.Readable()) })},
 	{name: "dnsbl.score", kind: cel.IntType, from: config.AtConnect, text: "The sum of the weights of the block lists that have the client.",
 		get: func(s *Session) any { return types.Int(s.listings().Score) }},
 	{name: "dnsbl.lists", kind: textList, from: config.AtConnect, text: "The block lists that have the client.",
@@ -206,13 +208,38 @@ func addressTexts(list []mail.Address) []string {
 	return texts
 }
 
-// content is what was found in the message, looked for once.
-func (s *Session) content() *Content {
-	if s.found == nil {
-		found := s.message.Inspect()
-		s.found = &found
+// inContent is the getter of what was found in the message, which is looked for
+// once.
+func inContent(get func(*message.Inspection) any) func(*Session) any {
+	return func(s *Session) any {
+		if s.found == nil {
+			found, err := s.message.Inspect()
+			if err != nil {
+				return types.WrapErr(err)
+			}
+			s.found = found
+		}
+		return get(s.found)
 	}
-	return s.found
+}
+
+func (s *Session) body() ref.Val {
+	text, err := s.message.Body(maxBody)
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return types.String(strings.ToValidUTF8(text, "\ufffd"))
+}
+
+// headerValues are the decoded values of the fields, by name in lower case.
+func headerValues(h *message.Header) map[string][]string {
+	values := make(map[string][]string)
+	for f := range h.Fields() {
+		name := strings.ToLower(f.Name())
+		text, _ := message.DecodeText(f.Value())
+		values[name] = append(values[name], text)
+	}
+	return values
 }
 
 // listings are the block lists that have the client, asked once a session.

@@ -10,10 +10,11 @@ import (
 
 // Data decides about the message, with the recipients that were accepted. Handlers
 // are chosen for each recipient; those with the same handler are a group, for which
-// its steps are taken once.
+// its steps are taken once. A refusal is that of the whole message, whichever group
+// it comes from.
 func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Disposition {
 	if s == nil {
-		return Disposition{Variants: variants(to)}
+		return Disposition{Recipients: to}
 	}
 	s.message, s.size, s.found, s.ctx = m, m.Size(), nil, ctx
 	clear(s.known)
@@ -25,7 +26,7 @@ func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Dispositi
 			return Disposition{Decision: run.decision}
 		}
 	}
-	return Disposition{Decision: run.decision, Variants: variants(run.to)}
+	return Disposition{Decision: run.decision, Recipients: run.to}
 }
 
 // dataRun is the work of Data.
@@ -50,12 +51,16 @@ func (run *dataRun) layer(l *layerRules) bool {
 	for _, g := range groups {
 		var own frame
 		run.session.frame = &own
-		run.session.perform(g.rule, &run.decision)
-		if run.decision.Verdict != Accept {
+		var d Decision
+		run.session.perform(g.rule, &d)
+		if d.Verdict != Accept {
+			run.decision = d
 			return false
 		}
 		for _, i := range g.members {
-			if !run.treat(&run.to[i], &own, g.rule) {
+			a := &run.to[i]
+			a.Trail = slices.Concat(a.Trail, d.Trail)
+			if !run.treat(a, &own, g.rule) {
 				return false
 			}
 		}
@@ -108,7 +113,6 @@ func (run *dataRun) treat(a *Addressee, f *frame, r *rule) bool {
 	who := subjectOf(a.Recipient.Address)
 	if slices.ContainsFunc(f.removed, func(p pattern) bool { return p.match(&who) }) {
 		a.Treatment.Discard = true
-		run.decision.note(r, "remove_recipient", "discards "+a.Recipient.Address.Path())
 	}
 	return run.decision.Verdict == Accept
 }
@@ -119,24 +123,4 @@ func (a *Addressee) at() mail.Address {
 		return a.Recipient.Address
 	}
 	return a.Treatment.Address
-}
-
-// variants puts recipients together that get the same bytes from the same sender.
-func variants(to []Addressee) []Variant {
-	var list []Variant
-	for _, a := range to {
-		at := slices.IndexFunc(list, func(v Variant) bool { return v.isFor(&a.Treatment) })
-		if at < 0 {
-			at = len(list)
-			list = append(list, Variant{Sender: a.Treatment.Sender, Edits: a.Treatment.Edits})
-		}
-		list[at].Recipients = append(list[at].Recipients, a)
-	}
-	return list
-}
-
-// isFor reports whether a recipient with that treatment gets this variant.
-func (v *Variant) isFor(t *Treatment) bool {
-	same := v.Sender == t.Sender || v.Sender != nil && t.Sender != nil && *v.Sender == *t.Sender
-	return same && slices.Equal(v.Edits, t.Edits)
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/message"
 )
 
 // Verdict is what a decision comes to.
@@ -48,78 +49,44 @@ type Treatment struct {
 	NotBefore time.Time
 	// Discard drops the mail for this recipient without a report.
 	Discard bool
-	// Route is the server by which it goes, as host:port; empty for the usual way.
-	Route string
-	// RequireTLS lets it go by TLS only.
-	RequireTLS bool
-	Tags       []string
+	// Route is the route by which it goes; empty for the usual one.
+	Route mail.RouteKey
+	// TLS is what its connections must be.
+	TLS  mail.TLSDemand
+	Tags []string
 	// Edits are the changes of the header, in order.
-	Edits []Edit
+	Edits []message.Edit
 	// Copies get the same mail without the recipient's knowing, Added are
 	// recipients besides this one.
 	Copies, Added []mail.Address
-}
-
-// EditOp is a way to change the header of a message.
-type EditOp int
-
-// The ways to change a header. AddField puts the field on top, RemoveFields takes
-// out all of the name, ReplaceField does both.
-const (
-	AddField EditOp = iota
-	RemoveFields
-	ReplaceField
-)
-
-// Edit is one change of the header. Value is empty for RemoveFields.
-type Edit struct {
-	Op          EditOp
-	Name, Value string
 }
 
 // Addressee is a recipient that was accepted, with its treatment so far.
 type Addressee struct {
 	Recipient mail.Recipient
 	Treatment Treatment
+	// Trail is what was decided about it.
+	Trail []mail.Decided
 }
 
 // Disposition is the answer to the content of a message. The Decision speaks for
-// the whole message; when it accepts, the Variants say who gets what.
+// the whole message; when it accepts, the Recipients are those that Data was given,
+// in their order, with what becomes of each.
 type Disposition struct {
 	Decision
-	Variants []Variant
-}
-
-// Variant is the message as a group of recipients gets it: what differs in sender
-// or header needs an entry of its own. Recipients that are discarded are among
-// them, so that each has its fact.
-type Variant struct {
-	Sender     *mail.Address // nil for the one it came with
-	Edits      []Edit
 	Recipients []Addressee
 }
 
 // Message is the content of a message, as far as a handler asks for it. What is
-// asked for is worked out then, and once.
+// asked for is worked out then.
 type Message interface {
 	// Size is in octets.
 	Size() int64
-	// Header returns the decoded values of the fields, by name in lower case.
-	Header() map[string][]string
-	// Inspect looks through the parts of the message.
-	Inspect() Content
+	// Inspect looks through header and parts. It fails when the content cannot be
+	// read from where it lies.
+	Inspect() (*message.Inspection, error)
 	// Body returns the begin of what follows the header, at most max octets, with
-	// the transfer encoding of a message that has no parts undone.
-	Body(max int) string
-}
-
-// Content is what was found in a message; all of it is decoded.
-type Content struct {
-	Subject     string
-	From        []mail.Address // of the From fields
-	Attachments []string       // their names
-	Types       []string       // of all parts, as "text/plain", in lower case
-	// Readable says that all parts could be looked at. Of others, the rest is what
-	// was found nevertheless.
-	Readable bool
+	// the transfer encoding of a message that has no parts undone. It fails as
+	// Inspect does.
+	Body(max int) (string, error)
 }

@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"time"
 
 	"postern/internal/config"
+	"postern/internal/limit"
 	"postern/internal/mail"
 )
 
@@ -40,9 +40,9 @@ type Lists interface {
 
 // Limits count what happens, by keys.
 type Limits interface {
-	// Take counts n under a key of the limit named. When that is more than rate
-	// allows, it counts nothing and returns the time after which it would not be.
-	Take(limit, key string, rate Rate, n int64) (wait time.Duration, ok bool)
+	// Take uses n of the rate of a key, in the limit named, if that is allowed. What
+	// is not allowed is not counted.
+	Take(limit string, rate limit.Rate, key string, n int64) limit.Result
 }
 
 // BlockLists are the lists of DNS that are asked about clients.
@@ -55,12 +55,6 @@ type BlockLists interface {
 type Listings struct {
 	Lists []string
 	Score int64
-}
-
-// Rate is how many there may be in a time: "100/1h".
-type Rate struct {
-	Count int64
-	Per   time.Duration
 }
 
 // Engine has all rules of a configuration. It does not change, and any number of

@@ -5,6 +5,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/message"
 )
 
 // Session is one SMTP session, as policy sees it. A nil Session is one of a
@@ -30,7 +31,7 @@ type Session struct {
 
 	// What was worked out, and is not again: content and block lists, addresses as
 	// they are compared, conditions by the index of their rule.
-	found    *Content
+	found    *message.Inspection
 	listed   *Listings
 	sender   subject
 	receiver subject

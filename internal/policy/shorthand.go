@@ -30,7 +30,7 @@ func rejectClients(l *config.Listener) []draft {
 	if l.OverrideReject {
 		when += " && !client.trusted"
 	}
-	return []draft{settingDraft(l, "reject_clients", connections, config.AtConnect, when,
+	return []draft{settingDraft(l, "reject_clients", connections, when,
 		"554 5.7.1 No mail is taken from ${client.address}")}
 }
 
@@ -50,13 +50,17 @@ func relayOption(l *config.Listener) []draft {
 	if !is {
 		return nil
 	}
-	return []draft{settingDraft(l, "relay", relay, config.AtRcpt, when,
+	return []draft{settingDraft(l, "relay", relay, when,
 		"550 5.7.1 Relaying denied: ${client.address} may not send to this domain from here")}
 }
 
 // settingDraft is a handler for a setting of a listener, which refuses when a
 // condition is true.
-func settingDraft(l *config.Listener, setting string, in layer, at config.Command, when, reply string) draft {
+func settingDraft(l *config.Listener, setting string, in layer, when, reply string) draft {
+	at := config.AtConnect
+	if in != connections {
+		at = config.AtRcpt
+	}
 	place, set := l.Places["listener."+setting]
 	if !set {
 		place = l.Place

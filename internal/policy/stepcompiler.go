@@ -1,15 +1,12 @@
 package policy
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"postern/internal/config"
+	"postern/internal/limit"
 	"postern/internal/mail"
 )
 
@@ -297,7 +294,7 @@ func isFieldName(s string) bool {
 }
 
 // server reads host or host:port.
-func (c *stepCompiler) server() string {
+func (c *stepCompiler) server() mail.RouteKey {
 	text, ok := c.text(c.value(), c.kind.name)
 	if !ok {
 		return ""
@@ -307,41 +304,21 @@ func (c *stepCompiler) server() string {
 	if err != nil {
 		c.wrong(c.value(), c.kind.name, `write host or host:port, such as "relay.example.com:587"`, "%q: %v", text, err)
 	}
-	return h.String()
+	return mail.RouteKey(h.String())
 }
 
 // rate reads a rate, such as "100/1h".
-func (c *stepCompiler) rate() Rate {
+func (c *stepCompiler) rate() limit.Rate {
 	text, ok := c.text(c.value(), c.kind.name)
 	if !ok {
-		return Rate{}
+		return limit.Rate{}
 	}
-	r, ok := parseRate(text)
-	if !ok {
-		c.wrong(c.value(), c.kind.name, `write a number and a time with one of the units s, m, h, d: "100/1h"`, "%q is not a rate", text)
+	r, err := limit.Parse(text)
+	if err != nil {
+		what, _, _ := strings.Cut(err.Error(), ": write it as") // which is the hint
+		c.wrong(c.value(), c.kind.name, limit.ErrRate.Error(), "%s", what)
 	}
 	return r
-}
-
-// maxRate bounds count and time of a rate.
-const maxRate, maxRateTime = 1_000_000_000_000, 30 * 24 * time.Hour
-
-func parseRate(text string) (Rate, bool) {
-	number, span, found := strings.Cut(text, "/")
-	count, err := strconv.ParseInt(number, 10, 64)
-	if !found || err != nil || count < 1 || count > maxRate || number[0] == '+' {
-		return Rate{}, false
-	}
-	for _, u := range rateUnits {
-		digits, is := strings.CutSuffix(span, u.name)
-		if !is {
-			continue
-		}
-		n, err := strconv.ParseUint(cmp.Or(digits, "1"), 10, 16)
-		per := time.Duration(n) * u.length
-		return Rate{Count: count, Per: per}, err == nil && per > 0 && per <= maxRateTime
-	}
-	return Rate{}, false
 }
 
 // expressionList reads an option that is an expression or a list of them, of values
@@ -377,6 +354,15 @@ func (c *stepCompiler) optionExpressions(name, kind string) []*expression {
 	return list
 }
 
+// octets is what a rate of octets counts when that is not said.
+func (c *stepCompiler) octets() *expression {
+	x, wrong := c.expressions.compile(c.draft.At, "message.size", true)
+	if len(wrong) > 0 {
+		c.wrong(c.value(), c.kind.name, `set count, or use it in a handler at mail or data`, "counts octets, and the size of the message is not known at %s", c.draft.At)
+	}
+	return x
+}
+
 // optionWord reads an option that is one of a few words, of which the first is the
 // default.
 func (c *stepCompiler) optionWord(name string, words ...string) string {
@@ -384,9 +370,14 @@ func (c *stepCompiler) optionWord(name string, words ...string) string {
 	if a == nil {
 		return words[0]
 	}
-	text, ok := c.text(a, c.kind.name+"."+name)
+	return c.word(a, c.kind.name+"."+name, words...)
+}
+
+// word reads one of a few words.
+func (c *stepCompiler) word(a *config.Argument, key string, words ...string) string {
+	text, ok := c.text(a, key)
 	if ok && !slices.Contains(words, text) {
-		c.wrong(a, c.kind.name+"."+name, fmt.Sprintf("write one of %s", strings.Join(words, ", ")), "%q is not one of its words", text)
+		c.wrong(a, key, "write one of "+strings.Join(words, ", "), "%q is not one of its words", text)
 	}
 	return text
 }

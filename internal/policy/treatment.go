@@ -26,7 +26,9 @@ func (t *Treatment) add(later *Treatment) {
 		t.Route = later.Route
 	}
 	t.Discard = t.Discard || later.Discard
-	t.RequireTLS = t.RequireTLS || later.RequireTLS
+	if later.TLS != "" {
+		t.TLS = later.TLS
+	}
 	t.Tags = union(t.Tags, later.Tags)
 	t.Edits = slices.Concat(t.Edits, later.Edits)
 	t.Copies = union(t.Copies, later.Copies)
