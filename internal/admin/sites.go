@@ -161,7 +161,7 @@ func (s *Server) retrySite(ctx context.Context, in *siteInput, out *lines[EditLi
 		return err
 	}
 	leads := s.Sites.Destinations(name)
-	if d := mail.Destination(strings.ToLower(in.Name)); s.Sites.SiteOf(d) == "" && mail.CheckDomain(string(d)) == nil {
+	if d, wrong := mail.ParseDestination(in.Name); wrong == nil && s.Sites.SiteOf(d) == "" {
 		leads = append(leads, d) // FindSite asked the router
 	}
 	if err := out.begin(); err != nil {

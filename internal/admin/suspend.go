@@ -177,10 +177,11 @@ func (s *Server) key(ctx context.Context, subject Subject) (string, error) {
 	case OneSite:
 		return s.Sites.FindSite(ctx, subject.Name)
 	case Destination:
-		if err := mail.CheckDomain(name); err != nil {
+		d, err := mail.ParseDestination(name)
+		if err != nil {
 			return "", fmt.Errorf("destination %q: %w; name a domain", subject.Name, err)
 		}
-		return name, nil
+		return string(d), nil
 	case Sender:
 		return senderKey(name)
 	}

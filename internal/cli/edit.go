@@ -107,8 +107,7 @@ func (r *editRun) setWhat(flags *pflag.FlagSet) (err error) {
 	case "addresses":
 		return r.setOnly(flags)
 	case "domain":
-		r.change.Destination = mail.Destination(strings.ToLower(to))
-		err = mail.CheckDomain(to)
+		r.change.Destination, err = mail.ParseDestination(to)
 	case "address":
 		r.change.Recipient = to
 		_, err = mail.ParseAddress(to)

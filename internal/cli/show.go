@@ -87,6 +87,12 @@ func (a *app) showOrigin(e *queue.Entry) {
 		fmt.Fprintf(a.out, "envid     %s\n", printable(e.Envelope.EnvelopeID))
 	}
 	fmt.Fprintf(a.out, "size      %s\n", size(e.Size))
+	if len(e.Tags) > 0 {
+		fmt.Fprintf(a.out, "tags      %s\n", printable(strings.Join(e.Tags, ", ")))
+	}
+	if say := tlsDemands[e.TLS]; say != "" {
+		fmt.Fprintf(a.out, "demands   %s\n", say)
+	}
 }
 
 func (a *app) showMessage(m *admin.Message) {
@@ -97,7 +103,7 @@ func (a *app) showMessage(m *admin.Message) {
 	}
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
-		fmt.Fprintf(a.out, "\n%s: %s, next %s\n", printable(string(d.Destination)), several(d.Attempts, "attempt", "attempts"), nextAttempt(d))
+		fmt.Fprintf(a.out, "\n%s: %s, next %s\n", printable(destination(d.Destination)), several(d.Attempts, "attempt", "attempts"), nextAttempt(d))
 		if slices.Contains(m.Attempting, d.Destination) {
 			fmt.Fprintf(a.out, "  an attempt is under way\n")
 		}
@@ -106,6 +112,20 @@ func (a *app) showMessage(m *admin.Message) {
 		}
 	}
 	a.showChoices(e)
+}
+
+// tlsDemands say what a message demands of its connections.
+var tlsDemands = map[mail.TLSDemand]string{
+	mail.TLSRequired: "TLS: it waits rather than go in clear",
+	mail.TLSVerified: "TLS with a good certificate: it waits rather than go without",
+}
+
+// destination tells where a delivery goes, and the route that was chosen for it.
+func destination(d mail.Destination) string {
+	if route := d.Route(); route != "" {
+		return d.Domain() + " by " + string(route)
+	}
+	return string(d)
 }
 
 // cameFrom says who brought a message.
@@ -132,7 +152,9 @@ func (a *app) showRecipient(r *queue.Recipient) {
 		state += " (" + string(r.Hold) + ")"
 	}
 	fmt.Fprintf(a.out, "  %s  %s\n", printable(r.Address.Path()), state)
-	if why := holdReasons[r.Hold]; why != "" {
+	if r.Why != "" {
+		fmt.Fprintf(a.out, "    held because %s\n", printable(r.Why))
+	} else if why := holdReasons[r.Hold]; why != "" {
 		fmt.Fprintf(a.out, "    held because %s\n", why)
 	}
 	if r.Original != "" {

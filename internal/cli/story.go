@@ -36,6 +36,9 @@ func (t *teller) tell(f *mail.Fact) {
 		fmt.Fprintf(t.out, "%-16s  ", f.Message)
 	}
 	fmt.Fprintf(t.out, "%s  %-9s  %s\n", at.Format(timeOfDay), f.Reason, printable(strings.Join(told(f), ", ")))
+	for _, step := range f.Trail {
+		fmt.Fprintf(t.out, "%*s    because of %s\n", len(timeOfDay), "", printable(step.String()))
+	}
 }
 
 // told returns what is to be said of a fact, beside its time and reason.

@@ -147,16 +147,15 @@ func (g *graph) router() deliver.Router {
 		Prefer:   route.Family(c.AddressFamily),
 		Shuffle:  rand.Shuffle,
 	}
+	hosts := route.Options{Lookup: lookup, Hosts: c.Smarthosts, TLS: string(c.SmarthostTLS), Credentials: g.credentials}
 	if len(c.Smarthosts) > 0 {
-		return route.NewSmarthosts(route.Options{
-			Lookup: lookup, Hosts: c.Smarthosts, TLS: string(c.SmarthostTLS), Credentials: g.credentials,
-		})
+		return route.NewKeyed(hosts, route.NewSmarthosts(hosts))
 	}
 	lookup.Self = func(a netip.AddrPort) bool {
 		// What is before this host, such as a NAT router, passes all on to it.
 		return g.own(a) || slices.Contains(g.config.OwnAddresses, a.Addr())
 	}
-	return route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), Names: g.local.Names, TLS: string(c.MXTLS)})
+	return route.NewKeyed(hosts, route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), Names: g.local.Names, TLS: string(c.MXTLS)}))
 }
 
 // own reports whether an address is one that the server itself listens at.

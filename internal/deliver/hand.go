@@ -68,8 +68,8 @@ func (d *Deliverer) FindSite(ctx context.Context, text string) (string, error) {
 		return name, nil
 	}
 	var unroutable error
-	if destination := strings.ToLower(text); mail.CheckDomain(destination) == nil {
-		r, err := d.settings.Load().Router.Route(ctx, mail.Destination(destination))
+	if destination, wrong := mail.ParseDestination(text); wrong == nil {
+		r, err := d.settings.Load().Router.Route(ctx, destination)
 		if err == nil {
 			return r.Site, nil
 		}

@@ -95,7 +95,8 @@ func ways(ctx context.Context, router Router, leases []queue.Lease) []way {
 	for i := range leases {
 		tokens <- struct{}{}
 		resolving.Go(func() {
-			ways[i].route, ways[i].err = router.Route(ctx, leases[i].Delivery().Destination)
+			r, err := router.Route(ctx, leases[i].Delivery().Destination)
+			ways[i] = way{r.Demand(leases[i].Entry.TLS), err}
 			<-tokens
 		})
 	}

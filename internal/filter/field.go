@@ -3,6 +3,7 @@ package filter
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,7 @@ type field struct {
 	text        func(q *question) string     // of texts
 	number      func(q *question) int64      // of numbers
 	client      func(q *question) netip.Addr // of networks
+	set         func(q *question) []string   // of sets
 }
 
 // The fields that a store may ask about beforehand.
@@ -65,6 +67,7 @@ var fields = []field{
 	{name: "recipient", kind: texts{parseAddress}, ofRecipient: true, text: func(q *question) string { return q.To.Address.String() }},
 	{name: "domain", kind: texts{parseDomain}, ofRecipient: true, text: func(q *question) string { return q.To.Address.Domain }},
 	{name: fieldDestination, kind: texts{parseDestination}, ofRecipient: true, text: func(q *question) string { return string(q.To.Destination) }},
+	{name: "route", kind: texts{parseAny}, ofRecipient: true, text: func(q *question) string { return string(q.To.Destination.Route()) }},
 	{name: fieldState, kind: texts{parseState}, ofRecipient: true, text: func(q *question) string { return string(q.To.State) }},
 	{name: "hold", kind: texts{parseHold}, ofRecipient: true, text: func(q *question) string { return string(q.To.Hold) }},
 	{name: "reason", kind: texts{parseAny}, ofRecipient: true, text: func(q *question) string { return reason(q.To.Last) }},
@@ -72,6 +75,7 @@ var fields = []field{
 	{name: "size", kind: numbers{parseSize}, number: func(q *question) int64 { return q.Size }},
 	{name: fieldID, kind: texts{parseID}, text: func(q *question) string { return string(q.ID) }},
 	{name: "message", kind: texts{parseID}, text: func(q *question) string { return string(q.Message) }},
+	{name: "tag", kind: sets{}, set: func(q *question) []string { return q.Tags }},
 	{name: "listener", kind: texts{parseAny}, text: func(q *question) string { return q.Origin.Listener }},
 	{name: "client", kind: networks{}, client: func(q *question) netip.Addr { return q.Origin.Client.Addr().Unmap() }},
 }
@@ -302,6 +306,26 @@ func inUnits(n int64, units []unit) string {
 		}
 	}
 	return b.String()
+}
+
+// sets are texts of which there may be any number. One of them that compares
+// is enough; "!=" is that none is equal.
+type sets struct{}
+
+func (sets) operators() []operator { return texts{}.operators() }
+
+func (sets) parse(s string, _ operator) (value, error) { return value{text: s}, nil }
+
+func (sets) holds(f *field, q *question, op operator, v *value) bool {
+	equal := func(s string) bool { return strings.EqualFold(s, v.text) }
+	switch set := f.set(q); op {
+	case opNotEqual:
+		return !slices.ContainsFunc(set, equal)
+	case opLike:
+		return slices.ContainsFunc(set, func(s string) bool { return mail.Like(v.text, s) })
+	default:
+		return slices.ContainsFunc(set, equal)
+	}
 }
 
 // networks are addresses and blocks of them.

@@ -24,6 +24,7 @@ func subject() *filter.Subject {
 		ID: id, Message: id, Accepted: now.Add(-3 * time.Hour), Size: 2048,
 		From:   mail.Address{Local: "joe", Domain: "Source.example"},
 		Origin: &mail.Origin{Listener: "smtp", Client: netip.MustParseAddrPort("[::ffff:192.0.2.7]:4000")},
+		Tags:   []string{"bulk", "Payroll"},
 		To: &filter.Recipient{
 			Address: mail.Address{Local: "a b", Domain: "one.example"}, Destination: "hub.example", State: mail.Held, Hold: mail.HoldDeadLetter,
 			Attempts: 3, Last: &mail.Outcome{Reply: mail.Reply{Code: 451, Enhanced: "4.4.1", Text: "No answer"}, Cause: "i/o timeout"},
@@ -43,6 +44,8 @@ func parse(t *testing.T, text string) *filter.Filter {
 func TestMatches(t *testing.T) {
 	for text, want := range map[string]bool{
 		"age > 2h": true, "age>3h": false, "age >= 3h": true, "age < 3h": false, "age <= 180m": true, "age = 10800s": true, "age != 3h": false,
+		"tag = BULK": true, "tag = payroll": true, "tag = other": false, "tag != other": true, "tag != bulk": false, "tag ~ pay*": true, "tag ~ x*": false,
+		"tag in (x, bulk)": true, "tag in (x, y)": false, `route = ""`: true, "route ~ relay*": false,
 		"age > 1h30m": true, "age>0s": true, "age < 1w": true, "AGE > 2H": true,
 		"sender = JOE@source.EXAMPLE": true, "sender=<joe@source.example>": true, "sender != joe@source.example": false, "sender = <>": false, "sender != <>": true,
 		"sender ~ *@source.example": true, "sender ~ j*e@*": true, "sender ~ *@source": false, "sender ~ joe": false, "sender ~ *": true, "sender ~ joe@*e@*": false,

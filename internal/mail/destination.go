@@ -1,6 +1,9 @@
 package mail
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Destination names where a recipient is to go: the recipient domain in
 // lower case, or an address literal; and behind a slash, which neither can
@@ -16,6 +19,41 @@ type RouteKey string
 
 // Destination returns the destination of a recipient at a.
 func (a Address) Destination() Destination { return Destination(strings.ToLower(a.Domain)) }
+
+// ParseDestination reads a destination as a person writes it, in any case. It
+// fails with ErrDomain, ErrAddressLength or ErrHostPort, wrapped with what was
+// wrong.
+func ParseDestination(s string) (Destination, error) {
+	d := Destination(strings.ToLower(s))
+	if err := CheckDomain(d.Domain()); err != nil {
+		return "", err
+	}
+	if !strings.Contains(s, "/") {
+		return d, nil
+	}
+	key, err := ParseRouteKey(string(d.Route()))
+	if err != nil {
+		return "", fmt.Errorf("behind the slash: %w", err)
+	}
+	return d.Via(key), nil
+}
+
+// routePort is that of a route whose key names none.
+const routePort = 25
+
+// ParseRouteKey reads the key of a route, and returns it in its only form, so
+// that equal routes have equal keys. It fails with ErrHostPort, wrapped with
+// what was wrong.
+func ParseRouteKey(s string) (RouteKey, error) {
+	h, err := ParseHostPort(s, routePort)
+	if err != nil {
+		return "", err
+	}
+	return RouteKey(h.String()), nil
+}
+
+// Server returns the server that the key names. It fails as ParseRouteKey does.
+func (k RouteKey) Server() (HostPort, error) { return ParseHostPort(string(k), routePort) }
 
 // Via returns the same domain by another route; by its own when the key is
 // empty.

@@ -42,3 +42,15 @@ func TestTLSDemand(t *testing.T) {
 		}
 	}
 }
+
+func TestParseDestination(t *testing.T) {
+	for s, want := range map[string]Destination{
+		"Example.COM": "example.com", "example.com/Relay2.test:587": "example.com/relay2.test:587", "[192.0.2.1]": "[192.0.2.1]",
+		"a.test/Relay.test": "a.test/relay.test:25", "a.test/[2001:DB8:0::7]": "a.test/[2001:db8::7]:25",
+		"a.test/[2001:db8::7]:25": "a.test/[2001:db8::7]:25", "": "", "a..b": "", "a.test/": "", "a.test/b:0": "", "/b:25": "", "a.test/b/c": "",
+	} {
+		if got, err := ParseDestination(s); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %q, %v; want %q", s, got, err, want)
+		}
+	}
+}

@@ -11,7 +11,8 @@ import (
 type Handler interface {
 	// Begin opens a session for a client that has connected. The zero reply
 	// stands for the engine's 220; a 4xx or 5xx reply refuses the client, and
-	// the session may be nil.
+	// the session may be nil. One that is not is ended all the same, and may be
+	// an Explainer.
 	Begin(ctx context.Context, o mail.Origin) (Session, mail.Reply)
 }
 
@@ -55,4 +56,13 @@ type Session interface {
 	Reset()
 	// End says that the connection is over. It is called exactly once.
 	End()
+}
+
+// Explainer is a Session, of whatever kind, that can say which decisions led to
+// its replies. It is asked, with the session's other methods, after each reply
+// that refuses something, whether the session gave that reply or the engine.
+type Explainer interface {
+	// Trail returns the decisions behind the last reply that the session gave,
+	// and forgets them; nil when there is nothing to tell.
+	Trail() []mail.Decided
 }

@@ -213,6 +213,9 @@ func (s *session) refused(command string, r mail.Reply, cause string) {
 		Reply:   &r,
 		Text:    cause,
 	}
+	if e, ok := s.handler.(Explainer); ok {
+		fact.Trail = mail.Trail(e.Trail())
+	}
 	if s.tx != nil {
 		s.tx.describe(&fact)
 	}

@@ -9,7 +9,9 @@
 // handler only when those are in order. The handler owns the answers: each of
 // its methods may return any reply, and may take its time to find one, a
 // round trip to another server included. Where it returns none the engine
-// gives its own. The package knows no queue, no policy and no route.
+// gives its own. The package knows no queue, no policy and no route; why a
+// handler refused something it may say as an Explainer, and that stands in the
+// fact of the refusal.
 //
 // How it fails: a client that breaks a rule gets the reply for it, and after
 // too many of those 421 and the end of the connection; one that cannot be kept
