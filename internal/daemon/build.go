@@ -52,6 +52,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 		MaxHops:      m.MaxHops,
 		Room:         d.gauge.Refuse,
 		Suspended:    d.suspended.intake,
+		Inspections:  d.inspections,
 		Clock:        d.clock,
 		Logger:       d.Logger,
 		Metrics:      d.counts.intake,

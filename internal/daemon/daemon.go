@@ -25,6 +25,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/crashpoint"
 	"postern/internal/deliver"
+	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/pressure"
@@ -69,6 +70,8 @@ type Daemon struct {
 	sockets *smtpserver.Sockets // of all listeners
 	// suspended is the store for an operator, and knows what is suspended.
 	suspended *suspendable
+	// inspections bounds what policy looks at at a time, whatever is reloaded.
+	inspections *intake.Inspections
 	// submission takes mail from users of this host; nil when it is not to.
 	submission *submission
 	deliverer  *deliver.Deliverer
@@ -132,6 +135,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 		ended:   make(chan error, 1),
 	}
 	d.counts = newCounts(d)
+	d.inspections = intake.NewInspections(0)
 	return d
 }
 

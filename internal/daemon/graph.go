@@ -185,6 +185,6 @@ func handler(door *intake.Intake, trust []netip.Prefix) smtpserver.Handler {
 		if refusal := door.Greeting(); !refusal.IsZero() {
 			return nil, refusal
 		}
-		return door.Session(o, trust), mail.Reply{}
+		return door.Session(o, trust, nil), mail.Reply{}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"postern/internal/mail"
 	"postern/internal/message"
@@ -157,7 +158,7 @@ func (im *Import) add(ctx context.Context, e queue.Entry, draft queue.Draft, con
 	accepted := acceptedFact(&e, messageID(draft), draft.Size())
 	accepted.Time, accepted.About, accepted.Actor, accepted.Text = now, was, im.batch.Actor, "imported"
 	im.group.Submissions = append(im.group.Submissions, one.Submissions...)
-	im.group.Facts = append(append(im.group.Facts, accepted), heldFacts(&e, accepted)...)
+	im.group.Facts = append(append(im.group.Facts, accepted), im.heldFacts(&e, now)...)
 	im.Imported[was] = e.ID
 	return ctx.Err()
 }
@@ -169,20 +170,33 @@ func messageID(content queue.Draft) string {
 	return strings.TrimSpace(id)
 }
 
-// heldFacts tell which recipients are held, a fact for each reason.
-func heldFacts(e *queue.Entry, accepted mail.Fact) []mail.Fact {
+// heldFacts tell which recipients of an imported entry are held.
+func (im *Import) heldFacts(e *queue.Entry, now time.Time) []mail.Fact {
+	facts := heldFacts(e)
+	for i := range facts {
+		f := &facts[i]
+		f.Time, f.Actor = now, im.batch.Actor
+		if f.Text != "" {
+			f.Text = ": " + f.Text
+		}
+		f.Text = "imported" + f.Text
+	}
+	return facts
+}
+
+// heldFacts tell which recipients are held, a fact for each reason; the text is
+// why.
+func heldFacts(e *queue.Entry) []mail.Fact {
 	var facts []mail.Fact
 	for i := range e.Deliveries {
 		for _, r := range e.Deliveries[i].Recipients {
 			if r.State != mail.Held {
 				continue
 			}
-			at := slices.IndexFunc(facts, func(f mail.Fact) bool { return f.Hold == r.Hold })
+			at := slices.IndexFunc(facts, func(f mail.Fact) bool { return f.Hold == r.Hold && f.Text == r.Why })
 			if at < 0 {
 				at = len(facts)
-				facts = append(facts, mail.Fact{
-					Time: accepted.Time, Reason: mail.ReasonHeld, Message: e.ID, Hold: r.Hold, Actor: accepted.Actor, Text: accepted.Text,
-				})
+				facts = append(facts, mail.Fact{Time: e.Accepted, Reason: mail.ReasonHeld, Message: e.ID, Hold: r.Hold, Text: r.Why})
 			}
 			facts[at].To = append(facts[at].To, r.Address.String())
 		}

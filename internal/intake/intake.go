@@ -44,6 +44,13 @@ type Options struct {
 	// suspended the intake? Nil: nobody has.
 	Suspended func() bool
 
+	// Inspections bounds how many messages policy looks at at a time. Nil: as
+	// many as DefaultInspections by this door alone.
+	Inspections *Inspections
+	// Budget is how long that may take for one, from the end of its data; 0
+	// means DefaultBudget.
+	Budget time.Duration
+
 	Clock  mail.Clock
 	Logger *slog.Logger
 	// Metrics count what is accepted. Nil: for nobody.
@@ -78,6 +85,12 @@ func New(o Options) *Intake {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
+	}
+	if o.Inspections == nil {
+		o.Inspections = NewInspections(0)
+	}
+	if o.Budget == 0 {
+		o.Budget = DefaultBudget
 	}
 	return &Intake{Options: o, importing: make(chan struct{}, 1)}
 }
@@ -123,65 +136,90 @@ var (
 // message is on stable storage. Errors: a mail.Error for the client;
 // queue.ErrUnknown, when no reply may be sent at all.
 func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
-	draft, err := in.Store.Create(ctx)
+	t, err := in.take(ctx, &m)
 	if err != nil {
-		return "", storeError(err)
+		return "", err
 	}
-	entry, messageID, err := in.write(draft, &m)
-	if err == nil && m.Gone() {
-		err = errGone
-	}
-	if err != nil {
-		draft.Discard()
-		return "", storeError(err)
-	}
-	size := draft.Size()
-	err = in.Store.Accept(ctx, queue.Group{
-		Submissions: []queue.Submission{{Entry: entry, Draft: draft}},
-		Facts:       []mail.Fact{acceptedFact(&entry, messageID, size)},
-		Marks:       slices.Concat(notes(m.Once, &entry), m.Marks),
+	entry := t.entry(&m)
+	entry.Deliveries = queue.Deliveries(queued(m.Recipients), t.at)
+	err = in.store(ctx, &m, queue.Group{
+		Submissions: []queue.Submission{{Entry: entry, Draft: t.draft}},
+		Facts:       []mail.Fact{acceptedFact(&entry, t.summary.MessageID, t.draft.Size())},
+		Marks:       t.marks(&m),
 	})
 	if err != nil {
-		if !errors.Is(err, queue.ErrUnknown) { // else the commit may have taken it
-			draft.Discard()
+		if !Fatal(err) { // else the commit may have taken it
+			t.draft.Discard()
 		}
-		return "", storeError(err)
+		return "", err
 	}
-	in.Metrics.accepted(&entry, size)
-	in.Logger.Info("accepted", "session", m.Origin.Session, "message", entry.ID,
-		"from", entry.Envelope.From.Path(), "recipients", len(m.Recipients), "size", size)
-	return entry.ID, nil
+	in.Metrics.accepted(&entry, t.summary.Size)
+	in.Logger.Info("accepted", "session", m.Origin.Session, "message", t.id,
+		"from", entry.Envelope.From.Path(), "recipients", len(m.Recipients), "size", t.summary.Size)
+	return t.id, nil
 }
 
-// write copies the content into the draft with its header completed, and
-// builds the entry to go with it.
-func (in *Intake) write(draft queue.Draft, m *Message) (queue.Entry, string, error) {
+// taken is a message whose content has come in whole, and lies in a draft with
+// its header completed.
+type taken struct {
+	id      mail.ID
+	at      time.Time // when its data ended
+	draft   queue.Draft
+	summary message.Summary
+}
+
+// take copies the content into a draft with its header completed. The draft is
+// the caller's, unless that fails.
+func (in *Intake) take(ctx context.Context, m *Message) (taken, error) {
+	draft, err := in.Store.Create(ctx)
+	if err != nil {
+		return taken{}, storeError(err)
+	}
 	now := in.Clock.Now()
-	id := in.IDs.New(now)
+	t := taken{id: in.IDs.New(now), at: now, draft: draft}
 	rewrite := message.Rewrite{
-		Received:     in.received(m, id, now).String(),
+		Received:     in.received(m, t.id, now).String(),
 		AddDate:      in.AddDate,
 		AddMessageID: in.AddMessageID,
 		Drop:         in.DropFields,
 		MaxReceived:  in.MaxHops,
 		Host:         in.Hostname,
-		ID:           id,
+		ID:           t.id,
 		Now:          now,
 	}
-	summary, err := rewrite.Copy(draft, m.Content)
-	if err != nil {
-		return queue.Entry{}, "", err
+	if t.summary, err = rewrite.Copy(draft, m.Content); err != nil {
+		draft.Discard()
+		return taken{}, storeError(err)
 	}
-	now = in.Clock.Now() // the content may have taken its time
-	entry := queue.Entry{
-		ID:         id,
-		Message:    id,
-		Accepted:   now,
-		Envelope:   envelopeFor(m, summary),
-		Origin:     m.Origin,
-		Deliveries: queue.Deliveries(queued(m.Recipients), now),
+	t.at = in.Clock.Now() // the content may have taken its time
+	return t, nil
+}
+
+// marks are stored with the message.
+func (t *taken) marks(m *Message) []queue.Mark {
+	return slices.Concat(notes(m.Once, t.id, t.at), m.Marks)
+}
+
+// entry is the message as it came, without its deliveries.
+func (t *taken) entry(m *Message) queue.Entry {
+	return queue.Entry{
+		ID:       t.id,
+		Message:  t.id,
+		Accepted: t.at,
+		Envelope: envelopeFor(m, t.summary),
+		Origin:   m.Origin,
 	}
-	return entry, summary.MessageID, nil
+}
+
+// store commits what was made of a message, if its client is still there.
+func (in *Intake) store(ctx context.Context, m *Message, g queue.Group) error {
+	if m.Gone() {
+		return errGone
+	}
+	if err := in.Store.Accept(ctx, g); err != nil {
+		return storeError(err)
+	}
+	return nil
 }
 
 // received is the trace field. Whether a transaction used SMTPUTF8 is not

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,11 @@ func (s *store) Accept(ctx context.Context, g queue.Group) error {
 	if err := s.fail["accept"]; err != nil {
 		return err
 	}
+	g.Submissions = slices.Clone(g.Submissions)
 	for i := range g.Submissions {
-		g.Submissions[i].Draft = g.Submissions[i].Draft.(*draft).Draft
+		if d, ok := g.Submissions[i].Draft.(*draft); ok {
+			g.Submissions[i].Draft = d.Draft
+		}
 	}
 	return s.Memory.Accept(ctx, g)
 }

@@ -22,9 +22,16 @@ func NewMetrics(s *metrics.Set) *Metrics {
 
 // accepted counts an entry whose content has so many octets.
 func (m *Metrics) accepted(e *queue.Entry, size int64) {
-	m.messages.Add(1)
+	n := 0
 	for i := range e.Deliveries {
-		m.recipients.Add(int64(len(e.Deliveries[i].Recipients)))
+		n += len(e.Deliveries[i].Recipients)
 	}
+	m.message(n, size)
+}
+
+// message counts a message with its recipients, of whatever entries.
+func (m *Metrics) message(recipients int, size int64) {
+	m.messages.Add(1)
+	m.recipients.Add(int64(recipients))
 	m.octets.Add(size)
 }

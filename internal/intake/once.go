@@ -3,7 +3,9 @@ package intake
 import (
 	"context"
 	"errors"
+	"time"
 
+	"postern/internal/mail"
 	"postern/internal/queue"
 )
 
@@ -12,11 +14,11 @@ import (
 const markTaken queue.MarkKind = "taken"
 
 // notes returns the mark that is to be stored with a message.
-func notes(once string, e *queue.Entry) []queue.Mark {
+func notes(once string, id mail.ID, at time.Time) []queue.Mark {
 	if once == "" {
 		return nil
 	}
-	return []queue.Mark{{Kind: markTaken, Key: once, Value: string(e.ID), At: e.Accepted}}
+	return []queue.Mark{{Kind: markTaken, Key: once, Value: string(id), At: at}}
 }
 
 // Taken reports whether a submission with the name was accepted, and was not

@@ -10,25 +10,41 @@ import (
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
+	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 )
 
 // Session answers the commands of one SMTP session. It satisfies the session
-// interface of the SMTP engine. A zero reply leaves the answer to the engine.
+// interface of the SMTP engine, and says to it which decisions of policy led to
+// a refusal. A zero reply leaves the answer to the engine.
 type Session struct {
 	in     *Intake
 	trust  []netip.Prefix
 	origin mail.Origin
+	ruled  *ruled // nil where policy has nothing to say
 
 	envelope   mail.Envelope
 	recipients []mail.Recipient
 }
 
 // Session opens a session for a client of a listener that trusts the given
-// networks: clients in them may send to any address.
-func (in *Intake) Session(o mail.Origin, trust []netip.Prefix) *Session {
-	return &Session{in: in, trust: trust, origin: o}
+// networks: clients in them may send to any address. What policy says of it is
+// nil where it says nothing; then Begin need not be called.
+func (in *Intake) Session(o mail.Origin, trust []netip.Prefix, p *policy.Session) *Session {
+	s := &Session{in: in, trust: trust, origin: o}
+	if p != nil {
+		s.ruled = &ruled{rules: p}
+	}
+	return s
+}
+
+// Begin decides whether the client is served.
+func (s *Session) Begin(ctx context.Context) mail.Reply {
+	if s.ruled == nil {
+		return mail.Reply{}
+	}
+	return s.ruled.answer(&s.ruled.connect, s.ruled.rules.Connect(ctx))
 }
 
 // Trusts reports whether an address is in one of the networks.
@@ -38,15 +54,22 @@ func Trusts(networks []netip.Prefix, client netip.Addr) bool {
 }
 
 // Hello notes what EHLO or HELO said, and what TLS is like by now.
-func (s *Session) Hello(_ context.Context, o mail.Origin) mail.Reply {
-	s.origin = o
-	return mail.Reply{}
+func (s *Session) Hello(ctx context.Context, o mail.Origin) mail.Reply {
+	if s.ruled == nil {
+		s.origin = o
+		return mail.Reply{}
+	}
+	reply := s.ruled.hello(ctx, o)
+	if reply.IsZero() {
+		s.origin = o
+	}
+	return reply
 }
 
 // Mail begins a transaction if there is room for the message, whoever it is
 // for: it is cheaper to say no before the content than behind it. What the
 // shortage is has been told when it began, so each refusal is no news.
-func (s *Session) Mail(_ context.Context, m smtp.Mail) mail.Reply {
+func (s *Session) Mail(ctx context.Context, m smtp.Mail) mail.Reply {
 	if s.in.Suspended() {
 		return errSuspended.Reply
 	}
@@ -56,15 +79,23 @@ func (s *Session) Mail(_ context.Context, m smtp.Mail) mail.Reply {
 	}
 	s.envelope = m.Envelope
 	s.recipients = s.recipients[:0]
-	return mail.Reply{}
+	if s.ruled == nil {
+		return mail.Reply{}
+	}
+	return s.ruled.mail(ctx, m)
 }
 
 // Rcpt decides about one recipient: whether it is local, and whether this
 // client may send to it.
-func (s *Session) Rcpt(_ context.Context, r smtp.Rcpt) mail.Reply {
+func (s *Session) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
 	recipient, err := s.in.Recipient(&s.origin, Trusts(s.trust, s.origin.Client.Addr()), r.Recipient)
 	if err != nil {
 		return mail.ReplyOf(err)
+	}
+	if s.ruled != nil {
+		if reply := s.ruled.rcpt(ctx, recipient); !reply.IsZero() {
+			return reply
+		}
 	}
 	s.recipients = append(s.recipients, recipient)
 	return mail.Reply{}
@@ -75,7 +106,7 @@ func (s *Session) Data(context.Context) mail.Reply { return mail.Reply{} }
 
 // Content stores the message and says so only when it is durable.
 func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
-	id, err := s.in.Accept(ctx, Message{
+	id, err := s.accept(ctx, Message{
 		Origin:     s.origin,
 		Envelope:   s.envelope,
 		Recipients: s.recipients,
@@ -95,6 +126,13 @@ func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
 	return mail.NewReply(250, "2.0.0", "Ok: accepted as %s", id)
 }
 
+func (s *Session) accept(ctx context.Context, m Message) (mail.ID, error) {
+	if s.ruled == nil {
+		return s.in.Accept(ctx, m)
+	}
+	return s.in.acceptBy(ctx, m, s.ruled.data)
+}
+
 // refusalLevel is how loud the log is about a message that was not accepted.
 // Trouble of our own (RFC 3463 3.4) is the operator's concern; what a client
 // did wrong the engine has recorded.
@@ -112,6 +150,28 @@ func (s *Session) Command(context.Context, smtp.Command) mail.Reply { return mai
 func (s *Session) Reset() {
 	s.envelope = mail.Envelope{}
 	s.recipients = nil
+	if s.ruled != nil {
+		s.ruled.reset()
+	}
+}
+
+// Trail returns the decisions behind the last reply, and forgets them.
+func (s *Session) Trail() []mail.Decided {
+	if s.ruled == nil {
+		return nil
+	}
+	trail := s.ruled.last
+	s.ruled.last = nil
+	return trail
+}
+
+// Greeting is what policy has for the first line of the reply to EHLO; empty
+// for what the engine says.
+func (s *Session) Greeting() string {
+	if s.ruled == nil {
+		return ""
+	}
+	return s.ruled.greeting
 }
 
 // End ends the session; there is nothing to free.

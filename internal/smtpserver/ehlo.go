@@ -29,12 +29,34 @@ func (s *session) hello(ctx context.Context, c smtp.Command) mail.Reply {
 	if origin.TLS != nil && h.Verb == "EHLO" {
 		origin.Protocol = smtp.ProtocolESMTPS
 	}
-	r := or(s.handler.Hello(ctx, origin), 250, "", strings.Join(lines, "\n"))
+	r := s.handler.Hello(ctx, origin)
+	if g, ok := s.handler.(Greeter); ok && r.IsZero() {
+		if words := greeting(g.Greeting()); words != "" {
+			lines[0] = s.options.Hostname + " " + words
+		}
+	}
+	r = or(r, 250, "", strings.Join(lines, "\n"))
 	if r.Success() {
 		s.dropTransaction()
 		s.origin, s.ext, s.greeted = origin, ext, true
 	}
 	return r
+}
+
+// maxGreeting bounds the words of a greeting: a line of a reply has 512 octets
+// (RFC 5321 4.5.3.1.5), of which the name of the server takes up to 255.
+const maxGreeting = 200
+
+// greeting makes words of the handler's fit for a reply: whatever is in them,
+// they are one line of printable US-ASCII.
+func greeting(words string) string {
+	words = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, words)
+	return words[:min(len(words), maxGreeting)]
 }
 
 // offer returns the extensions that EHLO offers now.

@@ -106,3 +106,30 @@ func TestTrailAtConnect(t *testing.T) {
 		t.Errorf("%s: %v", f.Command, f.Trail)
 	}
 }
+
+// greeter has words for the reply to EHLO.
+type greeter struct {
+	Session
+	words string
+}
+
+func (g greeter) Greeting() string { return g.words }
+
+// TestGreetingOfTheHandler: its words stand behind the server's name, one line
+// whatever is in them, and the extensions stay the engine's.
+func TestGreetingOfTheHandler(t *testing.T) {
+	for words, want := range map[string]string{
+		"":                  "mx.test greets client.test",
+		"Hello client.test": "mx.test Hello client.test",
+		"Hi\r\n250-XFORGED\r\n250 gr\u00fc\u00df": "mx.test Hi??250-XFORGED??250 gr??",
+		strings.Repeat("long ", 1000):             "mx.test " + strings.Repeat("long ", maxGreeting/5),
+	} {
+		h := &scripted{}
+		c := start(t, Options{}, HandlerFunc(func(context.Context, mail.Origin) (Session, mail.Reply) {
+			return greeter{h, words}, mail.Reply{}
+		})).dial()
+		c.expect("220 mx.test ESMTP Postern")
+		c.send("EHLO client.test\r\n")
+		c.expect("250-"+want, "250-PIPELINING")
+	}
+}

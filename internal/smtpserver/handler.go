@@ -66,3 +66,12 @@ type Explainer interface {
 	// and forgets them; nil when there is nothing to tell.
 	Trail() []mail.Decided
 }
+
+// Greeter is a Session that has words of its own for the first line of the
+// reply to EHLO and HELO. It is asked when Hello has accepted.
+type Greeter interface {
+	// Greeting returns what stands behind the server's name (RFC 5321 4.1.1.1,
+	// ehlo-greet); empty for the engine's words. What cannot stand in a reply is
+	// masked, and what is too long for one is cut.
+	Greeting() string
+}

@@ -1,0 +1,47 @@
+package intake
+
+import (
+	"context"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// Inspections bounds how many messages policy looks at at a time, by all doors
+// of a process: whoever comes when that is full waits, and so does its client.
+// Make it once, with NewInspections.
+type Inspections struct{ tokens chan struct{} }
+
+// The defaults: how many messages are looked at at a time, and how long one may
+// take from the end of its data, waiting included. Every client waits longer
+// for its reply: none is known that gives up before a minute (RFC 5321
+// 4.5.3.2.6 wants ten).
+const (
+	DefaultInspections = 64
+	DefaultBudget      = 50 * time.Second
+)
+
+// NewInspections allows n at a time; 0 means DefaultInspections.
+func NewInspections(n int) *Inspections {
+	if n == 0 {
+		n = DefaultInspections
+	}
+	return &Inspections{tokens: make(chan struct{}, n)}
+}
+
+var errBusy = mail.Refuse(451, "4.3.2", "Too many messages are being looked at, please try again later")
+
+// run calls look when there is room, with what is left of the budget. What
+// look makes of the end of its time counts; when there was no room in time, the
+// message is deferred. It never returns while look runs.
+func (x *Inspections) run(ctx context.Context, budget time.Duration, look func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	select {
+	case x.tokens <- struct{}{}:
+	case <-ctx.Done():
+		return errBusy.Because(context.Cause(ctx))
+	}
+	defer func() { <-x.tokens }()
+	return look(ctx)
+}

@@ -1,0 +1,142 @@
+package intake
+
+import (
+	"slices"
+
+	"postern/internal/mail"
+	"postern/internal/policy"
+	"postern/internal/queue"
+)
+
+// This file has the facts of what policy did with a message. Each recipient
+// that the client named stands in one fact "accepted", under the address that it
+// named: that of the entry that was made for it, or, if it was dropped, that of
+// the message; and a dropped one in the fact "discarded" behind it.
+
+// facts tell of an entry that was made for recipients.
+func (c *composer) facts(e *queue.Entry, class []policy.Addressee, list *addressing) {
+	accepted := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
+	accepted.To = named(class, list)
+	accepted.Trail = mail.Trail(c.because(class))
+	accepted.About = c.about(e)
+	if e.Envelope.From != c.message.Envelope.From {
+		accepted.Text = "the client gave the sender " + c.message.Envelope.From.Path()
+	}
+	if first := e.Deliveries[0].Next; first.After(e.Accepted) {
+		accepted.Next = first
+	}
+	c.group.Facts = append(c.group.Facts, accepted)
+	c.moved(e, class, list)
+	c.holds(e, class)
+}
+
+// contentOf returns the content that an entry uses.
+func (c *composer) contentOf(e *queue.Entry) *written {
+	return &c.contents[slices.IndexFunc(c.contents, func(w written) bool { return w.body == e.Body })]
+}
+
+// about is the message that an entry is a variant of; empty for the one with
+// the id of the message.
+func (c *composer) about(e *queue.Entry) mail.ID {
+	if e.ID == c.taken.id {
+		return ""
+	}
+	return c.taken.id
+}
+
+// named are the addresses of an entry as its client named them, and those that
+// were added.
+func named(class []policy.Addressee, list *addressing) []string {
+	var to []string
+	for i := range class {
+		to = append(to, class[i].Recipient.Address.String())
+	}
+	return append(to, list.added...)
+}
+
+// because is all that was decided about some recipients, each step once.
+func (c *composer) because(class []policy.Addressee) []mail.Decided {
+	steps := slices.Clone(c.verdict.trail)
+	for i := range class {
+		steps = append(steps, c.verdict.of[class[i].Recipient]...)
+	}
+	seen := make(map[mail.Decided]bool, len(steps))
+	return slices.DeleteFunc(steps, func(d mail.Decided) bool {
+		again := seen[d]
+		seen[d] = true
+		return again
+	})
+}
+
+// moved tells of the recipients whose mail goes to another address, one fact
+// for each of these.
+func (c *composer) moved(e *queue.Entry, class []policy.Addressee, list *addressing) {
+	from := make(map[mail.Address][]policy.Addressee)
+	var order []mail.Address
+	for i, to := range list.to {
+		if to == class[i].Recipient.Address {
+			continue
+		}
+		if from[to] == nil {
+			order = append(order, to)
+		}
+		from[to] = append(from[to], class[i])
+	}
+	for _, to := range order {
+		f := c.fact(mail.ReasonReaddressed, e.ID, from[to])
+		f.Text = "to " + to.Path()
+		c.group.Facts = append(c.group.Facts, f)
+	}
+}
+
+// holds tells which recipients of an entry are held, one fact for each cause,
+// under the addresses where they wait.
+func (c *composer) holds(e *queue.Entry, class []policy.Addressee) {
+	for _, f := range heldFacts(e) {
+		f.Session, f.From = c.message.Origin.Session, e.Envelope.From.Path()
+		f.Trail = mail.Trail(c.because(slices.DeleteFunc(slices.Clone(class), func(a policy.Addressee) bool {
+			return a.Treatment.Hold != f.Hold || cutText(a.Treatment.Note) != f.Text
+		})))
+		c.held += len(f.To)
+		c.group.Facts = append(c.group.Facts, f)
+	}
+}
+
+// copyFact tells of an entry that is a copy of what a recipient gets.
+func (c *composer) copyFact(e *queue.Entry, of *policy.Addressee) {
+	f := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
+	f.About, f.Text = c.taken.id, "copy"
+	f.Trail = mail.Trail(c.because([]policy.Addressee{*of}))
+	c.group.Facts = append(c.group.Facts, f)
+}
+
+// discards tells of the recipients for which the message is dropped. It was
+// accepted for them before.
+func (c *composer) discards(dropped []policy.Addressee) {
+	if len(dropped) == 0 {
+		return
+	}
+	c.discarded = len(dropped)
+	discarded := c.fact(mail.ReasonDiscarded, c.taken.id, dropped)
+	at := slices.IndexFunc(c.group.Facts, func(f mail.Fact) bool { return f.Reason == mail.ReasonAccepted && f.Message == c.taken.id })
+	if at < 0 { // nobody gets it
+		e := c.taken.entry(c.message)
+		c.group.Facts = append(c.group.Facts, acceptedFact(&e, c.taken.summary.MessageID, c.taken.summary.Size))
+		at = len(c.group.Facts) - 1
+		c.group.Facts[at].Trail = discarded.Trail
+	}
+	c.group.Facts[at].To = append(c.group.Facts[at].To, discarded.To...)
+	c.group.Facts = append(c.group.Facts, discarded)
+}
+
+// fact begins a fact about some recipients, as the client named them.
+func (c *composer) fact(r mail.Reason, id mail.ID, about []policy.Addressee) mail.Fact {
+	f := mail.Fact{
+		Time: c.taken.at, Reason: r, Message: id, Session: c.message.Origin.Session,
+		From: c.message.Envelope.From.Path(), Trail: mail.Trail(c.because(about)),
+	}
+	for i := range about {
+		f.To = append(f.To, about[i].Recipient.Address.String())
+	}
+	return f
+}

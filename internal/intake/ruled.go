@@ -1,0 +1,103 @@
+package intake
+
+import (
+	"context"
+	"slices"
+
+	"postern/internal/mail"
+	"postern/internal/policy"
+	"postern/internal/smtp"
+)
+
+// rules is what a session asks policy: a policy.Session.
+type rules interface {
+	Connect(ctx context.Context) policy.Decision
+	Helo(ctx context.Context, o mail.Origin) policy.Decision
+	Mail(ctx context.Context, from mail.Address, size int64) policy.Decision
+	Rcpt(ctx context.Context, to mail.Recipient) (policy.Decision, policy.Treatment)
+	Data(ctx context.Context, to []policy.Addressee, m policy.Message) policy.Disposition
+	Reset()
+}
+
+// ruled is a session about which policy has something to say: its rules, and
+// what they have said so far. An effect at connect or EHLO holds for the
+// session, so that what was decided there belongs to the trail of each of its
+// messages.
+type ruled struct {
+	rules
+	greeting string
+
+	connect, helo, sender []mail.Decided // what was decided at these commands
+	to                    []policy.Addressee
+	of                    map[mail.Recipient][]mail.Decided
+	last                  []mail.Decided // behind the last reply
+}
+
+// answer notes a decision among those of its command, and returns the reply.
+func (r *ruled) answer(at *[]mail.Decided, d policy.Decision) mail.Reply {
+	*at, r.last = d.Trail, d.Trail
+	return replyOf(&d)
+}
+
+// replyOf is the reply to a command; zero where policy accepts.
+func replyOf(d *policy.Decision) mail.Reply {
+	switch {
+	case d.Verdict == policy.Accept:
+		return mail.Reply{}
+	case d.Reply.IsZero(): // nobody is refused with nothing
+		return mail.LocalError
+	}
+	return d.Reply
+}
+
+func (r *ruled) hello(ctx context.Context, o mail.Origin) mail.Reply {
+	d := r.rules.Helo(ctx, o)
+	r.greeting = d.Greeting
+	return r.answer(&r.helo, d)
+}
+
+func (r *ruled) mail(ctx context.Context, m smtp.Mail) mail.Reply {
+	r.forget()
+	return r.answer(&r.sender, r.rules.Mail(ctx, m.Envelope.From, m.Size))
+}
+
+// rcpt decides about a recipient, and keeps what is to be done for it.
+func (r *ruled) rcpt(ctx context.Context, to mail.Recipient) mail.Reply {
+	d, t := r.rules.Rcpt(ctx, to)
+	reply := replyOf(&d)
+	r.last = d.Trail
+	if !reply.IsZero() {
+		return reply
+	}
+	if _, again := r.of[to]; again { // named twice in the same way: kept once
+		return reply
+	}
+	if r.of == nil {
+		r.of = make(map[mail.Recipient][]mail.Decided)
+	}
+	r.of[to] = d.Trail
+	r.to = append(r.to, policy.Addressee{Recipient: to, Treatment: t})
+	return reply
+}
+
+// data decides about the content; see judge.
+func (r *ruled) data(ctx context.Context, t *taken) (verdict, error) {
+	d := r.rules.Data(ctx, r.to, &inspected{draft: t.draft})
+	r.last = d.Trail
+	if reply := replyOf(&d.Decision); !reply.IsZero() {
+		return verdict{}, &mail.Error{Reply: reply}
+	}
+	return verdict{
+		variants: d.Variants,
+		trail:    slices.Concat(r.connect, r.helo, r.sender, d.Trail),
+		of:       r.of,
+	}, nil
+}
+
+// reset ends the transaction.
+func (r *ruled) reset() {
+	r.forget()
+	r.rules.Reset()
+}
+
+func (r *ruled) forget() { r.sender, r.to, r.of = nil, nil, nil }

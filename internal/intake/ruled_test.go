@@ -1,0 +1,297 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postern/internal/mail"
+	"postern/internal/message"
+	"postern/internal/policy"
+	"postern/internal/smtp"
+)
+
+// by is a decision of a rule.
+func by(rule string, reply mail.Reply) policy.Decision {
+	d := policy.Decision{Reply: reply, Trail: []mail.Decided{{Rule: rule, Effect: "done"}}}
+	switch {
+	case reply.Permanent():
+		d.Verdict = policy.Reject
+	case reply.Temporary():
+		d.Verdict = policy.Defer
+	}
+	return d
+}
+
+// TestTrails: every fact says what led to it: what was decided about the session
+// and the message, and about that recipient, and nothing about others. What was
+// decided about an earlier message is not told again.
+func TestTrails(t *testing.T) {
+	d := newDoor(t, Options{})
+	ok := mail.Reply{}
+	r := &ruling{
+		say: map[string]policy.Decision{
+			"connect": by("C", ok), "helo": by("H", ok), "mail": by("M", ok), "data": by("D", ok), "a@x.example": by("A", ok), "b@x.example": by("B", ok),
+		},
+		treat: map[string]policy.Treatment{
+			"a@x.example": {Hold: mail.HoldPolicy}, "b@x.example": {Discard: true}, "c@x.example": {Copies: []mail.Address{address(t, "z@z.example")}},
+		},
+	}
+	s := d.under(r)
+	send := func(to ...string) {
+		s.Mail(t.Context(), smtp.Mail{})
+		for _, a := range to {
+			s.Rcpt(t.Context(), rcpt(t, a))
+		}
+		if reply := s.Content(t.Context(), content(plainText)); reply.Code != 250 {
+			t.Fatal(reply)
+		}
+	}
+	s.Begin(t.Context())
+	s.Hello(t.Context(), s.origin)
+	send("a@x.example", "b@x.example", "c@x.example")
+	first := len(d.facts())
+	send("c@x.example")
+	var got []string
+	for _, f := range d.facts() {
+		steps := string(f.Reason) + " " + strings.Join(f.To, " ") + ":"
+		for _, step := range f.Trail {
+			steps += " " + step.Rule
+		}
+		got = append(got, steps)
+	}
+	if diff := cmp.Diff([]string{
+		"accepted a@x.example c@x.example b@x.example: C H M D A", "held a@x.example: C H M D A",
+		"accepted z@z.example: C H M D", "discarded b@x.example: C H M D B",
+	}, got[:first]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"accepted c@x.example: C H M D", "accepted z@z.example: C H M D"}, got[first:]); diff != "" {
+		t.Errorf("the second message:\n%s", diff)
+	}
+	if r.resets != 2 {
+		t.Errorf("policy heard of %d ends of transactions", r.resets)
+	}
+}
+
+// TestRefusals: what policy refuses at each command is refused with its words,
+// once with the trail, and nothing comes of it.
+func TestRefusals(t *testing.T) {
+	for _, reply := range []mail.Reply{mail.NewReply(550, "5.7.1", "Not you"), mail.NewReply(450, "4.7.1", "Not now")} {
+		for _, at := range []string{"connect", "helo", "mail", "a@x.example", "data"} {
+			d := newDoor(t, Options{})
+			s := d.under(&ruling{say: map[string]policy.Decision{at: by(at, reply)}})
+			for _, c := range []struct {
+				name string
+				ask  func() mail.Reply
+				want mail.Reply
+			}{
+				{"connect", func() mail.Reply { return s.Begin(t.Context()) }, mail.Reply{}},
+				{"helo", func() mail.Reply { return s.Hello(t.Context(), s.origin) }, mail.Reply{}},
+				{"mail", func() mail.Reply { return s.Mail(t.Context(), smtp.Mail{}) }, mail.Reply{}},
+				{"a@x.example", func() mail.Reply { return s.Rcpt(t.Context(), rcpt(t, "a@x.example")) }, mail.Reply{}},
+				{"data", func() mail.Reply { return s.Content(t.Context(), content(plainText)) }, mail.Reply{}},
+			} {
+				got := c.ask()
+				if at != c.name {
+					continue
+				}
+				if got != reply {
+					t.Errorf("%s: %s, want %s", at, got, reply)
+				}
+				if trail := s.Trail(); len(trail) != 1 || trail[0].Rule != at {
+					t.Errorf("%s: trail %v", at, trail)
+				}
+				if trail := s.Trail(); trail != nil {
+					t.Errorf("%s: its trail is told twice: %v", at, trail)
+				}
+				break
+			}
+			d.wantNothing()
+		}
+	}
+}
+
+// TestRefusedRecipient: a recipient that policy refused gets nothing.
+func TestRefusedRecipient(t *testing.T) {
+	d := newDoor(t, Options{})
+	s := d.under(&ruling{say: map[string]policy.Decision{"a@x.example": by("A", mail.NewReply(550, "5.7.1", "no"))}})
+	s.Mail(t.Context(), smtp.Mail{})
+	s.Rcpt(t.Context(), rcpt(t, "a@x.example"))
+	s.Rcpt(t.Context(), rcpt(t, "b@x.example"))
+	s.Content(t.Context(), content(plainText))
+	if diff := cmp.Diff([]string{"1 of 1 with 1: <> to b@x.example (x.example)"}, d.lines()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestNobodyIsRefusedWithNothing: a fault of a rule is an answer all the same.
+func TestNobodyIsRefusedWithNothing(t *testing.T) {
+	if got := replyOf(&policy.Decision{Verdict: policy.Reject}); got != mail.LocalError {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestGreeting(t *testing.T) {
+	d := newDoor(t, Options{})
+	s := d.under(&ruling{say: map[string]policy.Decision{"helo": {Greeting: "Hello you"}}})
+	if s.Hello(t.Context(), s.origin); s.Greeting() != "Hello you" {
+		t.Errorf("%q", s.Greeting())
+	}
+	if plain := d.session(inside); plain.Greeting() != "" || plain.Trail() != nil || !plain.Begin(t.Context()).IsZero() {
+		t.Error("without policy there is a greeting, a trail, or a refusal")
+	}
+}
+
+// TestPolicySeesWhatIsStored: with the fields that were added, without those
+// that were dropped.
+func TestPolicySeesWhatIsStored(t *testing.T) {
+	d := newDoor(t, Options{DropFields: []string{"Bcc"}, AddMessageID: true})
+	const text = "From: Joe <joe@sender.example>\r\nBcc: x@x.example\r\nSubject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n" +
+		"Content-Type: text/plain; name=\"a.exe\"\r\nContent-Transfer-Encoding: base64\r\n\r\naGFsbG8g\r\nV2VsdA==\r\n"
+	asked := false
+	r := &ruling{data: func(to []policy.Addressee, m policy.Message) policy.Disposition {
+		asked = true
+		h, found := m.Header(), m.Inspect()
+		if !h.Has("Received") || !h.Has("Message-ID") || h.Has("Bcc") {
+			t.Errorf("the header is %q", h.AppendFields(nil))
+		}
+		if found.Subject != "gr\u00fc\u00dfe" || len(found.From) != 1 || found.From[0] != address(t, "joe@sender.example") || !found.Readable ||
+			strings.Join(found.Attachments, " ") != "a.exe" || strings.Join(found.Types, " ") != "text/plain" {
+			t.Errorf("found is %+v", found)
+		}
+		if whole, some := m.Body(100), m.Body(5); whole != "hallo Welt" || some != "hallo" {
+			t.Errorf("the body is %q, the begin of it %q", whole, some)
+		}
+		if m.Size() != d.store.drafts[0].Size() {
+			t.Errorf("%d octets", m.Size())
+		}
+		return policy.Disposition{Variants: []policy.Variant{{Recipients: to}}}
+	}}
+	if reply := d.sendUnder(r, text, "a@x.example"); reply.Code != 250 || !asked {
+		t.Errorf("%s, asked %t", reply, asked)
+	}
+}
+
+// TestBodies: that of parts is as it stands, of what is encoded wrongly there
+// is what stands before the fault.
+func TestBodies(t *testing.T) {
+	for head, bodies := range map[string][2]string{
+		"Content-Transfer-Encoding: Quoted-Printable ":                           {"a=20b=\r\nc", "a bc"},
+		"Content-Transfer-Encoding: base64":                                      {"aGFsbG8g!!", "hallo "},
+		"Content-Type: Multipart/mixed\r\nContent-Transfer-Encoding: base64":     {"aGFs", "aGFs"},
+		"Content-Transfer-Encoding: 8bit":                                        {"aGFs", "aGFs"},
+		"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: x-something": {"x", "x"},
+	} {
+		d := newDoor(t, Options{})
+		draft, err := d.store.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (message.Rewrite{}).Copy(draft, strings.NewReader(head+"\r\n\r\n"+bodies[0])); err != nil {
+			t.Fatal(err)
+		}
+		m := &inspected{draft: draft}
+		if got := strings.TrimSuffix(m.Body(1000), "\r\n"); got != bodies[1] {
+			t.Errorf("%q: %q, want %q", head, got, bodies[1])
+		}
+	}
+}
+
+// TestInspections: no more messages are looked at than may be; who waits gets
+// the first place that is free, or, when the time is over, is deferred.
+func TestInspections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := NewInspections(1)
+		began, end := make(chan string), make(chan struct{})
+		look := func(name string, err error) func(context.Context) error {
+			return func(ctx context.Context) error {
+				if _, limited := ctx.Deadline(); !limited {
+					t.Error("there is no end of the time")
+				}
+				began <- name
+				<-end
+				return err
+			}
+		}
+		results := make(chan error, 3)
+		start := func(name string, err error) {
+			go func() { results <- x.run(t.Context(), time.Minute, look(name, err)) }()
+		}
+		failure := errors.New("seen")
+		start("one", failure)
+		<-began
+		start("two", nil)
+		time.Sleep(59 * time.Second)
+		synctest.Wait()
+		select {
+		case name := <-began:
+			t.Fatalf("%s is looked at beside the first", name)
+		default:
+		}
+		start("three", nil)
+		time.Sleep(2 * time.Second)
+		if err := <-results; !errors.Is(err, context.DeadlineExceeded) || mail.ReplyOf(err).Code != 451 {
+			t.Errorf("the second, which waited for a minute: %v", err)
+		}
+		end <- struct{}{}
+		if err := <-results; err != failure {
+			t.Errorf("the first: %v", err)
+		}
+		if name := <-began; name != "three" {
+			t.Errorf("then %s has its turn", name)
+		}
+		end <- struct{}{}
+		if err := <-results; err != nil {
+			t.Errorf("the third: %v", err)
+		}
+	})
+}
+
+// TestBudgetCountsFromTheEndOfData: however slowly the content comes, policy has
+// all of its time; and whoever has left by its end is not accepted.
+func TestBudgetCountsFromTheEndOfData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, Options{Budget: time.Minute})
+		s := d.under(nil)
+		for _, gone := range []bool{false, true} {
+			s.ruled = &ruled{rules: &slowRuling{ruling: new(ruling), t: t}}
+			s.Mail(t.Context(), smtp.Mail{})
+			s.Rcpt(t.Context(), rcpt(t, "a@x.example"))
+			reply := s.Content(t.Context(), arriving{Reader: slowly{strings.NewReader(plainText)}, gone: gone})
+			if want := map[bool]int{false: 250, true: 421}[gone]; reply.Code != want {
+				t.Errorf("gone %t: %s", gone, reply)
+			}
+		}
+		if n := len(d.entries()); n != 1 {
+			t.Errorf("%d entries", n)
+		}
+	})
+}
+
+// slowly gives content an hour late.
+type slowly struct{ src *strings.Reader }
+
+func (s slowly) Read(p []byte) (int, error) {
+	time.Sleep(time.Hour)
+	return s.src.Read(p)
+}
+
+// slowRuling takes nearly all of its time.
+type slowRuling struct {
+	*ruling
+	t *testing.T
+}
+
+func (r *slowRuling) Data(ctx context.Context, to []policy.Addressee, m policy.Message) policy.Disposition {
+	time.Sleep(59 * time.Second)
+	if ctx.Err() != nil {
+		r.t.Error("its time is over before it is")
+	}
+	return r.ruling.Data(ctx, to, m)
+}
