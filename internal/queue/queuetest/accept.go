@@ -28,13 +28,14 @@ func fullEntry(w *world) queue.Entry {
 	e := w.entry("a@one.example", `"b c"@one.example`, "postmaster")
 	e.Message = w.ids.New(w.now())
 	e.Class = 3
+	e.Tags, e.TLS = []string{"bulk", "payroll"}, mail.TLSVerified
 	e.Envelope.Body, e.Envelope.Return, e.Envelope.EnvelopeID, e.Envelope.UTF8 = mail.Body8BitMIME, mail.ReturnFull, "x+y", true
 	e.Origin.Session, e.Origin.Client = w.ids.New(w.now()), netip.MustParseAddrPort("192.0.2.1:25")
 	e.Origin.Protocol, e.Origin.TLS = "ESMTPS", &mail.TLS{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256"}
 	r := &e.Deliveries[0].Recipients[0]
 	r.Notify, r.Original = mail.NotifyDelay|mail.NotifyFailure, "rfc822;a@one.example"
 	r = &e.Deliveries[0].Recipients[1]
-	r.State, r.Hold = mail.Held, mail.HoldPolicy
+	r.State, r.Hold, r.Why = mail.Held, mail.HoldPolicy, "not today"
 	r.Last = &mail.Outcome{State: mail.Deferred, Attempt: 2, At: w.now(), Reply: mail.NewReply(451, "4.4.1", "no answer"), Cause: "dial"}
 	return e
 }
@@ -51,6 +52,7 @@ func acceptWhole(w *world) {
 	got.Deliveries[1].Recipients[0].State = mail.Held
 	got.Deliveries[1].Recipients[1].Last.Host = "changed"
 	got.Origin.TLS.Version = "changed"
+	got.Tags[0] = "changed"
 	w.same("entry after the copy was changed", w.get(e.ID), e)
 
 	w.reopen()
@@ -153,6 +155,14 @@ var invalidGroups = map[string]func(w *world, s *queue.Submission) []queue.Submi
 	},
 	"a time of the hold, but not held": func(w *world, s *queue.Submission) []queue.Submission {
 		s.Entry.Deliveries[0].Recipients[0].HeldAt = w.now()
+		return nil
+	},
+	"why it is held, but not held": func(_ *world, s *queue.Submission) []queue.Submission {
+		s.Entry.Deliveries[0].Recipients[0].Why = "because"
+		return nil
+	},
+	"a demand of TLS that is none": func(_ *world, s *queue.Submission) []queue.Submission {
+		s.Entry.TLS = "perhaps"
 		return nil
 	},
 	"recipient that cannot be read back": func(_ *world, s *queue.Submission) []queue.Submission {
