@@ -1,23 +1,19 @@
 package intake
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"slices"
 
 	"postern/internal/mail"
 	"postern/internal/message"
-	"postern/internal/policy"
 	"postern/internal/queue"
 )
 
 // written is a content of a message: that which came, or one with another
 // header.
 type written struct {
-	edits   []policy.Edit
+	edits   []message.Edit
 	draft   queue.Draft
 	body    mail.ID // the entry that brings it
 	summary message.Summary
@@ -30,7 +26,7 @@ var errTooMany = mail.Refuse(452, "4.5.3", "Too many recipients that need the me
 
 // content returns the content with some edits: for an entry, or shared with an
 // earlier one.
-func (c *composer) content(ctx context.Context, entry mail.ID, edits []policy.Edit) (*written, error) {
+func (c *composer) content(ctx context.Context, entry mail.ID, edits []message.Edit) (*written, error) {
 	at := slices.IndexFunc(c.contents, func(w written) bool { return slices.Equal(w.edits, edits) })
 	if at >= 0 {
 		return &c.contents[at], nil
@@ -58,7 +54,7 @@ func (c *composer) rewrite(ctx context.Context, w *written) error {
 	if err != nil {
 		return err
 	}
-	if w.summary, err = edited(draft, c.taken.draft, w.edits); err != nil {
+	if w.summary, err = c.edited(draft, w.edits); err != nil {
 		draft.Discard()
 		return err
 	}
@@ -66,36 +62,14 @@ func (c *composer) rewrite(ctx context.Context, w *written) error {
 	return nil
 }
 
-// edited copies a message with edits of its header applied.
-func edited(dst io.Writer, src queue.Draft, edits []policy.Edit) (message.Summary, error) {
-	body := bufio.NewReaderSize(io.NewSectionReader(src, 0, src.Size()), 32<<10)
-	header, err := message.ReadHeader(body, message.Limits{})
-	if err != nil {
-		return message.Summary{}, err
+// edited copies a message with edits of its header.
+func (c *composer) edited(dst io.Writer, edits []message.Edit) (message.Summary, error) {
+	src := c.taken.draft
+	again := message.Rewrite{
+		Edits: edits,
+		UTF8:  c.message.Envelope.UTF8,
+		// What came in was counted when it was taken, and we were added to it.
+		MaxReceived: c.taken.summary.Hops + 1,
 	}
-	for i := range edits {
-		if err := apply(header, &edits[i]); err != nil {
-			return message.Summary{}, err
-		}
-	}
-	// What came in was counted when it was taken: no more is asked of it here.
-	again := message.Rewrite{MaxReceived: header.Len() + 1}
-	return again.Copy(dst, io.MultiReader(bytes.NewReader(header.AppendTo(nil)), body))
-}
-
-// apply does one edit. A value that is none of a header field is a fault of the
-// configuration, and no sender's.
-func apply(h *message.Header, e *policy.Edit) error {
-	if e.Op != policy.AddField {
-		h.Delete(e.Name)
-	}
-	if e.Op == policy.RemoveFields {
-		return nil
-	}
-	field, err := message.ParseField(e.Name + ": " + e.Value + "\r\n")
-	if err != nil {
-		return errNowhere.Because(fmt.Errorf("field %q with the value %q: %w", e.Name, e.Value, err))
-	}
-	h.Prepend(field)
-	return nil
+	return again.Copy(dst, io.NewSectionReader(src, 0, src.Size()))
 }

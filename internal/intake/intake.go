@@ -122,6 +122,8 @@ type Message struct {
 	Once string
 	// Marks are stored with the message, in the same commit.
 	Marks []queue.Mark
+	// Trail is how policy came to accept it.
+	Trail []mail.Decided
 }
 
 // The refusals of a store that takes nothing.
@@ -142,9 +144,11 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 	}
 	entry := t.entry(&m)
 	entry.Deliveries = queue.Deliveries(queued(m.Recipients), t.at)
+	fact := acceptedFact(&entry, t.summary.MessageID, t.summary.Size)
+	fact.Trail = mail.Trail(m.Trail)
 	err = in.store(ctx, &m, queue.Group{
 		Submissions: []queue.Submission{{Entry: entry, Draft: t.draft}},
-		Facts:       []mail.Fact{acceptedFact(&entry, t.summary.MessageID, t.draft.Size())},
+		Facts:       []mail.Fact{fact},
 		Marks:       t.marks(&m),
 	})
 	if err != nil {

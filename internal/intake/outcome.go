@@ -16,7 +16,7 @@ import (
 // facts tell of an entry that was made for recipients.
 func (c *composer) facts(e *queue.Entry, class []policy.Addressee, list *addressing) {
 	accepted := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
-	accepted.To = named(class, list)
+	accepted.To = list.names()
 	accepted.Trail = mail.Trail(c.because(class))
 	accepted.About = c.about(e)
 	if e.Envelope.From != c.message.Envelope.From {
@@ -44,14 +44,14 @@ func (c *composer) about(e *queue.Entry) mail.ID {
 	return c.taken.id
 }
 
-// named are the addresses of an entry as its client named them, and those that
+// names are the recipients of an entry as its client named them, and those that
 // were added.
-func named(class []policy.Addressee, list *addressing) []string {
-	var to []string
-	for i := range class {
-		to = append(to, class[i].Recipient.Address.String())
+func (a *addressing) names() []string {
+	to := make([]string, 0, len(a.named)+len(a.added))
+	for _, named := range a.named {
+		to = append(to, named.String())
 	}
-	return append(to, list.added...)
+	return append(to, a.added...)
 }
 
 // because is all that was decided about some recipients, each step once.
@@ -74,7 +74,7 @@ func (c *composer) moved(e *queue.Entry, class []policy.Addressee, list *address
 	from := make(map[mail.Address][]policy.Addressee)
 	var order []mail.Address
 	for i, to := range list.to {
-		if to == class[i].Recipient.Address {
+		if to == list.named[i] {
 			continue
 		}
 		if from[to] == nil {

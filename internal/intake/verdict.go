@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/message"
 	"postern/internal/policy"
 	"postern/internal/queue"
 )
@@ -75,7 +76,7 @@ type composer struct {
 // copied is a copy that has its entry.
 type copied struct {
 	to    mail.Address
-	edits []policy.Edit
+	edits []message.Edit
 }
 
 func (c *composer) compose(ctx context.Context) error {
@@ -176,7 +177,7 @@ func later(now, notBefore time.Time) time.Time {
 }
 
 // submit adds an entry with its content to the group.
-func (c *composer) submit(ctx context.Context, e *queue.Entry, edits []policy.Edit) error {
+func (c *composer) submit(ctx context.Context, e *queue.Entry, edits []message.Edit) error {
 	content, err := c.content(ctx, e.ID, edits)
 	if err != nil {
 		return err
@@ -200,7 +201,8 @@ func (c *composer) submit(ctx context.Context, e *queue.Entry, edits []policy.Ed
 type addressing struct {
 	recipients []queue.Recipient
 	routes     []mail.RouteKey // that were chosen for them
-	to         []mail.Address  // where the mail of each that came goes
+	named      []mail.Address  // of each that came
+	to         []mail.Address  // where its mail goes
 	added      []string        // the addresses of those that did not come
 	known      map[mail.Recipient]bool
 }
@@ -230,16 +232,12 @@ func (a *addressing) has(to mail.Address) bool {
 func (c *composer) addressed(class []policy.Addressee) (list addressing, err error) {
 	list.known = make(map[mail.Recipient]bool, len(class))
 	for i := range class {
-		r, t := class[i].Recipient, &class[i].Treatment
-		if !t.Address.IsNull() {
-			to, err := c.resolve(t.Address)
-			if err != nil {
-				return list, err
-			}
-			r = r.Readdressed(to)
+		named, to, err := c.leads(&class[i])
+		if err != nil {
+			return list, err
 		}
-		list.add(r, t)
-		list.to = append(list.to, r.Address)
+		list.named, list.to = append(list.named, named), append(list.to, to)
+		list.add(class[i].Recipient.Readdressed(to), &class[i].Treatment)
 	}
 	for i := range class {
 		t := &class[i].Treatment
@@ -255,6 +253,23 @@ func (c *composer) addressed(class []policy.Addressee) (list addressing, err err
 		}
 	}
 	return list, nil
+}
+
+// leads returns the address of a recipient, and that to which its mail goes. One
+// of this host is somebody's elsewhere, unless policy has another address for
+// it, or a route.
+func (c *composer) leads(a *policy.Addressee) (named, to mail.Address, err error) {
+	named, t := a.Recipient.Address, &a.Treatment
+	if t.Address.IsNull() {
+		if t.Route == "" {
+			named, err = c.resolve(named)
+		}
+		return named, named, err
+	}
+	if to = t.Address; t.Route == "" {
+		to, err = c.resolve(to)
+	}
+	return named, to, err
 }
 
 var errNowhere = mail.Refuse(451, "4.3.5", "Local configuration error, please try again later")
