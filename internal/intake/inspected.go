@@ -18,7 +18,8 @@ import (
 type inspected struct {
 	draft  queue.Draft
 	header *message.Header // nil: not read yet
-	begin  int64           // of the body
+	fields map[string][]string
+	begin  int64 // of the body
 	found  *policy.Content
 }
 
@@ -31,10 +32,22 @@ func (c *inspected) from(offset int64) io.Reader {
 	return io.NewSectionReader(c.draft, offset, c.draft.Size()-offset)
 }
 
-// Header is what stands before the body. It was read before, when the message
-// came in, so that there is no error left but that of the disk: then it is what
-// could be read.
-func (c *inspected) Header() *message.Header {
+// Header returns the fields, decoded, by their names in lower case.
+func (c *inspected) Header() map[string][]string {
+	if c.fields == nil {
+		c.fields = make(map[string][]string)
+		for f := range c.read().Fields() {
+			name := strings.ToLower(f.Name())
+			text, _ := message.DecodeText(f.Value())
+			c.fields[name] = append(c.fields[name], text)
+		}
+	}
+	return c.fields
+}
+
+// read reads the header. It was read before, when the message came in, so that
+// there is no error left but that of the disk: then it is what could be read.
+func (c *inspected) read() *message.Header {
 	if c.header == nil {
 		src := &counter{src: c.from(0)}
 		br := bufio.NewReader(src)
@@ -84,7 +97,7 @@ func addresses(list []string) []mail.Address {
 // Body returns the begin of the body: decoded, unless it consists of parts. Of
 // what is encoded wrongly it is what stands before the fault.
 func (c *inspected) Body(max int) string {
-	h := c.Header()
+	h := c.read()
 	kind, _ := h.First("Content-Type")
 	encoding, _ := h.First("Content-Transfer-Encoding")
 	body := c.from(c.begin)

@@ -17,7 +17,7 @@ import (
 func (c *composer) facts(e *queue.Entry, class []policy.Addressee, list *addressing) {
 	accepted := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
 	accepted.To = list.names()
-	accepted.Trail = mail.Trail(c.because(class))
+	accepted.Trail = mail.Trail(c.verdict.because(class))
 	accepted.About = c.about(e)
 	if e.Envelope.From != c.message.Envelope.From {
 		accepted.Text = "the client gave the sender " + c.message.Envelope.From.Path()
@@ -54,20 +54,6 @@ func (a *addressing) names() []string {
 	return append(to, a.added...)
 }
 
-// because is all that was decided about some recipients, each step once.
-func (c *composer) because(class []policy.Addressee) []mail.Decided {
-	steps := slices.Clone(c.verdict.trail)
-	for i := range class {
-		steps = append(steps, c.verdict.of[class[i].Recipient]...)
-	}
-	seen := make(map[mail.Decided]bool, len(steps))
-	return slices.DeleteFunc(steps, func(d mail.Decided) bool {
-		again := seen[d]
-		seen[d] = true
-		return again
-	})
-}
-
 // moved tells of the recipients whose mail goes to another address, one fact
 // for each of these.
 func (c *composer) moved(e *queue.Entry, class []policy.Addressee, list *addressing) {
@@ -94,7 +80,7 @@ func (c *composer) moved(e *queue.Entry, class []policy.Addressee, list *address
 func (c *composer) holds(e *queue.Entry, class []policy.Addressee) {
 	for _, f := range heldFacts(e) {
 		f.Session, f.From = c.message.Origin.Session, e.Envelope.From.Path()
-		f.Trail = mail.Trail(c.because(slices.DeleteFunc(slices.Clone(class), func(a policy.Addressee) bool {
+		f.Trail = mail.Trail(c.verdict.because(slices.DeleteFunc(slices.Clone(class), func(a policy.Addressee) bool {
 			return a.Treatment.Hold != f.Hold || cutText(a.Treatment.Note) != f.Text
 		})))
 		c.held += len(f.To)
@@ -106,7 +92,7 @@ func (c *composer) holds(e *queue.Entry, class []policy.Addressee) {
 func (c *composer) copyFact(e *queue.Entry, of *policy.Addressee) {
 	f := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
 	f.About, f.Text = c.taken.id, "copy"
-	f.Trail = mail.Trail(c.because([]policy.Addressee{*of}))
+	f.Trail = mail.Trail(c.verdict.because([]policy.Addressee{*of}))
 	c.group.Facts = append(c.group.Facts, f)
 }
 
@@ -133,7 +119,7 @@ func (c *composer) discards(dropped []policy.Addressee) {
 func (c *composer) fact(r mail.Reason, id mail.ID, about []policy.Addressee) mail.Fact {
 	f := mail.Fact{
 		Time: c.taken.at, Reason: r, Message: id, Session: c.message.Origin.Session,
-		From: c.message.Envelope.From.Path(), Trail: mail.Trail(c.because(about)),
+		From: c.message.Envelope.From.Path(), Trail: mail.Trail(c.verdict.because(about)),
 	}
 	for i := range about {
 		f.To = append(f.To, about[i].Recipient.Address.String())

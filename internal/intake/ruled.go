@@ -15,6 +15,7 @@ type rules interface {
 	Helo(ctx context.Context, o mail.Origin) policy.Decision
 	Mail(ctx context.Context, from mail.Address, size int64) policy.Decision
 	Rcpt(ctx context.Context, to mail.Recipient) (policy.Decision, policy.Treatment)
+	AtData() bool
 	Data(ctx context.Context, to []policy.Addressee, m policy.Message) policy.Disposition
 	Reset()
 }
@@ -29,7 +30,9 @@ type ruled struct {
 
 	connect, helo, sender []mail.Decided // what was decided at these commands
 	to                    []policy.Addressee
+	known                 map[mail.Recipient]bool // those in to
 	of                    map[mail.Recipient][]mail.Decided
+	changes               bool           // something is to be done for one of them
 	last                  []mail.Decided // behind the last reply
 }
 
@@ -61,23 +64,53 @@ func (r *ruled) mail(ctx context.Context, m smtp.Mail) mail.Reply {
 	return r.answer(&r.sender, r.rules.Mail(ctx, m.Envelope.From, m.Size))
 }
 
-// rcpt decides about a recipient, and keeps what is to be done for it.
-func (r *ruled) rcpt(ctx context.Context, to mail.Recipient) mail.Reply {
+// rcpt decides about a recipient, and keeps what is to be done for it. known
+// says that it is no stranger of this host; elsewhere, that its mail goes where
+// that does not matter, or nowhere.
+func (r *ruled) rcpt(ctx context.Context, to mail.Recipient, known bool) (reply mail.Reply, elsewhere bool) {
 	d, t := r.rules.Rcpt(ctx, to)
-	reply := replyOf(&d)
 	r.last = d.Trail
-	if !reply.IsZero() {
-		return reply
+	if reply = replyOf(&d); !reply.IsZero() {
+		return reply, false
 	}
-	if _, again := r.of[to]; again { // named twice in the same way: kept once
-		return reply
+	elsewhere = !t.Address.IsNull() || t.Route != "" || t.Discard
+	if known || elsewhere {
+		r.keep(to, t, d.Trail)
+	}
+	return reply, elsewhere
+}
+
+// keep notes a recipient. One that is named twice in the same way is kept once.
+func (r *ruled) keep(to mail.Recipient, t policy.Treatment, trail []mail.Decided) {
+	if r.known[to] {
+		return
+	}
+	if r.known == nil {
+		r.known = make(map[mail.Recipient]bool)
+	}
+	r.known[to] = true
+	r.to = append(r.to, policy.Addressee{Recipient: to, Treatment: t})
+	r.changes = r.changes || !t.IsZero()
+	if len(trail) == 0 {
+		return
 	}
 	if r.of == nil {
 		r.of = make(map[mail.Recipient][]mail.Decided)
 	}
-	r.of[to] = d.Trail
-	r.to = append(r.to, policy.Addressee{Recipient: to, Treatment: t})
-	return reply
+	r.of[to] = trail
+}
+
+// plain reports whether the message is stored as it comes: nothing is to be done
+// for any recipient, and nothing can be said of the content.
+func (r *ruled) plain() bool { return !r.changes && !r.rules.AtData() }
+
+// trail is what was decided up to the content, each step once.
+func (r *ruled) trail() []mail.Decided {
+	if len(r.connect)+len(r.helo)+len(r.sender)+len(r.of) == 0 {
+		return nil
+	}
+	v := verdict{trail: slices.Concat(r.connect, r.helo, r.sender), of: r.of}
+	return v.because(r.to)
 }
 
 // data decides about the content; see judge.
@@ -100,4 +133,6 @@ func (r *ruled) reset() {
 	r.rules.Reset()
 }
 
-func (r *ruled) forget() { r.sender, r.to, r.of = nil, nil, nil }
+func (r *ruled) forget() {
+	r.sender, r.to, r.known, r.of, r.changes = nil, nil, nil, nil, false
+}

@@ -158,8 +158,8 @@ func TestPolicySeesWhatIsStored(t *testing.T) {
 	r := &ruling{data: func(to []policy.Addressee, m policy.Message) policy.Disposition {
 		asked = true
 		h, found := m.Header(), m.Inspect()
-		if !h.Has("Received") || !h.Has("Message-ID") || h.Has("Bcc") {
-			t.Errorf("the header is %q", h.AppendFields(nil))
+		if len(h["received"]) != 1 || len(h["message-id"]) != 1 || h["bcc"] != nil || h["subject"][0] != "gr\u00fc\u00dfe" {
+			t.Errorf("the header is %q", h)
 		}
 		if found.Subject != "gr\u00fc\u00dfe" || len(found.From) != 1 || found.From[0] != address(t, "joe@sender.example") || !found.Readable ||
 			strings.Join(found.Attachments, " ") != "a.exe" || strings.Join(found.Types, " ") != "text/plain" {
@@ -294,4 +294,62 @@ func (r *slowRuling) Data(ctx context.Context, to []policy.Addressee, m policy.M
 		r.t.Error("its time is over before it is")
 	}
 	return r.ruling.Data(ctx, to, m)
+}
+
+// TestLocalUnderPolicy: an address of this host that is nobody's is unknown,
+// unless policy sends its mail elsewhere; whom a client may send to, policy says.
+func TestLocalUnderPolicy(t *testing.T) {
+	for _, c := range []struct {
+		to        string
+		treatment policy.Treatment
+		code      int
+		entries   []string
+	}{
+		{"nobody@gate.example", policy.Treatment{}, 550, nil},
+		{"nobody@gate.example", policy.Treatment{Hold: mail.HoldPolicy}, 550, nil},
+		{"nobody@gate.example", policy.Treatment{Discard: true}, 0, nil},
+		{"nobody@gate.example", policy.Treatment{Route: "r.example:25"}, 0, []string{"1 of 1 with 1: <> to nobody@gate.example (gate.example/r.example:25)"}},
+		{"nobody@gate.example", policy.Treatment{Address: address(t, "a@x.example")}, 0, []string{"1 of 1 with 1: <> to a@x.example (x.example was rfc822;nobody@gate.example)"}},
+		{"postmaster@gate.example", policy.Treatment{}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com was rfc822;postmaster@gate.example)"}},
+		{"postmaster@gate.example", policy.Treatment{Hold: mail.HoldPolicy}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com held policy  was rfc822;postmaster@gate.example)"}},
+		{"a@elsewhere.example", policy.Treatment{}, 0, []string{"1 of 1 with 1: <> to a@elsewhere.example (elsewhere.example)"}},
+	} {
+		d := newDoor(t, Options{})
+		s := d.session(outside)
+		s.ruled = &ruled{rules: &ruling{treat: map[string]policy.Treatment{c.to: c.treatment}}}
+		s.Mail(t.Context(), smtp.Mail{})
+		if reply := s.Rcpt(t.Context(), rcpt(t, c.to)); reply.Code != c.code {
+			t.Errorf("%s with %+v: %s, want %d", c.to, c.treatment, reply, c.code)
+		}
+		if c.code != 0 {
+			continue
+		}
+		if reply := s.Content(t.Context(), content(plainText)); reply.Code != 250 {
+			t.Errorf("%s with %+v: %s", c.to, c.treatment, reply)
+		}
+		if diff := cmp.Diff(c.entries, d.lines()); diff != "" {
+			t.Errorf("%s with %+v:\n%s", c.to, c.treatment, diff)
+		}
+		if f := d.facts()[0]; len(f.To) != 1 {
+			t.Errorf("%s with %+v: accepted to %q", c.to, c.treatment, f.To)
+		}
+	}
+}
+
+// TestPlainUnderPolicy: mail about which policy has nothing to do is stored as
+// without it, and its fact has the trail.
+func TestPlainUnderPolicy(t *testing.T) {
+	d := newDoor(t, Options{})
+	s := d.under(&ruling{say: map[string]policy.Decision{"mail": by("M", mail.Reply{}), "a@x.example": by("A", mail.Reply{})}})
+	s.in.Inspections = nil // it would fail
+	s.Mail(t.Context(), smtp.Mail{})
+	s.Rcpt(t.Context(), rcpt(t, "a@x.example"))
+	s.Rcpt(t.Context(), rcpt(t, "a@x.example"))
+	if reply := s.Content(t.Context(), content(plainText)); reply.Code != 250 {
+		t.Fatal(reply)
+	}
+	want := []string{"accepted 1: <> to a@x.example | M: done | A: done"}
+	if diff := cmp.Diff(want, d.factLines()); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -86,16 +86,22 @@ func (s *Session) Mail(ctx context.Context, m smtp.Mail) mail.Reply {
 }
 
 // Rcpt decides about one recipient: whether it is local, and whether this
-// client may send to it.
+// client may send to it. With policy, whom the client may send to is policy's
+// business; and what it sends elsewhere need not be known here.
 func (s *Session) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
-	recipient, err := s.in.Recipient(&s.origin, Trusts(s.trust, s.origin.Client.Addr()), r.Recipient)
-	if err != nil {
-		return mail.ReplyOf(err)
-	}
+	trusted := s.ruled != nil || Trusts(s.trust, s.origin.Client.Addr())
+	recipient, err := s.in.Recipient(&s.origin, trusted, r.Recipient)
 	if s.ruled != nil {
-		if reply := s.ruled.rcpt(ctx, recipient); !reply.IsZero() {
+		reply, elsewhere := s.ruled.rcpt(ctx, r.Recipient, err == nil)
+		if !reply.IsZero() {
 			return reply
 		}
+		if elsewhere {
+			recipient, err = r.Recipient, nil
+		}
+	}
+	if err != nil {
+		return mail.ReplyOf(err)
 	}
 	s.recipients = append(s.recipients, recipient)
 	return mail.Reply{}
@@ -128,6 +134,10 @@ func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
 
 func (s *Session) accept(ctx context.Context, m Message) (mail.ID, error) {
 	if s.ruled == nil {
+		return s.in.Accept(ctx, m)
+	}
+	if s.ruled.plain() {
+		m.Trail = s.ruled.trail()
 		return s.in.Accept(ctx, m)
 	}
 	return s.in.acceptBy(ctx, m, s.ruled.data)

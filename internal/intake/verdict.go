@@ -22,6 +22,20 @@ type verdict struct {
 	of    map[mail.Recipient][]mail.Decided
 }
 
+// because is all that was decided about some recipients, each step once.
+func (v *verdict) because(about []policy.Addressee) []mail.Decided {
+	steps := slices.Clone(v.trail)
+	for i := range about {
+		steps = append(steps, v.of[about[i].Recipient]...)
+	}
+	seen := make(map[mail.Decided]bool, len(steps))
+	return slices.DeleteFunc(steps, func(d mail.Decided) bool {
+		again := seen[d]
+		seen[d] = true
+		return again
+	})
+}
+
 // judge decides about a message that has come in. An error is the reply to the
 // client, and nothing is accepted.
 type judge func(ctx context.Context, t *taken) (verdict, error)
@@ -140,7 +154,7 @@ func (c *composer) newEntry(sender mail.Address, t *policy.Treatment) queue.Entr
 // entry makes the entry of some recipients of a variant.
 func (c *composer) entry(ctx context.Context, v *policy.Variant, class []policy.Addressee) error {
 	t := &class[0].Treatment
-	e := c.newEntry(c.sender(v, t), t)
+	e := c.newEntry(c.sender(v), t)
 	if len(c.group.Submissions) > 0 { // the first has the id of the message
 		e.ID = c.in.IDs.New(c.taken.at)
 	}
@@ -158,13 +172,10 @@ func (c *composer) entry(ctx context.Context, v *policy.Variant, class []policy.
 	return nil
 }
 
-// sender is the sender with which a recipient of a variant gets the message.
-func (c *composer) sender(v *policy.Variant, t *policy.Treatment) mail.Address {
-	switch {
-	case t.Sender != nil:
-		return *t.Sender
-	case !v.Sender.IsNull():
-		return v.Sender
+// sender is the sender with which a variant goes.
+func (c *composer) sender(v *policy.Variant) mail.Address {
+	if v.Sender != nil {
+		return *v.Sender
 	}
 	return c.message.Envelope.From
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"postern/internal/mail"
+	"postern/internal/message"
 	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/smtp"
@@ -40,6 +41,9 @@ func (r *ruling) Rcpt(_ context.Context, to mail.Recipient) (policy.Decision, po
 	return r.say[to.Address.String()], r.treat[to.Address.String()]
 }
 
+// AtData reports that there is something to ask about the content.
+func (r *ruling) AtData() bool { return r.data != nil || len(r.say["data"].Trail) > 0 }
+
 // Data makes a variant of the recipients with the same edits and sender.
 func (r *ruling) Data(_ context.Context, to []policy.Addressee, m policy.Message) policy.Disposition {
 	if r.data != nil {
@@ -56,7 +60,7 @@ func variantsOf(to []policy.Addressee) []policy.Variant {
 		})
 		if i < 0 {
 			i = len(variants)
-			variants = append(variants, policy.Variant{Edits: a.Treatment.Edits})
+			variants = append(variants, policy.Variant{Edits: a.Treatment.Edits, Sender: a.Treatment.Sender})
 		}
 		variants[i].Recipients = append(variants[i].Recipients, a)
 	}
@@ -269,17 +273,19 @@ func TestEffects(t *testing.T) {
 // TestVariants: whoever gets other bytes has an entry with a content of its own,
 // whoever gets the same shares it; what is not changed is as it came.
 func TestVariants(t *testing.T) {
-	add := func(value string) policy.Edit { return policy.Edit{Op: policy.AddField, Name: "X-Via", Value: value} }
+	add := func(value string) message.Edit {
+		return message.Edit{Op: message.AddField, Name: "X-Via", Value: value}
+	}
 	ann := address(t, "ann@new.example")
 	treat := map[string]policy.Treatment{
-		"a@x.example": {Edits: []policy.Edit{add("one")}},
+		"a@x.example": {Edits: []message.Edit{add("one")}},
 		"b@x.example": {},
-		"c@x.example": {Edits: []policy.Edit{add("one")}, RequireTLS: true},
-		"d@x.example": {Edits: []policy.Edit{{Op: policy.RemoveFields, Name: "subject"}, add("gr\u00fc\u00dfe")}, Copies: []mail.Address{ann}},
-		"e@x.example": {Edits: []policy.Edit{{Op: policy.ReplaceField, Name: "Subject", Value: "y\r\n z"}}},
+		"c@x.example": {Edits: []message.Edit{add("one")}, RequireTLS: true},
+		"d@x.example": {Edits: []message.Edit{{Op: message.RemoveFields, Name: "subject"}, add("gr\u00fc\u00dfe")}, Copies: []mail.Address{ann}},
+		"e@x.example": {Edits: []message.Edit{{Op: message.ReplaceField, Name: "Subject", Value: "y z"}}},
 	}
 	d := newDoor(t, Options{})
-	long := "Subject: x\r\nSubject: again\r\n\r\n" + strings.Repeat("..body\r\n", 100_000)
+	long := "Subject: gr\xfc\xdfe\r\nSubject: again\r\n\r\n" + strings.Repeat("..body\r\n", 100_000)
 	if reply := d.sendUnder(&ruling{treat: treat}, long, slices.Sorted(maps.Keys(treat))...); reply.Code != 250 {
 		t.Fatal(reply)
 	}
@@ -295,7 +301,8 @@ func TestVariants(t *testing.T) {
 		t.Error(diff)
 	}
 	_, body, _ := strings.Cut(long, "again\r\n")
-	heads := []string{"X-Via: one\r\nSubject: x\r\nSubject: again\r\n", "", "Subject: x\r\nSubject: again\r\n", "X-Via: gr\u00fc\u00dfe\r\n", "Subject: y\r\n z\r\n", ""}
+	both := "Subject: gr\xfc\xdfe\r\nSubject: again\r\n"
+	heads := []string{"X-Via: one\r\n" + both, "", both, "X-Via: =?utf-8?b?Z3LDvMOfZQ==?=\r\n", "Subject: y z\r\n", ""}
 	for i, e := range d.entries() {
 		if e.Body != e.ID {
 			continue
@@ -303,7 +310,7 @@ func TestVariants(t *testing.T) {
 		if got := d.bodyOf(e.Body); got != heads[i]+body {
 			t.Errorf("the content of %d begins with %.80q, want %q", i+1, got, heads[i])
 		}
-		if want := map[bool]mail.BodyType{true: mail.Body8BitMIME, false: mail.Body7Bit}[i == 3]; e.Envelope.Body != want {
+		if want := map[bool]mail.BodyType{true: mail.Body8BitMIME, false: mail.Body7Bit}[strings.Contains(heads[i], both)]; e.Envelope.Body != want {
 			t.Errorf("the content of %d is said to be %s", i+1, e.Envelope.Body)
 		}
 	}
@@ -317,7 +324,7 @@ func TestVariants(t *testing.T) {
 // TestContentOfNobody: when all get another content, or none, the one that came
 // is not kept.
 func TestContentOfNobody(t *testing.T) {
-	for _, treatment := range []policy.Treatment{{Discard: true}, {Edits: []policy.Edit{{Op: policy.AddField, Name: "X", Value: "1"}}}} {
+	for _, treatment := range []policy.Treatment{{Discard: true}, {Edits: []message.Edit{{Op: message.AddField, Name: "X", Value: "1"}}}} {
 		d := newDoor(t, Options{})
 		d.sendUnder(&ruling{treat: map[string]policy.Treatment{"a@x.example": treatment}}, plainText, "a@x.example")
 		if !d.store.drafts[0].discarded {
@@ -330,7 +337,7 @@ func TestContentOfNobody(t *testing.T) {
 // and none of its drafts is left.
 func TestAllOrNothing(t *testing.T) {
 	edits := func(value string) policy.Treatment {
-		return policy.Treatment{Edits: []policy.Edit{{Op: policy.AddField, Name: "X", Value: value}}}
+		return policy.Treatment{Edits: []message.Edit{{Op: message.AddField, Name: "X", Value: value}}}
 	}
 	treat := map[string]policy.Treatment{"a@x.example": edits("1"), "b@x.example": edits("2"), "c@x.example": {Hold: mail.HoldPolicy}}
 	for _, c := range []struct {
@@ -372,7 +379,7 @@ func TestTooManyContents(t *testing.T) {
 		var to []string
 		for i := range n {
 			to = append(to, fmt.Sprintf("u%d@x.example", i))
-			r.treat[to[i]] = policy.Treatment{Edits: []policy.Edit{{Op: policy.AddField, Name: "X-To", Value: to[i]}}}
+			r.treat[to[i]] = policy.Treatment{Edits: []message.Edit{{Op: message.AddField, Name: "X-To", Value: to[i]}}}
 		}
 		if reply := d.sendUnder(r, plainText, to...); reply.Code != code {
 			t.Errorf("%d contents: %s", n, reply)
@@ -447,7 +454,7 @@ func randomTreatment(t *testing.T, r *rand.Rand) policy.Treatment {
 		x.Hold, x.Note = mail.HoldPolicy, []string{"", "why"}[r.IntN(2)]
 	}
 	if some(3) {
-		x.Edits = []policy.Edit{{Op: policy.AddField, Name: "X", Value: fmt.Sprint(r.IntN(2))}}
+		x.Edits = []message.Edit{{Op: message.AddField, Name: "X", Value: fmt.Sprint(r.IntN(2))}}
 	}
 	if some(4) {
 		x.NotBefore = now.Add(time.Hour)

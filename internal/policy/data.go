@@ -29,6 +29,10 @@ func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Dispositi
 	return Disposition{Decision: run.decision, Recipients: run.to}
 }
 
+// AtData reports whether Data may have something to say, whatever the message is.
+// If not, nobody need wait for its content.
+func (s *Session) AtData() bool { return s != nil && len(s.rules.at[config.AtData]) > 0 }
+
 // dataRun is the work of Data.
 type dataRun struct {
 	session  *Session

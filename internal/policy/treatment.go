@@ -7,6 +7,12 @@ import (
 	"postern/internal/mail"
 )
 
+// IsZero reports whether t changes nothing.
+func (t *Treatment) IsZero() bool {
+	return t.Address.IsNull() && t.Sender == nil && t.Hold == "" && t.NotBefore.IsZero() && !t.Discard && t.Route == "" && !t.RequireTLS &&
+		len(t.Tags) == 0 && len(t.Edits) == 0 && len(t.Copies) == 0 && len(t.Added) == 0
+}
+
 // add puts the effects of a later command onto t. What can be only once is as the
 // later one has it, but a quarantine stays; all else adds up.
 func (t *Treatment) add(later *Treatment) {
