@@ -71,32 +71,38 @@ func TestGroupsUnderPowerCuts(t *testing.T) {
 	cuts := mailtest.Number(t, "CUTS", 60)
 	random := rand.New(rand.NewPCG(5, uint64(cuts)))
 	disk := newDisk()
-	var ids mail.IDs
-	promised := make(map[mail.ID]bool)
+	known := groups{promised: make(map[mail.ID]bool)}
 	for cut := range cuts + 1 {
 		store, err := embedded.Open("queue", embedded.Options{
 			FS: disk, Clock: mail.NewManualClock(noon), InlineSize: 1000, SegmentSize: 64 << 10,
 		})
 		must(t, err)
-		if checkGroups(t, store, promised); t.Failed() {
+		if checkGroups(t, store, known.promised); t.Failed() {
 			t.Fatalf("after cut %d", cut)
 		}
 		if cut == cuts {
 			must(t, store.Close())
 			break
 		}
-		if len(promised) > 100 { // there is enough of it: begin anew
+		if len(known.promised) > 100 { // there is enough of it: begin anew
 			must(t, store.Close())
-			disk, promised = newDisk(), make(map[mail.ID]bool)
+			disk, known.promised = newDisk(), make(map[mail.ID]bool)
 			continue
 		}
-		disk = acceptGroups(t, store, disk, random, &ids, promised)
+		disk = known.accept(t, store, disk, random)
 	}
 }
 
-// acceptGroups accepts groups until the power is cut, and returns what is left of
+// groups are those that a store has promised.
+type groups struct {
+	ids      mail.IDs
+	promised map[mail.ID]bool
+}
+
+// accept accepts groups until the power is cut, and returns what is left of
 // the disk. What was acknowledged before is promised.
-func acceptGroups(t *testing.T, s *embedded.Store, d *disk, random *rand.Rand, ids *mail.IDs, promised map[mail.ID]bool) *disk {
+func (gs *groups) accept(t *testing.T, s *embedded.Store, d *disk, random *rand.Rand) *disk {
+	ids, promised := &gs.ids, gs.promised
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	acks := make(chan struct{})
