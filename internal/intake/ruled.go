@@ -31,9 +31,8 @@ type ruled struct {
 	connect, helo, sender []mail.Decided // what was decided at these commands
 	to                    []policy.Addressee
 	known                 map[mail.Recipient]bool // those in to
-	of                    map[mail.Recipient][]mail.Decided
-	changes               bool           // something is to be done for one of them
-	last                  []mail.Decided // behind the last reply
+	changes               bool                    // something is to be done for one of them
+	last                  []mail.Decided          // behind the last reply
 }
 
 // answer notes a decision among those of its command, and returns the reply.
@@ -75,29 +74,22 @@ func (r *ruled) rcpt(ctx context.Context, to mail.Recipient, known bool) (reply 
 	}
 	elsewhere = !t.Address.IsNull() || t.Route != "" || t.Discard
 	if known || elsewhere {
-		r.keep(to, t, d.Trail)
+		r.keep(policy.Addressee{Recipient: to, Treatment: t, Trail: d.Trail})
 	}
 	return reply, elsewhere
 }
 
 // keep notes a recipient. One that is named twice in the same way is kept once.
-func (r *ruled) keep(to mail.Recipient, t policy.Treatment, trail []mail.Decided) {
-	if r.known[to] {
+func (r *ruled) keep(a policy.Addressee) {
+	if r.known[a.Recipient] {
 		return
 	}
 	if r.known == nil {
 		r.known = make(map[mail.Recipient]bool)
 	}
-	r.known[to] = true
-	r.to = append(r.to, policy.Addressee{Recipient: to, Treatment: t})
-	r.changes = r.changes || !t.IsZero()
-	if len(trail) == 0 {
-		return
-	}
-	if r.of == nil {
-		r.of = make(map[mail.Recipient][]mail.Decided)
-	}
-	r.of[to] = trail
+	r.known[a.Recipient] = true
+	r.to = append(r.to, a)
+	r.changes = r.changes || !a.Treatment.IsZero()
 }
 
 // plain reports whether the message is stored as it comes: nothing is to be done
@@ -106,25 +98,21 @@ func (r *ruled) plain() bool { return !r.changes && !r.rules.AtData() }
 
 // trail is what was decided up to the content, each step once.
 func (r *ruled) trail() []mail.Decided {
-	if len(r.connect)+len(r.helo)+len(r.sender)+len(r.of) == 0 {
-		return nil
-	}
-	v := verdict{trail: slices.Concat(r.connect, r.helo, r.sender), of: r.of}
+	v := verdict{trail: r.before()}
 	return v.because(r.to)
 }
 
+// before is what was decided before there was a recipient.
+func (r *ruled) before() []mail.Decided { return slices.Concat(r.connect, r.helo, r.sender) }
+
 // data decides about the content; see judge.
 func (r *ruled) data(ctx context.Context, t *taken) (verdict, error) {
-	d := r.rules.Data(ctx, r.to, &inspected{draft: t.draft})
+	d := r.rules.Data(ctx, r.to, inspected{t.draft})
 	r.last = d.Trail
 	if reply := replyOf(&d.Decision); !reply.IsZero() {
 		return verdict{}, &mail.Error{Reply: reply}
 	}
-	return verdict{
-		variants: d.Variants,
-		trail:    slices.Concat(r.connect, r.helo, r.sender, d.Trail),
-		of:       r.of,
-	}, nil
+	return verdict{recipients: d.Recipients, trail: append(r.before(), d.Trail...)}, nil
 }
 
 // reset ends the transaction.
@@ -134,5 +122,5 @@ func (r *ruled) reset() {
 }
 
 func (r *ruled) forget() {
-	r.sender, r.to, r.known, r.of, r.changes = nil, nil, nil, nil, false
+	r.sender, r.to, r.known, r.changes = nil, nil, nil, false
 }

@@ -157,21 +157,25 @@ func TestPolicySeesWhatIsStored(t *testing.T) {
 	asked := false
 	r := &ruling{data: func(to []policy.Addressee, m policy.Message) policy.Disposition {
 		asked = true
-		h, found := m.Header(), m.Inspect()
-		if len(h["received"]) != 1 || len(h["message-id"]) != 1 || h["bcc"] != nil || h["subject"][0] != "gr\u00fc\u00dfe" {
-			t.Errorf("the header is %q", h)
+		found, err := m.Inspect()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if found.Subject != "gr\u00fc\u00dfe" || len(found.From) != 1 || found.From[0] != address(t, "joe@sender.example") || !found.Readable ||
-			strings.Join(found.Attachments, " ") != "a.exe" || strings.Join(found.Types, " ") != "text/plain" {
+		if h := &found.Header; !h.Has("Received") || !h.Has("Message-ID") || h.Has("Bcc") {
+			t.Errorf("the header is %q", h.AppendFields(nil))
+		}
+		if found.Subject() != "gr\u00fc\u00dfe" || strings.Join(found.Names(), " ") != "a.exe" {
 			t.Errorf("found is %+v", found)
 		}
-		if whole, some := m.Body(100), m.Body(5); whole != "hallo Welt" || some != "hallo" {
-			t.Errorf("the body is %q, the begin of it %q", whole, some)
+		whole, err := m.Body(100)
+		some, failed := m.Body(5)
+		if whole != "hallo Welt" || some != "hallo" || err != nil || failed != nil {
+			t.Errorf("the body is %q, %v, the begin of it %q, %v", whole, err, some, failed)
 		}
 		if m.Size() != d.store.drafts[0].Size() {
 			t.Errorf("%d octets", m.Size())
 		}
-		return policy.Disposition{Variants: []policy.Variant{{Recipients: to}}}
+		return policy.Disposition{Recipients: to}
 	}}
 	if reply := d.sendUnder(r, text, "a@x.example"); reply.Code != 250 || !asked {
 		t.Errorf("%s, asked %t", reply, asked)
@@ -196,9 +200,13 @@ func TestBodies(t *testing.T) {
 		if _, err := (message.Rewrite{}).Copy(draft, strings.NewReader(head+"\r\n\r\n"+bodies[0])); err != nil {
 			t.Fatal(err)
 		}
-		m := &inspected{draft: draft}
-		if got := strings.TrimSuffix(m.Body(1000), "\r\n"); got != bodies[1] {
-			t.Errorf("%q: %q, want %q", head, got, bodies[1])
+		got, err := inspected{draft}.Body(1000)
+		if got = strings.TrimSuffix(got, "\r\n"); got != bodies[1] || err != nil {
+			t.Errorf("%q: %q, %v, want %q", head, got, err, bodies[1])
+		}
+		draft.Discard()
+		if _, err := (inspected{draft}).Body(1000); err == nil {
+			t.Errorf("%q: what cannot be read has a body", head)
 		}
 	}
 }

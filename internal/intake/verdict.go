@@ -14,19 +14,17 @@ import (
 
 // verdict is what policy made of a message that it accepts.
 type verdict struct {
-	// variants say who gets what; each recipient of the message stands in one.
-	variants []policy.Variant
-	// trail is what was decided about the session and the message, and of what
-	// was about one recipient.
+	// recipients are those of the message, with what becomes of each.
+	recipients []policy.Addressee
+	// trail is what was decided about the session and the message.
 	trail []mail.Decided
-	of    map[mail.Recipient][]mail.Decided
 }
 
 // because is all that was decided about some recipients, each step once.
 func (v *verdict) because(about []policy.Addressee) []mail.Decided {
 	steps := slices.Clone(v.trail)
 	for i := range about {
-		steps = append(steps, v.of[about[i].Recipient]...)
+		steps = append(steps, about[i].Trail...)
 	}
 	seen := make(map[mail.Decided]bool, len(steps))
 	return slices.DeleteFunc(steps, func(d mail.Decided) bool {
@@ -94,67 +92,61 @@ type copied struct {
 }
 
 func (c *composer) compose(ctx context.Context) error {
-	var dropped []policy.Addressee
-	for i := range c.verdict.variants {
-		v := &c.verdict.variants[i]
-		for _, class := range classes(v) {
-			if err := c.entry(ctx, v, class); err != nil {
-				return err
-			}
-		}
-		for j := range v.Recipients {
-			if v.Recipients[j].Treatment.Discard {
-				dropped = append(dropped, v.Recipients[j])
-			}
-		}
-	}
-	for i := range c.verdict.variants {
-		if err := c.copies(ctx, &c.verdict.variants[i]); err != nil {
+	all := c.verdict.recipients
+	for _, class := range classes(all) {
+		if err := c.entry(ctx, class); err != nil {
 			return err
 		}
 	}
-	c.discards(dropped)
+	for i := range all {
+		if err := c.copies(ctx, &all[i]); err != nil {
+			return err
+		}
+	}
+	c.discards(slices.DeleteFunc(slices.Clone(all), func(a policy.Addressee) bool { return !a.Treatment.Discard }))
 	c.group.Marks = c.taken.marks(c.message)
 	return nil
 }
 
-// classes splits the recipients of a variant that get the message by what is
-// said of an entry as a whole.
-func classes(v *policy.Variant) [][]policy.Addressee {
-	var all [][]policy.Addressee
-	for _, r := range v.Recipients {
-		if r.Treatment.Discard {
+// classes puts recipients together that get the same bytes from the same sender
+// under the same conditions: all that is said of an entry as a whole.
+func classes(all []policy.Addressee) [][]policy.Addressee {
+	var list [][]policy.Addressee
+	for _, a := range all {
+		if a.Treatment.Discard {
 			continue
 		}
-		at := slices.IndexFunc(all, func(class []policy.Addressee) bool { return sameEntry(&class[0].Treatment, &r.Treatment) })
+		at := slices.IndexFunc(list, func(class []policy.Addressee) bool { return sameEntry(&class[0].Treatment, &a.Treatment) })
 		if at < 0 {
-			at = len(all)
-			all = append(all, nil)
+			at = len(list)
+			list = append(list, nil)
 		}
-		all[at] = append(all[at], r)
+		list[at] = append(list[at], a)
 	}
-	return all
+	return list
 }
 
 func sameEntry(a, b *policy.Treatment) bool {
-	return a.RequireTLS == b.RequireTLS && a.NotBefore.Equal(b.NotBefore) && slices.Equal(a.Tags, b.Tags)
+	sameSender := a.Sender == b.Sender || a.Sender != nil && b.Sender != nil && *a.Sender == *b.Sender
+	return sameSender && slices.Equal(a.Edits, b.Edits) && a.TLS == b.TLS && a.NotBefore.Equal(b.NotBefore) && slices.Equal(a.Tags, b.Tags)
 }
 
 // newEntry begins an entry with the id of the message.
 func (c *composer) newEntry(sender mail.Address, t *policy.Treatment) queue.Entry {
 	e := c.taken.entry(c.message)
 	e.Envelope.From = sender
-	e.Tags = slices.Clone(t.Tags)
-	if t.RequireTLS {
-		e.TLS = mail.TLSRequired
-	}
+	e.Tags, e.TLS = slices.Clone(t.Tags), t.TLS
 	return e
 }
 
-// entry makes the entry of some recipients of a variant.
-func (c *composer) entry(ctx context.Context, v *policy.Variant, class []policy.Addressee) error {
+// entry makes the entry of some recipients.
+func (c *composer) entry(ctx context.Context, class []policy.Addressee) error {
 	t := &class[0].Treatment
-	e := c.newEntry(c.sender(v), t)
+	sender := c.message.Envelope.From
+	if t.Sender != nil {
+		sender = *t.Sender
+	}
+	e := c.newEntry(sender, t)
 	if len(c.group.Submissions) > 0 { // the first has the id of the message
 		e.ID = c.in.IDs.New(c.taken.at)
 	}
@@ -165,19 +157,11 @@ func (c *composer) entry(ctx context.Context, v *policy.Variant, class []policy.
 	e.Deliveries = queue.DeliveriesBy(list.recipients, later(c.taken.at, t.NotBefore), func(i int) mail.Destination {
 		return list.recipients[i].Address.Destination().Via(list.routes[i])
 	})
-	if err := c.submit(ctx, &e, v.Edits); err != nil {
+	if err := c.submit(ctx, &e, t.Edits); err != nil {
 		return err
 	}
 	c.facts(&e, class, &list)
 	return nil
-}
-
-// sender is the sender with which a variant goes.
-func (c *composer) sender(v *policy.Variant) mail.Address {
-	if v.Sender != nil {
-		return *v.Sender
-	}
-	return c.message.Envelope.From
 }
 
 func later(now, notBefore time.Time) time.Time {
@@ -230,7 +214,7 @@ func (a *addressing) add(r mail.Recipient, t *policy.Treatment) {
 		stored.State, stored.Hold, stored.Why = mail.Held, t.Hold, cutText(t.Note)
 	}
 	a.recipients = append(a.recipients, stored)
-	a.routes = append(a.routes, mail.RouteKey(t.Route))
+	a.routes = append(a.routes, t.Route)
 }
 
 // has reports whether there is a recipient at an address.
@@ -305,26 +289,24 @@ func cutText(s string) string {
 	return strings.ToValidUTF8(s[:maxWhy], "") + "..."
 }
 
-// copies makes an entry for each address that gets a copy of a variant: from
-// the null sender, so that nothing that becomes of it can reach the sender of
-// the message. One that cannot be delivered is a dead letter.
-func (c *composer) copies(ctx context.Context, v *policy.Variant) error {
-	for i := range v.Recipients {
-		t := &v.Recipients[i].Treatment
-		for _, a := range t.Copies {
-			if slices.ContainsFunc(c.copied, func(x copied) bool { return x.to == a && slices.Equal(x.edits, v.Edits) }) {
-				continue
-			}
-			c.copied = append(c.copied, copied{a, v.Edits})
-			if err := c.copy(ctx, v, &v.Recipients[i], a); err != nil {
-				return err
-			}
+// copies makes an entry for each address that gets a copy of what a recipient
+// gets: from the null sender, so that nothing that becomes of it can reach the
+// sender of the message. One that cannot be delivered is a dead letter.
+func (c *composer) copies(ctx context.Context, of *policy.Addressee) error {
+	t := &of.Treatment
+	for _, a := range t.Copies {
+		if slices.ContainsFunc(c.copied, func(x copied) bool { return x.to == a && slices.Equal(x.edits, t.Edits) }) {
+			continue
+		}
+		c.copied = append(c.copied, copied{a, t.Edits})
+		if err := c.copy(ctx, of, a); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (c *composer) copy(ctx context.Context, v *policy.Variant, of *policy.Addressee, to mail.Address) error {
+func (c *composer) copy(ctx context.Context, of *policy.Addressee, to mail.Address) error {
 	to, err := c.resolve(to)
 	if err != nil {
 		return err
@@ -333,7 +315,7 @@ func (c *composer) copy(ctx context.Context, v *policy.Variant, of *policy.Addre
 	e.ID = c.in.IDs.New(c.taken.at)
 	r := queue.Recipient{Recipient: mail.Recipient{Address: to, Notify: mail.NotifyNever}, State: mail.Queued}
 	e.Deliveries = queue.Deliveries([]queue.Recipient{r}, c.taken.at)
-	if err := c.submit(ctx, &e, v.Edits); err != nil {
+	if err := c.submit(ctx, &e, of.Treatment.Edits); err != nil {
 		return err
 	}
 	// What is for reports about the message is not for those about its copy.

@@ -44,27 +44,11 @@ func (r *ruling) Rcpt(_ context.Context, to mail.Recipient) (policy.Decision, po
 // AtData reports that there is something to ask about the content.
 func (r *ruling) AtData() bool { return r.data != nil || len(r.say["data"].Trail) > 0 }
 
-// Data makes a variant of the recipients with the same edits and sender.
 func (r *ruling) Data(_ context.Context, to []policy.Addressee, m policy.Message) policy.Disposition {
 	if r.data != nil {
 		return r.data(to, m)
 	}
-	return policy.Disposition{Decision: r.say["data"], Variants: variantsOf(to)}
-}
-
-func variantsOf(to []policy.Addressee) []policy.Variant {
-	var variants []policy.Variant
-	for _, a := range to {
-		i := slices.IndexFunc(variants, func(v policy.Variant) bool {
-			return slices.Equal(v.Edits, a.Treatment.Edits) && v.Recipients[0].Treatment.Sender == a.Treatment.Sender
-		})
-		if i < 0 {
-			i = len(variants)
-			variants = append(variants, policy.Variant{Edits: a.Treatment.Edits, Sender: a.Treatment.Sender})
-		}
-		variants[i].Recipients = append(variants[i].Recipients, a)
-	}
-	return variants
+	return policy.Disposition{Decision: r.say["data"], Recipients: to}
 }
 
 func (r *ruling) Reset() { r.resets++ }
@@ -225,7 +209,7 @@ func TestEffects(t *testing.T) {
 		{"routes of one domain", map[string]policy.Treatment{"a@x.example": {Route: "r.example:25"}}, []string{"a@x.example", "b@x.example"},
 			[]string{"1 of 1 with 1: <joe@sender.example> to b@x.example (x.example) a@x.example (x.example/r.example:25), e7"},
 			[]string{"accepted 1: <joe@sender.example> to a@x.example b@x.example"}},
-		{"TLS and tags", map[string]policy.Treatment{"a@x.example": {RequireTLS: true, Tags: []string{"t", "u"}}}, []string{"a@x.example", "b@x.example"},
+		{"TLS and tags", map[string]policy.Treatment{"a@x.example": {TLS: mail.TLSRequired, Tags: []string{"t", "u"}}}, []string{"a@x.example", "b@x.example"},
 			[]string{"1 of 1 with 1: <joe@sender.example> to a@x.example (x.example), t+u, required, e7", "2 of 1 with 1: <joe@sender.example> to b@x.example (x.example), e7"},
 			[]string{"accepted 1: <joe@sender.example> to a@x.example", "accepted 2 about 1: <joe@sender.example> to b@x.example"}},
 		{"redirect", map[string]policy.Treatment{"a@x.example": {Address: via}, "b@x.example": {Address: via}}, []string{"a@x.example", "b@x.example"},
@@ -243,7 +227,7 @@ func TestEffects(t *testing.T) {
 			[]string{"a@x.example", "b@x.example"},
 			[]string{"1 of 1 with 1: <joe@sender.example> to ann@new.example (new.example held policy  NEVER) a@x.example (x.example held policy ) b@x.example (x.example), e7"},
 			[]string{"accepted 1: <joe@sender.example> to a@x.example b@x.example ann@new.example", "held 1: <joe@sender.example> to a@x.example ann@new.example, policy"}},
-		{"copies", map[string]policy.Treatment{"a@x.example": {Copies: []mail.Address{via}, RequireTLS: true}, "b@x.example": {Copies: []mail.Address{via}, Discard: true}}, []string{"a@x.example", "b@x.example"},
+		{"copies", map[string]policy.Treatment{"a@x.example": {Copies: []mail.Address{via}, TLS: mail.TLSRequired}, "b@x.example": {Copies: []mail.Address{via}, Discard: true}}, []string{"a@x.example", "b@x.example"},
 			[]string{"1 of 1 with 1: <joe@sender.example> to a@x.example (x.example), required, e7", "2 of 1 with 1: <> to ann@new.example (new.example NEVER), required"},
 			[]string{"accepted 1: <joe@sender.example> to a@x.example b@x.example", "accepted 2 about 1: <> to ann@new.example, copy", "discarded 1: <joe@sender.example> to b@x.example"}},
 		{"a copy, and discard", map[string]policy.Treatment{"a@x.example": {Copies: []mail.Address{via}, Discard: true}}, []string{"a@x.example"},
@@ -280,7 +264,7 @@ func TestVariants(t *testing.T) {
 	treat := map[string]policy.Treatment{
 		"a@x.example": {Edits: []message.Edit{add("one")}},
 		"b@x.example": {},
-		"c@x.example": {Edits: []message.Edit{add("one")}, RequireTLS: true},
+		"c@x.example": {Edits: []message.Edit{add("one")}, TLS: mail.TLSRequired},
 		"d@x.example": {Edits: []message.Edit{{Op: message.RemoveFields, Name: "subject"}, add("gr\u00fc\u00dfe")}, Copies: []mail.Address{ann}},
 		"e@x.example": {Edits: []message.Edit{{Op: message.ReplaceField, Name: "Subject", Value: "y z"}}},
 	}
@@ -291,8 +275,8 @@ func TestVariants(t *testing.T) {
 	}
 	want := []string{
 		"1 of 1 with 1: <joe@sender.example> to a@x.example (x.example), e7",
-		"2 of 1 with 1: <joe@sender.example> to c@x.example (x.example), required, e7",
-		"3 of 1 with 3: <joe@sender.example> to b@x.example (x.example), e7",
+		"2 of 1 with 2: <joe@sender.example> to b@x.example (x.example), e7",
+		"3 of 1 with 1: <joe@sender.example> to c@x.example (x.example), required, e7",
 		"4 of 1 with 4: <joe@sender.example> to d@x.example (x.example), e7",
 		"5 of 1 with 5: <joe@sender.example> to e@x.example (x.example), e7",
 		"6 of 1 with 4: <> to ann@new.example (new.example NEVER)",
@@ -302,7 +286,7 @@ func TestVariants(t *testing.T) {
 	}
 	_, body, _ := strings.Cut(long, "again\r\n")
 	both := "Subject: gr\xfc\xdfe\r\nSubject: again\r\n"
-	heads := []string{"X-Via: one\r\n" + both, "", both, "X-Via: =?utf-8?b?Z3LDvMOfZQ==?=\r\n", "Subject: y z\r\n", ""}
+	heads := []string{"X-Via: one\r\n" + both, both, "", "X-Via: =?utf-8?b?Z3LDvMOfZQ==?=\r\n", "Subject: y z\r\n", ""}
 	for i, e := range d.entries() {
 		if e.Body != e.ID {
 			continue
@@ -471,6 +455,8 @@ func randomTreatment(t *testing.T, r *rand.Rand) policy.Treatment {
 	if some(5) {
 		x.Route = "r.example:25"
 	}
-	x.RequireTLS = some(5)
+	if some(5) {
+		x.TLS = mail.TLSRequired
+	}
 	return x
 }

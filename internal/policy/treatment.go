@@ -9,7 +9,7 @@ import (
 
 // IsZero reports whether t changes nothing.
 func (t *Treatment) IsZero() bool {
-	return t.Address.IsNull() && t.Sender == nil && t.Hold == "" && t.NotBefore.IsZero() && !t.Discard && t.Route == "" && !t.RequireTLS &&
+	return t.Address.IsNull() && t.Sender == nil && t.Hold == "" && t.NotBefore.IsZero() && !t.Discard && t.Route == "" && t.TLS == "" &&
 		len(t.Tags) == 0 && len(t.Edits) == 0 && len(t.Copies) == 0 && len(t.Added) == 0
 }
 
