@@ -181,10 +181,11 @@ func (g *graph) memoryBudget() int64 {
 
 // handler lets the door answer what an SMTP server is asked.
 func handler(door *intake.Intake, trust []netip.Prefix) smtpserver.Handler {
-	return smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
+	return smtpserver.HandlerFunc(func(ctx context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
 		if refusal := door.Greeting(); !refusal.IsZero() {
 			return nil, refusal
 		}
-		return door.Session(o, trust, nil), mail.Reply{}
+		session := door.Session(o, trust)
+		return session, session.Begin(ctx)
 	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/message"
+	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 )
@@ -44,6 +45,9 @@ type Options struct {
 	// suspended the intake? Nil: nobody has.
 	Suspended func() bool
 
+	// Policy begins what policy says of a session; it returns nil where that is
+	// nothing. Nil: there is no policy, and a Session knows whom to trust.
+	Policy func(mail.Origin) *policy.Session
 	// Inspections bounds how many messages policy looks at at a time. Nil: as
 	// many as DefaultInspections by this door alone.
 	Inspections *Inspections

@@ -10,7 +10,6 @@ import (
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
-	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 )
@@ -29,17 +28,21 @@ type Session struct {
 }
 
 // Session opens a session for a client of a listener that trusts the given
-// networks: clients in them may send to any address. What policy says of it is
-// nil where it says nothing; then Begin need not be called.
-func (in *Intake) Session(o mail.Origin, trust []netip.Prefix, p *policy.Session) *Session {
+// networks: clients in them may send to any address, unless there is policy,
+// whose business that is then.
+func (in *Intake) Session(o mail.Origin, trust []netip.Prefix) *Session {
 	s := &Session{in: in, trust: trust, origin: o}
-	if p != nil {
+	if in.Policy == nil {
+		return s
+	}
+	if p := in.Policy(o); p != nil {
 		s.ruled = &ruled{rules: p}
 	}
 	return s
 }
 
-// Begin decides whether the client is served.
+// Begin decides whether the client is served: what policy says of whoever
+// connects.
 func (s *Session) Begin(ctx context.Context) mail.Reply {
 	if s.ruled == nil {
 		return mail.Reply{}
@@ -112,14 +115,7 @@ func (s *Session) Data(context.Context) mail.Reply { return mail.Reply{} }
 
 // Content stores the message and says so only when it is durable.
 func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
-	id, err := s.accept(ctx, Message{
-		Origin:     s.origin,
-		Envelope:   s.envelope,
-		Recipients: s.recipients,
-		Content:    c,
-		Gone:       c.ClientGone,
-	})
-	s.Reset()
+	id, err := s.Submit(ctx, Message{Content: c, Gone: c.ClientGone})
 	switch {
 	case errors.Is(err, queue.ErrUnknown):
 		return mail.Reply{Code: mail.NoReply}
@@ -132,7 +128,12 @@ func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
 	return mail.NewReply(250, "2.0.0", "Ok: accepted as %s", id)
 }
 
-func (s *Session) accept(ctx context.Context, m Message) (mail.ID, error) {
+// Submit stores a message for the recipients that were accepted, and ends the
+// transaction. Origin, envelope and recipients of m are those of the session. It
+// returns what Accept does.
+func (s *Session) Submit(ctx context.Context, m Message) (mail.ID, error) {
+	defer s.Reset()
+	m.Origin, m.Envelope, m.Recipients = s.origin, s.envelope, s.recipients
 	if s.ruled == nil {
 		return s.in.Accept(ctx, m)
 	}

@@ -24,7 +24,7 @@ var (
 )
 
 func (d *door) session(client netip.AddrPort) *Session {
-	return d.Session(mail.Origin{Listener: "test", Client: client, Local: here}, trusted, nil)
+	return d.Session(mail.Origin{Listener: "test", Client: client, Local: here}, trusted)
 }
 
 // TestRcpt: who may write to whom, and where it goes.
@@ -102,7 +102,7 @@ func TestUsersOfTheHost(t *testing.T) {
 		if c.user {
 			o.User = &mail.User{UID: 1000}
 		}
-		s := d.Session(o, nil, nil)
+		s := d.Session(o, nil)
 		s.Mail(t.Context(), smtp.Mail{})
 		got := s.Rcpt(t.Context(), rcpt(t, c.rcpt)).String()
 		if len(s.recipients) > 0 {

@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/intake"
 	"postern/internal/mail"
+	"postern/internal/smtp"
 )
 
 // What a file in the drop directory can be that no message is.
@@ -113,7 +114,11 @@ func (p *Pickup) store(ctx context.Context, m *picked) error {
 	if err := p.Door.Room(m.raw.size); err != nil {
 		return err
 	}
-	accepted, refused := p.judge(m)
+	visit := p.Door.Session(m.origin, nil)
+	accepted, refused, err := p.judge(ctx, visit, m)
+	if err != nil {
+		return err
+	}
 	// First, because of a message that was accepted nothing is done again.
 	if err := p.report(ctx, m, refused, reportSuffix); err != nil {
 		return err
@@ -121,17 +126,14 @@ func (p *Pickup) store(ctx context.Context, m *picked) error {
 	if len(accepted) == 0 {
 		return nil
 	}
-	_, err := p.Door.Accept(ctx, intake.Message{
-		Origin: m.origin, Envelope: m.envelope, Recipients: accepted, Content: m.content,
-		Gone: func() bool { return false }, Once: m.name,
-	})
+	_, err = visit.Submit(ctx, intake.Message{Content: m.content, Gone: func() bool { return false }, Once: m.name})
 	reply := mail.ReplyOf(err)
 	if err == nil || intake.Fatal(err) || !reply.Permanent() {
 		return err
 	}
-	all := make([]refusedRecipient, len(accepted))
+	all, trail := make([]refusedRecipient, len(accepted)), visit.Trail()
 	for i, r := range accepted {
-		all[i] = refusedRecipient{r, reply}
+		all[i] = refusedRecipient{r, reply, trail}
 	}
 	return p.report(ctx, m, all, refusedSuffix)
 }
@@ -140,29 +142,46 @@ func (p *Pickup) store(ctx context.Context, m *picked) error {
 type refusedRecipient struct {
 	mail.Recipient
 	reply mail.Reply
+	trail []mail.Decided
 }
 
-// judge asks the door for each recipient.
-func (p *Pickup) judge(m *picked) (accepted []mail.Recipient, refused []refusedRecipient) {
-	var whole mail.Reply // refuses all
-	switch {
-	case len(m.recipients) > p.MaxRecipients:
-		whole = mail.NewReply(550, "5.5.3", "Too many recipients: %d, the limit is %d", len(m.recipients), p.MaxRecipients)
-	case m.raw.size > p.MaxSize:
-		whole = mail.NewReply(552, "5.3.4", "The message is larger than %d octets", p.MaxSize)
+// judge asks the door for each recipient, as a client would. It fails when the
+// door has no answer for now.
+func (p *Pickup) judge(ctx context.Context, visit *intake.Session, m *picked) (accepted []mail.Recipient, refused []refusedRecipient, err error) {
+	whole := p.judgeWhole(ctx, visit, m)
+	if whole.Temporary() {
+		return nil, nil, &mail.Error{Reply: whole}
 	}
+	trail := visit.Trail()
 	for _, r := range m.recipients {
-		resolved, err := p.Door.Recipient(&m.origin, true, r)
-		switch {
-		case !whole.IsZero():
-			refused = append(refused, refusedRecipient{r, whole})
-		case err != nil:
-			refused = append(refused, refusedRecipient{r, mail.ReplyOf(err)})
+		if !whole.IsZero() {
+			refused = append(refused, refusedRecipient{r, whole, trail})
+			continue
+		}
+		switch reply := visit.Rcpt(ctx, smtp.Rcpt{Recipient: r}); {
+		case reply.Temporary():
+			return nil, nil, &mail.Error{Reply: reply}
+		case !reply.IsZero():
+			refused = append(refused, refusedRecipient{r, reply, visit.Trail()})
 		default:
-			accepted = append(accepted, resolved)
+			accepted = append(accepted, r)
 		}
 	}
-	return accepted, refused
+	return accepted, refused, nil
+}
+
+// judgeWhole returns why the message is refused for all, whoever they are.
+func (p *Pickup) judgeWhole(ctx context.Context, visit *intake.Session, m *picked) mail.Reply {
+	switch {
+	case len(m.recipients) > p.MaxRecipients:
+		return mail.NewReply(550, "5.5.3", "Too many recipients: %d, the limit is %d", len(m.recipients), p.MaxRecipients)
+	case m.raw.size > p.MaxSize:
+		return mail.NewReply(552, "5.3.4", "The message is larger than %d octets", p.MaxSize)
+	}
+	if reply := visit.Begin(ctx); !reply.IsZero() {
+		return reply
+	}
+	return visit.Mail(ctx, smtp.Mail{Envelope: m.envelope, Size: m.raw.size})
 }
 
 // report tells the sender, and the journal, of recipients that were refused.
@@ -174,7 +193,7 @@ func (p *Pickup) report(ctx context.Context, m *picked, refused []refusedRecipie
 		Name: m.name + suffix, Origin: m.origin, Envelope: m.envelope, At: m.file.at, Content: m.raw, Size: m.raw.size,
 	}
 	for _, to := range refused {
-		r.Recipients, r.Replies = append(r.Recipients, to.Recipient), append(r.Replies, to.reply)
+		r.Recipients, r.Replies, r.Trails = append(r.Recipients, to.Recipient), append(r.Replies, to.reply), append(r.Trails, to.trail)
 	}
 	reported, err := p.Door.Taken(ctx, r.Name)
 	if err != nil || reported {
@@ -193,6 +212,7 @@ func (p *Pickup) record(r *Refusal) {
 		p.Record(mail.Fact{
 			Time: p.Clock.Now(), Reason: mail.ReasonRefused, Session: r.Origin.Session, Origin: &r.Origin, Command: "RCPT",
 			From: r.Envelope.From.Path(), To: []string{to.Address.Path()}, Reply: &r.Replies[i],
+			Trail: mail.Trail(r.Trails[i]),
 		})
 		p.Logger.Warn("a recipient of a message that was left was refused", "user", r.Origin.User, "from", r.Envelope.From.Path(),
 			"to", to.Address.Path(), "reply", r.Replies[i].String())

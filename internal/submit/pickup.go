@@ -54,8 +54,9 @@ type Refusal struct {
 	Origin     mail.Origin
 	Envelope   mail.Envelope
 	Recipients []mail.Recipient
-	Replies    []mail.Reply // why, in the same order
-	At         time.Time    // when it was left
+	Replies    []mail.Reply     // why, in the same order
+	Trails     [][]mail.Decided // which decisions led to that, likewise
+	At         time.Time        // when it was left
 	Content    io.ReaderAt
 	Size       int64
 }
