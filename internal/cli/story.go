@@ -35,7 +35,11 @@ func (t *teller) tell(f *mail.Fact) {
 	if t.ids {
 		fmt.Fprintf(t.out, "%-16s  ", f.Message)
 	}
-	fmt.Fprintf(t.out, "%s  %-9s  %s\n", at.Format(timeOfDay), f.Reason, printable(strings.Join(told(f), ", ")))
+	parts := told(f)
+	if !t.ids && f.About != "" { // it is another than that of which the story is
+		parts = append([]string{string(f.Message)}, parts...)
+	}
+	fmt.Fprintf(t.out, "%s  %-9s  %s\n", at.Format(timeOfDay), f.Reason, printable(strings.Join(parts, ", ")))
 	for _, step := range f.Trail {
 		fmt.Fprintf(t.out, "%*s    because of %s\n", len(timeOfDay), "", printable(step.String()))
 	}

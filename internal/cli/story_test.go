@@ -30,6 +30,21 @@ func TestTellerTellsTheDayOnce(t *testing.T) {
 	}
 }
 
+// TestTellerNamesOthers: a fact about the message of the story names the message
+// that it is of; the decisions that led to it stand below.
+func TestTellerNamesOthers(t *testing.T) {
+	var out bytes.Buffer
+	newTeller(&out).tell(&mail.Fact{Time: at(3), Reason: mail.ReasonAccepted, Message: "m2", About: "m1", Size: 1, From: "<>", To: []string{"b@y.example"}, Text: "copy",
+		Trail: []mail.Decided{{Rule: "archive", Place: "postern.toml:7", Step: "copy_to", Effect: "a copy\x1b to <b@y.example>"}, {Rule: "all", Effect: "accept"}}})
+	_, got, _ := strings.Cut(out.String(), "\n")
+	want := "03:04:05.000  accepted   m2, 1 B from <> to b@y.example, about m1, copy\n" +
+		"                because of archive (postern.toml:7), copy_to: a copy\ufffd to <b@y.example>\n" +
+		"                because of all: accept\n"
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestTold(t *testing.T) {
 	reply := mail.Reply{Code: 450, Enhanced: "4.2.0", Text: "later\x1b[2J"}
 	for _, test := range []struct {

@@ -24,9 +24,14 @@ const imported = "Message-ID: <1@old.example>\r\n\r\ntext\r\n"
 // foreign is an entry of another queue, with a recipient in each state.
 func foreign(t *testing.T, id mail.ID) queue.Entry {
 	recipient := func(to string, state mail.State, hold mail.Hold) queue.Recipient {
-		return queue.Recipient{Recipient: mail.Recipient{Address: address(t, to)}, State: state, Hold: hold}
+		r := queue.Recipient{Recipient: mail.Recipient{Address: address(t, to)}, State: state, Hold: hold}
+		if hold == mail.HoldOperator {
+			r.Why = "wait"
+		}
+		return r
 	}
 	return queue.Entry{
+		Tags: []string{"payroll"}, TLS: mail.TLSRequired,
 		ID: id, Message: id, Body: id, Size: int64(len(imported)), Accepted: now.AddDate(0, 0, -1),
 		Envelope: mail.Envelope{From: address(t, "joe@old.example")}, Origin: mail.Origin{Listener: "there"},
 		Deliveries: queue.Deliveries([]queue.Recipient{
@@ -74,12 +79,16 @@ func TestImport(t *testing.T) {
 		t.Errorf("its content is %q, %v", text, err)
 	}
 	got.ID, got.Message, got.Body = oldID, oldID, oldID
-	if got.Accepted != want.Accepted || got.Origin != want.Origin || cmp.Diff(want.Deliveries, got.Deliveries) != "" {
+	if cmp.Diff(want.Tags, got.Tags) != "" || got.TLS != want.TLS || got.Accepted != want.Accepted || got.Origin != want.Origin || cmp.Diff(want.Deliveries, got.Deliveries) != "" {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	var facts []string
 	for _, f := range d.facts() {
-		if f.Actor != "root" || f.Text != "imported" || !f.Time.Equal(now) {
+		text := "imported"
+		if f.Hold == mail.HoldOperator {
+			text += ": wait"
+		}
+		if f.Actor != "root" || f.Text != text || !f.Time.Equal(now) {
 			t.Errorf("fact %+v", f)
 		}
 		facts = append(facts, string(f.Reason)+" "+string(f.About)+" "+f.MessageID+" "+string(f.Hold)+" "+strings.Join(f.To, ","))

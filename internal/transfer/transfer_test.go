@@ -86,7 +86,7 @@ func (r *rig) fill(n int) []queue.Entry {
 		queued := queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "joe", Domain: "a.example"}, Notify: mail.NotifySuccess, Original: "rfc822;j@a.example"}, State: mail.Queued}
 		deferred := queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "ann", Domain: "b.example"}}, State: mail.Deferred, Last: &last, Warned: noon}
 		held := queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "bob", Domain: "b.example"}}, State: mail.Held, Hold: mail.HoldOperator}
-		dead := queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "eve", Domain: "c.example"}}, State: mail.Held, Hold: mail.HoldDeadLetter}
+		dead := queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "eve", Domain: "c.example"}}, State: mail.Held, Hold: mail.HoldDeadLetter, Why: "nobody"}
 		id := r.ids.New(noon)
 		e := queue.Entry{
 			ID: id, Message: id, Accepted: noon, Class: queue.Class(i % 3),
@@ -95,6 +95,8 @@ func (r *rig) fill(n int) []queue.Entry {
 			Deliveries: queue.Deliveries([]queue.Recipient{queued, deferred, held, dead}, noon.Add(time.Duration(i)*time.Minute)),
 		}
 		e.Deliveries[1].Attempts = 2
+		e.Deliveries[2].Destination = e.Deliveries[2].Destination.Via("relay.example:587")
+		e.Tags, e.TLS = []string{"payroll"}, mail.TLSVerified
 		if i%2 == 0 {
 			e.Envelope.From = mail.Address{} // a report
 		}
