@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -172,3 +173,36 @@ func lastOf(p netip.Prefix) netip.Addr {
 	n := bitsOf(p.Addr()) | uint32(1<<(32-p.Bits())-1)
 	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }
+
+// maxBlockLists bounds the block lists: each is a question for every client.
+const maxBlockLists = 20
+
+// checkBlockLists wants block lists that can be told apart, and not too many.
+func (d *decoder) checkBlockLists() {
+	zones, names := make(map[string]mail.Place), make(map[string]mail.Place)
+	d.checkCount("block_list", maxBlockLists)
+	for _, t := range d.tables["block_list"] {
+		l := t.fields.blockList
+		if l.Zone != "" {
+			d.unique(t, "zone", l.Zone, zones)
+		}
+		if l.Name != "" {
+			d.unique(t, "name", l.Name, names)
+		}
+		if at, is := t.given["answers"]; is && at.node.kind == nodeList && len(at.node.items) == 0 {
+			d.fault(at.value, "block_list.answers", faultf(`name the answers that count, or leave it out`, "is empty: the list would list nobody"))
+		}
+	}
+}
+
+// maxReplyText keeps what a list says, and this, within a line of a reply.
+const maxReplyText = 150
+
+var replyText = textType("text", "texts", fmt.Sprintf("write printable ASCII, at most %d characters", maxReplyText),
+	func(s string) (string, *fault) {
+		other := func(r rune) bool { return r < ' ' || r > '~' }
+		if s == "" || len(s) > maxReplyText || strings.ContainsFunc(s, other) {
+			return "", faultf("", "%q cannot stand in a reply", clip(s))
+		}
+		return s, nil
+	})

@@ -42,6 +42,9 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.Listeners[0].Name = "in"
 	before.Handlers = []Handler{*defaultFields().handler}
 	before.Handlers[0].Name = "rule"
+	before.Lists = []List{{Name: "partners"}}
+	before.BlockLists = []BlockList{*defaultFields().blockList}
+	before.BlockLists[0].Name = "BL"
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {
@@ -49,7 +52,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	}
 	for i := range settings {
 		s := &settings[i]
-		if s.key != "version" && s.key != "listener.name" && s.key != "handler.name" && seen[s.key] != s.effect {
+		if s.key != "version" && s.key != "listener.name" && s.key != "handler.name" && s.key != "list.name" && s.key != "block_list.name" && seen[s.key] != s.effect {
 			t.Errorf("%s: seen with effect %q, want %q", s.key, seen[s.key], s.effect)
 		}
 	}

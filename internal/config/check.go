@@ -15,6 +15,8 @@ func (d *decoder) check() {
 	d.checkSubmission()
 	d.checkListeners()
 	d.checkHandlers()
+	d.checkLists()
+	d.checkBlockLists()
 	d.checkSmarthosts()
 	d.checkSmarthostUser()
 	d.checkAdmin()

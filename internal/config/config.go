@@ -31,7 +31,7 @@ type Config struct {
 	// None for a configuration made in code, which has no Places either.
 	Files []string
 	// Places are those of the settings that the files set, but for those of
-	// listeners and handlers, which have their own.
+	// tables that can be there several times, which have their own.
 	Places Places
 	// Warnings are what is allowed but unwise, in the order of the files.
 	Warnings []Problem
@@ -48,6 +48,8 @@ type Config struct {
 	Log        Log
 	Listeners  []Listener // at least one, in the order of the file
 	Handlers   []Handler
+	Lists      []List
+	BlockLists []BlockList
 	Submission Submission
 	Message    Message
 	Delivery   Delivery
@@ -88,6 +90,7 @@ type Listener struct {
 	Name                    string // unique
 	Address                 netip.AddrPort
 	Trust                   []netip.Prefix
+	TrustGateway            bool
 	Relay                   Relay
 	Near                    []string // domains in lower case
 	RejectClients           []netip.Prefix

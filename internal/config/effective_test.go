@@ -35,7 +35,7 @@ func TestEffective(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := c.Effective()
-	if want := len(settings) + len(findSection("listener").settings()) - len(findSection("handler").settings()); len(list) != want {
+	if want := len(settings) + len(findSection("listener").settings()) - len(findSection("handler").settings()) - len(findSection("list").settings()) - len(findSection("block_list").settings()); len(list) != want {
 		t.Errorf("%d settings, want %d", len(list), want)
 	}
 	find := func(key, name string) Effective {

@@ -33,3 +33,24 @@ func (l *List) Wrong(key string, err error) Problem {
 	}
 	return p
 }
+
+// maxLists bounds the lists: each file is looked at every few seconds.
+const maxLists = 100
+
+// checkLists wants lists that can be told apart, and not too many.
+func (d *decoder) checkLists() {
+	names := make(map[string]mail.Place)
+	d.checkCount("list", maxLists)
+	for _, t := range d.tables["list"] {
+		if name := t.fields.list.Name; name != "" {
+			d.unique(t, "name", name, names)
+		}
+	}
+}
+
+// checkCount wants no more than so many tables of a section.
+func (d *decoder) checkCount(section string, most int) {
+	if tables := d.tables[section]; len(tables) > most {
+		d.fault(tables[most].at, section, faultf("leave out some", "is one too many; there can be %d", most))
+	}
+}

@@ -20,12 +20,14 @@ import (
 )
 
 var (
-	ignorePlace   = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"), cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
+	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
+		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b BlockAnswer) bool { return a == b }),
 		cmp.Comparer(func(a, b Text) bool { return a.Text == b.Text }),
 	}
 )
@@ -128,6 +130,7 @@ message.max_hops = 200
 name = "in"
 address = ":25"
 trust = ["10.0.0.0/8", "192.0.2.7", "::ffff:192.0.2.8"]
+trust_gateway = true
 relay = "both"
 near = ["Near.example"]
 reject_clients = ["10.9.0.0/16"]
@@ -161,6 +164,20 @@ steps = [
   "accept",
 ]
 default = "defer"
+
+[[list]]
+name = "partners"
+kind = "domains"
+file = "lists/partners"
+
+[[block_list]]
+zone = "Key.bl.test"
+name = "BL"
+kind = "domains"
+answers = ["127.0.0.2-11=2", "&0.0.0.6"]
+weight = 3
+exempt = ["192.0.2.0/24"]
+removal = "https://bl.test/"
 
 [submission]
 directory = "spool"
@@ -249,7 +266,7 @@ func TestEverySetting(t *testing.T) {
 	}
 	for i := range settings {
 		s := &settings[i]
-		if s.key != "version" && s.value.show(fields{config: got, listener: &l, handler: &got.Handlers[0]}) == s.value.show(defaults) {
+		if s.key != "version" && s.value.show(fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0]}) == s.value.show(defaults) {
 			t.Errorf("%s has its default, the row sets another field", s.key)
 		}
 	}
@@ -267,11 +284,11 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Handlers, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Place and Places of Listener and Handler
-	const notSettings = 11 + 3 + 4
+	// Log, Listeners, Handlers, Lists, BlockLists, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Place and Places of Listener, Handler, List and BlockList
+	const notSettings = 13 + 3 + 8
 	if rows-notSettings != len(settings) {
 		t.Errorf("%d fields for %d settings", rows-notSettings, len(settings))
 	}

@@ -94,10 +94,10 @@ func defaultFields() fields {
 	return f
 }
 
-// plain takes the Markdown out of prose: code, and links within the page.
+// plain takes the Markdown out of prose: code, and where links lead.
 func plain(s string) string { return strings.ReplaceAll(pageLink.ReplaceAllString(s, "$1"), "`", "") }
 
-var pageLink = regexp.MustCompile(`\[([^\]]*)\]\(#[^)]*\)`)
+var pageLink = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 
 // width is how wide lines of prose are in plain text.
 const width = 78

@@ -43,6 +43,38 @@ var sections = []section{
 			"and what conditions can ask. Write one `[[handler]]` table for each.",
 	},
 	{
+		name:     "list",
+		repeated: true,
+		open:     func(f *fields) { f.list = &List{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.Lists = append(f.config.Lists, *f.list) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Lists {
+				l := &c.Lists[i]
+				list = append(list, member{l.Name, fields{config: c, list: l, places: l.Places}})
+			}
+			return list
+		},
+		text: "A list of networks, domains, addresses or patterns in a file of its own, one a line, which handlers and other settings ask by its name. " +
+			"The file is read again when it changes. [lists.md](lists.md) tells what can stand in it. Each has a table of its own; there can be 100.",
+	},
+	{
+		name:     "block_list",
+		repeated: true,
+		open:     func(f *fields) { f.blockList = &BlockList{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.BlockLists = append(f.config.BlockLists, *f.blockList) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.BlockLists {
+				l := &c.BlockLists[i]
+				list = append(list, member{l.Title(), fields{config: c, blockList: l, places: l.Places}})
+			}
+			return list
+		},
+		text: "A block list in DNS (DNSBL, RFC 5782) that is asked about clients or domains. All are asked at the same time, and those that fail or lie count for nothing: [lists.md](lists.md#block-lists). " +
+			"`postern check --dns` asks whether each works. Each has a table of its own; there can be 20.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -154,6 +154,14 @@ var settings = []setting{
 		see: []string{"listener.relay", "listener.bare_newline"},
 	},
 	{
+		key:    "listener.trust_gateway",
+		value:  one(boolean, func(f fields) *bool { return &f.listener.TrustGateway }, false),
+		effect: AtReload,
+		text: "Whether a client may be trusted although it has the address of the default gateway, or, in a container, of the container itself. Behind address translation every client can appear with these addresses, " +
+			"strangers too: [lists.md](lists.md#the-gateway-of-a-container) tells how that comes, and what to do instead. Set it to `true` only if nobody but your own clients can reach the listener through it.",
+		see: []string{"listener.trust"},
+	},
+	{
 		key: "listener.relay",
 		value: one(oneOf(
 			choice[Relay]{"nobody", RelayNobody, "mail for this host only"},
@@ -358,6 +366,92 @@ var settings = []setting{
 		), func(f fields) *Ending { return &f.handler.Default }, EndAccept),
 		effect: AtReload,
 		text:   "What is decided when no step decides.",
+	},
+
+	{
+		key:      "list.name",
+		value:    one(plainName, func(f fields) *string { return &f.list.Name }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"partners"`,
+		text:     "What the list is called by those who ask it. Two lists cannot have the same name.",
+	},
+	{
+		key: "list.kind",
+		value: one(oneOf(
+			choice[ListKind]{"networks", ListNetworks, "addresses and networks, such as `192.0.2.0/24` or `192.0.2.0 255.255.255.0`"},
+			choice[ListKind]{"domains", ListDomains, "domains: `example.com` itself, `.example.com` for those below it"},
+			choice[ListKind]{"addresses", ListAddresses, "mail addresses, such as `joe@example.com`"},
+			choice[ListKind]{"patterns", ListPatterns, "patterns in which `*` is any characters or none, such as `*@example.com`"},
+		), func(f fields) *ListKind { return &f.list.Kind }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"networks"`,
+		text:     "What stands in the file.",
+	},
+	{
+		key:      "list.file",
+		value:    file(func(f fields) *string { return &f.list.File }),
+		effect:   AtReload,
+		required: true,
+		example:  `"/etc/postern/lists/partners"`,
+		text: "The file, of up to 100,000 lines. It must be there when the server starts, and be right; if it is wrong later, what it said before stays in force, and log and journal tell of it. " +
+			"Whoever changes it had better write another file and rename that, so that nobody reads half of it.",
+	},
+
+	{
+		key:      "block_list.zone",
+		value:    one(domain, func(f fields) *string { return &f.blockList.Zone }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"bl.example.org"`,
+		text:     "The domain below which DNS has the list.",
+	},
+	{
+		key:       "block_list.name",
+		value:     one(replyText, func(f fields) *string { return &f.blockList.Name }, ""),
+		effect:    AtReload,
+		byDefault: "that of its zone",
+		example:   `"Example blocklist"`,
+		text:      "What the list is called in replies, log and journal. Set it if the zone has a key in its name that strangers must not see.",
+	},
+	{
+		key: "block_list.kind",
+		value: one(oneOf(
+			choice[BlockListKind]{"addresses", BlockAddresses, "the addresses of clients"},
+			choice[BlockListKind]{"domains", BlockDomains, "domains, such as that of a sender"},
+		), func(f fields) *BlockListKind { return &f.blockList.Kind }, BlockAddresses),
+		effect: AtReload,
+		text:   "What the list is asked about.",
+	},
+	{
+		key:    "block_list.answers",
+		value:  list(blockAnswer, func(f fields) *[]BlockAnswer { return &f.blockList.Answers }, usualAnswers),
+		effect: AtReload,
+		text: "Which answers mean that somebody is listed: an address (`127.0.0.2`), a range of its last number (`127.0.0.2-11`), a network (`127.0.0.0/28`), or bits of which one must be set (`&0.0.0.6`). " +
+			"`=5` behind one is its weight. What each answer means the operator of the list says. Answers outside of 127.0.0.0/8 and those in 127.255.255.0/24 never count: by them a list says that it does not answer.",
+		see: []string{"block_list.weight"},
+	},
+	{
+		key:    "block_list.weight",
+		value:  one(integer(1, maxWeight), func(f fields) *int { return &f.blockList.Weight }, 1),
+		effect: AtReload,
+		text:   "What an answer without a weight of its own adds to the score of who is listed. Of several answers of a list the largest weight counts.",
+		see:    []string{"block_list.answers"},
+	},
+	{
+		key:    "block_list.exempt",
+		value:  list(network, func(f fields) *[]netip.Prefix { return &f.blockList.Exempt }),
+		effect: AtReload,
+		text:   "Networks of whose clients the list is not asked. Nobody is asked about loopback and private addresses, in any case.",
+	},
+	{
+		key:       "block_list.removal",
+		value:     one(replyText, func(f fields) *string { return &f.blockList.Removal }, ""),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"https://bl.example.org/remove"`,
+		text:      "How to be taken off the list: an address on the web, or a few words. It stands in the reply to who is refused.",
 	},
 
 	{
