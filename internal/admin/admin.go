@@ -54,6 +54,10 @@ type Status struct {
 	Edit *queue.Editing `json:"edit,omitempty"`
 	// Pressures are what the server runs short of at present.
 	Pressures []Pressure `json:"pressures,omitempty"`
+	// Warnings are what an operator should know, a line each: lists whose files are
+	// wrong, block lists that are left out, clients that are not trusted because
+	// everybody may appear with their address.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Pressure is something that the server runs short of.

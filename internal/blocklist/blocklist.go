@@ -95,6 +95,10 @@ func (s *Set) Follow(before *Set) {
 	}
 }
 
+// Ask makes the Set ask a Resolver, such as one that remembers answers already. It
+// must be called before the Set is used by anybody.
+func (s *Set) Ask(r Resolver) { s.options.Resolver = r }
+
 // Result is what the lists say.
 type Result struct {
 	// Score is the weights of the lists together.

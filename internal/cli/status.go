@@ -73,6 +73,9 @@ func (a *app) showStatus(s *admin.Status) {
 	for _, p := range s.Pressures {
 		fmt.Fprintf(a.out, "UNDER PRESSURE for %s (since %s): %s: %s\n", age(p.Since), p.Since.Local().Format(dateTime), p.Kind, printable(p.Text))
 	}
+	for _, w := range s.Warnings {
+		fmt.Fprintf(a.out, "WARNING: %s\n", printable(w))
+	}
 	if s.ReloadFailure == nil {
 		a.showBroken()
 	}

@@ -33,7 +33,7 @@ func (d *Daemon) services(g *graph) []service {
 	door := d.door(g)
 	list := make([]service, len(g.config.Listeners))
 	for i := range list {
-		list[i] = service{d.serverOptions(g, &g.config.Listeners[i], g.tls[i]), handler(door, g.config.Listeners[i].Trust)}
+		list[i] = service{d.serverOptions(g, &g.config.Listeners[i], g.tls[i]), d.handler(door, &g.config.Listeners[i])}
 	}
 	return list
 }
@@ -72,7 +72,7 @@ func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtp
 		Sockets:                 d.sockets,
 		Limit:                   func() int { return d.gauge.Connections(c.MaxConnections) },
 		MaxErrors:               c.MaxErrors,
-		Newlines:                newlines(c),
+		Newlines:                d.newlines(c),
 		CommandTimeout:          c.CommandTimeout,
 		DataTimeout:             c.DataTimeout,
 		IDs:                     &d.ids,
@@ -85,11 +85,11 @@ func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtp
 
 // newlines decides what becomes of a bare CR or LF: a client that is trusted
 // is helped, any other may be trying to smuggle a second message in.
-func newlines(c *config.Listener) func(mail.Origin) smtp.Newlines {
+func (d *Daemon) newlines(c *config.Listener) func(mail.Origin) smtp.Newlines {
 	return func(o mail.Origin) smtp.Newlines {
 		switch {
 		case c.BareNewline == config.BareNewlineRepair,
-			c.BareNewline == config.BareNewlineAuto && intake.Trusts(c.Trust, o.Client.Addr()):
+			c.BareNewline == config.BareNewlineAuto && d.trusts(c, o.Client.Addr()):
 			return smtp.NewlinesRepair
 		}
 		return smtp.NewlinesRefuse
@@ -220,5 +220,6 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
+	s.Warnings = append(d.listWarnings(g), d.trustWarnings(g)...)
 	return s
 }

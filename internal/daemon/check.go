@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"postern/internal/blocklist"
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/doctor"
@@ -35,7 +36,7 @@ func Check(c *config.Config, o Options) Checked {
 	}
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
-	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), doctor.Listeners(c, g.local.Addresses))
+	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.around), doctor.Listeners(c, g.local.Addresses))
 	for i, t := range g.tls {
 		if t != nil {
 			found.Warnings = append(found.Warnings, doctor.Certificate(&c.Listeners[i], t.Certificates[0].Leaf, c.Hostname, g.clock.Now())...)
@@ -63,7 +64,8 @@ func problemsOf(err error) []config.Problem {
 }
 
 // CheckDNS asks DNS whether other servers will find this one as they expect,
-// whether the smarthosts have addresses, and whether each name server answers.
+// whether the smarthosts have addresses, whether each name server answers, and each
+// block list as it must.
 // It takes a few questions of at most dns.timeout.
 func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem {
 	g := newGraph(c, mail.SystemClock{})
@@ -83,7 +85,8 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 	for i := range found {
 		found[i].Place = c.Places[found[i].Key]
 	}
-	return found
+	blockLists := blocklist.New(c.BlockLists, blocklist.Options{Resolver: alone})
+	return append(found, blockLists.Verify(ctx)...)
 }
 
 // only returns a resolver that asks one server alone.

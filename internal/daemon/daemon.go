@@ -19,10 +19,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/container"
 	"postern/internal/crashpoint"
 	"postern/internal/deliver"
 	"postern/internal/intake"
@@ -79,6 +81,10 @@ type Daemon struct {
 	socket     net.Listener
 	admin      *admin.Server
 	apiSocket  net.Listener // nil: the API is at no TCP address
+	// around is where the server runs, as it was seen last; masked are the clients of
+	// which it was told that their address tells nobody.
+	around atomic.Pointer[container.Surroundings]
+	masked sync.Map
 
 	// reloading is held for a whole reload. mu comes after it, and guards what
 	// follows.
@@ -113,7 +119,15 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 	if err := d.graph.load(); err != nil {
 		return nil, err
 	}
+	d.around.Store(&d.graph.around)
 	return d, nil
+}
+
+// newGraph returns a graph of this server that has read nothing yet.
+func (d *Daemon) newGraph(c *config.Config) *graph {
+	g := newGraph(c, d.clock)
+	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
+	return g
 }
 
 func newDaemon(c *config.Config, o Options) *Daemon {
@@ -129,13 +143,14 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	}
 	clock := mail.NewSteppedClock()
 	d := &Daemon{
-		Options: o, clock: clock, graph: newGraph(c, clock), halted: make(map[string]bool),
+		Options: o, clock: clock, halted: make(map[string]bool),
 		sockets: smtpserver.NewSockets(clientDescriptors(pressure.Descriptors(), c.Delivery.MaxConnections)),
 		failed:  make(chan error, 1),
 		ended:   make(chan error, 1),
 	}
 	d.counts = newCounts(d)
 	d.inspections = intake.NewInspections(0)
+	d.graph = d.newGraph(c)
 	return d
 }
 
@@ -157,6 +172,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopCopy()
 	d.start(deliverCtx, copyCtx)
 	d.running.Go(func() { d.reloadOnHangup(ctx) })
+	d.running.Go(func() { d.watchFiles(ctx) })
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	d.Logger.Info("started", "version", d.Version, "hostname", d.graph.config.Hostname, "data_dir", d.graph.config.DataDir)

@@ -1,25 +1,27 @@
 package daemon
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"time"
 
+	"postern/internal/blocklist"
 	"postern/internal/certs"
 	"postern/internal/config"
+	"postern/internal/container"
 	"postern/internal/deliver"
 	"postern/internal/dns"
 	"postern/internal/intake"
+	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/pressure"
 	"postern/internal/route"
-	"postern/internal/smtpserver"
 	"postern/internal/submit"
 )
 
@@ -41,6 +43,23 @@ type graph struct {
 	credentials mail.Credentials
 	api         api
 	resolver    *dns.Client
+	lists       *lists.Book
+	blockLists  *blocklist.Set
+	// blockResolver is asked for block lists alone: every client is a question for
+	// each of them, and would push what mail needs out of a cache.
+	blockResolver *dns.Client
+	// around is where the server runs.
+	around container.Surroundings
+	told   told
+}
+
+// told are those who are told what becomes of lists.
+type told struct {
+	list       func(lists.Event)
+	blockList  func(blocklist.Event)
+	lists      *lists.Metrics
+	blockLists *blocklist.Metrics
+	logger     *slog.Logger
 }
 
 // newGraph returns a graph that has read nothing yet.
@@ -51,17 +70,22 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	return errors.Join(g.loadCertificates(), g.loadCredentials(), g.loadAPI(), g.loadLocal())
+	err := errors.Join(g.loadCertificates(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists())
+	g.around = lookAround(g.local.Addresses)
+	return err
 }
 
 // follow makes the graph the one after another. The cache of DNS is kept as
-// long as the same servers are asked in the same way.
+// long as the same servers are asked in the same way, and what is known of lists.
 func (g *graph) follow(before *graph) {
 	g.generation = before.generation + 1
 	was, is := &before.config.DNS, &g.config.DNS
 	if slices.Equal(was.Servers, is.Servers) && was.Timeout == is.Timeout {
-		g.resolver = before.resolver
+		g.resolver, g.blockResolver = before.resolver, before.blockResolver
+		g.blockLists.Ask(g.blockResolver)
 	}
+	g.lists.Follow(before.lists)
+	g.blockLists.Follow(before.blockLists)
 }
 
 // loadCertificates loads the certificate of every listener that has one.
@@ -177,15 +201,4 @@ func (g *graph) memoryBudget() int64 {
 		return set
 	}
 	return pressure.DefaultBudget()
-}
-
-// handler lets the door answer what an SMTP server is asked.
-func handler(door *intake.Intake, trust []netip.Prefix) smtpserver.Handler {
-	return smtpserver.HandlerFunc(func(ctx context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
-		if refusal := door.Greeting(); !refusal.IsZero() {
-			return nil, refusal
-		}
-		session := door.Session(o, trust)
-		return session, session.Begin(ctx)
-	})
 }

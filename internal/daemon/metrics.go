@@ -4,8 +4,10 @@ import (
 	"context"
 	"math"
 
+	"postern/internal/blocklist"
 	"postern/internal/deliver"
 	"postern/internal/intake"
+	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/metrics"
 	"postern/internal/pressure"
@@ -17,12 +19,14 @@ import (
 
 // counts are the metrics of the process. They last as long as it does.
 type counts struct {
-	set     *metrics.Set
-	server  *smtpserver.Metrics
-	intake  *intake.Metrics
-	store   *embedded.Metrics
-	deliver *deliver.Metrics
-	client  *smtpclient.Metrics
+	set        *metrics.Set
+	server     *smtpserver.Metrics
+	intake     *intake.Metrics
+	store      *embedded.Metrics
+	deliver    *deliver.Metrics
+	client     *smtpclient.Metrics
+	lists      *lists.Metrics
+	blockLists *blocklist.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -31,13 +35,19 @@ func newCounts(d *Daemon) counts {
 	s := metrics.NewSet()
 	s.Info("postern_info", "Always 1; the label is the version of the program.", "version", d.Version)
 	c := counts{
-		set:     s,
-		server:  smtpserver.NewMetrics(s),
-		intake:  intake.NewMetrics(s),
-		store:   embedded.NewMetrics(s),
-		deliver: deliver.NewMetrics(s),
-		client:  smtpclient.NewMetrics(s),
+		set:        s,
+		server:     smtpserver.NewMetrics(s),
+		intake:     intake.NewMetrics(s),
+		store:      embedded.NewMetrics(s),
+		deliver:    deliver.NewMetrics(s),
+		client:     smtpclient.NewMetrics(s),
+		lists:      lists.NewMetrics(s),
+		blockLists: blocklist.NewMetrics(s),
 	}
+	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
+		func() float64 { return float64(len(d.inForce().lists.Stale())) })
+	s.ReadGauge("postern_block_lists_left_out", "Block lists that are not asked for a while, because they failed or listed everybody.",
+		func() float64 { return float64(len(d.inForce().blockLists.Out())) })
 	d.readQueue(s)
 	d.readJournal(s)
 	s.ReadGauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits.",

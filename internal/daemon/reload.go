@@ -75,7 +75,7 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 		}
 	}
 	config.KeepUntilRestart(running.config, c)
-	next := newGraph(c, d.clock)
+	next := d.newGraph(c)
 	if err := next.load(); err != nil {
 		return admin.Reloaded{}, err
 	}
@@ -107,6 +107,7 @@ func (d *Daemon) swap(next, running *graph) error {
 		}
 		d.graph = next
 	}
+	d.around.Store(&next.around)
 	d.reloadFailure = nil
 	return nil
 }

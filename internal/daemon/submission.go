@@ -59,13 +59,14 @@ func (d *Daemon) openSubmission(g *graph) error {
 // submissionService is what answers the programs of this host.
 func (d *Daemon) submissionService(g *graph) service {
 	c := &g.config.Submission
-	options := d.serverOptions(g, &config.Listener{
+	l := &config.Listener{
 		Name: submit.Listener, MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients,
 		MaxConnections: maxPrograms, MaxConnectionsPerClient: maxProgramsPerUser,
-	}, nil)
+	}
+	options := d.serverOptions(g, l, nil)
 	options.User = submit.Peer
 	options.Newlines = func(mail.Origin) smtp.Newlines { return smtp.NewlinesRepair } // all users are trusted
-	return service{options, handler(d.door(g), nil)}
+	return service{options, d.handler(d.door(g), l)}
 }
 
 // changeSubmission lets the submission follow a graph, if there is one: its own

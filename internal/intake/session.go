@@ -22,6 +22,8 @@ type Session struct {
 	trust  []netip.Prefix
 	origin mail.Origin
 	ruled  *ruled // nil where policy has nothing to say
+	// distrust is why the client's address tells nobody; empty if it may.
+	distrust string
 
 	envelope   mail.Envelope
 	recipients []mail.Recipient
@@ -49,6 +51,10 @@ func (s *Session) Begin(ctx context.Context) mail.Reply {
 	}
 	return s.ruled.answer(&s.ruled.connect, s.ruled.rules.Connect(ctx))
 }
+
+// Distrust lets a client that is not trusted, although the networks that are have its
+// address, know why.
+func (s *Session) Distrust(why string) { s.distrust = why }
 
 // Trusts reports whether an address is in one of the networks.
 func Trusts(networks []netip.Prefix, client netip.Addr) bool {
@@ -104,10 +110,18 @@ func (s *Session) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
 		}
 	}
 	if err != nil {
-		return mail.ReplyOf(err)
+		return s.explained(mail.ReplyOf(err))
 	}
 	s.recipients = append(s.recipients, recipient)
 	return mail.Reply{}
+}
+
+// explained adds to the refusal of a client that it is not trusted, and why.
+func (s *Session) explained(r mail.Reply) mail.Reply {
+	if s.distrust == "" || r.Enhanced != "5.7.1" {
+		return r
+	}
+	return mail.NewReply(r.Code, r.Enhanced, "Relaying denied: %s; it is not trusted for its address", s.distrust)
 }
 
 // Data lets the client go on.

@@ -100,12 +100,6 @@ func (l *Live) open(now time.Time) error {
 // List returns what the file says, or what it said before it was wrong.
 func (l *Live) List() *List { return l.content.current.Load() }
 
-// Name returns how the list is called.
-func (l *Live) Name() string { return l.config.Name }
-
-// Kind returns what the entries of the list are.
-func (l *Live) Kind() Kind { return l.config.Kind }
-
 // List returns the list of that name, or nil.
 func (b *Book) List(name string) *Live {
 	for _, l := range b.lists {
@@ -114,6 +108,25 @@ func (b *Book) List(name string) *Live {
 		}
 	}
 	return nil
+}
+
+// Kind returns what the entries of a list are, "" if there is no such list.
+func (b *Book) Kind(name string) string {
+	if l := b.List(name); l != nil {
+		return string(l.config.Kind)
+	}
+	return ""
+}
+
+// Contains reports whether a text is in a list, as List.Find has it; it is in no list
+// that is not there.
+func (b *Book) Contains(name, text string) bool {
+	l := b.List(name)
+	if l == nil {
+		return false
+	}
+	_, found := l.List().Find(text)
+	return found
 }
 
 // Names returns the names of all lists.

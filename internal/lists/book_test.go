@@ -182,6 +182,16 @@ func TestUnseenChange(t *testing.T) {
 	}
 }
 
+func TestByName(t *testing.T) {
+	s := newShelf(t, Patterns, "*@a.example\n")
+	if s.Kind("it") != "patterns" || s.Kind("other") != "" || !slices.Equal(s.Names(), []string{"it"}) {
+		t.Errorf("%q, %q, %v", s.Kind("it"), s.Kind("other"), s.Names())
+	}
+	if !s.Contains("it", "joe@A.example") || s.Contains("it", "joe@b.example") || s.Contains("other", "joe@a.example") {
+		t.Error("Contains is not as Find")
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	s := newShelf(t, Domains, "a.example\n")
 	s.write(strings.Repeat("# "+strings.Repeat("x", 1000)+"\n", MaxFile/1000))

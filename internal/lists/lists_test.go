@@ -254,8 +254,9 @@ func naive(written []string, text string) (line int) {
 		if !mail.Like(p, text) {
 			continue
 		}
-		s := strings.Count(p, "*")
-		n := len(p) - s
+		pattern := mail.NewPattern(p)
+		s := pattern.Stars()
+		n := len(pattern.String()) - s
 		exact, wasExact := s == 0, line > 0 && stars == 0
 		if line == 0 || exact && !wasExact || exact == wasExact && (n > literal || n == literal && s < stars) {
 			line, literal, stars = i+1, n, s

@@ -29,7 +29,7 @@ type shape struct{ first, last int }
 
 // pattern is one with more than one "*".
 type pattern struct {
-	text string
+	mail.Pattern
 	line int
 }
 
@@ -42,6 +42,7 @@ func (p *patterns) add(text string, line int) *fault {
 	if wrong != nil {
 		return wrong
 	}
+	text = mail.NewPattern(text).String() // two stars are one
 	first := strings.IndexByte(text, '*')
 	if first < 0 {
 		if p.exact[text] == 0 {
@@ -55,7 +56,7 @@ func (p *patterns) add(text string, line int) *fault {
 	if first == last {
 		return p.addOne(e, line)
 	}
-	return p.addMore(e, pattern{text, line})
+	return p.addMore(e, pattern{mail.NewPattern(text), line})
 }
 
 func (p *patterns) addOne(e ends, line int) *fault {
@@ -72,7 +73,7 @@ func (p *patterns) addOne(e ends, line int) *fault {
 
 func (p *patterns) addMore(e ends, add pattern) *fault {
 	for _, before := range p.more[e] {
-		if before.text == add.text {
+		if before.String() == add.String() {
 			return nil
 		}
 	}
@@ -131,9 +132,9 @@ func (p *patterns) find(q query, steps *int) int {
 		}
 		for _, other := range p.more[e] {
 			*steps++
-			if mail.Like(other.text, q.text) {
-				stars := strings.Count(other.text, "*")
-				best.offer(other.line, len(other.text)-stars, stars)
+			if other.Match(q.text) {
+				stars := other.Stars()
+				best.offer(other.line, len(other.String())-stars, stars)
 			}
 		}
 	}

@@ -45,6 +45,10 @@ const (
 	ReasonEased        Reason = "eased"         // there is enough of it again
 	ReasonUnreachable  Reason = "unreachable"   // a site is left alone for a while: it could not be reached
 	ReasonReached      Reason = "reached"       // it can be reached again
+	ReasonListRead     Reason = "list-read"     // the file of a list has changed, and is in force
+	ReasonListFailed   Reason = "list-failed"   // it has changed and is wrong: the list is as before
+	ReasonLeftOut      Reason = "left-out"      // a block list is not asked for a while: it fails, or lies
+	ReasonAskedAgain   Reason = "asked-again"   // it answers again
 	ReasonStepped      Reason = "stepped"       // the clock was set
 	ReasonOverflow     Reason = "overflow"      // facts were lost for want of room; Count says how many
 )
@@ -55,7 +59,7 @@ var Reasons = []Reason{
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed, ReasonMarked, ReasonPressed, ReasonEased,
-	ReasonUnreachable, ReasonReached, ReasonStepped, ReasonOverflow,
+	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain, ReasonStepped, ReasonOverflow,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/internal/blocklist"
+	"postern/internal/dns"
+	"postern/internal/lists"
+	"postern/internal/mail"
+)
+
+// lookEvery is how often the files of lists are looked at, and the gateways.
+const lookEvery = 3 * time.Second
+
+// loadLists reads the lists, and makes the block lists ready to be asked.
+func (g *graph) loadLists() error {
+	g.blockResolver = g.newResolver(dns.Options{})
+	g.blockLists = blocklist.New(g.config.BlockLists, blocklist.Options{
+		Resolver: g.blockResolver, Tell: g.told.blockList, Metrics: g.told.blockLists, Clock: g.clock, Logger: g.told.logger,
+	})
+	var err error
+	g.lists, err = lists.Open(g.config.Lists, lists.Options{Tell: g.told.list, Metrics: g.told.lists, Clock: g.clock})
+	return err
+}
+
+// watchFiles looks at the files of lists, and at where the server runs, until ctx
+// ends.
+func (d *Daemon) watchFiles(ctx context.Context) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		g := d.inForce()
+		g.lists.Look()
+		around := lookAround(g.local.Addresses)
+		d.around.Store(&around)
+	}
+}
+
+// tellList tells what became of the file of a list, wherever an operator may look.
+func (d *Daemon) tellList(e lists.Event) {
+	fact := mail.Fact{Reason: mail.ReasonListRead, Time: d.clock.Now()}
+	if e.Err == nil {
+		d.Logger.Info("list read again", "list", e.Name, "file", e.File, "entries", e.Entries, "before", e.Before)
+		fact.Text = fmt.Sprintf("%s (%s): %d entries, were %d", e.Name, e.File, e.Entries, e.Before)
+		d.journal.Record(fact)
+		return
+	}
+	problems := strings.Split(e.Err.Error(), "\n")
+	if more := len(problems) - maxTold; more > 0 {
+		problems = append(problems[:maxTold:maxTold], fmt.Sprintf("and %d more", more))
+	}
+	for _, p := range problems {
+		d.Logger.Warn("list is wrong, and stays as it was: "+p, "list", e.Name, "file", e.File, "entries", e.Before)
+	}
+	fact.Reason = mail.ReasonListFailed
+	fact.Text = fmt.Sprintf("%s (%s), with its %d entries of before: %s", e.Name, e.File, e.Before, strings.Join(problems, "; "))
+	d.journal.Record(fact)
+}
+
+// tellBlockList tells that a block list is left out, or answers again.
+func (d *Daemon) tellBlockList(e blocklist.Event) {
+	fact := mail.Fact{Reason: mail.ReasonAskedAgain, Time: d.clock.Now(), Text: e.Name}
+	if !e.LeftOut {
+		d.Logger.Info("block list answers again", "list", e.Name)
+		d.journal.Record(fact)
+		return
+	}
+	d.Logger.Warn("block list is left out for a while, and nobody is listed by it", "list", e.Name, "until", e.Until, "error", e.Err)
+	fact.Reason, fact.Next, fact.Text = mail.ReasonLeftOut, e.Until, fmt.Sprintf("%s: %v", e.Name, e.Err)
+	d.journal.Record(fact)
+}
+
+// listWarnings says which lists are not as they should be.
+func (d *Daemon) listWarnings(g *graph) []string {
+	var warnings []string
+	for _, l := range g.lists.Stale() {
+		first, _, _ := strings.Cut(l.Err.Error(), "\n")
+		warnings = append(warnings, fmt.Sprintf("list %s is as it was before %s: %s", l.Name, l.Since.Local().Format(time.RFC3339), first))
+	}
+	for _, l := range g.blockLists.Out() {
+		warnings = append(warnings, fmt.Sprintf("block list %s is left out until %s: %v", l.Name, l.Until.Local().Format(time.RFC3339), l.Err))
+	}
+	return warnings
+}
