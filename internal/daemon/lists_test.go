@@ -1,0 +1,295 @@
+package daemon
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"postern/internal/blocklist"
+	"postern/internal/config"
+	"postern/internal/container"
+	"postern/internal/journal"
+	"postern/internal/lists"
+	"postern/internal/mail"
+	"postern/internal/mailtest"
+	"postern/internal/policy"
+	"postern/internal/smtp"
+)
+
+// The engine asks a Book of lists as it is.
+var _ policy.Lists = (*lists.Book)(nil)
+
+// listed is a configuration with a list, and its file.
+func listed(t *testing.T, text string) (*config.Config, string) {
+	t.Helper()
+	c := settings(t, nowhere)
+	file := filepath.Join(t.TempDir(), "partners")
+	put(t, file, text)
+	c.Lists = []config.List{{Name: "partners", Kind: config.ListDomains, File: file}}
+	return c, file
+}
+
+// put replaces a file by another one.
+func put(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// journalOf returns the journal of a server that has ended, a line a fact.
+func journalOf(t *testing.T, c *config.Config) string {
+	t.Helper()
+	var lines strings.Builder
+	err := journal.Read(t.Context(), filepath.Join(c.DataDir, "journal"), journal.Query{}, func(f mail.Fact) error {
+		fmt.Fprintf(&lines, "%s: %s\n", f.Reason, f.Text)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines.String()
+}
+
+// TestListChanges: the file of a list is watched; a wrong one keeps the list, and is
+// told in log, journal, status and metrics, once.
+func TestListChanges(t *testing.T) {
+	c, file := listed(t, "a.example\n")
+	r := start(t, c)
+	r.inForce().lists.Look()
+	put(t, file, "a.example\nb.example\n")
+	r.inForce().lists.Look()
+	put(t, file, "x y\n")
+	for range 3 {
+		r.inForce().lists.Look()
+	}
+	g := r.inForce()
+	if !g.lists.Contains("partners", "b.example") || g.lists.Contains("partners", "x") {
+		t.Error("the wrong file has changed the list")
+	}
+	if w := r.Daemon.status().Warnings; len(w) != 1 || !strings.HasPrefix(w[0], "list partners is as it was before ") || !strings.Contains(w[0], file+":1:3: goes on behind") {
+		t.Errorf("the status warns of %q", w)
+	}
+	if n := len(g.lists.Stale()); n != 1 {
+		t.Errorf("%d lists are stale", n)
+	}
+	r.end(t)
+	if n := strings.Count(r.log.String(), "list is wrong, and stays as it was"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, r.log)
+	}
+	lines := journalOf(t, c)
+	for _, want := range []string{"list-read: partners (" + file + "): 2 entries, were 1", "list-failed: partners (" + file + "), with its 2 entries of before: " + file + ":1:3: goes on behind"} {
+		if strings.Count(lines, want) != 1 {
+			t.Errorf("%q is not once in the journal:\n%s", want, lines)
+		}
+	}
+}
+
+// TestListIsWatched: the server looks by itself.
+func TestListIsWatched(t *testing.T) {
+	c, file := listed(t, "a.example\n")
+	r := start(t, c)
+	put(t, file, "b.example\n")
+	for deadline := time.Now().Add(time.Minute); !r.inForce().lists.Contains("partners", "b.example"); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the file was not looked at")
+		}
+	}
+	r.end(t)
+}
+
+// TestListAtReload: a reload reads the files again, whether or not the configuration
+// has changed; one that is wrong refuses the reload.
+func TestListAtReload(t *testing.T) {
+	c, file := listed(t, "a.example\n")
+	r, s := reloadable(t, c)
+	before := r.inForce().lists
+	put(t, file, "b.example\n")
+	if _, err := r.Reload("test"); err != nil {
+		t.Fatal(err)
+	}
+	if !before.Contains("partners", "b.example") {
+		t.Error("the reload has not read the file")
+	}
+	put(t, file, "c.example\n")
+	s.set(c, func(c *config.Config) { c.Message.MaxHops = 7 })
+	if _, err := r.Reload("test"); err != nil {
+		t.Fatal(err)
+	}
+	if after := r.inForce().lists; after == before || !after.Contains("partners", "c.example") || !before.Contains("partners", "c.example") {
+		t.Error("sessions of before the reload do not see the list of now")
+	}
+	put(t, file, "d.example d\n")
+	if _, err := r.Reload("test"); err == nil || !strings.Contains(err.Error(), file+":1:11: goes on behind") {
+		t.Errorf("the reload with a wrong file: %v", err)
+	}
+	r.end(t)
+	if lines := journalOf(t, c); strings.Count(lines, "list-read") != 2 {
+		t.Errorf("two changes were to be told:\n%s", lines)
+	}
+}
+
+func TestListsAreChecked(t *testing.T) {
+	c, file := listed(t, "a b\n")
+	c.Lists = append(c.Lists, config.List{Name: "gone", Kind: config.ListNetworks, File: file + ".gone", Place: mail.Place{File: "x.toml", Line: 7}})
+	if err := os.Mkdir(c.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantEach(t, Check(c, Options{}).Problems, file+":1:3: goes on behind", "x.toml:7: list.file: list gone: open "+file+".gone: no such file")
+	if _, err := New(c, Options{}); err == nil {
+		t.Error("a server starts with wrong lists")
+	}
+}
+
+const blockZone = `
+gate.example. A 127.0.0.1
+bl.test. SOA ns.test. root.test. 1 2 3 4 60
+2.0.0.127.bl.test. A 127.0.0.2
+7.100.51.198.bl.test. A 127.0.0.2
+world.test. SOA ns.test. root.test. 1 2 3 4 60
+*.world.test. A 127.0.0.2
+`
+
+func blockListed(t *testing.T) (*config.Config, *mailtest.DNS) {
+	t.Helper()
+	answer, err := config.ParseBlockAnswer("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := mailtest.NewDNS(t, blockZone)
+	c := settings(t, nowhere)
+	c.DNS.Servers = []netip.AddrPort{server.Addr()}
+	for _, zone := range []string{"bl.test", "world.test"} {
+		c.BlockLists = append(c.BlockLists, config.BlockList{Zone: zone, Kind: config.BlockAddresses, Weight: 1, Answers: []config.BlockAnswer{answer}})
+	}
+	return c, server
+}
+
+// TestBlockListIsLeftOut: it is told in log, journal and status, and a reload neither
+// asks it again nor forgets what others have said.
+func TestBlockListIsLeftOut(t *testing.T) {
+	c, server := blockListed(t)
+	r, s := reloadable(t, c)
+	client := netip.MustParseAddr("198.51.100.7")
+	check := func(g *graph) blocklist.Result { return g.blockLists.CheckClient(t.Context(), client) }
+	check(r.inForce())
+	s.set(c, func(c *config.Config) { c.Message.MaxHops = 7 })
+	if _, err := r.Reload("test"); err != nil {
+		t.Fatal(err)
+	}
+	if got := check(r.inForce()); got.Score != 1 || len(got.Hits) != 1 || got.Hits[0].Name != "bl.test" {
+		t.Errorf("listed: %+v", got)
+	}
+	for _, zone := range []string{"bl.test", "world.test"} {
+		if n := server.Asked("7.100.51.198." + zone + ". A"); n != 1 {
+			t.Errorf("%s was asked %d times", zone, n)
+		}
+	}
+	if w := r.Daemon.status().Warnings; len(w) != 1 || !strings.HasPrefix(w[0], "block list world.test is left out until ") {
+		t.Errorf("the status warns of %q", w)
+	}
+	r.end(t)
+	if !strings.Contains(r.log.String(), "block list is left out for a while") {
+		t.Error("not logged")
+	}
+	if lines := journalOf(t, c); strings.Count(lines, "left-out") != 1 || !strings.Contains(lines, "world.test: it lists what no list has") {
+		t.Errorf("the journal:\n%s", lines)
+	}
+}
+
+func TestBlockListsAreChecked(t *testing.T) {
+	c, _ := blockListed(t)
+	var told []string
+	for _, p := range CheckDNS(t.Context(), c, Options{}) {
+		if p.Key == "block_list.zone" {
+			told = append(told, p.Message)
+		}
+	}
+	if len(told) != 1 || !strings.HasPrefix(told[0], "block list world.test: it lists what no list has") {
+		t.Errorf("told %q", told)
+	}
+}
+
+// inContainer is a container whose gateway is 172.17.0.1.
+func inContainer() container.Surroundings {
+	gateway := netip.MustParseAddr("172.17.0.1").As4()
+	route := fmt.Sprintf("eth0 00000000 %08X 0003 0 0 0 00000000 0 0 0\n", binary.NativeEndian.Uint32(gateway[:]))
+	return container.Look(fstest.MapFS{".dockerenv": {}, "proc/net/route": {Data: []byte(route)}}, func(string) string { return "" }, nil)
+}
+
+// TestGatewayIsNotTrusted: behind its address everybody may be. The reply and the log
+// say so; a setting lets those decide who know better.
+func TestGatewayIsNotTrusted(t *testing.T) {
+	c := settings(t, nowhere)
+	l := &c.Listeners[0]
+	l.Trust = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("127.0.0.0/8")}
+	r := start(t, c)
+	around := inContainer()
+	r.around.Store(&around)
+	rcpt := func(client string) mail.Reply {
+		t.Helper()
+		o := mail.Origin{Client: netip.AddrPortFrom(netip.MustParseAddr(client), 1)}
+		s, refusal := r.handler(r.door(r.inForce()), l).Begin(t.Context(), o)
+		if !refusal.IsZero() {
+			t.Fatal(refusal)
+		}
+		s.Mail(t.Context(), smtp.Mail{})
+		reply := s.Rcpt(t.Context(), smtp.Rcpt{Recipient: mail.Recipient{Address: mail.Address{Local: "a", Domain: "elsewhere.example"}}})
+		if trusted := reply.IsZero(); r.trusts(l, netip.MustParseAddr(client)) != trusted {
+			t.Errorf("%s: trusted for its lines is %v, and %v", client, !trusted, reply)
+		}
+		return reply
+	}
+	const denied = "550 5.7.1 Relaying denied: 172.17.0.1 is the gateway of this container, and everybody may appear with its address; it is not trusted for its address"
+	for range 3 {
+		if got := rcpt("172.17.0.1"); got.String() != denied {
+			t.Errorf("the gateway gets %q", got)
+		}
+	}
+	if got := rcpt("172.17.0.9"); !got.IsZero() {
+		t.Errorf("another client of the network gets %q", got)
+	}
+	if got := rcpt("127.0.0.1"); !got.IsZero() {
+		t.Errorf("the host itself gets %q", got)
+	}
+	if got := rcpt("192.0.2.1"); !strings.Contains(got.String(), "192.0.2.1 may not send to this domain") {
+		t.Errorf("a stranger gets %q", got)
+	}
+	if n := strings.Count(r.log.String(), "client is not trusted although trust has its address"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+	l.TrustGateway = true
+	if got := rcpt("172.17.0.1"); !got.IsZero() {
+		t.Errorf("with trust_gateway the gateway gets %q", got)
+	}
+	r.end(t)
+}
+
+func TestAdviceAboutGateways(t *testing.T) {
+	c := config.Default()
+	l := config.DefaultListener()
+	l.Address, l.Trust = netip.MustParseAddrPort("[::]:25"), []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("172.17.0.0/24")}
+	near := l
+	near.Name, near.Address = "near", netip.MustParseAddrPort("127.0.0.1:25")
+	other := l
+	other.Name, other.Trust = "other", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	known := l
+	known.Name, known.TrustGateway = "known", true
+	c.Listeners = []config.Listener{l, near, other, known}
+	const why = "172.17.0.1 is the gateway of this container, and everybody may appear with its address"
+	wantEach(t, adviseTrust(c, inContainer()),
+		"listener.trust: listener smtp: "+why+": it is not trusted (let clients",
+		"listener.trust_gateway: listener known: "+why+": whoever comes through there can send mail to anywhere (leave it out")
+	if found := adviseTrust(c, container.Surroundings{}); len(found) > 0 {
+		t.Errorf("elsewhere: %v", found)
+	}
+}
