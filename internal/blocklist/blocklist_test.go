@@ -95,6 +95,8 @@ func client(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 var ignoreName = cmp.Options{cmpopts.IgnoreUnexported(Hit{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
 
+// TestCheckClient: octets and nibbles in reverse (RFC 5782 2.1, 2.4), and answers by
+// their values.
 func TestCheckClient(t *testing.T) {
 	named := listAt(t, "bits.test", "&0.0.0.4=7", "&0.0.0.8", "&0.0.0.2=100")
 	named.Name, named.Weight = "by bits", 3
@@ -152,6 +154,7 @@ func TestNobodyIsAskedOfPrivateAddresses(t *testing.T) {
 	}
 }
 
+// TestCheckDomain: lists of domains are asked about domains alone (RFC 5782 3).
 func TestCheckDomain(t *testing.T) {
 	uri, other := listAt(t, "uri.test"), listAt(t, "bl.test")
 	uri.Kind = config.BlockDomains
@@ -236,6 +239,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
+// TestVerify asks for the entries by which a list shows that it works (RFC 5782 5).
 func TestVerify(t *testing.T) {
 	uri := listAt(t, "uri.test")
 	uri.Kind = config.BlockDomains

@@ -403,3 +403,29 @@ func TestAbandonedQuestion(t *testing.T) {
 	cancel()
 	group.Wait()
 }
+
+// TestRecordsOfAName: A and TXT records as they are, without a file of the machine; the
+// strings of a text are one (RFC 1035 3.3.14).
+func TestRecordsOfAName(t *testing.T) {
+	server := mailtest.NewDNS(t, "test. SOA ns.test. root.test. 1 2 3 4 60\n"+
+		"a.test. A 127.0.0.2\na.test. A 127.0.0.3\na.test. TXT \"one, \" \"two\"\na.test. TXT three\nsix.test. AAAA 2001:db8::6\n")
+	c := NewClient(Options{Servers: []netip.AddrPort{server.Addr()}, Timeout: patience})
+	addresses, err := c.LookupIPv4(t.Context(), "A.test")
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	if fmt.Sprint(addresses) != "[127.0.0.2 127.0.0.3]" || err != nil {
+		t.Errorf("%v, %v", addresses, err)
+	}
+	texts, err := c.LookupText(t.Context(), "a.test")
+	slices.Sort(texts)
+	if strings.Join(texts, "; ") != "one, two; three" || err != nil {
+		t.Errorf("%q, %v", texts, err)
+	}
+	for _, name := range []string{"six.test", "no.test"} {
+		if _, err := c.LookupIPv4(t.Context(), name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := c.LookupText(t.Context(), name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("text of %s: %v", name, err)
+		}
+	}
+}

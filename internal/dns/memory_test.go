@@ -76,3 +76,25 @@ func TestMemoryContextEnded(t *testing.T) {
 		t.Errorf("error %v, want ErrTemporary and context.Canceled", err)
 	}
 }
+
+// TestMemoryAsClient: it answers for A and TXT records as Client does.
+func TestMemoryAsClient(t *testing.T) {
+	var m Memory
+	m.Set("a.test", netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("127.0.0.2"))
+	m.Set("six.test", netip.MustParseAddr("2001:db8::1"))
+	m.SetText("a.test", "said")
+	if ips, err := m.LookupIPv4(t.Context(), "A.test."); err != nil || len(ips) != 1 || !ips[0].Is4() {
+		t.Errorf("%v, %v", ips, err)
+	}
+	if texts, err := m.LookupText(t.Context(), "a.test"); err != nil || len(texts) != 1 || texts[0] != "said" {
+		t.Errorf("%v, %v", texts, err)
+	}
+	for name, want := range map[string]error{"six.test": ErrNotFound, "no.test": ErrNoName} {
+		if _, err := m.LookupIPv4(t.Context(), name); !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := m.LookupText(t.Context(), name); !errors.Is(err, want) {
+			t.Errorf("text of %s: %v", name, err)
+		}
+	}
+}

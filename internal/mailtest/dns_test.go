@@ -7,7 +7,8 @@ import (
 )
 
 // TestNamesOfDNS: the server finds names in any case, knows those that only
-// stand above others (RFC 8020 2), and fails for the types it was told to.
+// stand above others (RFC 8020 2) or below a wildcard (RFC 4592), and fails for the
+// types and zones it was told to.
 func TestNamesOfDNS(t *testing.T) {
 	d := NewDNS(t, `
 test. SOA ns.test. root.test. 1 2 3 4 60
@@ -17,6 +18,10 @@ alias.test. CNAME Deep.Below.test.
 _fault.MX.broken.test. TXT servfail
 broken.test. MX 10 b.test.
 broken.test. A 127.0.0.1
+*.wild.test. A 127.0.0.2
+known.wild.test. MX 10 b.test.
+plain.test. TXT "a text"
+_fault.*.dead.test. TXT refused
 `)
 	for _, c := range []struct {
 		name    string
@@ -33,6 +38,14 @@ broken.test. A 127.0.0.1
 		{"elsewhere.", dns.TypeMX, dns.RcodeNameError, 0, false},
 		{"broken.test.", dns.TypeMX, dns.RcodeServerFailure, 0, false},
 		{"broken.test.", dns.TypeA, dns.RcodeSuccess, 1, false},
+		{"a.b.wild.test.", dns.TypeA, dns.RcodeSuccess, 1, false},
+		{"a.wild.test.", dns.TypeMX, dns.RcodeSuccess, 0, true},
+		{"wild.test.", dns.TypeA, dns.RcodeSuccess, 0, true},
+		{"known.wild.test.", dns.TypeA, dns.RcodeSuccess, 0, true},
+		{"a.known.wild.test.", dns.TypeA, dns.RcodeNameError, 0, true},
+		{"plain.test.", dns.TypeTXT, dns.RcodeSuccess, 1, false},
+		{"a.b.dead.test.", dns.TypeA, dns.RcodeRefused, 0, false},
+		{"dead.test.", dns.TypeA, dns.RcodeRefused, 0, false},
 	} {
 		reply, err := dns.Exchange(new(dns.Msg).SetQuestion(c.name, c.kind), d.Addr().String())
 		if err != nil {
