@@ -120,7 +120,7 @@ func (l *List) FindAddress(a mail.Address) (at mail.Place, found bool) {
 	text := "<>"
 	if !a.IsNull() {
 		a = addressOf(a)
-		text = strings.ToLower(a.String())
+		text = textOf(a.String())
 	}
 	return l.find(query{domain: a.Domain, address: a, text: text})
 }
@@ -149,13 +149,20 @@ func addressOf(a mail.Address) mail.Address {
 	return a
 }
 
-// textOf is a text as patterns are compared with it: a mail address has the domain
-// that DNS knows.
+// textOf is a text as patterns are compared with it: in lower case, and behind its last
+// "@" the labels as DNS knows them, as far as it knows them.
 func textOf(text string) string {
-	if at := strings.LastIndexByte(text, '@'); at >= 0 {
-		if domain, err := domainOf(text[at+1:]); err == nil {
-			text = text[:at+1] + domain
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 || isASCII(text[at:]) {
+		return strings.ToLower(text)
+	}
+	labels := strings.Split(text[at+1:], ".")
+	for i, label := range labels {
+		if ascii, err := domainOf(label); err == nil {
+			labels[i] = ascii
 		}
 	}
-	return strings.ToLower(text)
+	return strings.ToLower(text[:at+1] + strings.Join(labels, "."))
 }
+
+func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r > '~' }) }

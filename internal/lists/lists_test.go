@@ -156,6 +156,9 @@ func TestBounds(t *testing.T) {
 	for i := range MaxSteps {
 		fmt.Fprintf(&slow, "*%d*\n", i)
 	}
+	for i := range MaxLines - MaxSteps {
+		fmt.Fprintf(&slow, "*x%d*\n", i)
+	}
 	_, err = Parse(Patterns, "list", []byte(slow.String()))
 	if err == nil || !strings.HasPrefix(err.Error(), "list:1000:1: is a pattern too many that must be tried one after the other; 1000 can") {
 		t.Error(err)

@@ -14,6 +14,8 @@ type patterns struct {
 	// one are those with one "*", which need no other look; more are the others.
 	one  map[ends]int
 	more map[ends][]pattern
+	// texts are those of more.
+	texts map[string]bool
 	// lengths are the shapes of the ends that there are, with the most patterns of more
 	// that have the same ends of that shape.
 	lengths map[shape]int
@@ -30,11 +32,11 @@ type shape struct{ first, last int }
 // pattern is one with more than one "*".
 type pattern struct {
 	mail.Pattern
-	line int
+	line, literal int // literal is how much of it is no "*"
 }
 
 func newPatterns() *patterns {
-	return &patterns{exact: make(map[string]int), one: make(map[ends]int), more: make(map[ends][]pattern), lengths: make(map[shape]int)}
+	return &patterns{exact: make(map[string]int), one: make(map[ends]int), more: make(map[ends][]pattern), texts: make(map[string]bool), lengths: make(map[shape]int)}
 }
 
 func (p *patterns) add(text string, line int) *fault {
@@ -42,7 +44,8 @@ func (p *patterns) add(text string, line int) *fault {
 	if wrong != nil {
 		return wrong
 	}
-	text = mail.NewPattern(text).String() // two stars are one
+	read := mail.NewPattern(text)
+	text = read.String() // two stars are one
 	first := strings.IndexByte(text, '*')
 	if first < 0 {
 		if p.exact[text] == 0 {
@@ -56,7 +59,11 @@ func (p *patterns) add(text string, line int) *fault {
 	if first == last {
 		return p.addOne(e, line)
 	}
-	return p.addMore(e, pattern{mail.NewPattern(text), line})
+	if p.texts[text] {
+		return nil
+	}
+	p.texts[text] = true
+	return p.addMore(e, pattern{read, line, len(text) - read.Stars()})
 }
 
 func (p *patterns) addOne(e ends, line int) *fault {
@@ -72,11 +79,6 @@ func (p *patterns) addOne(e ends, line int) *fault {
 }
 
 func (p *patterns) addMore(e ends, add pattern) *fault {
-	for _, before := range p.more[e] {
-		if before.String() == add.String() {
-			return nil
-		}
-	}
 	if wrong := p.reserve(e, len(p.more[e])+1); wrong != nil {
 		return wrong
 	}
@@ -133,8 +135,7 @@ func (p *patterns) find(q query, steps *int) int {
 		for _, other := range p.more[e] {
 			*steps++
 			if other.Match(q.text) {
-				stars := other.Stars()
-				best.offer(other.line, len(other.String())-stars, stars)
+				best.offer(other.line, other.literal, other.Stars())
 			}
 		}
 	}
@@ -143,22 +144,11 @@ func (p *patterns) find(q query, steps *int) int {
 
 // patternOf is a pattern as texts are compared with it (textOf).
 func patternOf(text string) (string, *fault) {
-	at := strings.LastIndexByte(text, '@')
-	if at < 0 {
-		return strings.ToLower(text), nil
-	}
-	labels := strings.Split(text[at+1:], ".")
-	for i, label := range labels {
-		ascii, err := domainOf(label)
-		switch {
-		case err == nil:
-			labels[i] = ascii
-		case strings.Contains(label, "*") && !isASCII(label):
+	for label := range strings.SplitSeq(text[strings.LastIndexByte(text, '@')+1:], ".") {
+		if strings.Contains(text, "@") && strings.Contains(label, "*") && !isASCII(label) {
 			return "", faultAt(0, `write the whole label, or a "*" in its place`,
 				"%q has a * in a label that is not ASCII: in DNS it has another form", clip(text))
 		}
 	}
-	return strings.ToLower(text[:at+1] + strings.Join(labels, ".")), nil
+	return textOf(text), nil
 }
-
-func isASCII(s string) bool { return !strings.ContainsFunc(s, func(r rune) bool { return r > '~' }) }
