@@ -73,7 +73,7 @@ func (c *stepCompiler) holding(why mail.Hold) action {
 			return failed(err)
 		}
 		s.frame.treatment.add(&Treatment{Hold: why, Note: text})
-		return done("held (%s) %s", why, text)
+		return done("%s", strings.TrimSpace("held ("+string(why)+") "+text))
 	}
 }
 

@@ -96,7 +96,7 @@ func (e *expressions) compile(at config.Command, text string, bounded bool) (*ex
 	}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if bounded {
-		options = append(options, cel.CostLimit(maxCost))
+		options = append(options, cel.CostLimit(maxCost), costs())
 	}
 	program, err := environment.Program(checked, options...)
 	if err != nil {

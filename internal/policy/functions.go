@@ -6,6 +6,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -92,3 +93,22 @@ func domainOf(address string) string {
 	}
 	return asciiDomain(address[at+1:])
 }
+
+// costs are what functions of our own cost that do more than a comparison does: a
+// look at ten octets is 1, as with those of CEL.
+func costs() cel.ProgramOption {
+	perOctet := func(args []ref.Val, _ ref.Val) *uint64 {
+		text, _ := args[len(args)-1].(types.String)
+		cost := uint64(len(text)/10) + 1
+		return &cost
+	}
+	return cel.CostTrackerOptions(cost.OverloadTracker("lower_string", perOctet), cost.OverloadTracker("domain_string", perOctet),
+		cost.OverloadTracker("listed_string_string", func(args []ref.Val, _ ref.Val) *uint64 {
+			cost := *perOctet(args, nil) + listCost
+			return &cost
+		}))
+}
+
+// listCost is what a look at a list costs beside the length of the value: the most
+// steps that one of patterns can take.
+const listCost = 1000
