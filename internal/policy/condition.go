@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -141,9 +142,7 @@ func (e *expressions) mistake(at config.Command, text string, f *common.Error) m
 		return e.unknown(at, text, offset, name)
 	}
 	if rest, found := strings.CutPrefix(message, "Syntax error: "); found {
-		rest, _, _ = strings.Cut(rest, " expecting ")
-		rest = strings.ReplaceAll(rest, "'<EOF>'", "the end")
-		return mistakef(offset, `write it as 'smtp.mail.from == "joe@example.com" && message.size > 1000'`, notCEL+"%s", rest)
+		return syntaxMistake(offset, rest)
 	}
 	if operator, found := between(message, "found no matching overload for '", "'"); found {
 		_, kinds, _ := strings.Cut(message, "applied to ")
@@ -152,7 +151,26 @@ func (e *expressions) mistake(at config.Command, text string, f *common.Error) m
 	if strings.Contains(message, "invalid matches argument") {
 		return mistakef(offset, "write a regular expression in the syntax of RE2", "is no regular expression")
 	}
+	if strings.Contains(message, "comprehension exceeds nesting limit") {
+		return mistakef(offset, "", "loops are nested more than %d deep", maxLoops)
+	}
 	return mistakef(offset, "", "%s", message)
+}
+
+// syntaxMistake says what CEL's parser stumbled over.
+func syntaxMistake(offset int, found string) mistake {
+	if what, is := strings.CutPrefix(found, "token recognition error at: "); is {
+		hint := ""
+		if strings.HasPrefix(what, "'= ") || what == "'='" {
+			hint = "write == to compare"
+		}
+		return mistakef(offset, hint, notCEL+"%s cannot stand there", what)
+	}
+	found, _, _ = strings.Cut(found, " expecting ")
+	if what, is := strings.CutPrefix(found, "mismatched input "); is {
+		found = strings.ReplaceAll(what, "'<EOF>'", "the end") + " is not expected there"
+	}
+	return mistakef(offset, `write it as 'smtp.mail.from == "joe@example.com" && message.size > 1000'`, notCEL+"%s", found)
 }
 
 func overloadHint(operator string) string {
@@ -175,6 +193,9 @@ func operatorText(name string) string {
 
 // unknown is the mistake of a name that there is not, or not here.
 func (e *expressions) unknown(at config.Command, text string, offset int, name string) mistake {
+	if at := offset - len(name); at >= 0 && text[at:offset] == name && strings.HasPrefix(text[offset:], "(") {
+		return mistakef(at, config.DidYouMean(name, functionNames()), "there is no function %s", name)
+	}
 	if name == headerCall || name == "message.header" && at != config.AtData {
 		return mistakef(offset, "use it in a handler at data", "the header is not known at %s", at)
 	}
@@ -190,22 +211,22 @@ func (e *expressions) unknown(at config.Command, text string, offset int, name s
 	if a := findAttribute(full); a != nil {
 		return mistakef(start, "it is known "+a.since(), "%s is not known at %s", full, at)
 	}
-	rest := strings.TrimLeft(text[end:], " ")
-	if strings.HasPrefix(rest, "(") || text[max(offset, 0):min(offset+1, len(text))] == "(" {
-		return mistakef(start, config.DidYouMean(name, functionNames()), "there is no function %s", name)
-	}
-	names := slices.Concat(attributeNames(), slices.Collect(keys(e.custom)))
-	return mistakef(start, config.DidYouMean(full, names), "there is no attribute %s", full)
+	return mistakef(start, e.nearAttribute(full), "there is no attribute %s", full)
 }
 
-func keys(m map[string]bool) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
+// nearAttribute is the hint for the name of no attribute: one that is near, or one
+// whose last part is.
+func (e *expressions) nearAttribute(name string) string {
+	names := slices.Concat(attributeNames(), slices.Sorted(maps.Keys(e.custom)))
+	if hint := config.DidYouMean(name, names); hint != "" {
+		return hint
+	}
+	for _, n := range names {
+		if last := n[strings.LastIndexByte(n, '.')+1:]; config.DidYouMean(name, []string{last}) != "" {
+			return config.DidYouMean(n, []string{n})
 		}
 	}
+	return ""
 }
 
 func functionNames() []string {
