@@ -28,6 +28,8 @@ type Considered struct {
 	// Values of the attributes in it.
 	Condition string           `json:"condition,omitempty"`
 	Values    []AttributeValue `json:"values,omitempty"`
+
+	rule *rule
 }
 
 // AttributeValue is an attribute with its value as text.
@@ -61,22 +63,31 @@ func (x *Explanation) begin(s *Session, at config.Command) {
 	}
 }
 
-// Unreached returns the rules of the commands that the session did not come to.
+// Unreached returns the rules that were never considered: those of commands that the
+// session did not come to, and those of layers behind one that had decided.
 func (s *Session) Unreached() []Considered {
 	if s == nil || s.record == nil {
 		return nil
 	}
+	told := make(map[*rule]bool)
+	for i := range s.record.Considered {
+		told[s.record.Considered[i].rule] = true
+	}
 	var list []Considered
 	for _, r := range s.engine.rules {
-		if !s.record.began[r.at] {
-			list = append(list, Considered{At: r.at, Layer: r.layer.String(), Rule: r.name, Place: r.where(), Why: "the session did not come to " + string(r.at)})
+		why := "the session did not come to " + string(r.at)
+		if s.record.began[r.at] {
+			why = "not asked: a layer before it had decided"
+		}
+		if !told[r] {
+			list = append(list, Considered{At: r.at, Layer: r.layer.String(), Rule: r.name, Place: r.where(), Why: why})
 		}
 	}
 	return list
 }
 
 func (x *Explanation) note(s *Session, c *candidate, format string, args ...any) *Considered {
-	n := Considered{At: c.rule.at, Layer: c.rule.layer.String(), Rule: c.rule.name, Place: c.rule.where(), Why: fmt.Sprintf(format, args...)}
+	n := Considered{At: c.rule.at, Layer: c.rule.layer.String(), Rule: c.rule.name, Place: c.rule.where(), Why: fmt.Sprintf(format, args...), rule: c.rule}
 	if !s.to.IsNull() {
 		n.Recipient = s.to.String()
 	}
