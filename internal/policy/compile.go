@@ -96,6 +96,9 @@ func (c *compiler) problem(key string, t config.Text, m mistake) {
 
 func (c *compiler) listenersOf(d *draft) []string {
 	names := c.listenerNames()
+	if _, set := d.Places["handler.listeners"]; set && len(d.Listeners) == 0 {
+		c.problems = append(c.problems, d.Problem("handler.listeners", "is empty: the handler would be for nobody", "leave it out for all listeners"))
+	}
 	var list []string
 	for _, t := range d.Listeners {
 		if !slices.Contains(names, t.Text) {
