@@ -58,6 +58,7 @@ func TestChoice(t *testing.T) {
 		"then sender":         {"recipient = [\"*@example.org\"]\nsender = [\"joe@*\"]", `recipient = ["*@example.org"]`},
 		"a condition":         {`when = 'message.size == 1000'`, ``},
 		"a true condition":    {``, `when = 'message.size == 1001'`},
+		"the true one of two": {"priority = 1\nwhen = 'true'", "priority = 2\nwhen = 'message.size == 1001'"},
 		"specific before it":  {`recipient = ["ann@example.org"]`, `when = 'true'`},
 		"priority":            {`priority = 1`, `priority = 0`},
 		"priority of two":     {"priority = -1\nwhen = 'true'", "priority = -2\nwhen = 'true'"},

@@ -54,16 +54,43 @@ func TestWholeMessage(t *testing.T) {
 
 // TestDiscardIsFinal: nothing more is asked about mail that is dropped.
 func TestDiscardIsFinal(t *testing.T) {
-	refuse := handler("refuse", "data", `"reject"`)
-	for at, pattern := range map[string]string{"connect": "", "mail": "", "rcpt": ""} {
+	refuse := handler("refuse at data", "data", `"reject"`) + handler("refuse at rcpt", "rcpt", `"reject"`, `recipient = ["ann@*"]`, "when = 'true'", "priority = -1")
+	for _, at := range []string{"connect", "mail", "rcpt"} {
+		pattern := ""
+		if at == "rcpt" {
+			pattern = "recipient = [\"ann@*\"]\nwhen = 'true'"
+		}
 		d := deliver(t, compile(t, handler("drop", at, `"discard"`, pattern)+refuse), content(sample), "ann@example.org")
 		if d.Verdict != Accept || !d.Recipients[0].Treatment.Discard {
 			t.Errorf("dropped at %s: %+v", at, d)
 		}
 	}
-	e := compile(t, handler("drop", "rcpt", `"discard"`, `recipient = ["ann@*"]`)+refuse)
+	e := compile(t, handler("drop", "rcpt", `"discard"`, `recipient = ["ann@*"]`, "when = 'true'")+refuse)
 	if d := deliver(t, e, content(sample), "ann@example.org", "bob@example.org"); d.Verdict != Reject {
 		t.Errorf("with one who is not dropped: %+v", d)
+	}
+}
+
+// TestDiscardEndsTheLayers: a later layer is not asked about what is dropped.
+func TestDiscardEndsTheLayers(t *testing.T) {
+	e := compile(t, handler("drop", "mail", `"discard"`, "priority = 1")+handler("refuse", "mail", `"reject"`))
+	rules := e.listeners["smtp"]
+	both := rules.at["mail"][0].candidates
+	rules.at["mail"] = []layerRules{{handlers, both[:1]}, {filters, both[1:]}}
+	if d := begin(t, e, "192.0.2.66").mail("joe@example.com"); d.Verdict != Accept || len(d.Trail) != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestDataTwice: nothing of one message is taken for another's.
+func TestDataTwice(t *testing.T) {
+	s := begin(t, compile(t, handler("rule", "data", `{ log = "${message.subject}" }`, `when = 'message.subject != "none"'`)), "192.0.2.66")
+	s.at("rcpt")
+	for subject, want := range map[string]int{"none": 0, "one": 2, "two": 2} {
+		d := s.data(content("Subject: " + subject + "\n\n"))
+		if trail := d.Recipients[0].Trail; len(trail) != want || want > 0 && trail[0].Effect != `logs "`+subject+`"` {
+			t.Errorf("%s: %v", subject, trail)
+		}
 	}
 }
 

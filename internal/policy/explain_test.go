@@ -76,13 +76,14 @@ func converse(s *talk, from, to string) string {
 // TestExplainIsTheSameWalk: an explained session decides as another one does, counts
 // nothing, and does not log.
 func TestExplainIsTheSameWalk(t *testing.T) {
-	e := compileAll(t, explainedRules)
-	for range 3 { // the limit of the handler "all" is one
-		session, _ := e.Explain(origin("192.0.2.66"))
-		if got := converse(&talk{t: t, Session: session}, "Joe@axway.com", "ann@example.org"); got != "accept no reply" {
+	limited := compile(t, handler("limited", "mail", `{ limit = "1/1h", per = "client.address" }`))
+	for range 3 {
+		session, _ := limited.Explain(origin("192.0.2.66"))
+		if got := converse(&talk{t: t, Session: session}, "joe@axway.com", "ann@example.org"); got != "accept no reply" {
 			t.Errorf("explained: %s", got)
 		}
 	}
+	e := compileAll(t, explainedRules)
 	for _, from := range []string{"Sam@axway.com", "joe@gmail.com", "joe@example.com"} {
 		for _, to := range []string{"dan@yahoo.com", "ann@near.example", "ann@example.org"} {
 			for _, client := range []string{"192.0.2.66", "203.0.113.1", "198.51.100.1"} {

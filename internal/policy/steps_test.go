@@ -202,3 +202,52 @@ func TestOverlay(t *testing.T) {
 		t.Errorf("bob: %+v", bob)
 	}
 }
+
+// TestEachCommandIsNew: what EHLO, MAIL or RCPT did before is over when it comes again.
+func TestEachCommandIsNew(t *testing.T) {
+	e := compile(t, handler("helo", "helo", `{ add_header = "X-Helo: ${smtp.helo.domain}" }`)+
+		handler("ann", "rcpt", `{ reject = "${smtp.rcpt.recipients.size()}" }`, `when = 'smtp.rcpt.to.startsWith("ann")'`)+
+		handler("user", "auth", `"reject"`, `when = 'authentication.subject.id == "eve"'`)+
+		handler("mail", "mail", `{ log = "${authentication.subject.id}" }`))
+	s := begin(t, e, "192.0.2.66")
+	s.helo("one")
+	s.helo("two")
+	s.auth("joe")
+	s.auth("eve")
+	for range 2 {
+		if d := s.mail("joe@example.com"); d.Trail[0].Effect != `logs "joe"` {
+			t.Errorf("after a refused AUTH: %v", d.Trail)
+		}
+		_, bob := s.rcpt("bob@example.org")
+		if len(bob.Edits) != 1 || bob.Edits[0].Value != "two" {
+			t.Errorf("after two EHLO: %+v", bob.Edits)
+		}
+		if d, _ := s.rcpt("ann@example.org"); d.Reply.Text != "1" {
+			t.Errorf("ann: %v", d.Reply)
+		}
+		if d, _ := s.rcpt("cid@example.org"); d.Verdict != Accept {
+			t.Errorf("cid: %v", d.Reply)
+		}
+	}
+}
+
+func TestTemplates(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "a": "a", "$$": "$", "a$$${client.address}$$b": "a$192.0.2.66$b", `${{"a": "b"}["a"]}!`: "b!", `${"}" + '}'}`: "}}", `${"\"}"}`: `"}`,
+		"${client.port + 1}": "4712", "${client.trusted}": "false", "${[1, 2].map(i, string(i))}": "1, 2", "${now}": "2024-02-05T09:00:00Z", "${1.5}": "1.5",
+	} {
+		x, err := newExpressions(nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		form, wrong := x.template(config.AtMail, text)
+		if len(wrong) > 0 {
+			t.Errorf("%s: %v", text, wrong)
+			continue
+		}
+		s := begin(t, compile(t, handler("rule", "mail", `"accept"`)), "192.0.2.66")
+		if got, err := form.render(s.Session); got != want || err != nil {
+			t.Errorf("%s is %q, %v; want %q", text, got, err, want)
+		}
+	}
+}
