@@ -8,43 +8,45 @@ import (
 	"postern/internal/mail"
 )
 
-// Set has limits by name, each with keys of its own; a limit is made when it is first
-// asked. It is safe for use by several goroutines, and lasts as long as the process.
-// Its memory is bounded by that of a Keyed for each name, and who asks takes the names
-// from a configuration.
+// Set has many limits by their names, each a Keyed of its own. It is made for limits
+// that come and go with a configuration: one that keeps its name and rate goes on
+// counting. It is safe for use by several goroutines.
 type Set struct {
 	clock mail.Clock
 
-	mu     sync.Mutex
+	mu     sync.RWMutex
 	limits map[string]*Keyed
 }
 
-// NewSet returns a Set without limits; nil is the machine's clock.
+// NewSet returns a Set without limits.
 func NewSet(clock mail.Clock) *Set { return &Set{clock: clock, limits: make(map[string]*Keyed)} }
 
-// Take uses n of the rate of a key under the limit of that name, as Keyed.Take does.
-// Where the limit had another rate before, it begins anew.
-func (s *Set) Take(name, key string, rate Rate, n int64) Result {
-	return s.limit(name, rate).Take(key, n)
+// Take uses n of the rate of a key in the limit of that name, as Keyed.Take does. A
+// limit that there was not, or that had another rate, begins to count.
+func (s *Set) Take(name string, rate Rate, key string, n int64) Result {
+	s.mu.RLock()
+	k := s.limits[name]
+	s.mu.RUnlock()
+	if k == nil || k.rate != rate {
+		k = s.begin(name, rate)
+	}
+	return k.Take(key, n)
 }
 
-// Look says what Take would, and uses nothing.
-func (s *Set) Look(name, key string, rate Rate, n int64) Result {
-	return s.limit(name, rate).Look(key, n)
-}
-
-func (s *Set) limit(name string, rate Rate) *Keyed {
+// begin returns the limit of that name and rate, which another goroutine may have
+// begun by now.
+func (s *Set) begin(name string, rate Rate) *Keyed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.limits[name]
-	if k == nil || k.Rate() != rate {
+	if k == nil || k.rate != rate {
 		k = New(Options{Rate: rate, Clock: s.clock})
 		s.limits[name] = k
 	}
 	return k
 }
 
-// Keep forgets all limits but those of these names: the ones that a configuration has.
+// Keep forgets all limits but those named.
 func (s *Set) Keep(names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,11 +57,10 @@ func (s *Set) Keep(names []string) {
 	}
 }
 
-// Shift tells all limits that the clock was set by so much, as Keyed.Shift does.
-// Nobody who has the lock of a Set looks at the clock.
+// Shift tells all limits that the clock was set, as Keyed.Shift does.
 func (s *Set) Shift(by time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	for _, k := range s.limits {
 		k.Shift(by)
 	}

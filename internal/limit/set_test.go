@@ -1,6 +1,8 @@
 package limit
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -8,16 +10,52 @@ import (
 )
 
 func TestSet(t *testing.T) {
-	clock := mail.NewManualClock(noon)
+	clock := mail.NewManualClock(time.Date(2024, 2, 5, 9, 0, 0, 0, time.UTC))
 	s := NewSet(clock)
-	two, three := Rate{2, time.Hour, ""}, Rate{3, time.Hour, ""}
-	want(t, "first", s.Take("a", "k", two, 2), Result{Allowed: true})
-	want(t, "another limit", s.Take("b", "k", two, 1), Result{Allowed: true, Left: 1})
-	want(t, "looked at", s.Look("a", "k", two, 1), Result{Wait: time.Hour})
-	clock.Step(5*time.Hour, func(_ time.Time, by time.Duration) { s.Shift(by) })
-	want(t, "the clock was set", s.Take("a", "k", two, 1), Result{Wait: time.Hour})
-	want(t, "another rate", s.Take("a", "k", three, 1), Result{Allowed: true, Left: 2})
-	s.Keep([]string{"a"})
-	want(t, "kept", s.Look("a", "k", three, 0), Result{Allowed: true, Left: 2})
-	want(t, "forgotten", s.Look("b", "k", two, 0), Result{Allowed: true, Left: 2})
+	one, two := Rate{Max: 1, Per: time.Hour}, Rate{Max: 2, Per: time.Hour}
+	for i, step := range []struct {
+		name, key string
+		rate      Rate
+		want      bool
+	}{
+		{"a", "x", one, true}, {"a", "x", one, false}, {"a", "y", one, true}, {"b", "x", one, true},
+		{"a", "x", two, true}, {"a", "x", two, true}, {"a", "x", two, false}, // another rate counts anew
+	} {
+		if got := s.Take(step.name, step.rate, step.key, 1); got.Allowed != step.want {
+			t.Errorf("step %d: %+v", i, got)
+		}
+	}
+	s.Keep([]string{"b"})
+	if !s.Take("a", two, "x", 2).Allowed {
+		t.Error("a limit that was forgotten counts on")
+	}
+	if s.Take("b", one, "x", 1).Allowed {
+		t.Error("a limit that was kept has forgotten")
+	}
+	clock.Advance(time.Hour)
+	if !s.Take("b", one, "x", 1).Allowed {
+		t.Error("after an hour it is not allowed")
+	}
+	clock.Step(-2*time.Hour, func(_ time.Time, by time.Duration) { s.Shift(by) })
+	if got := s.Take("b", one, "x", 1); got.Allowed || got.Wait > time.Hour {
+		t.Errorf("after the clock was set back: %+v", got)
+	}
+}
+
+// TestSetAtOnce: goroutines that begin a limit together count together.
+func TestSetAtOnce(t *testing.T) {
+	s := NewSet(mail.SystemClock{})
+	var allowed atomic.Int64
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if s.Take("a", Rate{Max: 5, Per: time.Hour}, "x", 1).Allowed {
+				allowed.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if allowed.Load() != 5 {
+		t.Errorf("%d of 5 were allowed", allowed.Load())
+	}
 }

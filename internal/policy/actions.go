@@ -274,6 +274,7 @@ func limits(c *stepCompiler) action {
 		k.count = c.octets()
 	}
 	k.over = c.optionWord("over", overDefer, overReject, overHold)
+	c.engine.limits = append(c.engine.limits, k.name)
 	return k.take
 }
 

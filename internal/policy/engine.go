@@ -38,7 +38,8 @@ type Lists interface {
 	Contains(name, value string) bool
 }
 
-// Limits count what happens, by keys.
+// Limits count what happens, by keys. It is a limit.Set, which lasts longer than an
+// Engine.
 type Limits interface {
 	// Take uses n of the rate of a key, in the limit named, if that is allowed. What
 	// is not allowed is not counted.
@@ -66,6 +67,8 @@ type Engine struct {
 	monitored  bool // whether the server can be asked for metrics
 	attributes map[string]*attribute
 	custom     map[string]bool // attributes that steps set
+
+	limits []string // names of those that steps have
 
 	rules     []*rule // by layer, then in the order of the file
 	listeners map[string]*listenerRules
@@ -128,6 +131,9 @@ func (r *rule) isFor(listener string) bool {
 
 // sendmail is the listener of mail from programs of this host.
 const sendmail = "sendmail"
+
+// LimitNames are the limits that the steps of this engine use, for limit.Set.Keep.
+func (e *Engine) LimitNames() []string { return slices.Clone(e.limits) }
 
 // Begin begins a session. What is known of the client by then is in o. It returns
 // nil when no rule is for the listener.

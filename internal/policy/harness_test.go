@@ -46,7 +46,7 @@ var start = time.Date(2024, 2, 5, 9, 0, 0, 0, time.UTC)
 // options are those of an engine that has all there is.
 func options(c *config.Config) Options {
 	clock := mail.NewManualClock(start)
-	return Options{Config: c, Lists: testLists{}, Limits: testLimits{clock, map[string]*limit.Keyed{}}, BlockLists: testBlockLists{}, Clock: clock,
+	return Options{Config: c, Lists: testLists{}, Limits: limit.NewSet(clock), BlockLists: testBlockLists{}, Clock: clock,
 		Local: func(a mail.Address, _ netip.Addr) bool {
 			return a.Domain == "" || mail.SameDomain(a.Domain, "mail.postern.net")
 		}}
@@ -94,21 +94,6 @@ func (testBlockLists) Look(_ context.Context, client netip.Addr) Listings {
 		return Listings{Lists: []string{"zen"}, Score: 7}
 	}
 	return Listings{}
-}
-
-// testLimits is what a daemon makes of package limit: one Keyed for a name and rate.
-type testLimits struct {
-	clock  mail.Clock
-	limits map[string]*limit.Keyed
-}
-
-func (l testLimits) Take(name string, rate limit.Rate, key string, n int64) limit.Result {
-	k := l.limits[name]
-	if k == nil {
-		k = limit.New(limit.Options{Rate: rate, Clock: l.clock})
-		l.limits[name] = k
-	}
-	return k.Take(key, n)
 }
 
 // bytesMessage is a message in memory. It counts how often it was looked through.

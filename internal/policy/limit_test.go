@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/limit"
 	"postern/internal/mail"
 )
 
@@ -63,10 +64,13 @@ func TestInTime(t *testing.T) {
 
 // TestReload: an engine that is made anew goes on counting with the same limits.
 func TestReload(t *testing.T) {
-	text := head + handler("rule", "mail", `{ limit = "1/1h", per = "listener.name" }`)
+	text := head + handler("rule", "mail", `"hold", { limit = "1/1h", per = "listener.name" }`)
 	o := options(load(t, text))
+	counts := limit.NewSet(o.Clock)
+	o.Limits = counts
 	for i, want := range []Verdict{Accept, Defer} {
 		e, _ := Compile(o)
+		counts.Keep(e.LimitNames())
 		if d := e.Begin(origin("192.0.2.66")).Mail(t.Context(), mail.Address{}, 0); d.Verdict != want {
 			t.Errorf("engine %d: %v", i, d)
 		}
