@@ -52,6 +52,8 @@ func (c *stepCompiler) checkCodes(f *replyForm, v Verdict, code, status string) 
 		class = '4'
 	}
 	switch {
+	case v == Reject && code[0] == '4':
+		c.wrong(c.value(), c.kind.name, `write { defer = "`+code+` …" }`, "%s asks the client to come back later, which is the step defer", code)
 	case code[0] != class || code[1] > '5':
 		c.wrong(c.value(), c.kind.name, fmt.Sprintf("write a code of %c00 to %c59, or the text alone", class, class), "%s is not a code with which to %s", code, v)
 	case status != "" && status[0] != class:

@@ -77,7 +77,7 @@ func kinds() []stepKind {
 			{name: "per", required: true, text: "what is counted apart: an attribute or expression, or a list of them"},
 			{name: "count", text: "how much this is, an expression; without it 1"},
 			{name: "over", text: "what is done when it is too much: `defer` (the default, with the time to wait), `reject`, or `hold`, which accepts the mail and delivers it when there is room"},
-		}, text: "Counts: `100/1h` is a hundred in any hour. A rate of octets, such as `50MiB/1d`, counts the size of the message. Counts are kept over a reload as long as the handler keeps its name, and lost at a start."},
+		}, text: "Counts: `100/1h` is a hundred in any hour. A rate of octets, such as `50MiB/1d`, counts the size of the message. Counts are kept over a reload as long as the handler keeps its name and its steps their order, and lost at a start."},
 		{name: "copy_to", value: "address, or a list", compile: copiesTo,
 			text: "These addresses get a copy, of which neither sender nor recipients hear. They are not asked about by the relay layer."},
 		{name: "log", value: "text", compile: logs,
