@@ -312,7 +312,7 @@ func (k *counter) take(s *Session, r *rule) outcome {
 func (k *counter) key(s *Session) (key string, n int64, err error) {
 	values := make([]string, len(k.per))
 	for i, x := range k.per {
-		value, _, err := x.program.Eval(s)
+		value, err := x.evaluate(s)
 		if err != nil {
 			return "", 0, err
 		}
@@ -320,7 +320,7 @@ func (k *counter) key(s *Session) (key string, n int64, err error) {
 	}
 	n = 1
 	if k.count != nil {
-		value, _, err := k.count.program.Eval(s)
+		value, err := k.count.evaluate(s)
 		if err != nil {
 			return "", 0, err
 		}

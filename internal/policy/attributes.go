@@ -146,8 +146,16 @@ func findAttribute(name string) *attribute {
 	return &attributes[i]
 }
 
-// ResolveName returns the value of an attribute, for conditions.
-func (s *Session) ResolveName(name string) (any, bool) {
+// values is a session as conditions see it: by the names of its attributes.
+type values Session
+
+// ResolveName returns the value of an attribute.
+func (v *values) ResolveName(name string) (any, bool) { return (*Session)(v).value(name) }
+
+// Parent is nil: there are no values beside the session's.
+func (*values) Parent() cel.Activation { return nil }
+
+func (s *Session) value(name string) (any, bool) {
 	if a := s.engine.attributes[name]; a != nil {
 		return a.get(s), true
 	}
@@ -156,9 +164,6 @@ func (s *Session) ResolveName(name string) (any, bool) {
 	}
 	return nil, false
 }
-
-// Parent is nil: there are no values beside the session's.
-func (s *Session) Parent() cel.Activation { return nil }
 
 func (s *Session) greeting() string {
 	if g := s.attribute("smtp.helo.greeting"); g != "" {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -133,6 +134,32 @@ func TestTies(t *testing.T) {
 	_, problems := Compile(options(load(t, head+handler("one", "rcpt", `"accept"`)+handler("two", "data", `"accept"`))))
 	if len(problems) > 0 {
 		t.Errorf("at two commands: %v", problems)
+	}
+}
+
+// TestTooManyPatterns: what would take too long to compare is refused; what is just
+// within the bound is not, and costs no more than reading it.
+func TestTooManyPatterns(t *testing.T) {
+	list := func(n int, of string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "\"%s%d@example.org\", ", of, i)
+		}
+		return "[" + b.String() + "]"
+	}
+	var within string
+	for i := range 5 {
+		within += handler(fmt.Sprint(i), "rcpt", `"accept"`, "recipient = "+list(1000, fmt.Sprintf("h%d-", i)))
+	}
+	for text, want := range map[string]string{
+		within: "",
+		within + handler("5", "rcpt", `"accept"`, "recipient = "+list(1, "x")):                         "there are too many patterns at rcpt",
+		handler("pairs", "rcpt", `"accept"`, "recipient = "+list(1000, "x"), "sender = "+list(6, "y")): "sender and recipient make too many pairs",
+	} {
+		_, problems := Compile(options(load(t, head+text)))
+		if want == "" && len(problems) > 0 || want != "" && (len(problems) == 0 || problems[0].Message != want) {
+			t.Errorf("%v, want %q", problems, want)
+		}
 	}
 }
 

@@ -137,6 +137,7 @@ func (c *compiler) patterns(d *draft, r *rule) {
 	}
 	if n := len(r.senders) * len(r.recipients); n > maxCandidates {
 		c.problems = append(c.problems, d.Problem("handler.recipient", "sender and recipient make too many pairs", "use a list, or fewer patterns"))
+		r.senders = r.senders[:1] // one problem is enough
 	}
 }
 

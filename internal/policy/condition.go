@@ -13,6 +13,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types/ref"
 
 	"postern/internal/config"
 )
@@ -334,9 +335,15 @@ func (e *expressions) checkList(name string, value ast.Expr) mistake {
 
 var errNotBoolean = errors.New("the condition is neither true nor false")
 
+// evaluate works an expression out.
+func (x *expression) evaluate(s *Session) (ref.Val, error) {
+	value, _, err := x.program.Eval((*values)(s))
+	return value, err
+}
+
 // holds works a condition out.
 func (x *expression) holds(s *Session) (bool, error) {
-	value, _, err := x.program.Eval(s)
+	value, err := x.evaluate(s)
 	if err != nil {
 		return false, err
 	}

@@ -162,7 +162,7 @@ func (c *candidate) likeness() string {
 func (n *Considered) explain(s *Session, x *expression) {
 	n.Condition = x.text
 	for _, name := range x.uses {
-		value, _ := s.ResolveName(name)
+		value, _ := s.value(name)
 		text := printable(fmt.Sprint(value))
 		n.Values = append(n.Values, AttributeValue{Name: name, Value: clip(text, 200)})
 	}

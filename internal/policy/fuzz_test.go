@@ -45,7 +45,7 @@ func FuzzCondition(f *testing.F) {
 			s := &talk{t: t, Session: engine.Begin(origin("192.0.2.66"))}
 			s.at(config.AtMail)
 			s.message = content(sample)
-			_, details, err := condition.program.Eval(s.Session)
+			_, details, err := condition.program.Eval((*values)(s.Session))
 			if cost := details.ActualCost(); err == nil && cost != nil && *cost > maxCost {
 				t.Fatalf("%q costs %d", text, *cost)
 			}

@@ -17,7 +17,8 @@ type pattern struct {
 	hasAt   bool
 	local   mail.Pattern // the whole pattern when there is no "@"
 	domain  mail.Pattern
-	literal int // characters that are not stars
+	literal int    // characters that are not stars
+	whole   string // in the form in which patterns are compared
 }
 
 // anyAddress is the pattern of what has no other.
@@ -43,7 +44,8 @@ func readPattern(text string) (pattern, *mistake) {
 		if p.exact() && text != nullSender && !strings.EqualFold(text, "postmaster") {
 			return fail(`write "*@`+text+`" for all at a domain`, "matches no address: it has neither @ nor *")
 		}
-		p.literal = utf8.RuneCountInString(p.local.String()) - p.local.Stars()
+		p.whole = p.local.String()
+		p.literal = utf8.RuneCountInString(p.whole) - p.local.Stars()
 		return p, nil
 	}
 	local, domain := text[:at], text[at+1:]
@@ -60,7 +62,8 @@ func readPattern(text string) (pattern, *mistake) {
 			return fail("", "matches no address: "+err.Error())
 		}
 	}
-	p.literal = utf8.RuneCountInString(p.local.String()+p.domain.String()) + 1 - p.stars()
+	p.whole = p.local.String() + "@" + p.domain.String()
+	p.literal = utf8.RuneCountInString(p.whole) - p.stars()
 	return p, nil
 }
 
@@ -122,18 +125,11 @@ func (p *pattern) compare(q *pattern) int {
 func (p *pattern) meets(q *pattern) bool {
 	switch {
 	case p.exact() && q.exact():
-		return p.whole().String() == q.whole().String()
+		return p.whole == q.whole
 	case p.hasAt && q.hasAt:
 		return p.local.Meets(q.local) && p.domain.Meets(q.domain)
 	}
-	return p.whole().Meets(q.whole())
-}
-
-func (p *pattern) whole() mail.Pattern {
-	if !p.hasAt {
-		return p.local
-	}
-	return mail.NewPattern(p.local.String() + "@" + p.domain.String())
+	return mail.NewPattern(p.whole).Meets(mail.NewPattern(q.whole))
 }
 
 // subject is an address in the form in which it is compared with patterns.

@@ -120,7 +120,7 @@ func (t *template) render(s *Session) (string, error) {
 			b.WriteString(p.text)
 			continue
 		}
-		value, _, err := p.expression.program.Eval(s)
+		value, err := p.expression.evaluate(s)
 		if err != nil {
 			return "", fmt.Errorf("${%s}: %w", p.expression.text, err)
 		}
