@@ -79,7 +79,7 @@ func TestAuthFails(t *testing.T) {
 		{"response malformed", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 501 5.5.2 cannot decode\nC: QUIT\nCLOSED", "AUTH: 501 5.5.2 cannot decode"},
 		{"mechanism unknown", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 504 5.5.4 unknown\nC: QUIT\nCLOSED", "AUTH: 504 5.5.4 unknown"},
 		{"out of order", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 503 5.5.1 bad sequence\nC: QUIT\nCLOSED", "AUTH: 503 5.5.1 bad sequence"},
-		{"closing", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 421 4.7.0 too many failures\nC: QUIT\nCLOSED", "AUTH: 421 4.7.0 too many failures"},
+		{"closing", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 421 4.7.0 too many failures\nCLOSED", "AUTH: 421 4.7.0 too many failures"},
 		{"LOGIN refused at once", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 454 4.7.0 later\nC: QUIT\nCLOSED", "AUTH: 454 4.7.0 later"},
 		{"asks without end", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcg==\nC: \nS: 334 UGFzcw==\nC: \nS: 334 VXNlcg==\nCLOSED", "AUTH: 451 4.5.0 Unexpected reply from mx.example to AUTH"},
 		{"asks for more", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 334 \nCLOSED", "AUTH: 451 4.5.0 Unexpected reply from mx.example to AUTH"},
