@@ -33,7 +33,7 @@ func (d *Daemon) services(g *graph) []service {
 	door := d.door(g)
 	list := make([]service, len(g.config.Listeners))
 	for i := range list {
-		list[i] = service{d.serverOptions(g, &g.config.Listeners[i], g.tls[i]), d.handler(door, &g.config.Listeners[i])}
+		list[i] = service{d.serverOptions(g, &g.config.Listeners[i], g.tls[i]), d.handler(g, door, g.config.Listeners[i].Name)}
 	}
 	return list
 }
@@ -52,6 +52,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 		MaxHops:      m.MaxHops,
 		Room:         d.gauge.Refuse,
 		Suspended:    d.suspended.intake,
+		Policy:       g.policy.Begin,
 		Inspections:  d.inspections,
 		Clock:        d.clock,
 		Logger:       d.Logger,
@@ -72,7 +73,7 @@ func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtp
 		Sockets:                 d.sockets,
 		Limit:                   func() int { return d.gauge.Connections(c.MaxConnections) },
 		MaxErrors:               c.MaxErrors,
-		Newlines:                d.newlines(c),
+		Newlines:                newlines(g, c),
 		CommandTimeout:          c.CommandTimeout,
 		DataTimeout:             c.DataTimeout,
 		IDs:                     &d.ids,
@@ -85,11 +86,13 @@ func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtp
 
 // newlines decides what becomes of a bare CR or LF: a client that is trusted
 // is helped, any other may be trying to smuggle a second message in.
-func (d *Daemon) newlines(c *config.Listener) func(mail.Origin) smtp.Newlines {
+func newlines(g *graph, c *config.Listener) func(mail.Origin) smtp.Newlines {
 	return func(o mail.Origin) smtp.Newlines {
-		switch {
-		case c.BareNewline == config.BareNewlineRepair,
-			c.BareNewline == config.BareNewlineAuto && d.trusts(c, o.Client.Addr()):
+		repair := c.BareNewline == config.BareNewlineRepair
+		if c.BareNewline == config.BareNewlineAuto {
+			repair, _ = g.policy.Trusts(c.Name, o.Client.Addr())
+		}
+		if repair {
 			return smtp.NewlinesRepair
 		}
 		return smtp.NewlinesRefuse

@@ -29,6 +29,7 @@ import (
 	"postern/internal/deliver"
 	"postern/internal/intake"
 	"postern/internal/journal"
+	"postern/internal/limit"
 	"postern/internal/mail"
 	"postern/internal/pressure"
 	"postern/internal/quarantine"
@@ -74,6 +75,8 @@ type Daemon struct {
 	suspended *suspendable
 	// inspections bounds what policy looks at at a time, whatever is reloaded.
 	inspections *intake.Inspections
+	// limits is what policy has counted.
+	limits *limit.Set
 	// submission takes mail from users of this host; nil when it is not to.
 	submission *submission
 	deliverer  *deliver.Deliverer
@@ -127,6 +130,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 func (d *Daemon) newGraph(c *config.Config) *graph {
 	g := newGraph(c, d.clock)
 	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
+	g.lasting = lasting{limits: d.limits, masks: d.masks}
 	return g
 }
 
@@ -150,6 +154,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	}
 	d.counts = newCounts(d)
 	d.inspections = intake.NewInspections(0)
+	d.limits = limit.NewSet(clock)
 	d.graph = d.newGraph(c)
 	return d
 }
@@ -264,6 +269,7 @@ func (d *Daemon) open() error {
 	}
 	d.clock.OnStep(func(at time.Time, by time.Duration) {
 		d.store.Shift(by)
+		d.limits.Shift(by)
 		d.deliverer.Stepped(at, by)
 	})
 	return nil

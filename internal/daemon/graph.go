@@ -18,8 +18,10 @@ import (
 	"postern/internal/deliver"
 	"postern/internal/dns"
 	"postern/internal/intake"
+	"postern/internal/limit"
 	"postern/internal/lists"
 	"postern/internal/mail"
+	"postern/internal/policy"
 	"postern/internal/pressure"
 	"postern/internal/route"
 	"postern/internal/submit"
@@ -49,8 +51,18 @@ type graph struct {
 	// each of them, and would push what mail needs out of a cache.
 	blockResolver *dns.Client
 	// around is where the server runs.
-	around container.Surroundings
-	told   told
+	around  container.Surroundings
+	policy  *policy.Engine
+	told    told
+	lasting lasting
+}
+
+// lasting is what policy has of the process that goes on over reloads. Without it,
+// nothing is counted, and every address tells who a client is.
+type lasting struct {
+	limits *limit.Set
+	// masks says why an address tells nobody at this moment, "" if it tells.
+	masks func(netip.Addr) string
 }
 
 // told are those who are told what becomes of lists.
@@ -70,7 +82,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists())
+	err := errors.Join(g.loadCertificates(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }

@@ -232,43 +232,47 @@ func TestGatewayIsNotTrusted(t *testing.T) {
 	c := settings(t, nowhere)
 	l := &c.Listeners[0]
 	l.Trust = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("127.0.0.0/8")}
+	known := *l
+	known.Name, known.TrustGateway = "known", true
+	c.Listeners = append(c.Listeners, known)
 	r := start(t, c)
 	around := inContainer()
 	r.around.Store(&around)
-	rcpt := func(client string) mail.Reply {
+	g := r.inForce()
+	rcpt := func(listener, client string) mail.Reply {
 		t.Helper()
-		o := mail.Origin{Client: netip.AddrPortFrom(netip.MustParseAddr(client), 1)}
-		s, refusal := r.handler(r.door(r.inForce()), l).Begin(t.Context(), o)
+		o := mail.Origin{Listener: listener, Client: netip.AddrPortFrom(netip.MustParseAddr(client), 1)}
+		s, refusal := r.handler(g, r.door(g), listener).Begin(t.Context(), o)
 		if !refusal.IsZero() {
 			t.Fatal(refusal)
 		}
 		s.Mail(t.Context(), smtp.Mail{})
 		reply := s.Rcpt(t.Context(), smtp.Rcpt{Recipient: mail.Recipient{Address: mail.Address{Local: "a", Domain: "elsewhere.example"}}})
-		if trusted := reply.IsZero(); r.trusts(l, netip.MustParseAddr(client)) != trusted {
-			t.Errorf("%s: trusted for its lines is %v, and %v", client, !trusted, reply)
+		repaired := newlines(g, &c.Listeners[g.listener(listener)])(o) == smtp.NewlinesRepair
+		if repaired != reply.IsZero() {
+			t.Errorf("%s: its lines are repaired: %v; %v", client, repaired, reply)
 		}
 		return reply
 	}
 	const denied = "550 5.7.1 Relaying denied: 172.17.0.1 is the gateway of this container, and everybody may appear with its address; it is not trusted for its address"
 	for range 3 {
-		if got := rcpt("172.17.0.1"); got.String() != denied {
+		if got := rcpt(l.Name, "172.17.0.1"); got.String() != denied {
 			t.Errorf("the gateway gets %q", got)
 		}
 	}
-	if got := rcpt("172.17.0.9"); !got.IsZero() {
+	if got := rcpt(l.Name, "172.17.0.9"); !got.IsZero() {
 		t.Errorf("another client of the network gets %q", got)
 	}
-	if got := rcpt("127.0.0.1"); !got.IsZero() {
+	if got := rcpt(l.Name, "127.0.0.1"); !got.IsZero() {
 		t.Errorf("the host itself gets %q", got)
 	}
-	if got := rcpt("192.0.2.1"); !strings.Contains(got.String(), "192.0.2.1 may not send to this domain") {
+	if got := rcpt(l.Name, "192.0.2.1"); !strings.Contains(got.String(), "192.0.2.1 may not send to this domain") {
 		t.Errorf("a stranger gets %q", got)
 	}
 	if n := strings.Count(r.log.String(), "client is not trusted although trust has its address"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
-	l.TrustGateway = true
-	if got := rcpt("172.17.0.1"); !got.IsZero() {
+	if got := rcpt("known", "172.17.0.1"); !got.IsZero() {
 		t.Errorf("with trust_gateway the gateway gets %q", got)
 	}
 	r.end(t)

@@ -120,6 +120,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	debug.SetMemoryLimit(next.memoryBudget())
 	d.deliverer.Change(d.deliverSettings(next))
 	d.keeper.Change(d.quarantineSettings(next))
+	d.limits.Keep(next.policy.LimitNames())
 	if level := next.config.Log.Level; level != running.config.Log.Level {
 		d.Level.Set(level)
 	}

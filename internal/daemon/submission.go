@@ -66,7 +66,7 @@ func (d *Daemon) submissionService(g *graph) service {
 	options := d.serverOptions(g, l, nil)
 	options.User = submit.Peer
 	options.Newlines = func(mail.Origin) smtp.Newlines { return smtp.NewlinesRepair } // all users are trusted
-	return service{options, d.handler(d.door(g), l)}
+	return service{options, d.handler(g, d.door(g), l.Name)}
 }
 
 // changeSubmission lets the submission follow a graph, if there is one: its own

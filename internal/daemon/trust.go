@@ -22,45 +22,28 @@ func lookAround(own []netip.Addr) container.Surroundings {
 	return container.Look(os.DirFS("/"), os.Getenv, own)
 }
 
-// networks are those whose clients a listener trusts, for one client: none if its
-// address does not tell who it is. Why it does not is for the client and the log.
-func (d *Daemon) networks(l *config.Listener, client netip.Addr) (trust []netip.Prefix, why string) {
-	if l.TrustGateway || !intake.Trusts(l.Trust, client) {
-		return l.Trust, ""
-	}
-	if why := d.around.Load().Masks(client); why != "" {
-		return nil, why
-	}
-	return l.Trust, ""
-}
+// masks says why a client's address tells nobody who it is, as the machine is now.
+func (d *Daemon) masks(client netip.Addr) string { return d.around.Load().Masks(client) }
 
-// trusts reports whether a listener trusts a client by its address.
-func (d *Daemon) trusts(l *config.Listener, client netip.Addr) bool {
-	trust, _ := d.networks(l, client)
-	return intake.Trusts(trust, client)
-}
-
-// handler lets the door answer what an SMTP server is asked at a listener.
-func (d *Daemon) handler(door *intake.Intake, l *config.Listener) smtpserver.Handler {
+// handler lets the door of a graph answer what an SMTP server is asked at a listener.
+func (d *Daemon) handler(g *graph, door *intake.Intake, listener string) smtpserver.Handler {
 	return smtpserver.HandlerFunc(func(ctx context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
 		if refusal := door.Greeting(); !refusal.IsZero() {
 			return nil, refusal
 		}
-		trust, why := d.networks(l, o.Client.Addr())
-		s := door.Session(o, trust)
-		if why != "" {
-			s.Distrust(why)
-			d.tellMasked(l, o.Client.Addr(), why)
+		if _, masked := g.policy.Trusts(listener, o.Client.Addr()); masked != "" {
+			d.tellMasked(listener, o.Client.Addr(), masked)
 		}
+		s := door.Session(o)
 		return s, s.Begin(ctx)
 	})
 }
 
 // tellMasked logs once for each address and listener why it is not trusted. There are
 // as many of these as the machine has gateways and addresses.
-func (d *Daemon) tellMasked(l *config.Listener, client netip.Addr, why string) {
-	if _, told := d.masked.LoadOrStore(l.Name+" "+client.WithZone("").String(), true); !told {
-		d.Logger.Warn("client is not trusted although trust has its address: "+why, "listener", l.Name, "client", client.String(),
+func (d *Daemon) tellMasked(listener string, client netip.Addr, why string) {
+	if _, told := d.masked.LoadOrStore(listener+" "+client.WithZone("").String(), true); !told {
+		d.Logger.Warn("client is not trusted although trust has its address: "+why, "listener", listener, "client", client.String(),
 			"hint", "let clients reach the server with their own addresses, or set trust_gateway; docs/lists.md")
 	}
 }

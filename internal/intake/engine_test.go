@@ -118,7 +118,7 @@ func TestEngine(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDoor(t, Options{Policy: engineOf(t, handlersOfTest).Begin})
-			s := d.Session(mail.Origin{Listener: "test", Client: client(c.client), Local: here}, nil)
+			s := d.Session(mail.Origin{Listener: "test", Client: client(c.client), Local: here})
 			var replies []string
 			note := func(r mail.Reply) bool {
 				if r.Code >= 400 {

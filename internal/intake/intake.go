@@ -46,7 +46,8 @@ type Options struct {
 	Suspended func() bool
 
 	// Policy begins what policy says of a session; it returns nil where that is
-	// nothing. Nil: there is no policy, and a Session knows whom to trust.
+	// nothing. Nil: there is no policy, and whoever comes by the network may send to
+	// addresses of this host alone.
 	Policy func(mail.Origin) *policy.Session
 	// Inspections bounds how many messages policy looks at at a time. Nil: as
 	// many as DefaultInspections by this door alone.

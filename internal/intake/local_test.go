@@ -57,25 +57,3 @@ func TestLocalIgnoresZones(t *testing.T) {
 		t.Error("the link-local address that a client connected to is not local")
 	}
 }
-
-func TestTrusts(t *testing.T) {
-	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("fe80::/10")}
-	for _, c := range []struct {
-		client string
-		want   bool
-	}{
-		{"10.1.2.3", true},
-		{"::ffff:10.1.2.3", true},
-		{"11.1.2.3", false},
-		{"2001:db8::1", true},
-		{"2001:db9::1", false},
-		{"fe80::1%eth0", true},
-	} {
-		if got := Trusts(networks, netip.MustParseAddr(c.client)); got != c.want {
-			t.Errorf("Trusts(%s) = %v, want %v", c.client, got, c.want)
-		}
-	}
-	if Trusts(nil, netip.MustParseAddr("127.0.0.1")) {
-		t.Error("a listener without networks trusts somebody")
-	}
-}

@@ -322,7 +322,7 @@ func TestLocalUnderPolicy(t *testing.T) {
 		{"postmaster@gate.example", policy.Treatment{Hold: mail.HoldPolicy}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com held policy  was rfc822;postmaster@gate.example)"}},
 		{"a@elsewhere.example", policy.Treatment{}, 0, []string{"1 of 1 with 1: <> to a@elsewhere.example (elsewhere.example)"}},
 	} {
-		d := newDoor(t, Options{})
+		d := newDoor(t, Options{Policy: silent})
 		s := d.session(outside)
 		s.ruled = &ruled{rules: &ruling{treat: map[string]policy.Treatment{c.to: c.treatment}}}
 		s.Mail(t.Context(), smtp.Mail{})

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
-	"slices"
 	"strings"
 
 	"postern/internal/crashpoint"
@@ -19,21 +17,16 @@ import (
 // a refusal. A zero reply leaves the answer to the engine.
 type Session struct {
 	in     *Intake
-	trust  []netip.Prefix
 	origin mail.Origin
 	ruled  *ruled // nil where policy has nothing to say
-	// distrust is why the client's address tells nobody; empty if it may.
-	distrust string
 
 	envelope   mail.Envelope
 	recipients []mail.Recipient
 }
 
-// Session opens a session for a client of a listener that trusts the given
-// networks: clients in them may send to any address, unless there is policy,
-// whose business that is then.
-func (in *Intake) Session(o mail.Origin, trust []netip.Prefix) *Session {
-	s := &Session{in: in, trust: trust, origin: o}
+// Session opens a session for a client.
+func (in *Intake) Session(o mail.Origin) *Session {
+	s := &Session{in: in, origin: o}
 	if in.Policy == nil {
 		return s
 	}
@@ -50,16 +43,6 @@ func (s *Session) Begin(ctx context.Context) mail.Reply {
 		return mail.Reply{}
 	}
 	return s.ruled.answer(&s.ruled.connect, s.ruled.rules.Connect(ctx))
-}
-
-// Distrust lets a client that is not trusted, although the networks that are have its
-// address, know why.
-func (s *Session) Distrust(why string) { s.distrust = why }
-
-// Trusts reports whether an address is in one of the networks.
-func Trusts(networks []netip.Prefix, client netip.Addr) bool {
-	client = client.Unmap().WithZone("") // a network has no zone, a link-local client has
-	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
 // Hello notes what EHLO or HELO said, and what TLS is like by now.
@@ -95,11 +78,10 @@ func (s *Session) Mail(ctx context.Context, m smtp.Mail) mail.Reply {
 }
 
 // Rcpt decides about one recipient: whether it is local, and whether this
-// client may send to it. With policy, whom the client may send to is policy's
-// business; and what it sends elsewhere need not be known here.
+// client may send to it, which is policy's business. What policy sends elsewhere
+// need not be known here.
 func (s *Session) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
-	trusted := s.ruled != nil || Trusts(s.trust, s.origin.Client.Addr())
-	recipient, err := s.in.Recipient(&s.origin, trusted, r.Recipient)
+	recipient, err := s.in.Recipient(&s.origin, r.Recipient)
 	if s.ruled != nil {
 		reply, elsewhere := s.ruled.rcpt(ctx, r.Recipient, err == nil)
 		if !reply.IsZero() {
@@ -110,18 +92,10 @@ func (s *Session) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
 		}
 	}
 	if err != nil {
-		return s.explained(mail.ReplyOf(err))
+		return mail.ReplyOf(err)
 	}
 	s.recipients = append(s.recipients, recipient)
 	return mail.Reply{}
-}
-
-// explained adds to the refusal of a client that it is not trusted, and why.
-func (s *Session) explained(r mail.Reply) mail.Reply {
-	if s.distrust == "" || r.Enhanced != "5.7.1" {
-		return r
-	}
-	return mail.NewReply(r.Code, r.Enhanced, "Relaying denied: %s; it is not trusted for its address", s.distrust)
 }
 
 // Data lets the client go on.

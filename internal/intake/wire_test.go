@@ -79,7 +79,7 @@ steps = [ { greeting = "Welcome ${smtp.helo.domain}" } ]
 			}
 		},
 	}, smtpserver.HandlerFunc(func(ctx context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
-		s := door.Session(o, nil)
+		s := door.Session(o)
 		return s, s.Begin(ctx)
 	}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")

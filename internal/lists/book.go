@@ -57,7 +57,8 @@ type content struct {
 }
 
 // Open reads the lists of a configuration. It fails with config.Problems, joined:
-// those of the files, and of settings whose file cannot be read.
+// those of the files, and of settings whose file cannot be read. The Book then knows names
+// and kinds of its lists, and no more.
 func Open(c []config.List, o Options) (*Book, error) {
 	if o.Tell == nil {
 		o.Tell = func(Event) {}
@@ -77,10 +78,7 @@ func Open(c []config.List, o Options) (*Book, error) {
 		}
 		b.lists = append(b.lists, l)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return b, errors.Join(errs...)
 }
 
 func (l *Live) open(now time.Time) error {

@@ -204,8 +204,11 @@ func TestOpenFails(t *testing.T) {
 	s.write("x y\n\nz z\n")
 	wrong := append(s.lists(Domains), config.List{Name: "other", Kind: Networks, File: s.file + ".gone", Place: mail.Place{File: "c", Line: 7}})
 	b, err := Open(wrong, s.options())
-	if b != nil || err == nil {
+	if err == nil {
 		t.Fatal("wrong lists were opened")
+	}
+	if b.Kind("other") != string(Networks) {
+		t.Error("it is not known which list there is")
 	}
 	want := s.file + ":1:3: goes on behind \"x\" (write one entry a line, and \"#\" before a comment)\n" +
 		s.file + ":3:3: goes on behind \"z\" (write one entry a line, and \"#\" before a comment)\n" +

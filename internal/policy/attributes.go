@@ -69,9 +69,11 @@ var attributes = []attribute{
 	{name: "client.port", kind: cel.IntType, from: config.AtConnect, text: "Its port.",
 		get: func(s *Session) any { return types.Int(s.origin.Client.Port()) }},
 	{name: "client.trusted", kind: cel.BoolType, from: config.AtConnect, text: "Whether the client is in `trust` of its listener, or a user of this host.",
-		get: func(s *Session) any { return types.Bool(s.origin.User != nil || s.clientIn(s.rules.trust)) }},
+		get: func(s *Session) any { return types.Bool(s.trusted()) }},
+	{name: "client.masked", kind: cel.StringType, from: config.AtConnect, text: "Why a client is not trusted although `trust` has its address: that is one with which everybody may appear, such as the gateway of a container. Empty for every other client.",
+		get: func(s *Session) any { return types.String(s.masked()) }},
 	{name: "client.rejected", kind: cel.BoolType, from: config.AtConnect, text: "Whether the client is in `reject_clients` of its listener.",
-		get: func(s *Session) any { return types.Bool(s.clientIn(s.rules.reject)) }},
+		get: func(s *Session) any { return types.Bool(contains(s.rules.reject, s.client())) }},
 	{name: "listener.name", kind: cel.StringType, from: config.AtConnect, text: "The listener; `sendmail` for programs of this host.",
 		get: func(s *Session) any { return types.String(s.origin.Listener) }},
 	{name: "tls.version", kind: cel.StringType, from: config.AtConnect, text: "The version of TLS, such as `TLS 1.3`; empty in clear.",
@@ -102,6 +104,8 @@ var attributes = []attribute{
 		get: func(s *Session) any { return types.Int(s.listings().Score) }},
 	{name: "dnsbl.lists", kind: textList, from: config.AtConnect, text: "The block lists that have the client.",
 		get: func(s *Session) any { return s.listings().Lists }},
+	{name: "dnsbl.text", kind: cel.StringType, from: config.AtConnect, text: "What the block list of the largest weight says to the client, and how it is taken off; the list is asked for it when it is needed. Empty when no list has the client.",
+		get: func(s *Session) any { return types.String(s.listingText()) }},
 	{name: "tags", kind: textList, from: config.AtConnect, text: "What the step `tag` has set for session and transaction; at `rcpt` also for the recipient.",
 		get: func(s *Session) any { return s.tags() }},
 	{name: "now", kind: cel.TimestampType, from: config.AtConnect, text: "The time.",
@@ -185,7 +189,11 @@ func (s *Session) tls() mail.TLS {
 }
 
 // client is the address of the client; the zero Addr for sendmail.
-func (s *Session) client() netip.Addr { return s.origin.Client.Addr().Unmap().WithZone("") }
+func (s *Session) client() netip.Addr { return plainAddr(s.origin.Client.Addr()) }
+
+// plainAddr is an address as networks have it: IPv4 as such, and without the zone that
+// a link-local client has.
+func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 func (s *Session) clientText() string {
 	if c := s.client(); c.IsValid() {
@@ -194,9 +202,25 @@ func (s *Session) clientText() string {
 	return ""
 }
 
-func (s *Session) clientIn(networks []netip.Prefix) bool {
-	c := s.client() // a network has no zone, a link-local client has
-	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(c) })
+// contains reports whether one of the networks has a plain address.
+func contains(networks []netip.Prefix, client netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(client) })
+}
+
+// trusted reports whether the client may be trusted for who it is: a user of this host,
+// or one in trust whose address tells.
+func (s *Session) trusted() bool {
+	if s.origin.User != nil {
+		return true
+	}
+	trusted, _ := s.engine.Trusts(s.origin.Listener, s.client())
+	return trusted
+}
+
+// masked is why the client is not trusted although trust has its address.
+func (s *Session) masked() string {
+	_, masked := s.engine.Trusts(s.origin.Listener, s.client())
+	return masked
 }
 
 func (s *Session) isLocal(a mail.Address) bool {
@@ -257,6 +281,14 @@ func (s *Session) listings() Listings {
 		s.listed = &l
 	}
 	return *s.listed
+}
+
+// listingText is what the block lists say to the client.
+func (s *Session) listingText() string {
+	if say := s.listings().Text; say != nil {
+		return say(s.ctx)
+	}
+	return ""
 }
 
 func (s *Session) tags() []string {

@@ -25,6 +25,7 @@ var attributeValues = map[string]string{
 	"client.address":            "192.0.2.66",
 	"client.port":               "4711",
 	"client.trusted":            "false",
+	"client.masked":             "",
 	"client.rejected":           "false",
 	"listener.name":             "smtp",
 	"tls.version":               "",
@@ -41,6 +42,7 @@ var attributeValues = map[string]string{
 	"message.readable":          "true",
 	"dnsbl.score":               "7",
 	"dnsbl.lists":               "zen",
+	"dnsbl.text":                "192.0.2.66 is listed by zen",
 	"tags":                      "",
 	"now":                       "2024-02-05T09:00:00Z",
 }

@@ -183,7 +183,7 @@ func (c *compiler) arrange() {
 	for i := range c.config.Listeners {
 		l := &c.config.Listeners[i]
 		r := c.engine.listeners[l.Name]
-		r.trust, r.reject = l.Trust, l.RejectClients
+		r.trust, r.reject, r.trustGateway = l.Trust, l.RejectClients, l.TrustGateway
 		for _, domain := range l.Near {
 			r.near[asciiDomain(domain)] = true
 		}

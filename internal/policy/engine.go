@@ -22,6 +22,10 @@ type Options struct {
 	// Local reports whether an address means this host, for a client that
 	// connected to the given address of it.
 	Local func(a mail.Address, connected netip.Addr) bool
+	// Masks says why an address tells nobody who a client is, such as that of a
+	// gateway behind which everybody appears; empty for one that tells. It is asked
+	// anew at each command.
+	Masks func(client netip.Addr) string
 
 	Logger *slog.Logger
 	Clock  mail.Clock
@@ -56,6 +60,9 @@ type BlockLists interface {
 type Listings struct {
 	Lists []string
 	Score int64
+	// Text asks the list of the largest weight why, and how to be taken off; nil
+	// when no list has the client.
+	Text func(ctx context.Context) string
 }
 
 // Engine has all rules of a configuration. It does not change, and any number of
@@ -77,6 +84,7 @@ type Engine struct {
 // listenerRules is what is decided for the clients of one listener.
 type listenerRules struct {
 	trust, reject []netip.Prefix
+	trustGateway  bool            // also those whose address tells nobody who they are
 	near          map[string]bool // domains as DNS has them, in lower case
 	at            map[config.Command][]layerRules
 }
@@ -131,6 +139,20 @@ func (r *rule) isFor(listener string) bool {
 
 // sendmail is the listener of mail from programs of this host.
 const sendmail = "sendmail"
+
+// Trusts reports whether a listener trusts a client for its address. masked is why it
+// does not although trust has the address, and empty otherwise.
+func (e *Engine) Trusts(listener string, client netip.Addr) (trusted bool, masked string) {
+	rules := e.listeners[listener]
+	client = plainAddr(client)
+	if rules == nil || !contains(rules.trust, client) {
+		return false, ""
+	}
+	if e.options.Masks != nil && !rules.trustGateway {
+		masked = e.options.Masks(client)
+	}
+	return masked == "", masked
+}
 
 // LimitNames are the limits that the steps of this engine use, for limit.Set.Keep.
 func (e *Engine) LimitNames() []string { return slices.Clone(e.limits) }

@@ -91,7 +91,7 @@ type testBlockLists struct{}
 
 func (testBlockLists) Look(_ context.Context, client netip.Addr) Listings {
 	if client == netip.MustParseAddr("192.0.2.66") {
-		return Listings{Lists: []string{"zen"}, Score: 7}
+		return Listings{Lists: []string{"zen"}, Score: 7, Text: func(context.Context) string { return "192.0.2.66 is listed by zen" }}
 	}
 	return Listings{}
 }

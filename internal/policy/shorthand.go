@@ -51,8 +51,11 @@ func relayOption(l *config.Listener) []draft {
 		return nil
 	}
 	return []draft{settingDraft(l, "relay", relay, when,
-		"550 5.7.1 Relaying denied: ${client.address} may not send to this domain from here")}
+		"550 5.7.1 Relaying denied: "+whoDenied)}
 }
+
+// whoDenied says of a client that it may not relay, and why that is if it should.
+const whoDenied = `${client.masked == "" ? client.address + " may not send to this domain from here" : client.masked + "; it is not trusted for its address"}`
 
 // settingDraft is a handler for a setting of a listener, which refuses when a
 // condition is true.

@@ -114,7 +114,7 @@ func (p *Pickup) store(ctx context.Context, m *picked) error {
 	if err := p.Door.Room(m.raw.size); err != nil {
 		return err
 	}
-	visit := p.Door.Session(m.origin, nil)
+	visit := p.Door.Session(m.origin)
 	accepted, refused, err := p.judge(ctx, visit, m)
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ func (h *host) serve() {
 		Listener: Listener, Hostname: "gate.example", MaxSize: h.maxSize, MaxRecipients: h.most, User: Peer,
 		Newlines: func(mail.Origin) smtp.Newlines { return smtp.NewlinesRepair }, Clock: h.clock, Record: h.record,
 	}, smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
-		return h.door.Session(o, nil), mail.Reply{}
+		return h.door.Session(o), mail.Reply{}
 	}))
 	l, err := net.Listen("unix", h.directory.Socket())
 	if err != nil {

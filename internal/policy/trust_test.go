@@ -1,0 +1,69 @@
+package policy
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// TestTrusts: who is trusted for an address, at which listener, and why not.
+func TestTrusts(t *testing.T) {
+	text := strings.Replace(head, `relay = "everybody"`, `trust = ["10.0.0.0/8", "2001:db8::/32", "fe80::/10"]`, 1) + `
+[[listener]]
+name = "gateway"
+address = "127.0.0.1:2527"
+trust = ["10.0.0.0/8"]
+trust_gateway = true
+[[listener]]
+name = "nobody"
+address = "127.0.0.1:2528"
+trust = []
+`
+	o := options(load(t, text))
+	gateway := netip.MustParseAddr("10.0.0.1")
+	o.Masks = func(client netip.Addr) string {
+		if client == gateway {
+			return "10.0.0.1 is the gateway"
+		}
+		return ""
+	}
+	e, problems := Compile(o)
+	for _, p := range problems {
+		t.Fatal(p)
+	}
+	for _, c := range []struct {
+		listener, client string
+		trusted          bool
+		masked           string
+	}{
+		{"smtp", "10.1.2.3", true, ""},
+		{"smtp", "::ffff:10.1.2.3", true, ""},
+		{"smtp", "11.1.2.3", false, ""},
+		{"smtp", "2001:db8::1", true, ""},
+		{"smtp", "2001:db9::1", false, ""},
+		{"smtp", "fe80::1%eth0", true, ""},
+		{"smtp", "10.0.0.1", false, "10.0.0.1 is the gateway"},
+		{"gateway", "10.0.0.1", true, ""},
+		{"nobody", "10.1.2.3", false, ""},
+		{"nobody", "10.0.0.1", false, ""},
+		{"sendmail", "10.1.2.3", false, ""},
+		{"none", "10.1.2.3", false, ""},
+	} {
+		trusted, masked := e.Trusts(c.listener, netip.MustParseAddr(c.client))
+		if trusted != c.trusted || masked != c.masked {
+			t.Errorf("%s at %s: %v %q, want %v %q", c.client, c.listener, trusted, masked, c.trusted, c.masked)
+		}
+	}
+	// What is around the machine may change from one command to the next.
+	s := &talk{t: t, Session: e.Begin(origin("10.0.0.1"))}
+	s.mail("joe@example.com")
+	d, _ := s.rcpt("ann@elsewhere.example")
+	const denied = "Relaying denied: 10.0.0.1 is the gateway; it is not trusted for its address"
+	if d.Verdict != Reject || d.Reply.Text != denied || !strings.Contains(d.Trail[0].Effect, denied) {
+		t.Errorf("the gateway: %+v", d)
+	}
+	gateway = netip.MustParseAddr("10.0.0.2")
+	if d, _ := s.rcpt("ann@elsewhere.example"); d.Verdict != Accept {
+		t.Errorf("it is no gateway any more: %+v", d)
+	}
+}
