@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -187,20 +186,16 @@ func (j *Journal) prune() {
 	}
 }
 
-// appendLine writes a fact as a line. A fact that does not fit in a line, or
+// appendLine appends a fact as a line. A fact that does not fit in a line, or
 // cannot be written at all, keeps what names it and says so in its text.
-func appendLine(b *bytes.Buffer, f mail.Fact) {
-	start := b.Len()
-	e := json.NewEncoder(mail.PlainJSONWriter(b))
-	e.SetEscapeHTML(false) // people read <joe@example.com> here
-	err := e.Encode(f)
-	if err == nil && b.Len()-start > maxLine {
-		err = fmt.Errorf("%d octets, the limit is %d", b.Len()-start, maxLine)
+func appendLine(b []byte, f *mail.Fact) []byte {
+	line, err := mail.AppendFact(b, f)
+	if length := len(line) - len(b); err == nil && length >= maxLine {
+		err = fmt.Errorf("%d octets, the limit is %d", length, maxLine-1)
 	}
 	if err == nil {
-		return
+		return append(line, '\n')
 	}
-	b.Truncate(start)
 	short := mail.Fact{
 		Source: f.Source, N: f.N, Reason: f.Reason, Message: f.Message, Session: f.Session, About: f.About,
 		Text: fmt.Sprintf("the rest of this fact, with %d recipients, could not be written: %v", len(f.To), err),
@@ -208,7 +203,8 @@ func appendLine(b *bytes.Buffer, f mail.Fact) {
 	if _, err := f.Time.MarshalJSON(); err == nil {
 		short.Time = f.Time
 	}
-	e.Encode(short) // a fact of short strings and numbers can be encoded
+	line, _ = mail.AppendFact(b, &short) // a fact of short strings and numbers can be written
+	return append(line, '\n')
 }
 
 // parseFact reads a line that is not a header.

@@ -23,7 +23,6 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,7 +137,7 @@ type Journal struct {
 	number uint64
 	header int64 // size of the file's header line
 	size   int64 // of the file, as far as it is synced
-	buffer bytes.Buffer
+	buffer []byte
 
 	mu     sync.Mutex
 	closed bool
@@ -332,10 +331,10 @@ func (j *Journal) write(copied []mail.Fact) error {
 
 	copied = j.ledger.missing(copied)
 	last := j.encode(copied, direct, lost)
-	if j.buffer.Len() == 0 {
+	if len(j.buffer) == 0 {
 		return nil
 	}
-	if err := j.append(j.buffer.Bytes()); err != nil {
+	if err := j.append(j.buffer); err != nil {
 		err = &writeError{j.dir, err}
 		j.discard()
 		j.mu.Lock()
@@ -368,22 +367,22 @@ func (j *Journal) write(copied []mail.Fact) error {
 // encode fills the buffer with the lines of the facts, and returns the number
 // of the last recorded one. Recorded facts get their numbers here.
 func (j *Journal) encode(copied, direct []mail.Fact, lost map[mail.Reason]uint64) (last uint64) {
-	if j.buffer.Cap() > maxLine {
-		j.buffer = bytes.Buffer{} // one huge group must not hold its memory for good
+	if cap(j.buffer) > maxLine {
+		j.buffer = nil // one huge group must not hold its memory for good
 	}
-	j.buffer.Reset()
-	for _, f := range copied {
-		appendLine(&j.buffer, f)
+	j.buffer = j.buffer[:0]
+	for i := range copied {
+		j.buffer = appendLine(j.buffer, &copied[i])
 	}
 	last = j.ledger.marks[Direct]
 	for _, f := range direct {
 		last++
 		f.Source, f.N = Direct, last
-		appendLine(&j.buffer, f)
+		j.buffer = appendLine(j.buffer, &f)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(lost)) {
 		last++
-		appendLine(&j.buffer, mail.Fact{
+		j.buffer = appendLine(j.buffer, &mail.Fact{
 			Source: Direct, N: last, Time: j.options.Clock.Now(),
 			Reason: mail.ReasonOverflow, Count: lost[reason], Text: string(reason),
 		})

@@ -617,9 +617,7 @@ func TestFactThatDoesNotFit(t *testing.T) {
 	odd := queueFact(8)
 	odd.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, f := range []mail.Fact{huge, odd} {
-		var b bytes.Buffer
-		appendLine(&b, f)
-		got, err := parseFact(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+		got, err := parseFact(bytes.TrimSuffix(appendLine(nil, &f), []byte("\n")))
 		if err != nil || name(got) != name(f) || got.Message != f.Message {
 			t.Errorf("fact %s: got %s, error %v", name(f), name(got), err)
 		}

@@ -19,7 +19,7 @@ import (
 // committer only joins it with others.
 type change struct {
 	batch  *pebble.Batch
-	facts  [][]byte // encoded, in order; they are numbered at the commit
+	facts  []recorded // in order; they are numbered at the commit
 	enter  []entering
 	leave  []leaving
 	moving *moving
@@ -103,13 +103,15 @@ func (c *change) removeOnce(key []byte) {
 
 // record adds facts.
 func (c *change) record(facts []mail.Fact) {
-	for _, f := range facts {
-		encoded, err := json.Marshal(f)
-		if err != nil {
-			c.fail(fmt.Errorf("%w: fact about message %q: %w", queue.ErrInvalid, f.Message, err))
+	var buffer []byte // of all
+	for i := range facts {
+		start := len(buffer)
+		var err error
+		if buffer, err = mail.AppendFact(buffer, &facts[i]); err != nil {
+			c.fail(fmt.Errorf("%w: fact about message %q: %w", queue.ErrInvalid, facts[i].Message, err))
 			return
 		}
-		c.facts = append(c.facts, encoded)
+		c.facts = append(c.facts, recorded{facts[i], buffer[start:]})
 	}
 }
 
@@ -223,9 +225,9 @@ type joining struct {
 	batch   *pebble.Batch
 	changes []*change // that are in it
 	entered map[mail.ID]bool
-	last    uint64 // number of the last fact
+	last    uint64      // number of the last fact
+	facts   []mail.Fact // that are in it, with their numbers
 	sync    bool
-	facts   bool
 }
 
 // add joins a change, or answers it when what is stored by now forbids it.
@@ -302,11 +304,12 @@ func removeBody(b *pebble.Batch, body stored) error {
 func (j *joining) number(c *change) error {
 	for _, f := range c.facts {
 		j.last++
-		if err := j.batch.Set(factKey(j.last), f, nil); err != nil {
+		if err := j.batch.Set(factKey(j.last), f.encoded, nil); err != nil {
 			return err
 		}
+		f.fact.Source, f.fact.N = queue.FactSource, j.last
+		j.facts = append(j.facts, f.fact)
 	}
-	j.facts = j.facts || len(c.facts) > 0
 	return nil
 }
 
@@ -339,6 +342,7 @@ func (j *joining) write() error {
 	}
 	crashpoint.Reach(crashpoint.Committed)
 	j.store.facts.durable(j.last, j.facts)
+	j.store.facts.forget(j.store.facts.forgotten)
 	return j.batch.Close()
 }
 

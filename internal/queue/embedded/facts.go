@@ -1,9 +1,12 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -12,21 +15,68 @@ import (
 	"postern/internal/queue"
 )
 
+// recorded is a fact on its way to the committer.
+type recorded struct {
+	fact    mail.Fact
+	encoded []byte
+}
+
 // factState numbers facts. last and forgotten belong to the committer.
 type factState struct {
 	last      uint64 // the last number that was given out, or skipped
 	forgotten uint64 // all facts up to here are gone
 	readable  atomic.Uint64
 	wake      queue.Signal
+
+	mu sync.Mutex
+	// fresh are all facts from some number on, in order: the journal has them
+	// without reading or decoding anything.
+	fresh []mail.Fact
 }
 
-// durable says that the facts up to last are durable.
-func (f *factState) durable(last uint64, more bool) {
+// maxFreshFacts bounds fresh: more than come while the journal gathers, and a
+// few megabytes. While the journal cannot be written, they lie on the disk.
+const maxFreshFacts = 4096
+
+// durable says that the facts up to last are durable, of which more are new.
+func (f *factState) durable(last uint64, more []mail.Fact) {
 	f.last = last
+	f.mu.Lock()
+	f.fresh = append(f.fresh, more...)
+	if surplus := len(f.fresh) - maxFreshFacts; surplus > 0 {
+		f.fresh = slices.Delete(f.fresh, 0, min(len(f.fresh), surplus+maxFreshFacts/2)) // not one by one
+	}
+	f.mu.Unlock()
 	f.readable.Store(last)
-	if more {
+	if len(more) > 0 {
 		f.wake.Raise()
 	}
+}
+
+// forget drops the fresh facts up to a number.
+func (f *factState) forget(n uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fresh = slices.Delete(f.fresh, 0, f.behind(n))
+}
+
+// behind is where those of the fresh facts begin that have a higher number. mu
+// is held.
+func (f *factState) behind(n uint64) int {
+	at, _ := slices.BinarySearchFunc(f.fresh, n+1, func(f mail.Fact, n uint64) int { return cmp.Compare(f.N, n) })
+	return at
+}
+
+// next returns facts behind a number; false when the first of them are not
+// fresh.
+func (f *factState) next(behind uint64, limit int) ([]mail.Fact, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.fresh) == 0 || f.fresh[0].N > behind+1 {
+		return nil, false
+	}
+	facts := f.fresh[f.behind(behind):]
+	return slices.Clone(facts[:min(len(facts), limit)]), true
 }
 
 // NextFacts returns facts behind a number.
@@ -39,6 +89,14 @@ func (s *Store) NextFacts(ctx context.Context, behind uint64, limit int) ([]mail
 	if limit <= 0 || behind >= last {
 		return nil, nil
 	}
+	if facts, fresh := s.facts.next(behind, limit); fresh {
+		return facts, nil
+	}
+	return s.readFacts(behind, last, limit)
+}
+
+// readFacts reads facts back.
+func (s *Store) readFacts(behind, last uint64, limit int) ([]mail.Fact, error) {
 	var facts []mail.Fact
 	for p, err := range scan(s.db, factKey(behind+1), append(factKey(last), 0)) {
 		if err != nil {

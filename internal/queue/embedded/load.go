@@ -237,6 +237,9 @@ func (s *Store) loadFacts() error {
 		}
 		last = max(last, n)
 	}
-	s.facts.durable(last, last > s.facts.forgotten)
+	s.facts.durable(last, nil)
+	if last > s.facts.forgotten {
+		s.facts.wake.Raise()
+	}
 	return readError(it.Error())
 }
