@@ -76,6 +76,7 @@ func (s *session) afterChunk(size int64, r mail.Reply) mail.Reply {
 // takeChunks hands the message to the handler as its chunks come in, and
 // answers the last of them, or the one at which the handler had enough.
 func (s *session) takeChunks(ctx context.Context, first smtp.Chunk) {
+	s.conn.widen()
 	in := &chunks{session: s, last: first}
 	data := smtp.NewChunkReader(s.conn.br, s.options.Newlines(s.origin), s.options.MaxSize, first, in.more)
 	in.data = data

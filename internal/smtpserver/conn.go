@@ -18,6 +18,14 @@ import (
 // command line, and the largest part of what an idle connection costs.
 const readBuffer = 4096
 
+// contentBuffer is the size of the buffer through which content is read: fewer
+// reads of a message that takes more than one.
+const contentBuffer = 32 << 10
+
+// contentReaders are as big as contentBuffer. Connections have one only as long
+// as content comes.
+var contentReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, contentBuffer) }}
+
 const (
 	// maxQueued is how many octets of replies wait before they are written
 	// although the client has sent more.
@@ -38,7 +46,9 @@ type conn struct {
 	nc      net.Conn // the socket
 	rw      net.Conn // what is read and written: nc, or TLS over it
 	br      *bufio.Reader
-	edition *edition // the options of the session; set before it begins
+	small   *bufio.Reader // what br is but for content; nil while br is that
+	carry   []byte        // octets of small that br has not taken
+	edition *edition      // the options of the session; set before it begins
 	timeout time.Duration
 	cancel  context.CancelFunc // cuts the session off
 
@@ -90,8 +100,35 @@ func (c *conn) flush() error {
 // close closes the connection, under TLS with the alert that says so.
 func (c *conn) close() { c.rw.Close() }
 
+// widen gives the connection the large buffer; narrow takes it back.
+func (c *conn) widen() {
+	if c.small != nil {
+		return
+	}
+	c.carry, _ = c.br.Peek(c.br.Buffered())
+	c.small, c.br = c.br, contentReaders.Get().(*bufio.Reader)
+	c.br.Reset(c)
+}
+
+// narrow takes the large buffer back, unless it holds what the client has sent
+// behind the content.
+func (c *conn) narrow() {
+	if c.small == nil || c.br.Buffered() > 0 || len(c.carry) > 0 {
+		return
+	}
+	c.br.Reset(nil)
+	contentReaders.Put(c.br)
+	c.br, c.small = c.small, nil
+	c.br.Reset(c)
+}
+
 // Read implements io.Reader for br.
 func (c *conn) Read(p []byte) (int, error) {
+	if len(c.carry) > 0 {
+		n := copy(p, c.carry)
+		c.carry = c.carry[n:]
+		return n, nil
+	}
 	if err := c.flush(); err != nil {
 		return 0, err
 	}

@@ -49,6 +49,7 @@ func (s *session) data(ctx context.Context, c smtp.Command) mail.Reply {
 // takeContent hands the message to the handler, brings the stream to the end
 // of data, and answers it.
 func (s *session) takeContent(ctx context.Context) {
+	s.conn.widen()
 	data := smtp.NewDataReader(s.conn.br, s.options.Newlines(s.origin), s.options.MaxSize)
 	_ = s.conn.flush() // the next read returns its error
 	s.conn.pace = s.newPace()

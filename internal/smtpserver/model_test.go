@@ -43,7 +43,7 @@ var fields = map[reflect.Type]map[string]string{
 	reflect.TypeFor[transaction](): {"mail": "", "recipients": "", "surplus": ""},
 	reflect.TypeFor[conn](): {
 		"nc": "the pipe", "rw": "", "br": "", "edition": "the same in all sessions", "timeout": "the same in all sessions", "cancel": "the same in all sessions",
-		"queue": "", "broken": "", "deadline": "set anew by each wait", "pace": "", "admitted": "",
+		"queue": "", "broken": "", "small": "how large the buffer is makes no difference", "carry": "taken by the first read of content", "deadline": "set anew by each wait", "pace": "", "admitted": "",
 		"mu": "not held", "idle": "", "lingering": "", "stopping": "", // TestModelStop
 	},
 	reflect.TypeFor[pace](): {

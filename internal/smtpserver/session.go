@@ -78,6 +78,7 @@ func (s *session) readLine() ([]byte, error) {
 		s.unread = nil
 		return line, nil
 	}
+	s.conn.narrow()
 	return s.conn.readLine(s.tx == nil)
 }
 

@@ -12,7 +12,7 @@ import (
 // freshBudget octets together. Beyond that, one that nobody has claimed for
 // freshAge makes room; else the new one is read back from the disk.
 const (
-	freshSize   = 64 << 10
+	freshSize   = draftMemory
 	freshBudget = 32 << 20
 	freshAge    = time.Minute
 )
