@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -25,9 +26,11 @@ type change struct {
 	moving *moving
 	forget uint64 // the last fact to be forgotten
 	lazy   bool   // it needs no sync
-	drafts []*draft
-	err    error    // the first of building it
-	done   []func() // run once it is durable, before its caller goes on
+	// patient says that nobody waits at the wire for it: see patience.
+	patient bool
+	drafts  []*draft
+	err     error    // the first of building it
+	done    []func() // run once it is durable, before its caller goes on
 
 	result chan error
 }
@@ -176,29 +179,76 @@ func (c *change) finish() {
 // maxGroup bounds, in octets, how much is committed together.
 const maxGroup = 8 << 20
 
+// patience is how long a change that nobody waits for at the wire, which is a
+// settlement, waits for one to be synced with. The syncs of the disk follow
+// each other: one more for the last message would be in the way of the next
+// one's acceptance. It is less than many disks take for a sync.
+const patience = 2 * time.Millisecond
+
 // commitAll is the committer. It ends when the store is closed.
 func (s *Store) commitAll() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for first := range s.changes {
-		s.commitGroup(s.gather(first))
+		g := group{changes: []*change{first}, size: first.batch.Len()}
+		g.gather(s.changes)
+		if g.patient() {
+			timer.Reset(patience)
+			g.wait(s.changes, timer.C)
+		}
+		s.commitGroup(g.changes)
 	}
 }
 
+// group is what is committed together.
+type group struct {
+	changes []*change
+	size    int
+	closed  bool // nothing more can come
+}
+
 // gather takes what waits.
-func (s *Store) gather(first *change) []*change {
-	group, size := []*change{first}, first.batch.Len()
-	for size < maxGroup {
+func (g *group) gather(from <-chan *change) {
+	for g.size < maxGroup && !g.closed {
 		select {
-		case c, open := <-s.changes:
-			if !open {
-				return group
-			}
-			group = append(group, c)
-			size += c.batch.Len()
+		case c, open := <-from:
+			g.add(c, open)
 		default:
-			return group
+			return
 		}
 	}
-	return group
+}
+
+// wait lets a patient group wait for one that is not.
+func (g *group) wait(from <-chan *change, over <-chan time.Time) {
+	for g.size < maxGroup && !g.closed && g.patient() {
+		select {
+		case c, open := <-from:
+			g.add(c, open)
+			g.gather(from)
+		case <-over:
+			return
+		}
+	}
+}
+
+func (g *group) add(c *change, open bool) {
+	if g.closed = !open; open {
+		g.changes = append(g.changes, c)
+		g.size += c.batch.Len()
+	}
+}
+
+// patient reports whether somebody needs a sync, and all who do are patient.
+func (g *group) patient() bool {
+	some := false
+	for _, c := range g.changes {
+		if !c.patient && !c.lazy {
+			return false
+		}
+		some = some || c.patient
+	}
+	return some
 }
 
 func (s *Store) commitGroup(group []*change) {

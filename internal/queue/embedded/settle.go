@@ -38,6 +38,7 @@ func entriesOf(settlements []queue.Settlement) []mail.ID {
 
 func (s *Store) settle(ctx context.Context, b *queue.Settling) error {
 	c := s.newChange()
+	c.patient = true
 	c.record(b.Facts())
 	for _, ended := range b.ByEntry {
 		s.end(c, ending{ended, b.Now, true}, func(r *queue.Revision, e queue.Ending) error {
