@@ -14,16 +14,13 @@ import (
 // hungUp reports whether a kept connection had been closed by the peer while
 // it was idle. That is no failed attempt: nothing of the message was sent.
 func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
-	if conn.Usable() {
-		return false
-	}
 	for i := range outcomes {
 		o := &outcomes[i]
 		if o.State != mail.Deferred || o.Command != "MAIL" || o.Remote && o.Reply.Code != 421 {
 			return false
 		}
 	}
-	return true
+	return !conn.Usable() // last: it asks the system
 }
 
 // connect opens a connection to the first hop that takes one and has what the

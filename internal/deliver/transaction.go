@@ -90,18 +90,27 @@ type way struct {
 // ways resolves every lease.
 func ways(ctx context.Context, router Router, leases []queue.Lease) []way {
 	ways := make([]way, len(leases))
+	if len(leases) == 1 { // which is usual
+		ways[0] = wayOf(ctx, router, &leases[0])
+		return ways
+	}
 	tokens := make(chan struct{}, maxLookups)
 	var resolving sync.WaitGroup
 	for i := range leases {
 		tokens <- struct{}{}
 		resolving.Go(func() {
-			r, err := router.Route(ctx, leases[i].Delivery().Destination)
-			ways[i] = way{r.Demand(leases[i].Entry.TLS), err}
+			ways[i] = wayOf(ctx, router, &leases[i])
 			<-tokens
 		})
 	}
 	resolving.Wait()
 	return ways
+}
+
+// wayOf resolves one lease.
+func wayOf(ctx context.Context, router Router, l *queue.Lease) way {
+	r, err := router.Route(ctx, l.Delivery().Destination)
+	return way{r.Demand(l.Entry.TLS), err}
 }
 
 // routed are the leases of one entry, by where they lead.

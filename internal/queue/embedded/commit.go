@@ -189,6 +189,7 @@ const patience = 2 * time.Millisecond
 func (s *Store) commitAll() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	batch := s.db.NewBatch() // one for all groups, so that it need not grow again
 	for first := range s.changes {
 		g := group{changes: []*change{first}, size: first.batch.Len()}
 		g.gather(s.changes)
@@ -196,8 +197,10 @@ func (s *Store) commitAll() {
 			timer.Reset(patience)
 			g.wait(s.changes, timer.C)
 		}
-		s.commitGroup(g.changes)
+		batch.Reset()
+		s.commitGroup(g.changes, batch)
 	}
+	_ = batch.Close() // which frees memory
 }
 
 // group is what is committed together.
@@ -251,12 +254,13 @@ func (g *group) patient() bool {
 	return some
 }
 
-func (s *Store) commitGroup(group []*change) {
+// commitGroup commits changes together, in a batch that is empty.
+func (s *Store) commitGroup(group []*change, batch *pebble.Batch) {
 	began := s.grouped.begin()
 	defer s.grouped.end(began)
 	s.committing <- struct{}{}
 	defer func() { <-s.committing }()
-	joined := joining{store: s, batch: s.db.NewBatch(), entered: make(map[mail.ID]bool), last: s.facts.last}
+	joined := joining{store: s, batch: batch, entered: make(map[mail.ID]bool), last: s.facts.last}
 	for _, c := range group {
 		joined.add(c)
 	}
@@ -393,7 +397,7 @@ func (j *joining) write() error {
 	crashpoint.Reach(crashpoint.Committed)
 	j.store.facts.durable(j.last, j.facts)
 	j.store.facts.forget(j.store.facts.forgotten)
-	return j.batch.Close()
+	return nil
 }
 
 // apply writes the batch, and waits for the disk if anything in it asks for
