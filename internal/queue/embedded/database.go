@@ -59,7 +59,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		// told from damage before it.
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		CacheSize:          64 << 20,
-		MemTableSize:       32 << 20,
+		MemTableSize:       8 << 20, // docs/decisions.md has the measurements
 		// Room for a burst while one is being flushed, before writes must wait.
 		MemTableStopWritesThreshold: 4,
 		L0StopWritesThreshold:       stopWrites,
