@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -104,9 +105,16 @@ func (c *change) removeOnce(key []byte) {
 	}
 }
 
+// usualFact is more octets than most facts take.
+const usualFact = 512
+
 // record adds facts.
 func (c *change) record(facts []mail.Fact) {
-	var buffer []byte // of all
+	if len(facts) == 0 {
+		return
+	}
+	c.facts = slices.Grow(c.facts, len(facts))
+	buffer := make([]byte, 0, usualFact*len(facts)) // of all
 	for i := range facts {
 		start := len(buffer)
 		var err error
@@ -282,6 +290,7 @@ type joining struct {
 	last    uint64      // number of the last fact
 	facts   []mail.Fact // that are in it, with their numbers
 	sync    bool
+	key     []byte // of a fact; used again and again
 }
 
 // add joins a change, or answers it when what is stored by now forbids it.
@@ -358,7 +367,8 @@ func removeBody(b *pebble.Batch, body stored) error {
 func (j *joining) number(c *change) error {
 	for _, f := range c.facts {
 		j.last++
-		if err := j.batch.Set(factKey(j.last), f.encoded, nil); err != nil {
+		j.key = appendFactKey(j.key[:0], j.last)
+		if err := j.batch.Set(j.key, f.encoded, nil); err != nil {
 			return err
 		}
 		f.fact.Source, f.fact.N = queue.FactSource, j.last
@@ -375,7 +385,8 @@ func (j *joining) forget(c *change) error {
 		return nil
 	}
 	for n := facts.forgotten + 1; n <= min(c.forget, j.last); n++ {
-		if err := j.batch.SingleDelete(factKey(n), nil); err != nil {
+		j.key = appendFactKey(j.key[:0], n)
+		if err := j.batch.SingleDelete(j.key, nil); err != nil {
 			return err
 		}
 	}

@@ -60,8 +60,10 @@ func partKey(prefix byte, id mail.ID, part string) []byte {
 	return append(append(k, 0), part...)
 }
 
-func factKey(n uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{factPrefix}, n)
+func factKey(n uint64) []byte { return appendFactKey(make([]byte, 0, 9), n) }
+
+func appendFactKey(dst []byte, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, factPrefix), n)
 }
 
 func markKey(kind queue.MarkKind, name string) []byte {

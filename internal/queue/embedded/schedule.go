@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/internal/mail"
@@ -73,6 +74,9 @@ func (s *Store) Claim(ctx context.Context, d mail.Destination, n int, now, until
 // The first is registered by the entry itself: that it is there. Nobody waits
 // for it; a settlement stands behind it in the committer's line.
 func (s *Store) register(ctx context.Context, claimed []queue.Claimed) error {
+	if !slices.ContainsFunc(claimed, func(l queue.Claimed) bool { return l.Attempt > 1 }) {
+		return nil
+	}
 	c := s.newChange()
 	c.lazy = true
 	for _, l := range claimed {
@@ -80,7 +84,7 @@ func (s *Store) register(ctx context.Context, claimed []queue.Claimed) error {
 			c.setBytes(partKey(attemptsPrefix, l.ID, string(l.Destination)), encodeNumber(uint64(l.Attempt)))
 		}
 	}
-	if c.err != nil || c.empty() {
+	if c.err != nil {
 		return c.err
 	}
 	return s.enqueue(ctx, c)
