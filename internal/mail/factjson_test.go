@@ -26,7 +26,7 @@ func checkFact(t testing.TB, f *Fact) {
 	t.Helper()
 	got, err := AppendFact([]byte("before "), f)
 	if want := "before " + encodedFact(t, f); err != nil || string(got) != want {
-		t.Errorf("got  %s, %v\nwant %s", got, err, want)
+		t.Fatalf("AppendFact does not write what the struct tags say:\ngot  %s, %v\nwant %s", got, err, want)
 	}
 }
 
