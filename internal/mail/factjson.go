@@ -14,7 +14,7 @@ import (
 // <joe@example.com> here. Each message brings several facts, and each is
 // written twice: package encoding/json took a tenth of all the time.
 //
-// It fails for a time that RFC 3339 cannot write; dst is returned then as it
+// It fails for a time whose year has more than four digits; dst is returned then as it
 // was.
 func AppendFact(dst []byte, f *Fact) ([]byte, error) {
 	a := factAppender{b: dst}

@@ -191,7 +191,13 @@ const maxGroup = 8 << 20
 // settlement, waits for one to be synced with. The syncs of the disk follow
 // each other: one more for the last message would be in the way of the next
 // one's acceptance. It is less than many disks take for a sync.
-const patience = 2 * time.Millisecond
+//
+// More than fewPatient have a sync of their own at once: with many sessions
+// what comes meanwhile gathers behind it, and it keeps nobody waiting.
+const (
+	patience   = 2 * time.Millisecond
+	fewPatient = 2
+)
 
 // commitAll is the committer. It ends when the store is closed.
 func (s *Store) commitAll() {
@@ -250,8 +256,12 @@ func (g *group) add(c *change, open bool) {
 	}
 }
 
-// patient reports whether somebody needs a sync, and all who do are patient.
+// patient reports whether the group waits: somebody needs a sync, and all who
+// do are patient, and few.
 func (g *group) patient() bool {
+	if len(g.changes) > fewPatient {
+		return false
+	}
 	some := false
 	for _, c := range g.changes {
 		if !c.patient && !c.lazy {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestPatientGroup: settlements wait for a change that somebody waits for, no
-// longer than they should, and nothing else waits.
+// TestPatientGroup: few settlements wait for a change that somebody waits for,
+// no longer than they should, and nothing else waits.
 func TestPatientGroup(t *testing.T) {
 	s, err := Open(t.TempDir(), Options{})
 	if err != nil {
@@ -35,8 +35,10 @@ func TestPatientGroup(t *testing.T) {
 		{name: "urgent", has: []int{urgent}, comes: []int{urgent}},
 		{name: "lazy", has: []int{lazy, lazy}, comes: []int{urgent}},
 		{name: "urgent beside patient", has: []int{patient, urgent}, comes: []int{urgent}},
+		{name: "many", has: []int{patient, patient, patient}},
 		{name: "company", has: []int{patient}, comes: []int{urgent, patient, urgent}, waits: true, want: 4},
-		{name: "patient company", has: []int{patient, lazy}, comes: []int{patient, lazy}, over: true, waits: true, want: 4},
+		{name: "patient company", has: []int{patient}, comes: []int{lazy}, over: true, waits: true, want: 2},
+		{name: "until many", has: []int{patient}, comes: []int{patient, patient}, waits: true, want: 3},
 		{name: "no company", has: []int{patient}, over: true, waits: true, want: 1},
 		{name: "the end", has: []int{patient}, comes: []int{patient}, close: true, waits: true, want: 2},
 	} {
