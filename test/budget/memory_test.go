@@ -6,16 +6,18 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
+	"testing/fstest"
 
+	"postern/internal/config"
 	"postern/internal/deliver"
 	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 	"postern/internal/route"
@@ -45,12 +47,12 @@ func TestAllocations(t *testing.T) {
 	})
 	delivering := spent(func() { w.deliver(ctx, t) })
 
-	// Accepting takes 100 today: 33 of the store (the rows of the entry 15), 18 to
+	// Accepting takes 108 today: 33 of the store (the rows of the entry 15), 18 to
 	// write the content with its header, 18 for fact, log and reply, 12 for the
-	// commands, and the committer's part. Of the octets 5 KiB are the content,
+	// commands, 7 of policy, and the committer's part. Of the octets 5 KiB are the content,
 	// kept for its first attempt, and 6 KiB are what the database grows by; the
 	// bounds leave room for a table of 8 MiB that is begun meanwhile.
-	within(t, "allocations to accept", accepting.count, 110)
+	within(t, "allocations to accept", accepting.count, 118)
 	within(t, "octets to accept", accepting.octets, 32<<10)
 	// Delivering takes 142: 55 for the settlement with its three facts and the
 	// line of the log, 40 for content, connection and conversation (15 of
@@ -107,14 +109,14 @@ func newWay(t *testing.T) *way {
 			Settings: deliver.Settings{Hostname: "relay.example", Router: route.NewSmarthosts(route.Options{Hosts: []mail.HostPort{next}, TLS: "none"})},
 		})
 	}
+	local := &intake.Local{Names: []string{"relay.example"}}
 	door := intake.New(intake.Options{
-		Hostname: "relay.example", Store: store, IDs: &ids, Local: &intake.Local{Names: []string{"relay.example"}},
+		Hostname: "relay.example", Store: store, IDs: &ids, Local: local, Policy: rules(t, local).Begin,
 		AddDate: true, AddMessageID: true, MaxHops: 100, Logger: logger,
 	})
-	trust := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	server := smtpserver.New(smtpserver.Options{Hostname: "relay.example", IDs: &ids, Logger: logger, MaxMessages: 1 << 20},
+	server := smtpserver.New(smtpserver.Options{Listener: "smtp", Hostname: "relay.example", IDs: &ids, Logger: logger, MaxMessages: 1 << 20},
 		smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
-			return door.Session(o, trust), mail.Reply{}
+			return door.Session(o), mail.Reply{}
 		}))
 	w.listener, err = net.Listen("tcp4", harness.Loopback(0))
 	must(t, err)
@@ -125,6 +127,26 @@ func newWay(t *testing.T) *way {
 		serving.Wait()
 	})
 	return w
+}
+
+// rules are what stands for the usual settings of a listener.
+func rules(t *testing.T, local *intake.Local) *policy.Engine {
+	const settings = `version = 1
+hostname = "relay.example"
+data_dir = "/nowhere"
+postmaster = "postmaster@example.org"
+[[listener]]
+name = "smtp"
+address = "127.0.0.1:25"
+trust = ["127.0.0.0/8"]
+`
+	c, err := config.Load(fstest.MapFS{"postern.toml": {Data: []byte(settings)}}, "postern.toml")
+	must(t, err)
+	engine, problems := policy.Compile(policy.Options{Config: c, Local: local.Is})
+	for _, p := range problems {
+		t.Error(p)
+	}
+	return engine
 }
 
 // deliver delivers all that is queued, and has it in the journal.
