@@ -81,7 +81,7 @@ func (d *decoder) listensAt(h mail.HostPort) bool {
 
 // ownNames are the domains that are this host.
 func (d *decoder) ownNames() []string {
-	return append([]string{d.config.Hostname, "localhost"}, d.config.OwnNames...)
+	return append([]string{d.config.Hostname, "localhost"}, d.config.LocalDomains...)
 }
 
 // checkSmarthostUser wants user and password together, and a server that is

@@ -42,7 +42,7 @@ type Config struct {
 	DataDir      string
 	AdminSocket  string // empty for the default; use Socket
 	Postmaster   mail.Address
-	OwnNames     []string
+	LocalDomains []string
 	OwnAddresses []netip.Addr
 
 	Log        Log
@@ -95,6 +95,7 @@ type Listener struct {
 	Near                    []string // domains in lower case
 	RejectClients           []netip.Prefix
 	OverrideReject          bool
+	PercentRouting          bool
 	TLSCertificate, TLSKey  string // both or neither
 	MaxConnections          int
 	MaxConnectionsPerClient int

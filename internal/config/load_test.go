@@ -118,7 +118,7 @@ hostname = 'relay.example.net'
 data_dir = "data"
 postmaster = "root@example.org"
 admin_socket = "/run/x.sock"
-own_names = ["Example.NET", "example.de"]
+local_domains = ["Example.NET", "example.de"]
 own_addresses = ["192.0.2.1", "2001:db8::1"]
 log = { level = "debug", format = "json" }
 message.add_date = false
@@ -135,6 +135,7 @@ relay = "both"
 near = ["Near.example"]
 reject_clients = ["10.9.0.0/16"]
 override_reject = true
+percent_routing = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"
 max_connections = 1_0
@@ -253,7 +254,7 @@ func TestEverySetting(t *testing.T) {
 		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
 		got.Admin.Address, got.Admin.Tokens.String(), got.Admin.TLSCertificate, got.Admin.TLSKey,
 		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
-		d.SmarthostUser, d.SmarthostPassword.String(), words(l.Trust), words(d.Smarthosts), strings.Join(got.OwnNames, " "),
+		d.SmarthostUser, d.SmarthostPassword.String(), words(l.Trust), words(d.Smarthosts), strings.Join(got.LocalDomains, " "),
 		d.Retry.String(), got.Journal.MaxFile, words(got.DNS.Servers), d.MXTLS, d.AddressFamily,
 	}
 	if diff := cmp.Diff(want, have, compareValues); diff != "" {

@@ -53,6 +53,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 		Room:         d.gauge.Refuse,
 		Suspended:    d.suspended.intake,
 		Policy:       g.policy.Begin,
+		Routed:       g.policy.Routed,
 		Inspections:  d.inspections,
 		Clock:        d.clock,
 		Logger:       d.Logger,

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -49,6 +50,9 @@ type Options struct {
 	// nothing. Nil: there is no policy, and whoever comes by the network may send to
 	// addresses of this host alone.
 	Policy func(mail.Origin) *policy.Session
+	// Routed returns the address that a recipient at a listener stands for; see
+	// policy.Engine. Nil: each stands for itself.
+	Routed func(listener string, to mail.Address, connected netip.Addr) mail.Address
 	// Inspections bounds how many messages policy looks at at a time. Nil: as
 	// many as DefaultInspections by this door alone.
 	Inspections *Inspections
@@ -90,6 +94,9 @@ func New(o Options) *Intake {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
+	}
+	if o.Routed == nil {
+		o.Routed = func(_ string, to mail.Address, _ netip.Addr) mail.Address { return to }
 	}
 	if o.Inspections == nil {
 		o.Inspections = NewInspections(0)

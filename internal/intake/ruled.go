@@ -15,6 +15,7 @@ type rules interface {
 	Helo(ctx context.Context, o mail.Origin) policy.Decision
 	Mail(ctx context.Context, from mail.Address, size int64) policy.Decision
 	Rcpt(ctx context.Context, to mail.Recipient) (policy.Decision, policy.Treatment)
+	Withdraw()
 	AtData() bool
 	Data(ctx context.Context, to []policy.Addressee, m policy.Message) policy.Disposition
 	Reset()
@@ -63,20 +64,11 @@ func (r *ruled) mail(ctx context.Context, m smtp.Mail) mail.Reply {
 	return r.answer(&r.sender, r.rules.Mail(ctx, m.Envelope.From, m.Size))
 }
 
-// rcpt decides about a recipient, and keeps what is to be done for it. known
-// says that it is no stranger of this host; elsewhere, that its mail goes where
-// that does not matter, or nowhere.
-func (r *ruled) rcpt(ctx context.Context, to mail.Recipient, known bool) (reply mail.Reply, elsewhere bool) {
+// rcpt decides about a recipient. One that is accepted is to be kept or withdrawn.
+func (r *ruled) rcpt(ctx context.Context, to mail.Recipient) (policy.Addressee, mail.Reply) {
 	d, t := r.rules.Rcpt(ctx, to)
 	r.last = d.Trail
-	if reply = replyOf(&d); !reply.IsZero() {
-		return reply, false
-	}
-	elsewhere = !t.Address.IsNull() || t.Route != "" || t.Discard
-	if known || elsewhere {
-		r.keep(policy.Addressee{Recipient: to, Treatment: t, Trail: d.Trail})
-	}
-	return reply, elsewhere
+	return policy.Addressee{Recipient: to, Treatment: t, Trail: d.Trail}, replyOf(&d)
 }
 
 // keep notes a recipient. One that is named twice in the same way is kept once.

@@ -318,16 +318,23 @@ func TestLocalUnderPolicy(t *testing.T) {
 		{"nobody@gate.example", policy.Treatment{Discard: true}, 0, nil},
 		{"nobody@gate.example", policy.Treatment{Route: "r.example:25"}, 0, []string{"1 of 1 with 1: <> to nobody@gate.example (gate.example/r.example:25)"}},
 		{"nobody@gate.example", policy.Treatment{Address: address(t, "a@x.example")}, 0, []string{"1 of 1 with 1: <> to a@x.example (x.example was rfc822;nobody@gate.example)"}},
+		{"a@x.example", policy.Treatment{Address: address(t, "nobody@gate.example")}, 550, nil},
+		{"a@x.example", policy.Treatment{Address: address(t, "nobody@gate.example"), Discard: true}, 0, nil},
+		{"a@x.example", policy.Treatment{Address: address(t, "postmaster@gate.example")}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com was rfc822;a@x.example)"}},
 		{"postmaster@gate.example", policy.Treatment{}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com was rfc822;postmaster@gate.example)"}},
 		{"postmaster@gate.example", policy.Treatment{Hold: mail.HoldPolicy}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com held policy  was rfc822;postmaster@gate.example)"}},
 		{"a@elsewhere.example", policy.Treatment{}, 0, []string{"1 of 1 with 1: <> to a@elsewhere.example (elsewhere.example)"}},
 	} {
 		d := newDoor(t, Options{Policy: silent})
 		s := d.session(outside)
-		s.ruled = &ruled{rules: &ruling{treat: map[string]policy.Treatment{c.to: c.treatment}}}
+		r := &ruling{treat: map[string]policy.Treatment{c.to: c.treatment}}
+		s.ruled = &ruled{rules: r}
 		s.Mail(t.Context(), smtp.Mail{})
 		if reply := s.Rcpt(t.Context(), rcpt(t, c.to)); reply.Code != c.code {
 			t.Errorf("%s with %+v: %s, want %d", c.to, c.treatment, reply, c.code)
+		}
+		if withdrawn := r.withdrawn == 1; withdrawn != (c.code != 0) {
+			t.Errorf("%s with %+v: %s, and policy heard of it: %v", c.to, c.treatment, mail.Reply{Code: c.code}, withdrawn)
 		}
 		if c.code != 0 {
 			continue

@@ -81,19 +81,37 @@ func (s *Session) Mail(ctx context.Context, m smtp.Mail) mail.Reply {
 // client may send to it, which is policy's business. What policy sends elsewhere
 // need not be known here.
 func (s *Session) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
-	recipient, err := s.in.Recipient(&s.origin, r.Recipient)
+	to := r.Recipient.Readdressed(s.in.Routed(s.origin.Listener, r.Recipient.Address, s.origin.Local.Addr()))
+	recipient, err := s.in.Recipient(&s.origin, to)
 	if s.ruled != nil {
-		reply, elsewhere := s.ruled.rcpt(ctx, r.Recipient, err == nil)
-		if !reply.IsZero() {
-			return reply
-		}
-		if elsewhere {
-			recipient, err = r.Recipient, nil
-		}
+		return s.ruledRcpt(ctx, to, recipient, err)
 	}
 	if err != nil {
 		return mail.ReplyOf(err)
 	}
+	s.recipients = append(s.recipients, recipient)
+	return mail.Reply{}
+}
+
+// ruledRcpt is Rcpt where policy has something to say. Without that, recipient would
+// be stored for to, or refused with err.
+func (s *Session) ruledRcpt(ctx context.Context, to, recipient mail.Recipient, err error) mail.Reply {
+	a, reply := s.ruled.rcpt(ctx, to)
+	if !reply.IsZero() {
+		return reply
+	}
+	t := &a.Treatment
+	if t.Route != "" || t.Discard || !t.Address.IsNull() {
+		recipient, err = to, nil
+	}
+	if t.Route == "" && !t.Discard && !t.Address.IsNull() {
+		_, err = s.in.Local.ResolveUser(t.Address, s.origin.Local.Addr())
+	}
+	if err != nil {
+		s.ruled.rules.Withdraw()
+		return mail.ReplyOf(err)
+	}
+	s.ruled.keep(a)
 	s.recipients = append(s.recipients, recipient)
 	return mail.Reply{}
 }

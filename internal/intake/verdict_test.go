@@ -27,8 +27,9 @@ type ruling struct {
 	say   map[string]policy.Decision
 	// data, if set, is asked about the content.
 	data func(to []policy.Addressee, m policy.Message) policy.Disposition
-	// resets counts the transactions that were ended.
-	resets int
+	// resets counts the transactions that were ended, withdrawn the recipients that
+	// were accepted and then refused.
+	resets, withdrawn int
 }
 
 func (r *ruling) Connect(context.Context) policy.Decision { return r.say["connect"] }
@@ -40,6 +41,8 @@ func (r *ruling) Mail(context.Context, mail.Address, int64) policy.Decision { re
 func (r *ruling) Rcpt(_ context.Context, to mail.Recipient) (policy.Decision, policy.Treatment) {
 	return r.say[to.Address.String()], r.treat[to.Address.String()]
 }
+
+func (r *ruling) Withdraw() { r.withdrawn++ }
 
 // AtData reports that there is something to ask about the content.
 func (r *ruling) AtData() bool { return r.data != nil || len(r.say["data"].Trail) > 0 }
@@ -339,7 +342,7 @@ func TestAllOrNothing(t *testing.T) {
 			return nil
 		}, 452},
 		{"an edit that is no field", map[string]policy.Treatment{"a@x.example": edits("1"), "b@x.example": edits("2\r\nBcc: x@y.example"), "c@x.example": {}}, "", nil, 451},
-		{"an address that is nobody's here", map[string]policy.Treatment{"a@x.example": edits("1"), "b@x.example": {Address: address(t, "nobody@gate.example")}, "c@x.example": {}}, "", nil, 451},
+		{"another recipient that is nobody here", map[string]policy.Treatment{"a@x.example": edits("1"), "b@x.example": {Added: []mail.Address{address(t, "nobody@gate.example")}}, "c@x.example": {}}, "", nil, 451},
 		{"a copy to nobody here", map[string]policy.Treatment{"a@x.example": edits("1"), "b@x.example": {Copies: []mail.Address{address(t, "nobody@gate.example")}}, "c@x.example": {}}, "", nil, 451},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -184,6 +184,7 @@ func (c *compiler) arrange() {
 		l := &c.config.Listeners[i]
 		r := c.engine.listeners[l.Name]
 		r.trust, r.reject, r.trustGateway = l.Trust, l.RejectClients, l.TrustGateway
+		r.percent = l.PercentRouting
 		for _, domain := range l.Near {
 			r.near[asciiDomain(domain)] = true
 		}

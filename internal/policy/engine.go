@@ -85,6 +85,7 @@ type Engine struct {
 type listenerRules struct {
 	trust, reject []netip.Prefix
 	trustGateway  bool            // also those whose address tells nobody who they are
+	percent       bool            // percent_routing
 	near          map[string]bool // domains as DNS has them, in lower case
 	at            map[config.Command][]layerRules
 }

@@ -151,6 +151,13 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Recipient) (Decision, Treatm
 	return d, t
 }
 
+// Withdraw takes back the recipient that Rcpt accepted last: the server has refused it.
+func (s *Session) Withdraw() {
+	if s != nil && len(s.recipients) > 0 {
+		s.recipients = s.recipients[:len(s.recipients)-1]
+	}
+}
+
 // Reset ends the transaction, if there is one.
 func (s *Session) Reset() {
 	if s == nil {

@@ -67,3 +67,18 @@ trust = []
 		t.Errorf("it is no gateway any more: %+v", d)
 	}
 }
+
+// TestWithdraw: a recipient that the server refused is none.
+func TestWithdraw(t *testing.T) {
+	e := compile(t, handler("rule", "rcpt", `{ log = "${smtp.rcpt.recipients}" }`))
+	s := begin(t, e, "192.0.2.66")
+	s.Withdraw() // there is none
+	s.mail("joe@example.com")
+	s.rcpt("ann@example.org")
+	s.rcpt("nobody@mail.postern.net")
+	s.Withdraw()
+	if d, _ := s.rcpt("bob@example.org"); d.Trail[0].Effect != `logs "ann@example.org"` {
+		t.Errorf("%+v", d)
+	}
+	(*Session)(nil).Withdraw()
+}
