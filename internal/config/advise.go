@@ -58,12 +58,12 @@ func (d *decoder) adviseRelay(t *table) {
 	case hasRelay && l.Relay == RelayEverybody:
 		d.fault(relay.value, "listener.relay", advicef(`set "clients", and name your networks in trust`,
 			"is an open relay: everybody who reaches the listener can send mail to anywhere through it"))
-	case hasRelay && forNear && len(l.Near) == 0 && !hasNear:
+	case hasRelay && forNear && len(l.Near)+len(l.NearLists) == 0 && !hasNear:
 		d.fault(relay.value, "listener.relay", advicef("name in near the domains behind this server", "is %q, but near has no domains", l.Relay))
 	case hasNear && !forNear && len(near.node.items) > 0:
 		d.fault(near.key, "listener.near", advicef(`set relay to "near" or "both"`, "does nothing, because relay is %q", l.Relay))
 	}
-	if overrides && l.OverrideReject && len(l.RejectClients) == 0 {
+	if overrides && l.OverrideReject && len(l.RejectClients)+len(l.RejectLists) == 0 {
 		d.fault(override.key, "listener.override_reject", advicef("name the clients in reject_clients", "does nothing, because reject_clients has no networks"))
 	}
 }

@@ -16,6 +16,7 @@ func (d *decoder) check() {
 	d.checkListeners()
 	d.checkHandlers()
 	d.checkLists()
+	d.checkListNames()
 	d.checkBlockLists()
 	d.checkSmarthosts()
 	d.checkSmarthostUser()

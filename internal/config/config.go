@@ -90,10 +90,13 @@ type Listener struct {
 	Name                    string // unique
 	Address                 netip.AddrPort
 	Trust                   []netip.Prefix
+	TrustLists              []Text // names of lists of networks
 	TrustGateway            bool
 	Relay                   Relay
 	Near                    []string // domains in lower case
+	NearLists               []Text   // names of lists of domains
 	RejectClients           []netip.Prefix
+	RejectLists             []Text // names of lists of networks
 	OverrideReject          bool
 	PercentRouting          bool
 	TLSCertificate, TLSKey  string // both or neither

@@ -150,12 +150,13 @@ var serverSettings = []setting{
 	},
 	{
 		key:    "listener.trust",
-		value:  list(network, func(f fields) *[]netip.Prefix { return &f.listener.Trust }, loopback...),
+		value:  withLists(list(network, func(f fields) *[]netip.Prefix { return &f.listener.Trust }, loopback...), ListNetworks, func(f fields) *[]Text { return &f.listener.TrustLists }),
 		effect: AtReload,
 		text: "The networks whose clients may send mail to anywhere, as `relay` has it by default. A client from elsewhere may write to this host's own `postmaster` and to nobody else. " +
 			"Name networks that are yours: a server that sends mail for strangers is soon used for spam, until no one takes mail from it any more. " +
-			"A network that is a large part of the Internet (an IPv4 prefix shorter than 8, or a public IPv6 prefix shorter than 16) is refused, unless the listener has a loopback address.",
-		see: []string{"listener.relay", "listener.bare_newline"},
+			"A network that is a large part of the Internet (an IPv4 prefix shorter than 8, or a public IPv6 prefix shorter than 16) is refused, unless the listener has a loopback address. " +
+			"`\"list:NAME\"` stands for the networks of a list, for which the same holds, also when its file changes.",
+		see: []string{"listener.relay", "listener.bare_newline", "list.name"},
 	},
 	{
 		key:    "listener.trust_gateway",
@@ -181,17 +182,18 @@ var serverSettings = []setting{
 	},
 	{
 		key:    "listener.near",
-		value:  list(domain, func(f fields) *[]string { return &f.listener.Near }),
+		value:  withLists(list(domain, func(f fields) *[]string { return &f.listener.Near }), ListDomains, func(f fields) *[]Text { return &f.listener.NearLists }),
 		effect: AtReload,
-		text:   "Domains for which mail is taken from everybody, with `relay` set to `near` or `both`: those of the servers behind this one. A domain below one that is named is another domain.",
-		see:    []string{"listener.relay"},
+		text: "Domains for which mail is taken from everybody, with `relay` set to `near` or `both`: those of the servers behind this one. A domain below one that is named is another domain. " +
+			"`\"list:NAME\"` stands for those of a list.",
+		see: []string{"listener.relay", "list.name"},
 	},
 	{
 		key:    "listener.reject_clients",
-		value:  list(network, func(f fields) *[]netip.Prefix { return &f.listener.RejectClients }),
+		value:  withLists(list(network, func(f fields) *[]netip.Prefix { return &f.listener.RejectClients }), ListNetworks, func(f fields) *[]Text { return &f.listener.RejectLists }),
 		effect: AtReload,
-		text:   "Networks whose clients are refused when they connect, with 554 5.7.1.",
-		see:    []string{"listener.override_reject"},
+		text:   "Networks whose clients are refused when they connect, with 554 5.7.1. `\"list:NAME\"` stands for those of a list.",
+		see:    []string{"listener.override_reject", "list.name"},
 	},
 	{
 		key:    "listener.override_reject",

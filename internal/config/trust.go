@@ -54,6 +54,17 @@ func (d *decoder) checkTrust(t *table) {
 	}
 }
 
+// JudgeTrust says what is wrong with letting a network relay, or with refused false
+// what is unwise about it; wrong is false when nothing is. It is for networks that
+// stand elsewhere than in a configuration.
+func JudgeTrust(p netip.Prefix) (found Problem, refused, wrong bool) {
+	f := tooMuchTrust(p)
+	if f == nil {
+		return Problem{}, false, false
+	}
+	return Problem{Message: f.message, Hint: f.hint}, !f.advice, true
+}
+
 // tooMuchTrust says what is wrong or unwise about letting a network relay.
 func tooMuchTrust(p netip.Prefix) *fault {
 	refused, unwise := refused4, unwise4

@@ -18,6 +18,10 @@ type value struct {
 	// reset sets the field to its default; show writes the field as TOML.
 	reset func(f fields)
 	show  func(f fields) Value
+	// names are the lists that a setting names beside its values, of the kind namesOf;
+	// nil for one that cannot.
+	names   func(fields) *[]Text
+	namesOf ListKind
 	// copy gives the field of to the value that it has in from.
 	copy func(from, to fields)
 }

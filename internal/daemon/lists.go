@@ -2,11 +2,14 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"postern/internal/blocklist"
+	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/lists"
 	"postern/internal/mail"
@@ -22,8 +25,51 @@ func (g *graph) loadLists() error {
 		Resolver: g.blockResolver, Tell: g.told.blockList, Metrics: g.told.blockLists, Clock: g.clock, Logger: g.told.logger,
 	})
 	var err error
-	g.lists, err = lists.Open(g.config.Lists, lists.Options{Tell: g.told.list, Metrics: g.told.lists, Clock: g.clock})
+	g.lists, err = lists.Open(g.config.Lists, lists.Options{Tell: g.told.list, Check: g.checkList, Metrics: g.told.lists, Clock: g.clock})
 	return err
+}
+
+// checkList refuses a list that a listener trusts, and that has a large part of the
+// Internet on it.
+func (g *graph) checkList(name string, l *lists.List) error {
+	if !g.isTrusted(name) {
+		return nil
+	}
+	var errs []error
+	for p, at := range l.Networks() {
+		if found, refused, _ := config.JudgeTrust(p); refused && len(errs) < maxTold {
+			found.Place = at
+			errs = append(errs, found)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// isTrusted reports whether a listener that others than this host reach trusts the
+// networks of a list.
+func (g *graph) isTrusted(list string) bool {
+	return slices.ContainsFunc(g.config.Listeners, func(l config.Listener) bool {
+		return !l.Address.Addr().IsLoopback() && slices.ContainsFunc(l.TrustLists, func(t config.Text) bool { return t.Text == list })
+	})
+}
+
+// adviseLists warns of networks on lists that are more than a company has of its own.
+func (g *graph) adviseLists() []config.Problem {
+	var found []config.Problem
+	for i := range g.config.Lists {
+		name := g.config.Lists[i].Name
+		l := g.lists.List(name).List()
+		if l == nil || !g.isTrusted(name) {
+			continue
+		}
+		for p, at := range l.Networks() {
+			if advice, _, wrong := config.JudgeTrust(p); wrong && len(found) < maxTold {
+				advice.Place = at
+				found = append(found, advice)
+			}
+		}
+	}
+	return found
 }
 
 // watchFiles looks at the files of lists, and at where the server runs, until ctx

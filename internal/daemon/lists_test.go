@@ -94,6 +94,45 @@ func TestListChanges(t *testing.T) {
 	}
 }
 
+// TestTrustedList: a list that a listener trusts is no way to an open relay, neither at
+// the start nor when it changes; who is on it is trusted, and its size is warned of.
+func TestTrustedList(t *testing.T) {
+	c, file := listed(t, "192.0.2.0/24\n")
+	c.Lists[0].Kind = config.ListNetworks
+	l := &c.Listeners[0]
+	l.Address, l.Trust, l.TrustLists = netip.MustParseAddrPort("0.0.0.0:0"), nil, []config.Text{{Text: "partners"}}
+	r := start(t, c)
+	trusted := func(client string) bool {
+		is, _ := r.inForce().policy.Trusts(l.Name, netip.MustParseAddr(client))
+		return is
+	}
+	put(t, file, "192.0.2.0/24\n198.51.0.0/16\n192.0.0.0/4\n0.0.0.0/0\n")
+	r.inForce().lists.Look()
+	if !trusted("192.0.2.7") || trusted("198.51.100.7") || trusted("203.0.113.7") {
+		t.Error("the list that is too large is in force")
+	}
+	put(t, file, "198.0.0.0/8\n172.17.0.1\n")
+	r.inForce().lists.Look()
+	if !trusted("198.51.100.7") || trusted("192.0.2.7") {
+		t.Error("the list that is right is not in force")
+	}
+	g := r.inForce()
+	wantEach(t, g.adviseLists(), file+`:1:1: "198.0.0.0/8" has 2^24 addresses of the Internet: every one of them can send mail to anywhere`)
+	wantEach(t, adviseTrust(c, g.lists, inContainer()), "listener.trust: listener smtp: 172.17.0.1 is the gateway of this container")
+	r.end(t)
+	if n := strings.Count(r.log.String(), file+":4:1: \\\"0.0.0.0/0\\\" is a large part of the Internet"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, r.log)
+	}
+	put(t, file, "0.0.0.0/0\n")
+	if _, err := New(c, Options{}); err == nil || !strings.HasPrefix(err.Error(), file+`:1:1: "0.0.0.0/0" is a large part of the Internet`) {
+		t.Errorf("starts: %v", err)
+	}
+	l.Address = netip.MustParseAddrPort("127.0.0.1:0") // none but this host reaches it
+	if _, err := New(c, Options{}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestListIsWatched: the server looks by itself.
 func TestListIsWatched(t *testing.T) {
 	c, file := listed(t, "a.example\n")
@@ -290,10 +329,10 @@ func TestAdviceAboutGateways(t *testing.T) {
 	known.Name, known.TrustGateway = "known", true
 	c.Listeners = []config.Listener{l, near, other, known}
 	const why = "172.17.0.1 is the gateway of this container, and everybody may appear with its address"
-	wantEach(t, adviseTrust(c, inContainer()),
+	wantEach(t, adviseTrust(c, nil, inContainer()),
 		"listener.trust: listener smtp: "+why+": it is not trusted (let clients",
 		"listener.trust_gateway: listener known: "+why+": whoever comes through there can send mail to anywhere (leave it out")
-	if found := adviseTrust(c, container.Surroundings{}); len(found) > 0 {
+	if found := adviseTrust(c, nil, container.Surroundings{}); len(found) > 0 {
 		t.Errorf("elsewhere: %v", found)
 	}
 }

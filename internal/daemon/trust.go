@@ -9,6 +9,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/intake"
+	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/smtpserver"
 )
@@ -49,14 +50,14 @@ func (d *Daemon) tellMasked(listener string, client netip.Addr, why string) {
 }
 
 // adviseTrust warns of what is trusted in vain, or too much, where the server runs.
-func adviseTrust(c *config.Config, around container.Surroundings) []config.Problem {
+func adviseTrust(c *config.Config, book *lists.Book, around container.Surroundings) []config.Problem {
 	var found []config.Problem
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		if l.Address.Addr().IsLoopback() {
 			continue
 		}
-		for _, why := range masked(l.Trust, around) {
+		for _, why := range masked(trusted(l, book), around) {
 			if l.TrustGateway {
 				found = append(found, l.Problem("listener.trust_gateway", why+": whoever comes through there can send mail to anywhere",
 					"leave it out, unless none but your own clients can"))
@@ -67,6 +68,19 @@ func adviseTrust(c *config.Config, around container.Surroundings) []config.Probl
 		}
 	}
 	return found
+}
+
+// trusted are the networks that a listener trusts, those of lists among them.
+func trusted(l *config.Listener, book *lists.Book) []netip.Prefix {
+	networks := slices.Clone(l.Trust)
+	for _, name := range l.TrustLists {
+		if list := book.List(name.Text).List(); list != nil {
+			for p := range list.Networks() {
+				networks = append(networks, p)
+			}
+		}
+	}
+	return networks
 }
 
 // masked says which of the addresses that are trusted tell nobody.
@@ -85,7 +99,7 @@ func masked(trust []netip.Prefix, around container.Surroundings) []string {
 // trustWarnings are those of adviseTrust, for a server that runs.
 func (d *Daemon) trustWarnings(g *graph) []string {
 	var warnings []string
-	for _, p := range adviseTrust(g.config, *d.around.Load()) {
+	for _, p := range adviseTrust(g.config, g.lists, *d.around.Load()) {
 		warnings = append(warnings, p.Message)
 	}
 	return warnings

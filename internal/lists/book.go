@@ -15,7 +15,10 @@ import (
 type Options struct {
 	// Tell is told what became of a file that has changed, once for each change. It
 	// is called by whoever calls Look or Follow.
-	Tell    func(Event)
+	Tell func(Event)
+	// Check says what is wrong with what a list holds, though each line is right: a
+	// list with an error is like one whose file is wrong. Nil: nothing is.
+	Check   func(name string, l *List) error
 	Clock   mail.Clock
 	Metrics *Metrics
 }
@@ -63,6 +66,9 @@ func Open(c []config.List, o Options) (*Book, error) {
 	if o.Tell == nil {
 		o.Tell = func(Event) {}
 	}
+	if o.Check == nil {
+		o.Check = func(string, *List) error { return nil }
+	}
 	if o.Clock == nil {
 		o.Clock = mail.SystemClock{}
 	}
@@ -73,7 +79,7 @@ func Open(c []config.List, o Options) (*Book, error) {
 	var errs []error
 	for i := range c {
 		l := &Live{config: c[i], content: &content{}}
-		if err := l.open(o.Clock.Now()); err != nil {
+		if err := l.open(&o); err != nil {
 			errs = append(errs, err)
 		}
 		b.lists = append(b.lists, l)
@@ -81,12 +87,12 @@ func Open(c []config.List, o Options) (*Book, error) {
 	return b, errors.Join(errs...)
 }
 
-func (l *Live) open(now time.Time) error {
-	data, at, err := readFile(l.config.File, now)
+func (l *Live) open(o *Options) error {
+	data, at, err := readFile(l.config.File, o.Clock.Now())
 	if err != nil {
 		return l.config.Wrong("list.file", err)
 	}
-	list, err := Parse(l.config.Kind, l.config.File, data)
+	list, err := l.parse(data, o)
 	if err != nil {
 		return err
 	}
@@ -95,7 +101,20 @@ func (l *Live) open(now time.Time) error {
 	return nil
 }
 
-// List returns what the file says, or what it said before it was wrong.
+// parse reads what stands in the file, and checks it.
+func (l *Live) parse(data []byte, o *Options) (*List, error) {
+	list, err := Parse(l.config.Kind, l.config.File, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Check(l.config.Name, list); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// List returns what the file says, or what it said before it was wrong; nil if Open
+// failed with it.
 func (l *Live) List() *List { return l.content.current.Load() }
 
 // List returns the list of that name, or nil.
@@ -158,8 +177,8 @@ func (b *Book) Stale() []Stale {
 }
 
 // Follow makes the Book the one after another: a list that is the same, of the same
-// file, is one with the other's, so that whoever still asks that sees the same. It
-// must be called before the Book is used by anybody.
+// file, is one with the other's, so that whoever still asks that sees the same, unless the
+// other's Check would not have it. It must be called before the Book is used by anybody.
 func (b *Book) Follow(before *Book) {
 	for _, l := range b.lists {
 		old := before.List(l.config.Name)
@@ -167,6 +186,9 @@ func (b *Book) Follow(before *Book) {
 			continue
 		}
 		fresh := l.content
+		if before.options.Check(l.config.Name, fresh.current.Load()) != nil {
+			continue
+		}
 		l.content = old.content
 		b.tell(l, l.content.take(fresh))
 	}
@@ -192,7 +214,7 @@ func (c *content) take(fresh *content) *Event {
 // not fail: what went wrong is told.
 func (b *Book) Look() {
 	for _, l := range b.lists {
-		b.tell(l, l.look(b.options.Clock.Now()))
+		b.tell(l, l.look(&b.options))
 	}
 }
 
@@ -206,8 +228,8 @@ func (b *Book) tell(l *Live, e *Event) {
 }
 
 // look reads the file if it has changed, and returns what there is to tell.
-func (l *Live) look(now time.Time) *Event {
-	c := l.content
+func (l *Live) look(o *Options) *Event {
+	c, now := l.content, o.Clock.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stamp.stands(l.config.File) {
@@ -224,7 +246,7 @@ func (l *Live) look(now time.Time) *Event {
 	if sum := sha256.Sum256(data); sum == c.sum && c.wrong == nil {
 		return nil
 	}
-	list, err := Parse(l.config.Kind, l.config.File, data)
+	list, err := l.parse(data, o)
 	if err != nil {
 		return c.fail(err, now)
 	}

@@ -199,6 +199,63 @@ func TestTooLarge(t *testing.T) {
 	s.wantTold(1, "is larger than 16 MiB")
 }
 
+// TestCheck: what a list must not hold is as wrong as a line that cannot be read.
+func TestCheck(t *testing.T) {
+	s := newShelf(t, Networks, "10.0.0.0/8\n")
+	check := func(name string, l *List) error {
+		for p, at := range l.Networks() {
+			if p.Bits() == 0 {
+				return fmt.Errorf("%s:%d of %s", at.File, at.Line, name)
+			}
+		}
+		return nil
+	}
+	o := s.options()
+	o.Check = check
+	var err error
+	if s.Book, err = Open(s.lists(Networks), o); err != nil {
+		t.Fatal(err)
+	}
+	s.write("# all\n0.0.0.0/0\n")
+	if _, err := Open(s.lists(Networks), o); err == nil || err.Error() != s.file+":2 of it" {
+		t.Errorf("opened: %v", err)
+	}
+	s.Look()
+	s.wantTold(1, s.file+":2 of it")
+	if s.has("192.0.2.1") || !s.has("10.0.0.1") {
+		t.Error("the list that is wrong is in force")
+	}
+	// Who follows and does not mind has it, and who did mind does not.
+	o.Check = nil
+	next, err := Open(s.lists(Networks), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Follow(s.Book)
+	if s.has("192.0.2.1") || !next.Contains("it", "192.0.2.1") {
+		t.Error("what one may have on its list the other has")
+	}
+}
+
+// TestNetworks: they come in the order of their lines, of a list of networks alone.
+func TestNetworks(t *testing.T) {
+	s := newShelf(t, Networks, "192.0.2.0/24\n\n10.0.0.1 255.0.0.0\n2001:db8::1\n192.0.2.0/24\n")
+	var got []string
+	for p, at := range s.List("it").List().Networks() {
+		got = append(got, fmt.Sprintf("%d: %s", at.Line, p))
+	}
+	if want := []string{"1: 192.0.2.0/24", "3: 10.0.0.0/8", "4: 2001:db8::1/128"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for range s.List("it").List().Networks() {
+		break
+	}
+	s = newShelf(t, Domains, "a.example\n")
+	for p := range s.List("it").List().Networks() {
+		t.Errorf("a list of domains has %s", p)
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	s := newShelf(t, Domains, "a.example\n")
 	s.write("x y\n\nz z\n")

@@ -2,10 +2,14 @@ package lists
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"postern/internal/mail"
 )
 
 // networks are the lines of networks. A look-up takes a step for each length of
@@ -40,6 +44,22 @@ func (n *networks) add(text string, line int) *fault {
 		slices.SortFunc(*lengths, func(a, b int) int { return b - a })
 	}
 	return nil
+}
+
+// Networks yields the networks of a list with the lines where they stand, in the order of
+// these; nothing of a list of another kind.
+func (l *List) Networks() iter.Seq2[netip.Prefix, mail.Place] {
+	n, is := l.index.(*networks)
+	return func(yield func(netip.Prefix, mail.Place) bool) {
+		if !is {
+			return
+		}
+		for _, p := range slices.SortedFunc(maps.Keys(n.lines), func(a, b netip.Prefix) int { return n.lines[a] - n.lines[b] }) {
+			if !yield(p, mail.Place{File: l.file, Line: n.lines[p], Column: 1}) {
+				return
+			}
+		}
+	}
 }
 
 func (n *networks) len() int { return len(n.lines) }

@@ -73,7 +73,7 @@ var attributes = []attribute{
 	{name: "client.masked", kind: cel.StringType, from: config.AtConnect, text: "Why a client is not trusted although `trust` has its address: that is one with which everybody may appear, such as the gateway of a container. Empty for every other client.",
 		get: func(s *Session) any { return types.String(s.masked()) }},
 	{name: "client.rejected", kind: cel.BoolType, from: config.AtConnect, text: "Whether the client is in `reject_clients` of its listener.",
-		get: func(s *Session) any { return types.Bool(contains(s.rules.reject, s.client())) }},
+		get: func(s *Session) any { return types.Bool(s.rules.reject.have(s.client())) }},
 	{name: "listener.name", kind: cel.StringType, from: config.AtConnect, text: "The listener; `sendmail` for programs of this host.",
 		get: func(s *Session) any { return types.String(s.origin.Listener) }},
 	{name: "tls.version", kind: cel.StringType, from: config.AtConnect, text: "The version of TLS, such as `TLS 1.3`; empty in clear.",
@@ -85,7 +85,7 @@ var attributes = []attribute{
 	{name: "smtp.rcpt.local", kind: cel.BoolType, from: config.AtRcpt, only: true, text: "Whether the recipient is at this host itself.",
 		get: func(s *Session) any { return types.Bool(s.isLocal(s.to)) }},
 	{name: "smtp.rcpt.near", kind: cel.BoolType, from: config.AtRcpt, only: true, text: "Whether its domain is in `near` of the listener.",
-		get: func(s *Session) any { return types.Bool(s.rules.near[asciiDomain(s.to.Domain)]) }},
+		get: func(s *Session) any { return types.Bool(s.isNear(s.to.Domain)) }},
 	{name: "message.size", kind: cel.IntType, from: config.AtMail, text: "The size in octets: before `data` what the client declared, 0 if it did not.",
 		get: func(s *Session) any { return types.Int(s.size) }},
 	{name: "message.subject", kind: cel.StringType, from: config.AtData, text: "The subject, decoded.",
@@ -202,9 +202,10 @@ func (s *Session) clientText() string {
 	return ""
 }
 
-// contains reports whether one of the networks has a plain address.
-func contains(networks []netip.Prefix, client netip.Addr) bool {
-	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(client) })
+// isNear reports whether a domain is in near of the listener.
+func (s *Session) isNear(domain string) bool {
+	domain = asciiDomain(domain)
+	return s.rules.near[domain] || len(s.rules.nearLists) > 0 && domain != "" && anyHas(s.rules.nearLists, domain)
 }
 
 // trusted reports whether the client may be trusted for who it is: a user of this host,

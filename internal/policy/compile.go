@@ -183,7 +183,8 @@ func (c *compiler) arrange() {
 	for i := range c.config.Listeners {
 		l := &c.config.Listeners[i]
 		r := c.engine.listeners[l.Name]
-		r.trust, r.reject, r.trustGateway = l.Trust, l.RejectClients, l.TrustGateway
+		r.trust, r.reject = networks{l.Trust, c.listed(l.TrustLists)}, networks{l.RejectClients, c.listed(l.RejectLists)}
+		r.trustGateway, r.nearLists = l.TrustGateway, c.listed(l.NearLists)
 		r.percent = l.PercentRouting
 		for _, domain := range l.Near {
 			r.near[asciiDomain(domain)] = true
@@ -194,6 +195,18 @@ func (c *compiler) arrange() {
 			c.arrangeLayer(at, l)
 		}
 	}
+}
+
+// listed are lists by their names, which the configuration has checked.
+func (c *compiler) listed(names []config.Text) []listed {
+	if c.engine.options.Lists == nil {
+		return nil
+	}
+	lists := make([]listed, len(names))
+	for i, name := range names {
+		lists[i] = listed{c.engine.options.Lists, name.Text}
+	}
+	return lists
 }
 
 func (c *compiler) arrangeLayer(at config.Command, l layer) {

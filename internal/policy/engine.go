@@ -83,11 +83,34 @@ type Engine struct {
 
 // listenerRules is what is decided for the clients of one listener.
 type listenerRules struct {
-	trust, reject []netip.Prefix
+	trust, reject networks
+	nearLists     []listed
 	trustGateway  bool            // also those whose address tells nobody who they are
 	percent       bool            // percent_routing
 	near          map[string]bool // domains as DNS has them, in lower case
 	at            map[config.Command][]layerRules
+}
+
+// networks are some that a setting has, and those of the lists that it names.
+type networks struct {
+	own   []netip.Prefix
+	lists []listed
+}
+
+// have reports whether an address, as plainAddr returns it, is in one of the networks.
+func (n *networks) have(a netip.Addr) bool {
+	return slices.ContainsFunc(n.own, func(p netip.Prefix) bool { return p.Contains(a) }) ||
+		len(n.lists) > 0 && a.IsValid() && anyHas(n.lists, a.String())
+}
+
+// listed is a list of the configuration.
+type listed struct {
+	in   Lists
+	name string
+}
+
+func anyHas(lists []listed, value string) bool {
+	return slices.ContainsFunc(lists, func(l listed) bool { return l.in.Contains(l.name, value) })
 }
 
 // layerRules are the candidates of one layer at one command, the best first.
@@ -146,7 +169,7 @@ const sendmail = "sendmail"
 func (e *Engine) Trusts(listener string, client netip.Addr) (trusted bool, masked string) {
 	rules := e.listeners[listener]
 	client = plainAddr(client)
-	if rules == nil || !contains(rules.trust, client) {
+	if rules == nil || !rules.trust.have(client) {
 		return false, ""
 	}
 	if e.options.Masks != nil && !rules.trustGateway {

@@ -77,14 +77,15 @@ func handler(name, at, steps string, more ...string) string {
 
 type testLists struct{}
 
-func (testLists) Names() []string { return []string{"partners", "friends"} }
+func (testLists) Names() []string { return []string{"partners", "friends", "near"} }
 
 func (testLists) Kind(name string) string {
-	return map[string]string{"partners": "networks", "friends": "addresses"}[name]
+	return map[string]string{"partners": "networks", "friends": "addresses", "near": "domains"}[name]
 }
 
 func (testLists) Contains(name, value string) bool {
-	return name == "partners" && strings.HasPrefix(value, "192.0.2.") || name == "friends" && value == "joe@example.com"
+	return name == "partners" && strings.HasPrefix(value, "192.0.2.") || name == "friends" && value == "joe@example.com" ||
+		name == "near" && (value == "listed.example" || value == "xn--bcher-kva.example")
 }
 
 type testBlockLists struct{}

@@ -23,7 +23,7 @@ func shorthand(l *config.Listener) []draft {
 // rejectClients refuses the clients of reject_clients. One that is in trust as well is
 // refused, too, unless override_reject says otherwise.
 func rejectClients(l *config.Listener) []draft {
-	if len(l.RejectClients) == 0 {
+	if len(l.RejectClients)+len(l.RejectLists) == 0 {
 		return nil
 	}
 	when := "client.rejected"

@@ -82,3 +82,46 @@ func TestWithdraw(t *testing.T) {
 	}
 	(*Session)(nil).Withdraw()
 }
+
+// TestListsOfSettings: what lists have counts as what stands beside them.
+func TestListsOfSettings(t *testing.T) {
+	const lists = `
+[[list]]
+name = "partners"
+kind = "networks"
+file = "partners"
+[[list]]
+name = "near"
+kind = "domains"
+file = "near"
+`
+	settings := `relay = "both"
+trust = ["10.0.0.0/8", "list:partners"]
+near = ["near.example", "list:near"]`
+	e := compileAll(t, strings.Replace(head, `relay = "everybody"`, settings, 1)+lists)
+	for _, c := range []struct {
+		client, to string
+		want       Verdict
+	}{
+		{"192.0.2.7", "ann@far.example", Accept}, // of partners
+		{"10.0.0.7", "ann@far.example", Accept},
+		{"198.51.100.7", "ann@far.example", Reject},
+		{"198.51.100.7", "ann@near.example", Accept},
+		{"198.51.100.7", "ann@listed.example", Accept}, // of near
+		{"198.51.100.7", "ann@BÜCHER.example", Accept},
+		{"198.51.100.7", "ann@sub.listed.example", Reject},
+	} {
+		s := &talk{t: t, Session: e.Begin(origin(c.client))}
+		s.mail("joe@example.com")
+		if d, _ := s.rcpt(c.to); d.Verdict != c.want {
+			t.Errorf("%s to %s: %v, want %v", c.client, c.to, d.Verdict, c.want)
+		}
+	}
+	e = compileAll(t, strings.Replace(head, `relay = "everybody"`, "relay = \"everybody\"\nreject_clients = [\"list:partners\"]", 1)+lists)
+	for client, want := range map[string]Verdict{"192.0.2.7": Reject, "198.51.100.7": Accept} {
+		s := &talk{t: t, Session: e.Begin(origin(client))}
+		if d := s.connect(); d.Verdict != want {
+			t.Errorf("%s: %v, want %v", client, d.Verdict, want)
+		}
+	}
+}
