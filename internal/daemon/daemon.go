@@ -130,7 +130,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 func (d *Daemon) newGraph(c *config.Config) *graph {
 	g := newGraph(c, d.clock)
 	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
-	g.lasting = lasting{limits: d.limits, masks: d.masks}
+	g.lasting = lasting{limits: d.limits, metrics: d.counts.policy, masks: d.masks}
 	return g
 }
 

@@ -10,6 +10,7 @@ import (
 	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/metrics"
+	"postern/internal/policy"
 	"postern/internal/pressure"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
@@ -27,6 +28,7 @@ type counts struct {
 	client     *smtpclient.Metrics
 	lists      *lists.Metrics
 	blockLists *blocklist.Metrics
+	policy     *policy.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -43,6 +45,7 @@ func newCounts(d *Daemon) counts {
 		client:     smtpclient.NewMetrics(s),
 		lists:      lists.NewMetrics(s),
 		blockLists: blocklist.NewMetrics(s),
+		policy:     policy.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
 		func() float64 { return float64(len(d.inForce().lists.Stale())) })

@@ -14,7 +14,7 @@ import (
 func (g *graph) loadPolicy() error {
 	o := policy.Options{
 		Config: g.config, Lists: g.lists, BlockLists: blockLists{g.blockLists}, Local: g.local.Is, Masks: g.lasting.masks,
-		Logger: g.told.logger, Clock: g.clock,
+		Logger: g.told.logger, Clock: g.clock, Metrics: g.lasting.metrics,
 	}
 	if g.lasting.limits != nil {
 		o.Limits = g.lasting.limits

@@ -28,6 +28,9 @@ func Compile(o Options) (*Engine, []config.Problem) {
 	if e.clock == nil {
 		e.clock = mail.SystemClock{}
 	}
+	if e.metrics = o.Metrics; e.metrics == nil {
+		e.metrics = NewMetrics(nil)
+	}
 	for i := range attributes {
 		e.attributes[attributes[i].name] = &attributes[i]
 	}

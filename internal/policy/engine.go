@@ -29,6 +29,8 @@ type Options struct {
 
 	Logger *slog.Logger
 	Clock  mail.Clock
+	// Metrics count what is decided. Nil: for nobody.
+	Metrics *Metrics
 }
 
 // Lists are the lists that the configuration names.
@@ -70,6 +72,7 @@ type Listings struct {
 type Engine struct {
 	options    Options
 	logger     *slog.Logger
+	metrics    *Metrics
 	clock      mail.Clock
 	monitored  bool // whether the server can be asked for metrics
 	attributes map[string]*attribute

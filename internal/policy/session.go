@@ -227,27 +227,37 @@ func (s *Session) runLayer(l *layerRules, d *Decision) bool {
 	return s.perform(r, d)
 }
 
-// perform takes the steps of a rule until one decides. It reports whether the next
-// layer is to be asked.
+// perform does what a rule says, and counts what came of it. It reports whether the
+// next layer is to be asked.
 func (s *Session) perform(r *rule, d *Decision) bool {
+	next, err := s.take(r, d)
+	if s.record == nil && err == nil {
+		s.engine.metrics.decided(r, d.Verdict, next)
+	}
+	return next
+}
+
+// take takes the steps of a rule until one decides. next says that the next layer is to
+// be asked. An error is in the decision already.
+func (s *Session) take(r *rule, d *Decision) (next bool, err error) {
 	for i := range r.steps {
 		step := &r.steps[i]
 		o := step.take(s, r)
 		if o.err != nil {
 			s.fail(r, step.name, o.err, d)
-			return false
+			return false, o.err
 		}
 		d.note(r, step.name, o.effect)
 		if o.decides {
 			d.Verdict, d.Reply = o.verdict, o.reply
-			return o.verdict == Accept && !o.discards
+			return o.verdict == Accept && !o.discards, nil
 		}
 	}
 	d.note(r, "default", r.ending.String())
 	if r.ending != Accept {
 		d.Verdict, d.Reply = r.ending, defaultReply(r.at, r.ending)
 	}
-	return r.ending == Accept
+	return r.ending == Accept, nil
 }
 
 // checkRelay asks the relay layer about a recipient that a rule has rewritten.

@@ -26,6 +26,9 @@ var errEngine = mail.NewReply(451, "4.7.1", "Policy cannot decide now, please tr
 func (s *Session) fail(r *rule, step string, err error, d *Decision) {
 	d.note(r, step, "failed: "+err.Error())
 	d.Verdict, d.Reply = Defer, errEngine
+	if s.record == nil {
+		s.engine.metrics.failed(r)
+	}
 	s.engine.logger.Warn("a rule of policy failed", "session", s.origin.Session, "rule", r.name, "place", r.where(), "step", step, "error", err)
 }
 
