@@ -35,7 +35,7 @@ const messages = 500
 func TestAllocations(t *testing.T) {
 	ctx := bounded(t)
 	w := newWay(t)
-	from := w.connect(ctx, t)
+	from := connect(ctx, t, w.listener.Addr())
 	for range messages {
 		from.send(t)
 	}
@@ -114,32 +114,44 @@ func newWay(t *testing.T) *way {
 		Hostname: "relay.example", Store: store, IDs: &ids, Local: local, Policy: rules(t, local).Begin,
 		AddDate: true, AddMessageID: true, MaxHops: 100, Logger: logger,
 	})
-	server := smtpserver.New(smtpserver.Options{Listener: "smtp", Hostname: "relay.example", IDs: &ids, Logger: logger, MaxMessages: 1 << 20},
-		smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
-			return door.Session(o), mail.Reply{}
+	w.listener = serve(t, door)
+	return w
+}
+
+// serve lets clients send to a door, at the listener smtp.
+func serve(t *testing.T, door *intake.Intake) net.Listener {
+	server := smtpserver.New(smtpserver.Options{Listener: "smtp", Hostname: door.Hostname, IDs: door.IDs, Logger: door.Logger, MaxMessages: 1 << 20},
+		smtpserver.HandlerFunc(func(ctx context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
+			s := door.Session(o)
+			return s, s.Begin(ctx)
 		}))
-	w.listener, err = net.Listen("tcp4", harness.Loopback(0))
+	at, err := net.Listen("tcp4", harness.Loopback(0))
 	must(t, err)
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(context.Background(), w.listener) })
+	serving.Go(func() { _ = server.Serve(context.Background(), at) })
 	t.Cleanup(func() {
 		_ = server.Shutdown(context.Background())
 		serving.Wait()
 	})
-	return w
+	return at
 }
 
 // rules are what stands for the usual settings of a listener.
 func rules(t *testing.T, local *intake.Local) *policy.Engine {
-	const settings = `version = 1
+	return compiled(t, local, head+`trust = ["127.0.0.0/8"]`)
+}
+
+// head is a configuration with a listener that has only its address.
+const head = `version = 1
 hostname = "relay.example"
 data_dir = "/nowhere"
 postmaster = "postmaster@example.org"
 [[listener]]
 name = "smtp"
 address = "127.0.0.1:25"
-trust = ["127.0.0.0/8"]
 `
+
+func compiled(t *testing.T, local *intake.Local, settings string) *policy.Engine {
 	c, err := config.Load(fstest.MapFS{"postern.toml": {Data: []byte(settings)}}, "postern.toml")
 	must(t, err)
 	engine, problems := policy.Compile(policy.Options{Config: c, Local: local.Is})
@@ -170,8 +182,8 @@ type client struct {
 	reply [512]byte
 }
 
-func (w *way) connect(ctx context.Context, t *testing.T) *client {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", w.listener.Addr().String())
+func connect(ctx context.Context, t *testing.T, at net.Addr) *client {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at.String())
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	c := &client{conn: conn}
