@@ -64,7 +64,7 @@ func kinds() []stepKind {
 		{name: "remove_header", value: "name, or a list", compile: removesHeader,
 			text: "All fields of the name are taken out."},
 		{name: "replace_header", value: `"Name: text"`, compile: replacesHeader,
-			text: "All fields of the name are taken out, and this one is put on top."},
+			text: "This field takes the place of the topmost one of its name, and the others are taken out; without any it is put on top."},
 		{name: "set", value: "attribute", options: []stepOption{{name: "to", required: true, text: "the text"}}, compile: sets,
 			text: "An attribute gets a value: one of your own, whose name has a dot and begins with none of the words that attributes begin with, or `smtp.helo.domain` or `smtp.helo.greeting` at `helo`. It is empty where it is not set."},
 		{name: "tag", value: "text, or a list", compile: tags,
