@@ -26,7 +26,7 @@ func ASCIIDomain(domain string) (string, error) {
 // SameDomain reports whether two domains are one, in whatever case and form
 // they are written.
 func SameDomain(a, b string) bool {
-	if isASCII(a) == isASCII(b) {
+	if a == b || isASCII(a) && isASCII(b) {
 		return strings.EqualFold(a, b)
 	}
 	a, errA := ASCIIDomain(a)

@@ -42,6 +42,10 @@ func TestSameDomain(t *testing.T) {
 		{"xn--bcher-kva.example", "bücher.example", true},
 		{"bücher.example", "bucher.example", false},
 		{"a…b.example", "ab.example", false},
+		{"a…b.example", "a…b.example", true},
+		{"bücher.example", "bu\u0308cher.example", true}, // a letter, or a letter and two dots
+		{"bücher.example", "bücher\u3002example", true},  // an ideographic full stop
+		{"straße.example", "STRA\u1e9eE.example", false}, // which is strasse.example
 	} {
 		if SameDomain(c.a, c.b) != c.same {
 			t.Errorf("%s and %s: want %t", c.a, c.b, c.same)
