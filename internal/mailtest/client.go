@@ -28,7 +28,18 @@ type Client struct {
 // closed when the test ends.
 func NewClient(t testing.TB, address netip.AddrPort) (*Client, mail.Reply) {
 	t.Helper()
-	nc, err := net.Dial("tcp", address.String())
+	return NewClientFrom(t, netip.Addr{}, address)
+}
+
+// NewClientFrom is NewClient from an address of this machine, which may be any of
+// 127.0.0.0/8; the zero Addr is any.
+func NewClientFrom(t testing.TB, from netip.Addr, address netip.AddrPort) (*Client, mail.Reply) {
+	t.Helper()
+	var d net.Dialer
+	if from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
+	nc, err := d.DialContext(t.Context(), "tcp", address.String())
 	if err != nil {
 		t.Fatal(err)
 	}
