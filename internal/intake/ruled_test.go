@@ -318,7 +318,9 @@ func TestLocalUnderPolicy(t *testing.T) {
 		{"nobody@gate.example", policy.Treatment{Discard: true}, 0, nil},
 		{"nobody@gate.example", policy.Treatment{Route: "r.example:25"}, 0, []string{"1 of 1 with 1: <> to nobody@gate.example (gate.example/r.example:25)"}},
 		{"nobody@gate.example", policy.Treatment{Address: address(t, "a@x.example")}, 0, []string{"1 of 1 with 1: <> to a@x.example (x.example was rfc822;nobody@gate.example)"}},
-		{"a@x.example", policy.Treatment{Address: address(t, "nobody@gate.example")}, 550, nil},
+		{"a@x.example", policy.Treatment{Address: address(t, "nobody@gate.example"), Rewritten: true}, 550, nil},
+		{"a@x.example", policy.Treatment{Address: address(t, "nobody@gate.example")}, 451, nil}, // a mistake of the administrator
+		{"a@x.example", policy.Treatment{Address: address(t, "nobody@gate.example"), Rewritten: true, Route: "r.example:25"}, 0, []string{"1 of 1 with 1: <> to nobody@gate.example (gate.example/r.example:25 was rfc822;a@x.example)"}},
 		{"a@x.example", policy.Treatment{Address: address(t, "nobody@gate.example"), Discard: true}, 0, nil},
 		{"a@x.example", policy.Treatment{Address: address(t, "postmaster@gate.example")}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com was rfc822;a@x.example)"}},
 		{"postmaster@gate.example", policy.Treatment{}, 0, []string{"1 of 1 with 1: <> to admin@example.com (example.com was rfc822;postmaster@gate.example)"}},

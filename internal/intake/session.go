@@ -8,6 +8,7 @@ import (
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
+	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 )
@@ -105,7 +106,7 @@ func (s *Session) ruledRcpt(ctx context.Context, to, recipient mail.Recipient, e
 		recipient, err = to, nil
 	}
 	if t.Route == "" && !t.Discard && !t.Address.IsNull() {
-		_, err = s.in.Local.ResolveUser(t.Address, s.origin.Local.Addr())
+		_, err = s.in.instead(t, &s.origin)
 	}
 	if err != nil {
 		s.ruled.rules.Withdraw()

@@ -262,9 +262,20 @@ func (c *composer) leads(a *policy.Addressee) (named, to mail.Address, err error
 		return named, named, err
 	}
 	if to = t.Address; t.Route == "" {
-		to, err = c.resolve(to)
+		to, err = c.in.instead(t, &c.message.Origin)
 	}
 	return named, to, err
+}
+
+// instead returns where the address leads that a recipient has instead. One that is
+// nobody's fails with 451 if it is the administrator's own, and if it is made of what
+// the client wrote, with 550 5.1.1.
+func (in *Intake) instead(t *policy.Treatment, o *mail.Origin) (mail.Address, error) {
+	to, err := in.Local.ResolveUser(t.Address, o.Local.Addr())
+	if err != nil && !t.Rewritten {
+		err = errNowhere.Because(err)
+	}
+	return to, err
 }
 
 var errNowhere = mail.Refuse(451, "4.3.5", "Local configuration error, please try again later")

@@ -358,6 +358,22 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
+// TestNobodyAtData: mail that policy sends to nobody at this host when it has the content
+// is not accepted; for good, when the address is made of what the client wrote.
+func TestNobodyAtData(t *testing.T) {
+	for rewritten, code := range map[bool]int{false: 451, true: 550} {
+		d := newDoor(t, Options{})
+		reply := d.sendUnder(&ruling{data: func(to []policy.Addressee, _ policy.Message) policy.Disposition {
+			to[1].Treatment = policy.Treatment{Address: address(t, "nobody@gate.example"), Rewritten: rewritten}
+			return policy.Disposition{Recipients: to}
+		}}, plainText, "a@x.example", "b@x.example")
+		if reply.Code != code {
+			t.Errorf("rewritten %t: %s, want %d", rewritten, reply, code)
+		}
+		d.wantNothing()
+	}
+}
+
 // TestTooManyContents: one message does not become hundreds.
 func TestTooManyContents(t *testing.T) {
 	for n, code := range map[int]int{maxContents: 250, maxContents + 1: 452} {

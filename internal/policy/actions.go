@@ -80,7 +80,7 @@ func (c *stepCompiler) holding(why mail.Hold) action {
 func redirects(c *stepCompiler) action {
 	to := c.address(c.value())
 	return func(s *Session, _ *rule) outcome {
-		s.frame.treatment.Address, s.frame.rewritten = to, false
+		s.frame.treatment.Address, s.frame.treatment.Rewritten = to, false
 		return done("goes to %s instead", to.Path())
 	}
 }
@@ -139,7 +139,7 @@ func rewritesSender(c *stepCompiler) action {
 func rewritesRecipient(c *stepCompiler) action {
 	to := c.addressForm(false)
 	return func(s *Session, r *rule) outcome {
-		s.frame.rewritten = true
+		s.frame.treatment.Rewritten = true
 		if r.at == config.AtData { // for each recipient of the group, later
 			s.frame.treatment.Address = to
 			return done("goes to %s instead", to.Path())

@@ -105,7 +105,7 @@ func (run *dataRun) groups(l *layerRules) (groups []group, ok bool) {
 // still to be accepted.
 func (run *dataRun) treat(a *Addressee, f *frame, r *rule) bool {
 	own := f.treatment
-	if f.rewritten {
+	if own.Rewritten {
 		var err error
 		if own.Address, err = rewriteAddress(own.Address, a.at()); err != nil {
 			run.session.fail(r, "rewrite_recipient", err, &run.decision)

@@ -39,6 +39,9 @@ type Treatment struct {
 	// Address is where the mail goes instead; the null address for where it was
 	// addressed.
 	Address mail.Address
+	// Rewritten says that Address is made of what the client wrote, and no address
+	// of the administrator's own.
+	Rewritten bool
 	// Sender is the sender that the mail has instead; nil for the one it came with.
 	Sender *mail.Address
 	// Hold keeps the mail for a person, with the Note that says why; empty: it is

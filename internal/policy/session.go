@@ -50,7 +50,6 @@ type frame struct {
 	treatment  Treatment
 	attributes map[string]string
 	relay      bool
-	rewritten  bool      // the address is to be checked again
 	removed    []pattern // recipients that are discarded
 }
 
@@ -135,7 +134,7 @@ func (s *Session) Rcpt(ctx context.Context, to mail.Recipient) (Decision, Treatm
 	var own frame
 	s.frame = &own
 	d := s.decide(ctx, config.AtRcpt)
-	if d.Verdict == Accept && own.rewritten {
+	if d.Verdict == Accept && own.treatment.Rewritten {
 		s.checkRelay(own.treatment.Address, &d)
 	}
 	if d.Verdict != Accept {

@@ -17,7 +17,7 @@ func (t *Treatment) IsZero() bool {
 // later one has it, but a quarantine stays; all else adds up.
 func (t *Treatment) add(later *Treatment) {
 	if !later.Address.IsNull() {
-		t.Address = later.Address
+		t.Address, t.Rewritten = later.Address, later.Rewritten
 	}
 	if later.Sender != nil {
 		t.Sender = later.Sender
