@@ -161,6 +161,9 @@ func (*values) Parent() cel.Activation { return nil }
 
 func (s *Session) value(name string) (any, bool) {
 	if a := s.engine.attributes[name]; a != nil {
+		if a.from == config.AtData {
+			return s.ofContent(a), true
+		}
 		return a.get(s), true
 	}
 	if s.engine.custom[name] {
@@ -236,6 +239,21 @@ func addressTexts(list []mail.Address) []string {
 		texts[i] = a.String()
 	}
 	return texts
+}
+
+// ofContent returns what an attribute says of the content. It is worked out once a
+// message: a loop may ask for it a hundred thousand times, of which no bound of costs
+// knows.
+func (s *Session) ofContent(a *attribute) any {
+	if v, known := s.content[a.name]; known {
+		return v
+	}
+	v := a.get(s)
+	if s.content == nil {
+		s.content = make(map[string]any)
+	}
+	s.content[a.name] = v
+	return v
 }
 
 // inContent is the getter of what was found in the message, which is looked for

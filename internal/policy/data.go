@@ -16,7 +16,11 @@ func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Dispositi
 	if s == nil {
 		return Disposition{Recipients: to}
 	}
-	s.message, s.size, s.found, s.ctx = m, m.Size(), nil, ctx
+	s.message, s.size, s.found, s.content, s.ctx = m, m.Size(), nil, nil, ctx
+	s.recipients = s.recipients[:0]
+	for i := range to { // those that were accepted here may be nobody's
+		s.recipients = append(s.recipients, to[i].Recipient.Address)
+	}
 	clear(s.known)
 	s.record.begin(s, config.AtData)
 	run := dataRun{session: s, to: slices.Clone(to)}

@@ -97,10 +97,11 @@ func (testBlockLists) Look(_ context.Context, client netip.Addr) Listings {
 	return Listings{}
 }
 
-// bytesMessage is a message in memory. It counts how often it was looked through.
+// bytesMessage is a message in memory. It counts how often it was looked through, and its body read.
 type bytesMessage struct {
 	data      []byte
 	inspected int
+	bodies    int
 	err       error
 }
 
@@ -115,6 +116,7 @@ func (m *bytesMessage) Inspect() (*message.Inspection, error) {
 }
 
 func (m *bytesMessage) Body(most int) (string, error) {
+	m.bodies++
 	_, body, _ := bytes.Cut(m.data, []byte("\r\n\r\n"))
 	return string(body[:min(len(body), most)]), m.err
 }

@@ -32,6 +32,7 @@ type Session struct {
 	// What was worked out, and is not again: content and block lists, addresses as
 	// they are compared, conditions by the index of their rule.
 	found    *message.Inspection
+	content  map[string]any // attributes of the message, by name
 	listed   *Listings
 	sender   subject
 	receiver subject
@@ -80,8 +81,12 @@ func (s *Session) Helo(ctx context.Context, o mail.Origin) Decision {
 	if s == nil {
 		return Decision{}
 	}
+	before := s.origin
 	s.origin = o
 	d := s.last(ctx, config.AtHelo)
+	if d.Verdict != Accept {
+		s.origin = before
+	}
 	d.Greeting = s.attribute("smtp.helo.greeting")
 	return d
 }
@@ -116,11 +121,17 @@ func (s *Session) Mail(ctx context.Context, from mail.Address, size int64) Decis
 }
 
 // last runs a command whose effects last. What an earlier one of the same kind has
-// done is over.
+// done is over; but if the command is refused, all stays as it was before (RFC 5321
+// 4.1.4).
 func (s *Session) last(ctx context.Context, at config.Command) Decision {
 	s.frame = &s.lasting[rank(at)]
+	before := *s.frame
 	*s.frame = frame{}
-	return s.decide(ctx, at)
+	d := s.decide(ctx, at)
+	if d.Verdict != Accept {
+		*s.frame = before
+	}
+	return d
 }
 
 // Rcpt decides about one recipient, as it stands after percent routing. With Accept
@@ -166,7 +177,7 @@ func (s *Session) Reset() {
 	s.frame = &s.lasting[rank(config.AtMail)]
 	s.from, s.size, s.sender = mail.Address{}, 0, subject{}
 	s.recipients = nil
-	s.message, s.found = nil, nil
+	s.message, s.found, s.content = nil, nil, nil
 }
 
 func (s *Session) setRecipient(a mail.Address) { s.to, s.receiver = a, subject{} }

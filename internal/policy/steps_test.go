@@ -145,10 +145,10 @@ func TestReplies(t *testing.T) {
 
 // TestControlCharacters: what a client sends cannot break a reply or a field.
 func TestControlCharacters(t *testing.T) {
-	e := compile(t, handler("rule", "helo", `{ add_header = "X-Helo: ${smtp.helo.domain}" }, { reject = "No ${smtp.helo.domain}" }`))
+	e := compile(t, handler("field", "helo", `{ add_header = "X-Helo: ${smtp.helo.domain}" }`)+handler("reply", "mail", `{ reject = "No ${smtp.helo.domain}" }`))
 	s := begin(t, e, "192.0.2.66")
-	d := s.helo("a\r\nb\x00ü")
-	if d.Reply.Text != "No a  b ?" {
+	s.helo("a\r\nb\x00ü")
+	if d := s.mail("joe@example.com"); d.Reply.Text != "No a  b ?" {
 		t.Errorf("the reply is %q", d.Reply.Text)
 	}
 	if edit := s.lasting[1].treatment.Edits[0]; edit.Value != "a  b ü" {

@@ -26,6 +26,9 @@ var errEngine = mail.NewReply(451, "4.7.1", "Policy cannot decide now, please tr
 func (s *Session) fail(r *rule, step string, err error, d *Decision) {
 	d.note(r, step, "failed: "+err.Error())
 	d.Verdict, d.Reply = Defer, errEngine
+	if r.at == config.AtConnect {
+		d.Reply.Code = 421 // the connection ends (RFC 5321 3.8)
+	}
 	if s.record == nil {
 		s.engine.metrics.failed(r)
 	}
