@@ -29,11 +29,15 @@ func NewInspections(n int) *Inspections {
 	return &Inspections{tokens: make(chan struct{}, n)}
 }
 
-var errBusy = mail.Refuse(451, "4.3.2", "Too many messages are being looked at, please try again later")
+// The refusals of those whose time is over before they had a turn, and behind it.
+var (
+	errBusy = mail.Refuse(451, "4.3.2", "Too many messages are being looked at, please try again later")
+	errLate = mail.Refuse(451, "4.3.2", "The message could not be looked at in time, please try again later")
+)
 
-// run calls look when there is room, with what is left of the budget. What
-// look makes of the end of its time counts; when there was no room in time, the
-// message is deferred. It never returns while look runs.
+// run calls look when there is room, with what is left of the budget. When there
+// was no room in time, or look went on behind its end, the message is deferred: a
+// refusal of look's counts all the same. It never returns while look runs.
 func (x *Inspections) run(ctx context.Context, budget time.Duration, look func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
@@ -43,5 +47,9 @@ func (x *Inspections) run(ctx context.Context, budget time.Duration, look func(c
 		return errBusy.Because(context.Cause(ctx))
 	}
 	defer func() { <-x.tokens }()
-	return look(ctx)
+	err := look(ctx)
+	if err == nil && ctx.Err() != nil {
+		return errLate.Because(context.Cause(ctx))
+	}
+	return err
 }

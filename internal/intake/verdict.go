@@ -48,12 +48,11 @@ func (in *Intake) acceptBy(ctx context.Context, m Message, decide judge) (mail.I
 	}
 	c := composer{in: in, message: &m, taken: &t, verdict: new(verdict)}
 	err = in.Inspections.run(ctx, in.Budget, func(ctx context.Context) (err error) {
-		*c.verdict, err = decide(ctx, &t)
-		return err
+		if *c.verdict, err = decide(ctx, &t); err != nil {
+			return err
+		}
+		return c.compose(ctx) // another header is another content, which takes time and memory
 	})
-	if err == nil {
-		err = c.compose(ctx)
-	}
 	if err == nil {
 		err = in.store(ctx, &m, c.group)
 	}
