@@ -180,7 +180,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.running.Go(func() { d.watchFiles(ctx) })
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
-	d.Logger.Info("started", "version", d.Version, "hostname", d.graph.config.Hostname, "data_dir", d.graph.config.DataDir)
+	c := d.inForce().config // which a reload may replace by now
+	d.Logger.Info("started", "version", d.Version, "hostname", c.Hostname, "data_dir", c.DataDir)
+	d.warn(c.Warnings)
 	d.begun()
 	d.Ready(d.status())
 

@@ -163,6 +163,14 @@ func (g *graph) machine() config.Value {
 	return config.Value(fmt.Sprintf("%q", fmt.Sprint(g.local.Addresses[len(g.config.OwnAddresses):])))
 }
 
+// warn tells the log of what a configuration has that is allowed but unwise, such as an
+// open relay.
+func (d *Daemon) warn(found []config.Problem) {
+	for _, w := range found {
+		d.Logger.Warn("configuration: " + w.String())
+	}
+}
+
 // maxTold is how many changes stand in one fact; the log has all of them.
 const maxTold = 20
 
@@ -173,9 +181,7 @@ func (d *Daemon) tellReloaded(actor string, done admin.Reloaded) {
 	for _, c := range done.Pending {
 		d.Logger.Warn("setting takes effect at the next start only, and keeps its value until then", "change", c.String())
 	}
-	for _, w := range done.Warnings {
-		d.Logger.Warn("configuration: " + w.String())
-	}
+	d.warn(done.Warnings)
 	d.Logger.Info("reloaded", "actor", actor, "generation", done.Generation, "changes", len(done.Changes), "waiting_for_restart", len(done.Pending))
 	text := []string{fmt.Sprintf("generation %d", done.Generation)}
 	for _, c := range slices.Concat(done.Changes, done.Pending) {
