@@ -8,7 +8,6 @@ import (
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
-	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 )
