@@ -36,10 +36,15 @@ type ruled struct {
 	last                  []mail.Decided          // behind the last reply
 }
 
-// answer notes a decision among those of its command, and returns the reply.
+// answer returns the reply to a command, and notes its decision if it is in force from
+// now on.
 func (r *ruled) answer(at *[]mail.Decided, d policy.Decision) mail.Reply {
-	*at, r.last = d.Trail, d.Trail
-	return replyOf(&d)
+	r.last = d.Trail
+	reply := replyOf(&d)
+	if reply.IsZero() {
+		*at = d.Trail
+	}
+	return reply
 }
 
 // replyOf is the reply to a command; zero where policy accepts.

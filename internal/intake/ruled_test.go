@@ -137,6 +137,23 @@ func TestNobodyIsRefusedWithNothing(t *testing.T) {
 	}
 }
 
+// TestTrailOfARefusedCommand: EHLO that was refused is no part of what led to later mail;
+// the one before it is.
+func TestTrailOfARefusedCommand(t *testing.T) {
+	d := newDoor(t, Options{})
+	r := &ruling{say: map[string]policy.Decision{"helo": by("H", mail.Reply{})}}
+	s := d.under(r)
+	s.Hello(t.Context(), s.origin)
+	r.say["helo"] = by("refused", mail.NewReply(550, "5.7.1", "no"))
+	s.Hello(t.Context(), s.origin)
+	s.Mail(t.Context(), smtp.Mail{})
+	s.Rcpt(t.Context(), rcpt(t, "a@x.example"))
+	s.Content(t.Context(), content(plainText))
+	if diff := cmp.Diff([]string{"accepted 1: <> to a@x.example | H: done"}, d.factLines()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestGreeting(t *testing.T) {
 	d := newDoor(t, Options{})
 	s := d.under(&ruling{say: map[string]policy.Decision{"helo": {Greeting: "Hello you"}}})
