@@ -42,15 +42,16 @@ trust = ["127.0.0.11", "127.0.0.13"]
 near = ["near.example", "nähe.example"]
 reject_clients = ["127.0.0.12", "127.0.0.13"]
 override_reject = %t
+percent_routing = %t
 max_errors = 1000
-`, d.name(), port, string(d.option), d.override)
+`, d.name(), port, string(d.option), d.override, d.percent)
 }
 
 func doors() []doorway {
 	var list []doorway
 	for _, option := range relayOptions {
 		for _, override := range []bool{false, true} {
-			for _, percent := range []bool{false} {
+			for _, percent := range []bool{false, true} {
 				list = append(list, doorway{option, override, percent})
 			}
 		}
@@ -60,7 +61,7 @@ func doors() []doorway {
 
 const relayHead = `version = 1
 hostname = "gate.example"
-own_names = ["grün.example"]
+local_domains = ["grün.example"]
 postmaster = "admin@corp.example"
 data_dir = %q
 [delivery]
