@@ -14,6 +14,8 @@ import (
 
 	"postern/internal/certs"
 	"postern/internal/config"
+	"postern/internal/journal"
+	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/queue"
 )
@@ -64,6 +66,16 @@ when = 'message.subject == "marked"'
 steps = [{ tag = "data" }, { add_header = "X-Data: yes" }]
 [[handler]]
 at = "data"
+when = 'message.subject == "dropped"'
+priority = 2
+steps = ["discard"]
+[[handler]]
+at = "data"
+recipient = ["removed@*"]
+when = 'message.subject == "removed"'
+steps = [{ remove_recipient = "removed@*" }]
+[[handler]]
+at = "data"
 when = 'message.subject == "refused"'
 priority = 1
 steps = [{ tag = "refused" }, "reject"]
@@ -76,6 +88,13 @@ var scopes = []struct {
 	says  []string
 	wants []string
 }{
+	{"dropped for all", []string{
+		"EHLO a > 250", "MAIL FROM:<a@c.example> > 250", "RCPT TO:<b@x.example> > 250", "RCPT TO:<c@x.example> > 250", "DATA > 354", "Subject: dropped > 250",
+		"MAIL FROM:<a@c.example> > 250", "RCPT TO:<d@x.example> > 250", "DATA > 354", "Subject: x > 250",
+	}, []string{"d@x.example:", "discarded b@x.example c@x.example"}},
+	{"removed for some", []string{
+		"EHLO a > 250", "MAIL FROM:<a@c.example> > 250", "RCPT TO:<removed@x.example> > 250", "RCPT TO:<c@x.example> > 250", "DATA > 354", "Subject: removed > 250",
+	}, []string{"c@x.example:", "discarded removed@x.example"}},
 	{"a message is marked", []string{
 		"EHLO marked > 250", "MAIL FROM:<marked@c.example> > 250", "RCPT TO:<marked@x.example> > 250", "RCPT TO:<b@x.example> > 250", "DATA > 354", "Subject: marked > 250",
 	}, []string{"other@x.example: helo mail rcpt data verify X-Helo X-Data", "b@x.example: helo mail data verify X-Helo X-Data"}},
@@ -125,12 +144,13 @@ func TestScopesOnTheWire(t *testing.T) {
 			}
 			client.Command("QUIT")
 			got := r.marks(t)
+			r.end(t)
+			got = append(got, r.discarded(t)...)
 			slices.Sort(got)
 			slices.Sort(c.wants)
 			if diff := cmp.Diff(c.wants, got); diff != "" {
 				t.Errorf("the queue (-want +got)\n%s", diff)
 			}
-			r.end(t)
 		})
 	}
 }
@@ -176,6 +196,35 @@ func say(t *testing.T, c *mailtest.Client, line string) {
 	if heard := strings.Join(got, " "); heard != codes {
 		t.Fatalf("to %q the server says %s, want %s", commands, heard, codes)
 	}
+}
+
+// discarded are the recipients that the journal of a server that has ended says were
+// dropped, which each were accepted before.
+func (r *run) discarded(t *testing.T) []string {
+	t.Helper()
+	var list []string
+	accepted := map[string]bool{}
+	err := journal.Read(t.Context(), filepath.Join(r.graph.config.DataDir, "journal"), journal.Query{}, func(f mail.Fact) error {
+		for _, to := range f.To {
+			if f.Reason == mail.ReasonAccepted {
+				accepted[to] = true
+			}
+		}
+		if f.Reason != mail.ReasonDiscarded {
+			return nil
+		}
+		for _, to := range f.To {
+			if !accepted[to] || len(f.Trail) == 0 {
+				t.Errorf("%s is dropped and was not accepted, or for no reason: %+v", to, f)
+			}
+		}
+		list = append(list, "discarded "+strings.Join(f.To, " "))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // marks are the recipients in the queue with what marks their mail.
