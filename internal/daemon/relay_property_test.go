@@ -76,7 +76,7 @@ func escaped(stored []string, nearToo bool) []string {
 // they are, what is in the queue then goes nowhere else than it may.
 func TestNoHole(t *testing.T) {
 	const messages, recipients = 10, 100
-	r := relaying(t, doors(), rewriting)
+	r := relaying(t, doors(), relayLists, rewriting)
 	source := rand.New(rand.NewPCG(1, 2))
 	taken, refused := map[bool]int{}, 0
 	for _, d := range doors() {

@@ -38,9 +38,6 @@ func (d doorway) settings(port int) string {
 name = %q
 address = "127.0.0.1:%d"
 relay = %q
-trust = ["127.0.0.11", "127.0.0.13"]
-near = ["near.example", "nähe.example"]
-reject_clients = ["127.0.0.12", "127.0.0.13"]
 override_reject = %t
 percent_routing = %t
 max_errors = 1000
@@ -72,12 +69,33 @@ recipient = ["sales@gate.example"]
 steps = [{ redirect = "desk@inside.example" }]
 `
 
-// relaying starts a server with the listeners of doors, and handlers.
-func relaying(t *testing.T, doors []doorway, handlers string) *run {
+// relayLists are who is trusted, refused and near, in the settings of each listener.
+const relayLists = `trust = ["127.0.0.11", "127.0.0.13"]
+reject_clients = ["127.0.0.12", "127.0.0.13"]
+near = ["near.example", "nähe.example"]
+`
+
+// inFiles returns the same as lists in files, with the settings that name them.
+func inFiles(t *testing.T) (tables, settings string) {
 	t.Helper()
-	text := fmt.Sprintf(relayHead, filepath.Join(t.TempDir(), "data"), nowhere) + handlers
+	dir := t.TempDir()
+	for i, line := range strings.Split(strings.TrimSpace(relayLists), "\n") {
+		name, values, _ := strings.Cut(line, " = ")
+		file := filepath.Join(dir, name)
+		put(t, file, strings.NewReplacer("[", "", "]", "", `"`, "", ", ", "\n").Replace(values)+"\n")
+		tables += fmt.Sprintf("[[list]]\nname = \"l%d\"\nkind = %q\nfile = %q\n", i, map[bool]string{true: "domains", false: "networks"}[name == "near"], file)
+		settings += fmt.Sprintf("%s = [\"list:l%d\"]\n", name, i)
+	}
+	return tables, settings
+}
+
+// relaying starts a server with the listeners of doors, which have settings in common,
+// and with other tables.
+func relaying(t *testing.T, doors []doorway, settings, tables string) *run {
+	t.Helper()
+	text := fmt.Sprintf(relayHead, filepath.Join(t.TempDir(), "data"), nowhere) + tables
 	for i, d := range doors {
-		text += d.settings(10_000 + i)
+		text += d.settings(10_000+i) + settings
 	}
 	c, err := config.Load(os.DirFS(withConfig(t, text)), "postern.toml")
 	if err != nil {
@@ -192,7 +210,22 @@ func (s seen) note(cell string, r mail.Reply) {
 // every option; each reply and all that is in the queue then is what the rules say.
 // Out of what was observed it makes docs/relay.md.
 func TestRelayMatrix(t *testing.T) {
-	r := relaying(t, doors(), "")
+	r := relaying(t, doors(), relayLists, "")
+	wantRelayPage(t, r.matrix(t))
+	r.end(t)
+}
+
+// TestRelayMatrixOfLists is the same with the lists in files.
+func TestRelayMatrixOfLists(t *testing.T) {
+	tables, settings := inFiles(t)
+	r := relaying(t, doors(), settings, tables)
+	r.matrix(t)
+	r.end(t)
+}
+
+// matrix compares all that is answered and stored with the rules, and returns it.
+func (r *run) matrix(t *testing.T) seen {
+	t.Helper()
 	var all []*relayCase
 	var paths []string
 	for i := range relayCases {
@@ -231,8 +264,7 @@ func TestRelayMatrix(t *testing.T) {
 		}
 	}
 	t.Logf("%d cells", cells)
-	r.end(t)
-	wantRelayPage(t, observed)
+	return observed
 }
 
 // expected reports whether a reply to RCPT is right.
