@@ -174,13 +174,13 @@ func (c class) taken(option config.Relay, trusted bool) bool {
 	return false
 }
 
-// client is one of those who connect: from where, and in which lists that is.
-type client struct {
+// relayPeer is one of those who connect: from where, and in which lists that is.
+type relayPeer struct {
 	address           string
 	trusted, rejected bool
 }
 
-var relayClients = []client{
+var relayClients = []relayPeer{
 	{address: "127.0.0.10"},
 	{address: "127.0.0.11", trusted: true},
 	{address: "127.0.0.12", rejected: true},
@@ -188,4 +188,4 @@ var relayClients = []client{
 }
 
 // greeted reports whether a client is greeted.
-func (c *client) greeted(override bool) bool { return !c.rejected || override && c.trusted }
+func (c *relayPeer) greeted(override bool) bool { return !c.rejected || override && c.trusted }
