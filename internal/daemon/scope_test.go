@@ -73,7 +73,12 @@ steps = ["discard"]
 at = "data"
 recipient = ["removed@*"]
 when = 'message.subject == "removed"'
-steps = [{ remove_recipient = "removed@*" }]
+steps = [{ remove_recipient = "removed@*" }, { add_recipient = "added@x.example" }]
+[[handler]]
+at = "data"
+when = 'message.subject == "removed"'
+priority = 3
+steps = [{ add_recipient = "added@y.example" }]
 [[handler]]
 at = "data"
 when = 'message.subject == "refused"'
@@ -94,7 +99,7 @@ var scopes = []struct {
 	}, []string{"d@x.example:", "discarded b@x.example c@x.example"}},
 	{"removed for some", []string{
 		"EHLO a > 250", "MAIL FROM:<a@c.example> > 250", "RCPT TO:<removed@x.example> > 250", "RCPT TO:<c@x.example> > 250", "DATA > 354", "Subject: removed > 250",
-	}, []string{"c@x.example:", "discarded removed@x.example"}},
+	}, []string{"c@x.example:", "added@y.example:", "discarded removed@x.example"}},
 	{"a message is marked", []string{
 		"EHLO marked > 250", "MAIL FROM:<marked@c.example> > 250", "RCPT TO:<marked@x.example> > 250", "RCPT TO:<b@x.example> > 250", "DATA > 354", "Subject: marked > 250",
 	}, []string{"other@x.example: helo mail rcpt data verify X-Helo X-Data", "b@x.example: helo mail data verify X-Helo X-Data"}},

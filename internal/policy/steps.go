@@ -54,7 +54,7 @@ func kinds() []stepKind {
 		{name: "add_recipient", value: "address, or a list", at: fromMail, compile: addsRecipient,
 			text: "The mail goes to these addresses as well. They are not asked about by the relay layer."},
 		{name: "remove_recipient", value: "pattern, or a list", at: []config.Command{config.AtData}, compile: removesRecipient,
-			text: "Recipients with such addresses do not get the message; each has the fact `discarded`."},
+			text: "Recipients with such addresses do not get the message; each has the fact `discarded`. Nor does who was added for such recipients alone: `redirect` puts one in the place of another."},
 		{name: "rewrite_sender", value: "address", at: fromMail, compile: rewritesSender,
 			text: "The mail has this sender instead. A `*` as local part or in it is the old local part, a `*` as domain the old domain; `<>` is the null sender, which stays as it is."},
 		{name: "rewrite_recipient", value: "address", at: fromRcpt, compile: rewritesRecipient,
