@@ -13,6 +13,7 @@ import (
 type rules interface {
 	Connect(ctx context.Context) policy.Decision
 	Helo(ctx context.Context, o mail.Origin) policy.Decision
+	Auth(ctx context.Context, user string) policy.Decision
 	Mail(ctx context.Context, from mail.Address, size int64) policy.Decision
 	Rcpt(ctx context.Context, to mail.Recipient) (policy.Decision, policy.Treatment)
 	Withdraw()
@@ -22,18 +23,18 @@ type rules interface {
 }
 
 // ruled is a session about which policy has something to say: its rules, and
-// what they have said so far. An effect at connect or EHLO holds for the
+// what they have said so far. An effect at connect, EHLO or AUTH holds for the
 // session, so that what was decided there belongs to the trail of each of its
 // messages.
 type ruled struct {
 	rules
 	greeting string
 
-	connect, helo, sender []mail.Decided // what was decided at these commands
-	to                    []policy.Addressee
-	known                 map[mail.Recipient]bool // those in to
-	changes               bool                    // something is to be done for one of them
-	last                  []mail.Decided          // behind the last reply
+	connect, helo, user, sender []mail.Decided // what was decided at these commands
+	to                          []policy.Addressee
+	known                       map[mail.Recipient]bool // those in to
+	changes                     bool                    // something is to be done for one of them
+	last                        []mail.Decided          // behind the last reply
 }
 
 // answer returns the reply to a command, and notes its decision if it is in force from
@@ -100,7 +101,7 @@ func (r *ruled) trail() []mail.Decided {
 }
 
 // before is what was decided before there was a recipient.
-func (r *ruled) before() []mail.Decided { return slices.Concat(r.connect, r.helo, r.sender) }
+func (r *ruled) before() []mail.Decided { return slices.Concat(r.connect, r.helo, r.user, r.sender) }
 
 // data decides about the content; see judge.
 func (r *ruled) data(ctx context.Context, t *taken) (verdict, error) {

@@ -36,7 +36,7 @@ func TestTrails(t *testing.T) {
 	ok := mail.Reply{}
 	r := &ruling{
 		say: map[string]policy.Decision{
-			"connect": by("C", ok), "helo": by("H", ok), "mail": by("M", ok), "data": by("D", ok), "a@x.example": by("A", ok), "b@x.example": by("B", ok),
+			"connect": by("C", ok), "helo": by("H", ok), "auth": by("U", ok), "mail": by("M", ok), "data": by("D", ok), "a@x.example": by("A", ok), "b@x.example": by("B", ok),
 		},
 		treat: map[string]policy.Treatment{
 			"a@x.example": {Hold: mail.HoldPolicy}, "b@x.example": {Discard: true}, "c@x.example": {Copies: []mail.Address{address(t, "z@z.example")}},
@@ -54,6 +54,7 @@ func TestTrails(t *testing.T) {
 	}
 	s.Begin(t.Context())
 	s.Hello(t.Context(), s.origin)
+	s.Auth(t.Context(), "joe")
 	send("a@x.example", "b@x.example", "c@x.example")
 	first := len(d.facts())
 	send("c@x.example")
@@ -66,12 +67,12 @@ func TestTrails(t *testing.T) {
 		got = append(got, steps)
 	}
 	if diff := cmp.Diff([]string{
-		"accepted a@x.example c@x.example b@x.example: C H M D A", "held a@x.example: C H M D A",
-		"accepted z@z.example: C H M D", "discarded b@x.example: C H M D B",
+		"accepted a@x.example c@x.example b@x.example: C H U M D A", "held a@x.example: C H U M D A",
+		"accepted z@z.example: C H U M D", "discarded b@x.example: C H U M D B",
 	}, got[:first]); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"accepted c@x.example: C H M D", "accepted z@z.example: C H M D"}, got[first:]); diff != "" {
+	if diff := cmp.Diff([]string{"accepted c@x.example: C H U M D", "accepted z@z.example: C H U M D"}, got[first:]); diff != "" {
 		t.Errorf("the second message:\n%s", diff)
 	}
 	if r.resets != 2 {
@@ -83,7 +84,7 @@ func TestTrails(t *testing.T) {
 // once with the trail, and nothing comes of it.
 func TestRefusals(t *testing.T) {
 	for _, reply := range []mail.Reply{mail.NewReply(550, "5.7.1", "Not you"), mail.NewReply(450, "4.7.1", "Not now")} {
-		for _, at := range []string{"connect", "helo", "mail", "a@x.example", "data"} {
+		for _, at := range []string{"connect", "helo", "auth", "mail", "a@x.example", "data"} {
 			d := newDoor(t, Options{})
 			s := d.under(&ruling{say: map[string]policy.Decision{at: by(at, reply)}})
 			for _, c := range []struct {
@@ -93,6 +94,7 @@ func TestRefusals(t *testing.T) {
 			}{
 				{"connect", func() mail.Reply { return s.Begin(t.Context()) }, mail.Reply{}},
 				{"helo", func() mail.Reply { return s.Hello(t.Context(), s.origin) }, mail.Reply{}},
+				{"auth", func() mail.Reply { return s.Auth(t.Context(), "joe") }, mail.Reply{}},
 				{"mail", func() mail.Reply { return s.Mail(t.Context(), smtp.Mail{}) }, mail.Reply{}},
 				{"a@x.example", func() mail.Reply { return s.Rcpt(t.Context(), rcpt(t, "a@x.example")) }, mail.Reply{}},
 				{"data", func() mail.Reply { return s.Content(t.Context(), content(plainText)) }, mail.Reply{}},
@@ -160,7 +162,7 @@ func TestGreeting(t *testing.T) {
 	if s.Hello(t.Context(), s.origin); s.Greeting() != "Hello you" {
 		t.Errorf("%q", s.Greeting())
 	}
-	if plain := d.session(inside); plain.Greeting() != "" || plain.Trail() != nil || !plain.Begin(t.Context()).IsZero() {
+	if plain := d.session(inside); plain.Greeting() != "" || plain.Trail() != nil || !plain.Begin(t.Context()).IsZero() || !plain.Auth(t.Context(), "joe").IsZero() {
 		t.Error("without policy there is a greeting, a trail, or a refusal")
 	}
 }

@@ -58,6 +58,14 @@ func (s *Session) Hello(ctx context.Context, o mail.Origin) mail.Reply {
 	return reply
 }
 
+// Auth decides about a user whose credentials are good.
+func (s *Session) Auth(ctx context.Context, user string) mail.Reply {
+	if s.ruled == nil {
+		return mail.Reply{}
+	}
+	return s.ruled.answer(&s.ruled.user, s.ruled.rules.Auth(ctx, user))
+}
+
 // Mail begins a transaction if there is room for the message, whoever it is
 // for: it is cheaper to say no before the content than behind it. What the
 // shortage is has been told when it began, so each refusal is no news.

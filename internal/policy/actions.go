@@ -284,7 +284,7 @@ func (k *counter) take(s *Session, r *rule) outcome {
 		return failed(err)
 	}
 	if s.record != nil || s.engine.options.Limits == nil {
-		return done("would count %d for %s; at most %s", n, key, k.rate)
+		return done("not counted: %d for %s; at most %s", n, key, k.rate)
 	}
 	result := s.engine.options.Limits.Take(k.name, k.rate, key, n)
 	if result.Allowed {

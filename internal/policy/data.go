@@ -22,7 +22,7 @@ func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Dispositi
 		s.recipients = append(s.recipients, to[i].Recipient.Address)
 	}
 	clear(s.known)
-	s.record.begin(s, config.AtData)
+	s.record.beginData(to)
 	run := dataRun{session: s, to: slices.Clone(to)}
 	defer func() { s.frame = &s.lasting[rank(config.AtMail)] }()
 	for i := range s.rules.at[config.AtData] {
@@ -30,6 +30,7 @@ func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Dispositi
 			return Disposition{Decision: run.decision}
 		}
 	}
+	s.record.disposed(run.to)
 	return Disposition{Decision: run.decision, Recipients: run.to}
 }
 

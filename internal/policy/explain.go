@@ -2,16 +2,27 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"postern/internal/config"
 	"postern/internal/mail"
 )
 
-// Explanation tells of every rule that was considered why it was chosen or not. A
-// session that has one counts nothing, and logs nothing.
+// Explanation tells of every rule that was considered why it was chosen or not, and
+// what it did. A session that has one counts nothing, and logs nothing.
 type Explanation struct {
+	// Considered are all of them so far, in their order.
 	Considered []Considered
-	began      map[config.Command]bool
+	// Recipients are those of the last message that was accepted at data, with what
+	// becomes of each; nil before.
+	Recipients []Addressee
+
+	engine   *Engine
+	listener string
+	told     int // of Considered: those that Command has returned
+	since    int // of Considered: where the command at hand began
+	began    map[config.Command]bool
+	about    []string // the recipients at hand: one at rcpt, all at data
 }
 
 // Considered is one rule at one command, for one recipient at rcpt and data.
@@ -28,8 +39,13 @@ type Considered struct {
 	// Values of the attributes in it.
 	Condition string           `json:"condition,omitempty"`
 	Values    []AttributeValue `json:"values,omitempty"`
+	// Steps are those that it has taken, and Verdict is "reject" or "defer" when it
+	// has refused; one that failed has both, too.
+	Steps   []mail.Decided `json:"steps,omitempty"`
+	Verdict string         `json:"verdict,omitempty"`
 
-	rule *rule
+	rule           *rule
+	failed, unlike bool // in its condition; its patterns
 }
 
 // AttributeValue is an attribute with its value as text.
@@ -38,61 +54,171 @@ type AttributeValue struct {
 	Value string `json:"value"`
 }
 
-// Explain begins a session that is recorded. Unlike Begin it returns one for every
-// listener that there is, and nil for others alone.
+// Explain begins a session that is recorded. The session is nil where that of Begin
+// is; there is an Explanation in any case, if only of rules that are for others.
 func (e *Engine) Explain(o mail.Origin) (*Session, *Explanation) {
-	rules := e.listeners[o.Listener]
-	if rules == nil {
-		return nil, nil
+	x := &Explanation{engine: e, listener: o.Listener, began: make(map[config.Command]bool)}
+	s := e.Begin(o)
+	if s != nil {
+		s.record = x
 	}
-	s := e.begin(o, rules)
-	s.record = &Explanation{began: make(map[config.Command]bool)}
-	return s, s.record
+	return s, x
 }
 
-// begin notes the rules of a command that are for other listeners.
-func (x *Explanation) begin(s *Session, at config.Command) {
-	if x == nil || x.began[at] {
+// begin begins a command about some recipients, and notes the rules that are for
+// other listeners.
+func (x *Explanation) begin(at config.Command, about ...mail.Address) {
+	if x == nil {
+		return
+	}
+	x.since, x.about = len(x.Considered), nil
+	for _, a := range about {
+		x.about = append(x.about, a.String())
+	}
+	x.elsewhere(at)
+}
+
+// elsewhere notes the rules of a command that are for other listeners, once.
+func (x *Explanation) elsewhere(at config.Command) {
+	if x.began[at] {
 		return
 	}
 	x.began[at] = true
-	for _, r := range s.engine.rules {
-		if r.at == at && !r.isFor(s.origin.Listener) {
-			x.note(s, &candidate{rule: r}, "not for the listener %s", s.origin.Listener)
+	for _, r := range x.engine.rules {
+		if r.at == at && !r.isFor(x.listener) {
+			x.add(r, "", "not for the listener "+x.listener)
 		}
 	}
 }
 
-// Unreached returns the rules that were never considered: those of commands that the
-// session did not come to, and those of layers behind one that had decided.
-func (s *Session) Unreached() []Considered {
-	if s == nil || s.record == nil {
-		return nil
+// Command returns what was considered since it was called last, at a command that is
+// over: each rule once for each recipient, also one with many patterns. Of rules that
+// were not asked it says so.
+func (x *Explanation) Command(at config.Command) []Considered {
+	x.elsewhere(at)
+	about := x.about
+	if len(about) == 0 {
+		about = []string{""}
 	}
-	told := make(map[*rule]bool)
-	for i := range s.record.Considered {
-		told[s.record.Considered[i].rule] = true
+	for _, to := range about {
+		for _, r := range x.engine.rules {
+			if r.at == at && r.isFor(x.listener) && !x.has(r, to) {
+				x.add(r, to, "not asked: it was decided before")
+			}
+		}
 	}
+	list := merged(x.Considered[x.told:])
+	x.told, x.since, x.about = len(x.Considered), len(x.Considered), nil
+	return list
+}
+
+// merged returns a list in which a rule with several patterns stands once for each
+// recipient: with the pattern by which it was chosen, or got furthest.
+func merged(list []Considered) []Considered {
+	type key struct {
+		rule *rule
+		to   string
+	}
+	at := make(map[key]int)
+	var short []Considered
+	for _, n := range list {
+		i, again := at[key{n.rule, n.Recipient}]
+		switch {
+		case !again:
+			at[key{n.rule, n.Recipient}] = len(short)
+			short = append(short, n)
+		case short[i].Chosen || short[i].failed || short[i].Condition != "":
+		case n.unlike && short[i].unlike:
+			short[i].Why = "like none of its patterns"
+		case !n.unlike:
+			short[i] = n
+		}
+	}
+	return short
+}
+
+// has reports whether a rule was considered at this command, for a recipient.
+func (x *Explanation) has(r *rule, to string) bool {
+	return slices.ContainsFunc(x.Considered[x.since:], func(n Considered) bool {
+		return n.rule == r && (n.Recipient == to || n.Recipient == "")
+	})
+}
+
+// Unreached returns the rules of commands that the session did not come to.
+func (x *Explanation) Unreached() []Considered {
 	var list []Considered
-	for _, r := range s.engine.rules {
+	for _, r := range x.engine.rules {
+		if x.began[r.at] {
+			continue
+		}
 		why := "the session did not come to " + string(r.at)
-		if s.record.began[r.at] {
-			why = "not asked: a layer before it had decided"
+		if !r.isFor(x.listener) {
+			why = "not for the listener " + x.listener
 		}
-		if !told[r] {
-			list = append(list, Considered{At: r.at, Layer: r.layer.String(), Rule: r.name, Place: r.where(), Why: why})
-		}
+		list = append(list, considered(r, why))
 	}
 	return list
 }
 
-func (x *Explanation) note(s *Session, c *candidate, format string, args ...any) *Considered {
-	n := Considered{At: c.rule.at, Layer: c.rule.layer.String(), Rule: c.rule.name, Place: c.rule.where(), Why: fmt.Sprintf(format, args...), rule: c.rule}
-	if !s.to.IsNull() {
-		n.Recipient = s.to.String()
-	}
+func considered(r *rule, why string) Considered {
+	return Considered{At: r.at, Layer: r.layer.String(), Rule: r.name, Place: r.where(), Why: why, rule: r}
+}
+
+// add notes a rule, for a recipient unless that is empty.
+func (x *Explanation) add(r *rule, to, why string) *Considered {
+	n := considered(r, why)
+	n.Recipient = to
 	x.Considered = append(x.Considered, n)
 	return &x.Considered[len(x.Considered)-1]
+}
+
+// beginData begins data with all recipients.
+func (x *Explanation) beginData(to []Addressee) {
+	if x == nil {
+		return
+	}
+	about := make([]mail.Address, len(to))
+	for i := range to {
+		about[i] = to[i].Recipient.Address
+	}
+	x.begin(config.AtData, about...)
+}
+
+// disposed notes what becomes of the recipients of a message that is accepted.
+func (x *Explanation) disposed(to []Addressee) {
+	if x != nil {
+		x.Recipients = to
+	}
+}
+
+// took notes a step that a rule has taken, for all for whom it was chosen.
+func (x *Explanation) took(r *rule, step mail.Decided) {
+	x.each(r, func(n *Considered) { n.Steps = append(n.Steps, step) })
+}
+
+// refused notes that a rule has refused.
+func (x *Explanation) refused(r *rule, v Verdict) {
+	x.each(r, func(n *Considered) { n.Verdict = v.String() })
+}
+
+// each calls f for a rule that was chosen at the command at hand, or failed.
+func (x *Explanation) each(r *rule, f func(*Considered)) {
+	if x == nil {
+		return
+	}
+	for i := x.since; i < len(x.Considered); i++ {
+		if n := &x.Considered[i]; n.rule == r && (n.Chosen || n.failed) {
+			f(n)
+		}
+	}
+}
+
+func (x *Explanation) note(s *Session, c *candidate, format string, args ...any) *Considered {
+	to := ""
+	if !s.to.IsNull() {
+		to = s.to.String()
+	}
+	return x.add(c.rule, to, fmt.Sprintf(format, args...))
 }
 
 // The methods below do nothing for a nil Explanation: they are called by the one
@@ -103,10 +229,10 @@ func (x *Explanation) unlike(s *Session, c *candidate) {
 		return
 	}
 	if !c.recipient.match(s.recipientSubject()) {
-		x.note(s, c, "the recipient %s is not like %q", s.to.Path(), c.recipient.text)
+		x.note(s, c, "the recipient %s is not like %q", s.to.Path(), c.recipient.text).unlike = true
 		return
 	}
-	x.note(s, c, "the sender %s is not like %q", s.from.Path(), c.sender.text)
+	x.note(s, c, "the sender %s is not like %q", s.from.Path(), c.sender.text).unlike = true
 }
 
 func (x *Explanation) untrue(s *Session, c *candidate) {
@@ -116,9 +242,12 @@ func (x *Explanation) untrue(s *Session, c *candidate) {
 }
 
 func (x *Explanation) failed(s *Session, c *candidate, err error) {
-	if x != nil {
-		x.note(s, c, "its condition failed: %v", err).explain(s, c.rule.when)
+	if x == nil {
+		return
 	}
+	n := x.note(s, c, "its condition failed: %v", err)
+	n.failed = true
+	n.explain(s, c.rule.when)
 }
 
 func (x *Explanation) chosen(s *Session, c *candidate) {

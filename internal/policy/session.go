@@ -210,7 +210,7 @@ func (s *Session) decide(ctx context.Context, at config.Command) Decision {
 	var d Decision
 	s.ctx = ctx
 	clear(s.known)
-	s.record.begin(s, at)
+	s.record.begin(at, s.about()...)
 	if s.discarded() {
 		return d
 	}
@@ -221,6 +221,14 @@ func (s *Session) decide(ctx context.Context, at config.Command) Decision {
 		}
 	}
 	return d
+}
+
+// about is the recipient at hand, if there is one.
+func (s *Session) about() []mail.Address {
+	if s.record == nil || s.to.IsNull() {
+		return nil
+	}
+	return []mail.Address{s.to}
 }
 
 // runLayer chooses a rule of a layer and does what it says. It reports whether the
@@ -257,17 +265,25 @@ func (s *Session) take(r *rule, d *Decision) (next bool, err error) {
 			s.fail(r, step.name, o.err, d)
 			return false, o.err
 		}
-		d.note(r, step.name, o.effect)
+		s.note(d, r, step.name, o.effect)
 		if o.decides {
-			d.Verdict, d.Reply = o.verdict, o.reply
+			s.conclude(d, r, o.verdict, o.reply)
 			return o.verdict == Accept && !o.discards, nil
 		}
 	}
-	d.note(r, "default", r.ending.String())
+	s.note(d, r, "default", r.ending.String())
 	if r.ending != Accept {
-		d.Verdict, d.Reply = r.ending, defaultReply(r.at, r.ending)
+		s.conclude(d, r, r.ending, defaultReply(r.at, r.ending))
 	}
 	return r.ending == Accept, nil
+}
+
+// conclude is what a rule decides.
+func (s *Session) conclude(d *Decision, r *rule, v Verdict, reply mail.Reply) {
+	d.Verdict, d.Reply = v, reply
+	if v != Accept {
+		s.record.refused(r, v)
+	}
 }
 
 // checkRelay asks the relay layer about a recipient that a rule has rewritten.

@@ -6,8 +6,10 @@ import (
 )
 
 // note adds to the trail what a step of a rule has done.
-func (d *Decision) note(r *rule, step, effect string) {
-	d.Trail = append(d.Trail, mail.Decided{Rule: r.name, Place: r.where(), Step: step, Effect: effect})
+func (s *Session) note(d *Decision, r *rule, step, effect string) {
+	decided := mail.Decided{Rule: r.name, Place: r.where(), Step: step, Effect: effect}
+	d.Trail = append(d.Trail, decided)
+	s.record.took(r, decided)
 }
 
 // where is the place of the rule, as trails have it; empty for one that no file has.
@@ -24,14 +26,15 @@ var errEngine = mail.NewReply(451, "4.7.1", "Policy cannot decide now, please tr
 
 // fail answers for a rule that could not be worked out.
 func (s *Session) fail(r *rule, step string, err error, d *Decision) {
-	d.note(r, step, "failed: "+err.Error())
-	d.Verdict, d.Reply = Defer, errEngine
+	s.note(d, r, step, "failed: "+err.Error())
+	s.conclude(d, r, Defer, errEngine)
 	if r.at == config.AtConnect {
 		d.Reply.Code = 421 // the connection ends (RFC 5321 3.8)
 	}
-	if s.record == nil {
-		s.engine.metrics.failed(r)
+	if s.record != nil {
+		return
 	}
+	s.engine.metrics.failed(r)
 	s.engine.logger.Warn("a rule of policy failed", "session", s.origin.Session, "rule", r.name, "place", r.where(), "step", step, "error", err)
 }
 
