@@ -36,6 +36,8 @@ func (r *ruling) Connect(context.Context) policy.Decision { return r.say["connec
 
 func (r *ruling) Helo(context.Context, mail.Origin) policy.Decision { return r.say["helo"] }
 
+func (r *ruling) Auth(context.Context, string) policy.Decision { return r.say["auth"] }
+
 func (r *ruling) Mail(context.Context, mail.Address, int64) policy.Decision { return r.say["mail"] }
 
 func (r *ruling) Rcpt(_ context.Context, to mail.Recipient) (policy.Decision, policy.Treatment) {
