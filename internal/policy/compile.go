@@ -83,6 +83,9 @@ func (c *compiler) rule(d *draft) *rule {
 	case config.EndDefer:
 		r.ending = Defer
 	}
+	if d.layer != handlers {
+		r.written = d.written()
+	}
 	r.listeners = c.listenersOf(d)
 	c.patterns(d, r)
 	if d.When.Text != "" {

@@ -149,6 +149,7 @@ type rule struct {
 	layer     layer
 	name      string
 	place     mail.Place
+	written   string // as a handler, for one that a setting stands for
 	at        config.Command
 	listeners []string // none: all
 	when      *expression

@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"postern/internal/config"
 	"postern/internal/mail"
@@ -32,6 +34,8 @@ type Considered struct {
 	Layer     string         `json:"layer"`
 	Rule      string         `json:"rule"`
 	Place     string         `json:"place,omitempty"`
+	// Handler is what a person would write for a setting that stands for a handler.
+	Handler string `json:"handler,omitempty"`
 	Chosen    bool           `json:"chosen,omitempty"`
 	// Why says why it was chosen or not.
 	Why string `json:"why"`
@@ -161,7 +165,36 @@ func (x *Explanation) Unreached() []Considered {
 }
 
 func considered(r *rule, why string) Considered {
-	return Considered{At: r.at, Layer: r.layer.String(), Rule: r.name, Place: r.where(), Why: why, rule: r}
+	return Considered{At: r.at, Layer: r.layer.String(), Rule: r.name, Place: r.where(), Handler: r.written, Why: why, rule: r}
+}
+
+// written is the handler as a person could write it, on one line.
+func (d *draft) written() string {
+	parts := []string{"at = " + strconv.Quote(string(d.At))}
+	for _, side := range []struct {
+		key   string
+		texts []config.Text
+	}{{"listeners", d.Listeners}, {"sender", d.Sender}, {"recipient", d.Recipient}} {
+		if len(side.texts) > 0 {
+			parts = append(parts, side.key+" = "+quoted(side.texts))
+		}
+	}
+	if d.When.Text != "" {
+		parts = append(parts, "when = '"+d.When.Text+"'")
+	}
+	steps := make([]string, len(d.Steps))
+	for i := range d.Steps {
+		steps[i] = d.Steps[i].String()
+	}
+	return strings.Join(append(parts, "steps = ["+strings.Join(steps, ", ")+"]"), "; ")
+}
+
+func quoted(texts []config.Text) string {
+	list := make([]string, len(texts))
+	for i, t := range texts {
+		list[i] = strconv.Quote(t.Text)
+	}
+	return "[" + strings.Join(list, ", ") + "]"
 }
 
 // add notes a rule, for a recipient unless that is empty.

@@ -39,13 +39,24 @@ func (s *session) mail(ctx context.Context, c smtp.Command) mail.Reply {
 	}
 	s.named = &m.Envelope.From
 	if m.Size > s.options.MaxSize { // RFC 1870 6.1
-		return mail.NewReply(552, "5.3.4", "The message is larger than %d octets", s.options.MaxSize)
+		return TooLarge(s.options.MaxSize)
 	}
 	r := or(s.handler.Mail(ctx, m), 250, "2.1.0", "Ok")
 	if r.Success() {
 		s.tx = &transaction{mail: m}
 	}
 	return r
+}
+
+// TooLarge refuses a message that is said to have more octets than it may (RFC 1870
+// 6.1).
+func TooLarge(max int64) mail.Reply {
+	return mail.NewReply(552, "5.3.4", "The message is larger than %d octets", max)
+}
+
+// TooMany refuses a recipient over RCPTMAX (RFC 9422).
+func TooMany(max int) mail.Reply {
+	return mail.NewReply(452, "4.5.3", "Too many recipients: %d are taken at a time", max)
 }
 
 // rcpt does RCPT. Recipients over RCPTMAX get 452, upon which a client sends
@@ -70,7 +81,7 @@ func (s *session) rcpt(ctx context.Context, c smtp.Command) mail.Reply {
 }
 
 func (s *session) surplusRecipient() mail.Reply {
-	r := mail.NewReply(452, "4.5.3", "Too many recipients: %d are taken at a time", s.options.MaxRecipients)
+	r := TooMany(s.options.MaxRecipients)
 	s.tx.surplus++
 	if s.tx.surplus > s.options.MaxRecipients {
 		return r

@@ -1,0 +1,178 @@
+package explain
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/message"
+	"postern/internal/policy"
+	"postern/internal/queue"
+)
+
+// outcomes says what becomes of each recipient: from what the door would have
+// stored, and for what is not stored by recipient, from what policy has said.
+func (w *walk) outcomes() {
+	next := 0 // of the commands RCPT
+	for _, to := range w.mail.To {
+		r := Recipient{Address: to.String()}
+		rcpt := w.rcpt(&next)
+		switch {
+		case rcpt != nil && !rcpt.Reply.IsZero():
+			r.Outcome, r.Refusal = Refused, &Refusal{Command: rcpt.Name, Reply: rcpt.Reply, By: rcpt.By}
+		case w.report.Refused != nil:
+			r.Outcome, r.Refusal = Refused, w.report.Refused
+		default:
+			w.accepted(&r, to)
+		}
+		w.report.Recipients = append(w.report.Recipients, r)
+	}
+}
+
+// rcpt returns the next command RCPT, or nil when there was none.
+func (w *walk) rcpt(next *int) *Command {
+	for ; *next < len(w.report.Commands); *next++ {
+		if c := &w.report.Commands[*next]; c.Name == "RCPT" {
+			*next++
+			return c
+		}
+	}
+	return nil
+}
+
+// accepted says where the mail for a recipient goes.
+func (w *walk) accepted(r *Recipient, to mail.Address) {
+	r.By = w.handlers(to)
+	a := w.addressee(to)
+	if a != nil {
+		r.treated(&a.Treatment)
+	}
+	r.Outcome = Discarded
+	variant := 0
+	for i := range w.store.group.Submissions {
+		e := &w.store.group.Submissions[i].Entry
+		if w.isCopy(e) {
+			continue
+		}
+		variant++
+		if d, stored := find(e, to); stored != nil {
+			r.Variant = variant
+			w.stored(r, e, d, stored)
+			return
+		}
+	}
+}
+
+// treated notes what of a treatment is not stored by recipient.
+func (r *Recipient) treated(t *policy.Treatment) {
+	for _, e := range t.Edits {
+		r.Edits = append(r.Edits, describe(&e))
+	}
+	for _, a := range t.Copies {
+		r.Copies = append(r.Copies, a.String())
+	}
+	for _, a := range t.Added {
+		r.Added = append(r.Added, a.String())
+	}
+}
+
+// describe says what an edit does.
+func describe(e *message.Edit) string {
+	switch e.Op {
+	case message.AddField:
+		return fmt.Sprintf("adds %s: %s", e.Name, e.Value)
+	case message.ReplaceField:
+		return fmt.Sprintf("replaces %s: %s", e.Name, e.Value)
+	case message.ReplaceFrom:
+		return fmt.Sprintf("From is %s, and what it was is %s", e.Value, e.Name)
+	}
+	return "removes " + e.Name
+}
+
+// stored says what is stored of a recipient.
+func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *queue.Recipient) {
+	r.Outcome = Queued
+	if stored.State == mail.Held {
+		r.Outcome, r.Hold, r.Note = Held, stored.Hold, stored.Why
+	}
+	r.To, r.Destination, r.TLS = stored.Address.String(), d.Destination, e.TLS
+	r.Route = w.server.Route(d.Destination)
+	r.Tags = slices.Clone(e.Tags)
+	if e.Envelope.From != w.mail.From {
+		r.Sender = e.Envelope.From.Path()
+	}
+	if d.Next.After(e.Accepted) {
+		r.NotBefore = d.Next.UTC().Truncate(time.Second)
+	}
+	r.content = w.body(e)
+}
+
+// body is the content of an entry, for those who look into it.
+func (w *walk) body(e *queue.Entry) []byte {
+	id := e.Body
+	if id == "" { // the store has given it its own
+		id = e.ID
+	}
+	b, err := w.store.Body(context.Background(), id)
+	if err != nil {
+		return nil
+	}
+	defer b.Close()
+	content, err := io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
+	if err != nil {
+		return nil
+	}
+	return content
+}
+
+// find returns the delivery and the recipient that an entry has for an address as
+// the client named it: each knows what it was before.
+func find(e *queue.Entry, named mail.Address) (*queue.Delivery, *queue.Recipient) {
+	given := mail.Recipient{Address: named}
+	for i := range e.Deliveries {
+		d := &e.Deliveries[i]
+		for j := range d.Recipients {
+			if r := &d.Recipients[j]; r.Recipient == given.Readdressed(r.Address) {
+				return d, r
+			}
+		}
+	}
+	return nil, nil
+}
+
+// isCopy reports whether an entry is a copy of which sender and recipients do not
+// hear: nobody who was named is in it.
+func (w *walk) isCopy(e *queue.Entry) bool {
+	return !slices.ContainsFunc(w.mail.To, func(to mail.Address) bool {
+		_, r := find(e, to)
+		return r != nil
+	})
+}
+
+// addressee is what policy says of a recipient of a message that was accepted; nil
+// when it had nothing to say.
+func (w *walk) addressee(to mail.Address) *policy.Addressee {
+	list := w.explanation.Recipients
+	at := slices.IndexFunc(list, func(a policy.Addressee) bool { return a.Recipient.Address == to })
+	if at < 0 {
+		return nil
+	}
+	return &list[at]
+}
+
+// handlers are those that have taken steps for a recipient, or for all.
+func (w *walk) handlers(to mail.Address) []Handler {
+	var list []Handler
+	for i := range w.report.Commands {
+		for _, c := range w.report.Commands[i].Considered {
+			h := Handler{c.Rule, c.Place}
+			if len(c.Steps) > 0 && (c.Recipient == "" || c.Recipient == to.String()) && !slices.Contains(list, h) {
+				list = append(list, h)
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,128 @@
+package explain
+
+import (
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/policy"
+)
+
+// Report is what would become of a message.
+type Report struct {
+	Mail       Question    `json:"mail"`
+	Commands   []Command   `json:"commands"`
+	Recipients []Recipient `json:"recipients"`
+	// Refused is the reply that ended all, and what gave it; nil when there was none
+	// but to single recipients.
+	Refused *Refusal `json:"refused,omitempty"`
+	// Unreached are handlers of commands that it did not come to.
+	Unreached []policy.Considered `json:"unreached,omitempty"`
+	// Notes say what was not asked or is not known.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Question is the message, as it was asked about.
+type Question struct {
+	Listener string   `json:"listener"`
+	Client   string   `json:"client,omitempty"`
+	Hello    string   `json:"helo"`
+	User     string   `json:"user,omitempty"`
+	TLS      string   `json:"tls,omitempty"`
+	From     string   `json:"from"`
+	To       []string `json:"to"`
+	Size     int64    `json:"size"` // in octets; of a message that was made up as well
+	MadeUp   bool     `json:"made_up,omitempty"`
+}
+
+// Command is one command, with its reply and all handlers at it.
+type Command struct {
+	// Name is CONNECT, EHLO, AUTH, MAIL, RCPT or DATA; Argument is what it is about.
+	Name     string `json:"name"`
+	Argument string `json:"argument,omitempty"`
+	// Reply is what policy or door say; the zero Reply leaves the answer to the
+	// server, which accepts.
+	Reply mail.Reply `json:"reply,omitzero"`
+	// By is the handler that gave the reply; nil for none.
+	By         *Handler            `json:"by,omitempty"`
+	Greeting   string              `json:"greeting,omitempty"`
+	Considered []policy.Considered `json:"handlers"`
+}
+
+// Handler is a handler, or a setting that stands for one.
+type Handler struct {
+	Rule  string `json:"rule"`
+	Place string `json:"place,omitempty"`
+}
+
+// String returns "no-yahoo (postern.toml:31)".
+func (h Handler) String() string {
+	if h.Place == "" {
+		return h.Rule
+	}
+	return h.Rule + " (" + h.Place + ")"
+}
+
+// Refusal is a reply that refuses, at a command.
+type Refusal struct {
+	Command string     `json:"command"`
+	Reply   mail.Reply `json:"reply"`
+	By      *Handler   `json:"by,omitempty"` // nil: not policy, but the server itself
+}
+
+// String returns "refused at RCPT: 550 5.7.1 No, by no-yahoo (postern.toml:31)".
+func (r *Refusal) String() string {
+	by := "the server itself"
+	if r.By != nil {
+		by = r.By.String()
+	}
+	return "refused at " + r.Command + ": " + r.Reply.String() + ", by " + by
+}
+
+// Outcome is what becomes of a recipient.
+type Outcome string
+
+// The outcomes.
+const (
+	Refused   Outcome = "refused"
+	Queued    Outcome = "queued"
+	Held      Outcome = "held"
+	Discarded Outcome = "discarded"
+)
+
+// Recipient is one recipient with what would become of it.
+type Recipient struct {
+	Address string   `json:"address"` // as it was named
+	Outcome Outcome  `json:"outcome"`
+	Refusal *Refusal `json:"refusal,omitempty"`
+
+	// To is where the mail goes, Destination and Route how, and Variant which of the
+	// messages it is, from 1.
+	To          string           `json:"to,omitempty"`
+	Destination mail.Destination `json:"destination,omitempty"`
+	Route       string           `json:"route,omitempty"`
+	TLS         mail.TLSDemand   `json:"tls,omitempty"`
+	Variant     int              `json:"variant,omitempty"`
+	// Sender is set when it is not that of the client.
+	Sender string    `json:"sender,omitempty"`
+	Hold   mail.Hold `json:"hold,omitempty"`
+	Note   string    `json:"note,omitempty"`
+	// NotBefore is when the first attempt is, if not at once.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	Tags      []string  `json:"tags,omitempty"`
+	Edits     []string  `json:"edits,omitempty"` // of the header, in words
+	Copies    []string  `json:"copies,omitempty"`
+	Added     []string  `json:"added,omitempty"`
+	// By are the handlers that had a part in it.
+	By []Handler `json:"by,omitempty"`
+
+	content []byte // what it gets, for those that look into its header
+}
+
+// Variants is how many different messages come of it.
+func (r *Report) Variants() int {
+	most := 0
+	for i := range r.Recipients {
+		most = max(most, r.Recipients[i].Variant)
+	}
+	return most
+}
