@@ -90,6 +90,7 @@ sink: mail smtp smtpserver
 # explain walks a message through the door as a listener of the configuration would, and
 # says in the words of smtpserver what that refuses itself.
 explain: mail smtp message queue config policy smtpserver intake
+policytest: mail message config explain
 
 # edges
 # admin hands intake what is imported, shows the sites as deliver has them, names
@@ -111,7 +112,7 @@ trial: mail certs config smtpserver smtpclient sink admin daemon
 selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue and deliver, and says
 # what is wrong in a filter before it asks anybody.
-cli: mail filter queue explain deliver quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
+cli: mail filter queue explain policytest deliver quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

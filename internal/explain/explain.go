@@ -155,6 +155,18 @@ func (m *Mail) content() []byte {
 	return []byte(strings.ReplaceAll(text, "\n", "\r\n"))
 }
 
+// maxContent bounds a message that is looked at, in octets.
+const maxContent = 128 << 20
+
+// ReadContent reads a message. It fails as r does, and for one of more than 128 MiB.
+func ReadContent(r io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, maxContent+1))
+	if err == nil && len(content) > maxContent {
+		err = fmt.Errorf("the message has more than %d octets", maxContent)
+	}
+	return content, err
+}
+
 // madeUp is the message of which none is known but the envelope.
 func (m *Mail) madeUp() []byte {
 	var b strings.Builder

@@ -1,9 +1,13 @@
 package explain
 
 import (
+	"bufio"
+	"bytes"
+	"slices"
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/message"
 	"postern/internal/policy"
 )
 
@@ -125,4 +129,32 @@ func (r *Report) Variants() int {
 		most = max(most, r.Recipients[i].Variant)
 	}
 	return most
+}
+
+// Header is that of the message that the recipient gets. It fails when the header
+// is larger than may be.
+func (r *Recipient) Header() (*message.Header, error) {
+	return message.ReadHeader(bufio.NewReader(bytes.NewReader(r.content)), message.Limits{})
+}
+
+// Decisive is the step of policy that decided about a recipient: the one that refused,
+// or else the last that changed something. It is empty when there was none.
+func (r *Report) Decisive(to *Recipient) string {
+	decisive := ""
+	for i := range r.Commands {
+		for _, c := range r.Commands[i].Considered {
+			if len(c.Steps) == 0 || c.Recipient != "" && c.Recipient != to.Address {
+				continue
+			}
+			last := c.Steps[len(c.Steps)-1]
+			if at := slices.IndexFunc(c.Steps, func(d mail.Decided) bool { return d.Step != "default" && d.Step != "accept" }); c.Verdict == "" && at >= 0 {
+				last = c.Steps[at]
+			}
+			decisive = last.String()
+			if c.Verdict != "" {
+				return decisive
+			}
+		}
+	}
+	return decisive
 }
