@@ -38,6 +38,7 @@ type Config struct {
 
 	Version      int
 	Include      []string // as they are written, of all files
+	PolicyTests  []string // patterns of the names of files
 	Hostname     string   // in lower case, without a final dot
 	DataDir      string
 	AdminSocket  string // empty for the default; use Socket

@@ -119,6 +119,7 @@ data_dir = "data"
 postmaster = "root@example.org"
 admin_socket = "/run/x.sock"
 local_domains = ["Example.NET", "example.de"]
+policy_tests = ["tests/*.toml"]
 own_addresses = ["192.0.2.1", "2001:db8::1"]
 log = { level = "debug", format = "json" }
 message.add_date = false

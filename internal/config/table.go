@@ -57,6 +57,14 @@ var serverSettings = []setting{
 			"Tables `[[listener]]` add up. Every other setting can be set once, in whichever file.",
 	},
 	{
+		key:    "policy_tests",
+		value:  patternsHere(func(f fields) *[]string { return &f.config.PolicyTests }),
+		effect: AtReload,
+		text: "Files of cases that say what is to become of a message: `check` runs them, and fails when one fails; a reload warns of it, and takes the configuration all the same; a start does not run them. " +
+			"The last part of a path may be a pattern, as in `include`. [policy.md](policy.md#cases-of-your-own) tells how they are written.",
+		see: []string{"include"},
+	},
+	{
 		key:      "hostname",
 		value:    one(notExampleName(hostname), func(f fields) *string { return &f.config.Hostname }, ""),
 		effect:   AtReload,

@@ -434,3 +434,17 @@ func file(field func(fields) *string) value {
 	}
 	return v
 }
+
+// patternsHere is a setting that names files by patterns. Relative ones are taken from
+// the directory of the file it stands in.
+func patternsHere(field func(fields) *[]string) value {
+	v := list(pattern, field)
+	read := v.read
+	v.read = func(n node, f fields, report reportFunc) {
+		read(n, f, report)
+		for i, p := range *field(f) {
+			(*field(f))[i] = inDir(f.dir, p)
+		}
+	}
+	return v
+}

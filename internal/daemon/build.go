@@ -40,25 +40,27 @@ func (d *Daemon) services(g *graph) []service {
 
 // door is the way in.
 func (d *Daemon) door(g *graph) *intake.Intake {
+	o := g.doorOptions()
+	o.Store, o.IDs = d.store, &d.ids
+	o.Room, o.Suspended = d.gauge.Refuse, d.suspended.intake
+	o.Policy, o.Inspections = g.policy.Begin, d.inspections
+	o.Logger, o.Metrics = d.Logger, d.counts.intake
+	return intake.New(o)
+}
+
+// doorOptions are what the configuration says of the way in.
+func (g *graph) doorOptions() intake.Options {
 	m := &g.config.Message
-	return intake.New(intake.Options{
+	return intake.Options{
 		Hostname:     g.config.Hostname,
-		Store:        d.store,
-		IDs:          &d.ids,
 		Local:        g.local,
 		AddDate:      m.AddDate,
 		AddMessageID: m.AddMessageID,
 		DropFields:   m.DropFields,
 		MaxHops:      m.MaxHops,
-		Room:         d.gauge.Refuse,
-		Suspended:    d.suspended.intake,
-		Policy:       g.policy.Begin,
 		Routed:       g.policy.Routed,
-		Inspections:  d.inspections,
-		Clock:        d.clock,
-		Logger:       d.Logger,
-		Metrics:      d.counts.intake,
-	})
+		Clock:        g.clock,
+	}
 }
 
 func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtpserver.Options {

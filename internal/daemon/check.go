@@ -34,6 +34,9 @@ func Check(c *config.Config, o Options) Checked {
 			found.Problems = append(found.Problems, p)
 		}
 	}
+	if len(found.Problems) == 0 {
+		found.Problems = append(found.Problems, runCases(c)...)
+	}
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
 	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.lists, g.around), g.adviseLists(), doctor.Listeners(c, g.local.Addresses))

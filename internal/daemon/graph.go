@@ -64,6 +64,8 @@ type lasting struct {
 	metrics *policy.Metrics
 	// masks says why an address tells nobody at this moment, "" if it tells.
 	masks func(netip.Addr) string
+	// offline says that no block list is to be asked.
+	offline bool
 }
 
 // told are those who are told what becomes of lists.

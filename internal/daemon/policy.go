@@ -13,8 +13,11 @@ import (
 // before it.
 func (g *graph) loadPolicy() error {
 	o := policy.Options{
-		Config: g.config, Lists: g.lists, BlockLists: blockLists{g.blockLists}, Local: g.local.Is, Masks: g.lasting.masks,
+		Config: g.config, Lists: g.lists, Local: g.local.Is, Masks: g.lasting.masks,
 		Logger: g.told.logger, Clock: g.clock, Metrics: g.lasting.metrics,
+	}
+	if !g.lasting.offline {
+		o.BlockLists = blockLists{g.blockLists}
 	}
 	if g.lasting.limits != nil {
 		o.Limits = g.lasting.limits

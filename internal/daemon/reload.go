@@ -79,6 +79,9 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 	if err := next.load(); err != nil {
 		return admin.Reloaded{}, err
 	}
+	// A case that fails does not keep the configuration out: mail that waits is worse
+	// than a case that was not kept up. check fails on it.
+	done.Warnings = append(done.Warnings, runCases(c)...)
 	next.follow(running)
 	done.Changes = append(done.Changes, next.readAnew(running)...)
 	if len(done.Changes) == 0 {

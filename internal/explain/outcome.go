@@ -167,8 +167,9 @@ func (w *walk) addressee(to mail.Address) *policy.Addressee {
 func (w *walk) handlers(to mail.Address) []Handler {
 	var list []Handler
 	for i := range w.report.Commands {
-		for _, c := range w.report.Commands[i].Considered {
-			h := Handler{c.Rule, c.Place}
+		for j := range w.report.Commands[i].Considered {
+			c := &w.report.Commands[i].Considered[j]
+			h := handlerOf(c)
 			if len(c.Steps) > 0 && (c.Recipient == "" || c.Recipient == to.String()) && !slices.Contains(list, h) {
 				list = append(list, h)
 			}

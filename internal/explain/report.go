@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -54,16 +55,27 @@ type Command struct {
 
 // Handler is a handler, or a setting that stands for one.
 type Handler struct {
-	Rule  string `json:"rule"`
-	Place string `json:"place,omitempty"`
+	Rule    string `json:"rule"`
+	Place   string `json:"place,omitempty"`
+	Setting bool   `json:"setting,omitempty"`
 }
+
+func handlerOf(c *policy.Considered) Handler { return Handler{c.Rule, c.Place, c.Handler != ""} }
 
 // String returns "no-yahoo (postern.toml:31)".
 func (h Handler) String() string {
-	if h.Place == "" {
+	if h.Place == "" || strings.HasSuffix(h.Rule, h.Place) {
 		return h.Rule
 	}
 	return h.Rule + " (" + h.Place + ")"
+}
+
+// Title says what it is as well: "handler no-yahoo (postern.toml:31)".
+func (h Handler) Title() string {
+	if h.Setting || strings.HasPrefix(h.Rule, "handler ") {
+		return h.String()
+	}
+	return "handler " + h.String()
 }
 
 // Refusal is a reply that refuses, at a command.
@@ -73,11 +85,11 @@ type Refusal struct {
 	By      *Handler   `json:"by,omitempty"` // nil: not policy, but the server itself
 }
 
-// String returns "refused at RCPT: 550 5.7.1 No, by no-yahoo (postern.toml:31)".
+// String returns "refused at RCPT: 550 5.7.1 No, by handler no-yahoo (postern.toml:31)".
 func (r *Refusal) String() string {
 	by := "the server itself"
 	if r.By != nil {
-		by = r.By.String()
+		by = r.By.Title()
 	}
 	return "refused at " + r.Command + ": " + r.Reply.String() + ", by " + by
 }

@@ -87,7 +87,7 @@ func happen(t *testing.T, s *Server, m *Mail) happened {
 		t.Fatal(err)
 	}
 	origin := m.origin(l)
-	session := intake.New(o).Session(origin, nil)
+	session := intake.New(o).Session(origin)
 	var h happened
 	say := func(name, argument string, reply mail.Reply) bool {
 		if reply.Success() {

@@ -16,7 +16,9 @@ import (
 func (r *Report) Write(w io.Writer) error {
 	p := &printer{}
 	p.line("%s", r.Summary())
-	p.recipients(r.Recipients)
+	if r.Refused == nil {
+		p.recipients(r.Recipients)
+	}
 	p.question(&r.Mail)
 	for i := range r.Commands {
 		p.command(&r.Commands[i])
@@ -94,7 +96,7 @@ func (r *Recipient) by() string {
 	}
 	names := make([]string, len(r.By))
 	for i, h := range r.By {
-		names[i] = h.String()
+		names[i] = h.Title()
 	}
 	return ", by " + strings.Join(names, ", ")
 }
@@ -130,7 +132,14 @@ func (p *printer) line(format string, args ...any) {
 	p.WriteString(strings.TrimRight(mail.Printable(fmt.Sprintf(format, args...)), " ") + "\n")
 }
 
+// recipients says what becomes of each; of a single one the first line has said it.
 func (p *printer) recipients(list []Recipient) {
+	if len(list) == 1 {
+		for _, d := range list[0].details() {
+			p.line("  %s", d)
+		}
+		return
+	}
 	width := 0
 	for i := range list {
 		width = max(width, runes(list[i].Address)+2)
@@ -193,7 +202,7 @@ func (p *printer) handlers(list []policy.Considered) {
 	}
 }
 
-func name(c *policy.Considered) string { return Handler{c.Rule, c.Place}.String() }
+func name(c *policy.Considered) string { return handlerOf(c).String() }
 
 func (p *printer) handler(c *policy.Considered, width int) {
 	mark, to := "-", ""

@@ -95,7 +95,7 @@ func (w *walk) open() {
 		p, w.explanation = w.server.Engine.Explain(origin)
 		return p
 	}
-	w.session = intake.New(o).Session(w.mail.origin(w.listener), nil)
+	w.session = intake.New(o).Session(w.mail.origin(w.listener))
 }
 
 // commands says one command after the other, until one refuses all.
@@ -201,7 +201,8 @@ var verbs = map[config.Command]string{
 func refuser(considered []policy.Considered) *Handler {
 	for i := len(considered) - 1; i >= 0; i-- {
 		if c := &considered[i]; c.Verdict != "" {
-			return &Handler{c.Rule, c.Place}
+			h := handlerOf(c)
+			return &h
 		}
 	}
 	return nil

@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/explain"
+	"postern/internal/mail"
+	"postern/internal/pressure"
+)
+
+// Explainer returns a server that a message can be walked through: the policy and the
+// door of a configuration, as a start would make them of it now. It starts nothing,
+// and needs neither certificates nor secrets. Block lists are asked if askDNS says so.
+// It fails with all that is wrong in what it needs.
+func Explainer(c *config.Config, askDNS bool) (*explain.Server, error) {
+	g := newGraph(c, mail.SystemClock{})
+	g.resolver = g.newResolver(dns.Options{})
+	g.lasting.offline = !askDNS
+	g.lasting.masks = func(client netip.Addr) string { return g.around.Masks(client) }
+	if err := errors.Join(g.loadLocal(), g.loadLists(), g.loadPolicy()); err != nil {
+		return nil, err
+	}
+	g.around = lookAround(g.local.Addresses)
+	return g.explainer(), nil
+}
+
+// explainer is the graph as explain needs it.
+func (g *graph) explainer() *explain.Server {
+	o := g.doorOptions()
+	o.Room = g.room()
+	return &explain.Server{
+		Engine: g.policy, Door: o, Listeners: g.config.Listeners, Sendmail: g.config.Submission,
+		Route: g.leaves, BlockLists: !g.lasting.offline,
+	}
+}
+
+// room says whether there is room for a message on the disk now; nil where there is
+// no directory yet that tells.
+func (g *graph) room() func(int64) error {
+	if _, err := os.Stat(g.config.DataDir); err != nil {
+		return nil
+	}
+	limits := pressureLimits(g)
+	limits.MaxMemory = 0 // that of the server, which this is not
+	return pressure.New(pressure.Options{
+		Directories: []pressure.Directory{{Path: g.config.DataDir, Contents: true}}, Limits: limits,
+	}).Refuse
+}
+
+// leaves says how mail for a destination leaves, as router has it, as far as that is
+// known without asking DNS.
+func (g *graph) leaves(d mail.Destination) string {
+	c := &g.config.Delivery
+	if key := d.Route(); key != "" {
+		return "by " + string(key)
+	}
+	if len(c.Smarthosts) == 0 {
+		return fmt.Sprintf("to the mail servers of %s (mx_tls = %q)", d.Domain(), c.MXTLS)
+	}
+	hosts := make([]string, len(c.Smarthosts))
+	for i, h := range c.Smarthosts {
+		hosts[i] = h.String()
+	}
+	return fmt.Sprintf("by %s (smarthost_tls = %q)", strings.Join(hosts, ", "), c.SmarthostTLS)
+}
