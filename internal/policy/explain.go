@@ -36,7 +36,7 @@ type Considered struct {
 	Place     string         `json:"place,omitempty"`
 	// Handler is what a person would write for a setting that stands for a handler.
 	Handler string `json:"handler,omitempty"`
-	Chosen    bool           `json:"chosen,omitempty"`
+	Chosen  bool   `json:"chosen,omitempty"`
 	// Why says why it was chosen or not.
 	Why string `json:"why"`
 	// Condition is the text of its condition, if that was worked out, with the
