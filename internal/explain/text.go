@@ -202,6 +202,9 @@ func (p *printer) handlers(list []policy.Considered) {
 	}
 }
 
+// layerWidth is the length of the longest name of a layer.
+const layerWidth = len("connections")
+
 func name(c *policy.Considered) string { return handlerOf(c).String() }
 
 func (p *printer) handler(c *policy.Considered, width int) {
@@ -210,9 +213,9 @@ func (p *printer) handler(c *policy.Considered, width int) {
 		mark = "*"
 	}
 	if c.Recipient != "" && c.At == "data" {
-		to = "<" + c.Recipient + "> "
+		to = "<" + c.Recipient + ">: "
 	}
-	p.line("  %s %s  %s%s", mark, pad(name(c), width), to, c.Why)
+	p.line("  %s %s  %s  %s%s", mark, pad(c.Layer, layerWidth), pad(name(c), width), to, c.Why)
 	const indent = "      "
 	if c.Handler != "" && (c.Chosen || c.Condition != "") {
 		p.line("%sstands for: %s", indent, c.Handler)
