@@ -50,7 +50,7 @@ func (w *walk) accepted(r *Recipient, to mail.Address) {
 	if a != nil {
 		r.treated(&a.Treatment)
 	}
-	r.Outcome = Discarded
+	r.Outcome, r.because = Discarded, w.handlers(to, "discard", "remove_recipient")
 	variant := 0
 	for i := range w.store.group.Submissions {
 		e := &w.store.group.Submissions[i].Entry
@@ -60,7 +60,7 @@ func (w *walk) accepted(r *Recipient, to mail.Address) {
 		variant++
 		if d, stored := find(e, to); stored != nil {
 			r.Variant = variant
-			w.stored(r, e, d, stored)
+			w.stored(r, to, e, d, stored)
 			return
 		}
 	}
@@ -93,10 +93,11 @@ func describe(e *message.Edit) string {
 }
 
 // stored says what is stored of a recipient.
-func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *queue.Recipient) {
+func (w *walk) stored(r *Recipient, named mail.Address, e *queue.Entry, d *queue.Delivery, stored *queue.Recipient) {
 	r.Outcome = Queued
 	if stored.State == mail.Held {
 		r.Outcome, r.Hold, r.Note = Held, stored.Hold, stored.Why
+		r.because = w.handlers(named, "hold", "quarantine")
 	}
 	r.To, r.Destination, r.TLS = stored.Address.String(), d.Destination, e.TLS
 	r.Route = w.server.Route(d.Destination)
@@ -163,17 +164,24 @@ func (w *walk) addressee(to mail.Address) *policy.Addressee {
 	return &list[at]
 }
 
-// handlers are those that have taken steps for a recipient, or for all.
-func (w *walk) handlers(to mail.Address) []Handler {
+// handlers are those that have taken steps for a recipient, or for all; of named
+// steps, if some are given.
+func (w *walk) handlers(to mail.Address, steps ...string) []Handler {
 	var list []Handler
 	for i := range w.report.Commands {
 		for j := range w.report.Commands[i].Considered {
 			c := &w.report.Commands[i].Considered[j]
 			h := handlerOf(c)
-			if len(c.Steps) > 0 && (c.Recipient == "" || c.Recipient == to.String()) && !slices.Contains(list, h) {
+			if (c.Recipient == "" || c.Recipient == to.String()) && took(c, steps) && !slices.Contains(list, h) {
 				list = append(list, h)
 			}
 		}
 	}
 	return list
+}
+
+// took reports whether a handler has taken one of some steps, or without any named
+// one at all.
+func took(c *policy.Considered, steps []string) bool {
+	return slices.ContainsFunc(c.Steps, func(d mail.Decided) bool { return len(steps) == 0 || slices.Contains(steps, d.Step) })
 }

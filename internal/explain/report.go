@@ -3,7 +3,6 @@ package explain
 import (
 	"bufio"
 	"bytes"
-	"slices"
 	"strings"
 	"time"
 
@@ -131,7 +130,8 @@ type Recipient struct {
 	// By are the handlers that had a part in it.
 	By []Handler `json:"by,omitempty"`
 
-	content []byte // what it gets, for those that look into its header
+	because []Handler // those that hold or discard it
+	content []byte    // what it gets, for those that look into its header
 }
 
 // Variants is how many different messages come of it.
@@ -159,8 +159,10 @@ func (r *Report) Decisive(to *Recipient) string {
 				continue
 			}
 			last := c.Steps[len(c.Steps)-1]
-			if at := slices.IndexFunc(c.Steps, func(d mail.Decided) bool { return d.Step != "default" && d.Step != "accept" }); c.Verdict == "" && at >= 0 {
-				last = c.Steps[at]
+			for _, step := range c.Steps {
+				if c.Verdict == "" && step.Step != "default" && step.Step != "accept" {
+					last = step
+				}
 			}
 			decisive = last.String()
 			if c.Verdict != "" {

@@ -89,13 +89,13 @@ func (r *Recipient) Summary() string {
 	return s
 }
 
-// by names the handlers behind it.
+// by names the handlers that hold or discard it.
 func (r *Recipient) by() string {
-	if len(r.By) == 0 {
+	if len(r.because) == 0 {
 		return ""
 	}
-	names := make([]string, len(r.By))
-	for i, h := range r.By {
+	names := make([]string, len(r.because))
+	for i, h := range r.because {
 		names[i] = h.Title()
 	}
 	return ", by " + strings.Join(names, ", ")

@@ -217,7 +217,7 @@ func (w *walk) notes() {
 	if !w.server.BlockLists && w.uses("dnsbl.") {
 		w.note("block lists were not asked: nobody is on them here")
 	}
-	if w.took("limit") {
+	if w.some(func(c *policy.Considered) bool { return took(c, []string{"limit"}) }) {
 		w.note("limits were looked at, and neither counted nor compared with what was counted")
 	}
 	if q.Listener == SendmailListener {
@@ -234,18 +234,6 @@ func (w *walk) uses(attributes string) bool {
 	return w.some(func(c *policy.Considered) bool {
 		for _, v := range c.Values {
 			if strings.HasPrefix(v.Name, attributes) {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// took reports whether a step was taken.
-func (w *walk) took(step string) bool {
-	return w.some(func(c *policy.Considered) bool {
-		for _, s := range c.Steps {
-			if s.Step == step {
 				return true
 			}
 		}

@@ -38,6 +38,7 @@ func read(path string) ([]testCase, error) {
 		r.problems = append(r.problems, config.Problem{Place: mail.Place{File: path, Line: 1, Column: 1}, Message: errNoCases.Error(), Cause: errNoCases})
 	}
 	if len(r.problems) > 0 {
+		config.SortProblems(r.problems, []string{path})
 		return nil, &config.Errors{Problems: r.problems}
 	}
 	return cases, nil

@@ -42,24 +42,25 @@ type Failure struct {
 	Happened  string `json:"happened"`
 	// Trail is the decisive step of policy; empty when there was none.
 	Trail string `json:"trail,omitempty"`
+
+	refused bool
 }
 
 // String returns the failure in one line.
-func (f *Failure) String() string {
-	s := fmt.Sprintf("%s: %s: <%s>: expected %s, but it is %s", f.Place, f.Case, f.Recipient, f.Expected, f.Happened)
-	if f.Trail != "" {
-		s += " [" + f.Trail + "]"
-	}
-	return s
-}
+func (f *Failure) String() string { return f.Place.String() + ": " + f.words() }
 
 // Problem returns the failure as something that is wrong with a configuration.
 func (f *Failure) Problem() config.Problem {
-	p := config.Problem{Place: f.Place, Key: "case.expect", Message: fmt.Sprintf("%s: <%s>: expected %s, but it is %s", f.Case, f.Recipient, f.Expected, f.Happened)}
-	if f.Trail != "" {
-		p.Hint = f.Trail
+	return config.Problem{Place: f.Place, Key: "case.expect", Message: f.words()}
+}
+
+// words say what is not as expected, and why: a refusal has said that itself.
+func (f *Failure) words() string {
+	s := fmt.Sprintf("%s: <%s>: expected %s, but it is %s", f.Case, f.Recipient, f.Expected, f.Happened)
+	if f.Trail != "" && !f.refused {
+		s += " [" + f.Trail + "]"
 	}
-	return p
+	return s
 }
 
 // Run runs the cases of a file. It fails when the file is wrong, and with the error of
@@ -102,7 +103,7 @@ func (c *testCase) judge(r *explain.Report) []Failure {
 			}
 			failures = append(failures, Failure{
 				Case: c.name, Place: e.place, Recipient: to.Address, Expected: e.text,
-				Happened: e.happened(to), Trail: r.Decisive(to),
+				Happened: e.happened(to), Trail: r.Decisive(to), refused: to.Outcome == explain.Refused,
 			})
 		}
 	}
