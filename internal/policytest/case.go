@@ -56,7 +56,7 @@ type reader struct {
 func keys() map[string]func(*reader) {
 	return map[string]func(*reader){
 		"name":     func(r *reader) { r.made.name = r.text() },
-		"from":     func(r *reader) { r.made.mail.From = r.address(r.key.Text, explain.ParseFrom) },
+		"from":     (*reader).from,
 		"to":       (*reader).to,
 		"client":   (*reader).client,
 		"helo":     func(r *reader) { r.made.mail.Hello = r.text() },
@@ -151,6 +151,12 @@ func (r *reader) address(t config.Text, parse func(string) (mail.Address, error)
 		r.wrong(t.Place, "", "%q: %v", t.Text, err)
 	}
 	return a
+}
+
+func (r *reader) from() {
+	if text := r.text(); text != "" {
+		r.made.mail.From = r.address(r.key.Text, explain.ParseFrom)
+	}
 }
 
 func (r *reader) to() {
