@@ -57,7 +57,7 @@ var forms = []form{
 	{word: "tls", value: "required or verify", met: func(_ *explain.Report, to *explain.Recipient, v string) bool { return string(to.TLS) == v },
 		happened: func(to *explain.Recipient, _ string) string { return or(string(to.TLS), "no demand") }, check: checkTLS},
 	{word: "sender", value: "an address", met: func(r *explain.Report, to *explain.Recipient, v string) bool {
-		return or(to.Sender, r.Mail.From) == path(v)
+		return to.Outcome != explain.Refused && or(to.Sender, r.Mail.From) == path(v)
 	},
 		happened: func(to *explain.Recipient, _ string) string { return or(to.Sender, "the sender of the client") }},
 	{word: "tag", value: "a word", met: func(_ *explain.Report, to *explain.Recipient, v string) bool { return slices.Contains(to.Tags, v) },
