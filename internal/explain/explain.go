@@ -56,8 +56,8 @@ type Mail struct {
 	Content []byte
 }
 
-// somePort is the port of a client of which none is known: the first of those that
-// systems choose from (RFC 6335 6).
+// somePort is the port of a client of which none is known: one of those that systems
+// choose for whoever connects.
 const somePort = 49152
 
 // listener is what of a listener matters here.
@@ -137,7 +137,7 @@ func ParseTo(s string) (mail.Address, error) {
 	if inner, ok := strings.CutPrefix(s, "<"); ok {
 		s = strings.TrimSuffix(inner, ">")
 	}
-	if strings.EqualFold(s, "postmaster") { // RFC 5321 4.1.1.3
+	if strings.EqualFold(s, "postmaster") { // the one recipient without a domain
 		return mail.Address{Local: s}, nil
 	}
 	return mail.ParseAddress(s)

@@ -158,22 +158,25 @@ func inQueue(t *testing.T, store *queue.Memory, entries []queue.Entry, to mail.A
 				if named != to.String() || x.Notify == mail.NotifyNever {
 					continue
 				}
-				outcome, next := Queued, ""
+				r := Recipient{Address: to.String(), Outcome: Queued, To: x.Address.String(), Destination: d.Destination, TLS: e.TLS, Tags: e.Tags,
+					Hold: x.Hold, Note: x.Why, Sender: e.Envelope.From.Path()}
 				if x.State == mail.Held {
-					outcome = Held
+					r.Outcome = Held
 				}
 				if d.Next.After(e.Accepted) {
-					next = d.Next.String()
+					r.NotBefore = d.Next
 				}
-				return recipientLine(to.String(), outcome, e, d, x, next, bodyOf(t, store, e))
+				return r.line(bodyOf(t, store, e))
 			}
 		}
 	}
 	return to.String() + " discarded"
 }
 
-func recipientLine(named string, outcome Outcome, e *queue.Entry, d *queue.Delivery, x *queue.Recipient, next, body string) string {
-	return fmt.Sprintf("%s %s: to %s (%s) %s %q tls %s tags %q from %s %s\n%s", named, outcome, x.Address, d.Destination, x.Hold, x.Why, e.TLS, e.Tags, e.Envelope.From.Path(), next, body)
+// line is all that is told of a recipient that gets something.
+func (r *Recipient) line(body string) string {
+	return fmt.Sprintf("%s %s: to %s (%s) %s %q tls %s tags %q from %s %s\n%s",
+		r.Address, r.Outcome, r.To, r.Destination, r.Hold, r.Note, r.TLS, r.Tags, r.Sender, r.NotBefore, body)
 }
 
 // bodyOf is the content without the fields that have the id of the message.
@@ -218,14 +221,11 @@ func tell(r *Report) []string {
 			lines = append(lines, x.Address+" "+string(x.Outcome))
 			continue
 		}
-		sender, next := x.Sender, ""
-		if sender == "" {
-			sender = r.Mail.From
+		told := *x
+		if told.Sender == "" {
+			told.Sender = r.Mail.From
 		}
-		if !x.NotBefore.IsZero() {
-			next = x.NotBefore.String()
-		}
-		lines = append(lines, fmt.Sprintf("%s %s: to %s (%s) %s %q tls %s tags %q from %s %s\n%s", x.Address, x.Outcome, x.To, x.Destination, x.Hold, x.Note, x.TLS, x.Tags, sender, next, withoutID(x.content)))
+		lines = append(lines, told.line(withoutID(x.content)))
 	}
 	return lines
 }

@@ -109,7 +109,7 @@ func (w *walk) commands(ctx context.Context) {
 	if !w.say(config.AtHelo, origin.Hello, hello) {
 		return
 	}
-	if w.mail.TLS != "" { // RFC 3207 4.2: EHLO again
+	if w.mail.TLS != "" { // begun after an EHLO in clear
 		origin.TLS, origin.Protocol = &mail.TLS{Version: w.mail.TLS, Cipher: ciphers[w.mail.TLS]}, "ESMTPS"
 		if !w.say(config.AtHelo, origin.Hello, hello) {
 			return
@@ -147,7 +147,7 @@ func (w *walk) begin(ctx context.Context) mail.Reply {
 	return w.session.Mail(ctx, m)
 }
 
-// needsUTF8 reports whether a client would ask for SMTPUTF8 (RFC 6531 3.4).
+// needsUTF8 reports whether a client would have to ask for SMTPUTF8.
 func (w *walk) needsUTF8() bool {
 	ascii := w.mail.From.IsASCII()
 	for _, to := range w.mail.To {

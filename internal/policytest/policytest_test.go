@@ -179,3 +179,24 @@ func TestMistakes(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
+
+// TestPage: what can be expected, and what a case has, stands in docs/policy.md.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## Cases of your own")
+	words := []string{}
+	for i := range forms {
+		words = append(words, forms[i].word)
+	}
+	for key := range keys() {
+		words = append(words, key)
+	}
+	for _, word := range words {
+		if !strings.Contains(section, "`"+word+"`") && !strings.Contains(section, "`"+word+" ") {
+			t.Errorf("docs/policy.md does not tell of %s", word)
+		}
+	}
+}
