@@ -200,3 +200,24 @@ func TestPage(t *testing.T) {
 		}
 	}
 }
+
+// TestExampleOfThePage: the cases that the page shows can be read.
+func TestExampleOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "and in `tests/yahoo.toml`\n")
+	example, _, found := strings.Cut(rest, "    postern policy test")
+	if !found {
+		t.Fatal("the page shows no cases")
+	}
+	path := filepath.Join(t.TempDir(), "yahoo.toml")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(example, "\n    ", "\n")), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cases, err := read(path)
+	if err != nil || len(cases) != 2 || len(cases[0].expected) != 3 || !strings.Contains(string(cases[1].mail.Content), "a winner") {
+		t.Errorf("%v, %+v", err, cases)
+	}
+}
