@@ -23,6 +23,7 @@ name = "smtp"
 address = "192.0.2.1:2525"
 trust = ["10.0.0.0/8"]
 reject_clients = ["10.6.6.0/24"]
+percent_routing = true
 max_size = 100000
 max_recipients = 5
 [[listener]]

@@ -18,7 +18,10 @@ import (
 func (w *walk) outcomes() {
 	next := 0 // of the commands RCPT
 	for _, to := range w.mail.To {
-		r := Recipient{Address: to.String()}
+		r := Recipient{Address: to.String(), as: w.routed(to)}
+		if r.as != to {
+			r.Routed = r.as.String()
+		}
 		rcpt := w.rcpt(&next)
 		switch {
 		case rcpt != nil && !rcpt.Reply.IsZero():
@@ -30,6 +33,11 @@ func (w *walk) outcomes() {
 		}
 		w.report.Recipients = append(w.report.Recipients, r)
 	}
+}
+
+// routed is the address that one stands for, by percent routing.
+func (w *walk) routed(a mail.Address) mail.Address {
+	return w.server.Engine.Routed(w.listener.name, a, w.listener.address.Addr())
 }
 
 // rcpt returns the next command RCPT, or nil when there was none.
@@ -45,12 +53,12 @@ func (w *walk) rcpt(next *int) *Command {
 
 // accepted says where the mail for a recipient goes.
 func (w *walk) accepted(r *Recipient, to mail.Address) {
-	r.By = w.handlers(to)
-	a := w.addressee(to)
+	r.By = w.handlers(r.as)
+	a := w.addressee(r.as)
 	if a != nil {
 		r.treated(&a.Treatment)
 	}
-	r.Outcome, r.because = Discarded, w.handlers(to, "discard", "remove_recipient")
+	r.Outcome, r.because = Discarded, w.handlers(r.as, "discard", "remove_recipient")
 	variant := 0
 	for i := range w.store.group.Submissions {
 		e := &w.store.group.Submissions[i].Entry
@@ -58,9 +66,9 @@ func (w *walk) accepted(r *Recipient, to mail.Address) {
 			continue
 		}
 		variant++
-		if d, stored := find(e, to); stored != nil {
+		if d, stored := w.find(e, to); stored != nil {
 			r.Variant = variant
-			w.stored(r, to, e, d, stored)
+			w.stored(r, e, d, stored)
 			return
 		}
 	}
@@ -93,11 +101,11 @@ func describe(e *message.Edit) string {
 }
 
 // stored says what is stored of a recipient.
-func (w *walk) stored(r *Recipient, named mail.Address, e *queue.Entry, d *queue.Delivery, stored *queue.Recipient) {
+func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *queue.Recipient) {
 	r.Outcome = Queued
 	if stored.State == mail.Held {
 		r.Outcome, r.Hold, r.Note = Held, stored.Hold, stored.Why
-		r.because = w.handlers(named, "hold", "quarantine")
+		r.because = w.handlers(r.as, "hold", "quarantine")
 	}
 	r.To, r.Destination, r.TLS = stored.Address.String(), d.Destination, e.TLS
 	r.Route = w.server.Route(d.Destination)
@@ -131,8 +139,8 @@ func (w *walk) body(e *queue.Entry) []byte {
 
 // find returns the delivery and the recipient that an entry has for an address as
 // the client named it: each knows what it was before.
-func find(e *queue.Entry, named mail.Address) (*queue.Delivery, *queue.Recipient) {
-	given := mail.Recipient{Address: named}
+func (w *walk) find(e *queue.Entry, named mail.Address) (*queue.Delivery, *queue.Recipient) {
+	given := mail.Recipient{Address: named}.Readdressed(w.routed(named))
 	for i := range e.Deliveries {
 		d := &e.Deliveries[i]
 		for j := range d.Recipients {
@@ -148,12 +156,12 @@ func find(e *queue.Entry, named mail.Address) (*queue.Delivery, *queue.Recipient
 // hear: nobody who was named is in it.
 func (w *walk) isCopy(e *queue.Entry) bool {
 	return !slices.ContainsFunc(w.mail.To, func(to mail.Address) bool {
-		_, r := find(e, to)
+		_, r := w.find(e, to)
 		return r != nil
 	})
 }
 
-// addressee is what policy says of a recipient of a message that was accepted; nil
+// addressee is what policy says of a recipient, as it knows it, of a message that was accepted; nil
 // when it had nothing to say.
 func (w *walk) addressee(to mail.Address) *policy.Addressee {
 	list := w.explanation.Recipients

@@ -106,7 +106,9 @@ const (
 
 // Recipient is one recipient with what would become of it.
 type Recipient struct {
-	Address string   `json:"address"` // as it was named
+	Address string `json:"address"` // as it was named
+	// Routed is what it stands for by percent routing, if that is another address.
+	Routed  string   `json:"routed,omitempty"`
 	Outcome Outcome  `json:"outcome"`
 	Refusal *Refusal `json:"refusal,omitempty"`
 
@@ -130,8 +132,9 @@ type Recipient struct {
 	// By are the handlers that had a part in it.
 	By []Handler `json:"by,omitempty"`
 
-	because []Handler // those that hold or discard it
-	content []byte    // what it gets, for those that look into its header
+	as      mail.Address // as policy knows it
+	because []Handler    // those that hold or discard it
+	content []byte       // what it gets, for those that look into its header
 }
 
 // Variants is how many different messages come of it.
@@ -155,7 +158,7 @@ func (r *Report) Decisive(to *Recipient) string {
 	decisive := ""
 	for i := range r.Commands {
 		for _, c := range r.Commands[i].Considered {
-			if len(c.Steps) == 0 || c.Recipient != "" && c.Recipient != to.Address {
+			if len(c.Steps) == 0 || c.Recipient != "" && c.Recipient != to.as.String() {
 				continue
 			}
 			last := c.Steps[len(c.Steps)-1]

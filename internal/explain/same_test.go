@@ -41,7 +41,7 @@ func TestExplainIsWhatHappens(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"refused CONNECT", "refused EHLO", "refused AUTH", "refused MAIL", "refused RCPT", "refused DATA", "by nobody",
-		"queued", "held", "discarded", "edits", "sender", "tags", "copies", "added", "tls", "readdressed", "variants"} {
+		"queued", "held", "discarded", "edits", "sender", "tags", "copies", "added", "tls", "readdressed", "routed", "variants"} {
 		if seen[what] < 5 {
 			t.Errorf("%q was seen %d times: too few to show anything", what, seen[what])
 		}
@@ -62,7 +62,7 @@ func count(seen map[string]int, r *Report) {
 		x := &r.Recipients[i]
 		seen[string(x.Outcome)]++
 		for what, is := range map[string]bool{"edits": len(x.Edits) > 0, "sender": x.Sender != "", "tags": len(x.Tags) > 0, "copies": len(x.Copies) > 0,
-			"added": len(x.Added) > 0, "tls": x.TLS != "", "later": !x.NotBefore.IsZero(), "readdressed": x.To != "" && x.To != x.Address, "variants": x.Variant > 1} {
+			"added": len(x.Added) > 0, "tls": x.TLS != "", "later": !x.NotBefore.IsZero(), "readdressed": x.To != "" && x.To != x.as.String(), "routed": x.Routed != "" && x.Outcome != Refused, "variants": x.Variant > 1} {
 			if is {
 				seen[what]++
 			}
@@ -81,7 +81,7 @@ func happen(t *testing.T, s *Server, m *Mail) happened {
 	t.Helper()
 	o := s.Door
 	store := queue.NewMemory(queue.Options{Clock: o.Clock})
-	o.Store, o.IDs, o.Policy = store, new(mail.IDs), s.Engine.Begin
+	o.Store, o.IDs, o.Policy, o.Routed = store, new(mail.IDs), s.Engine.Begin, s.Engine.Routed
 	l, err := s.listener(m)
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +314,7 @@ func randomMail(t *testing.T, r *rand.Rand) *Mail {
 		TLS: pick(r, "", "TLS 1.3"), User: pick(r, "", "joe", "ann"), From: address(t, pick(r, "joe@a.example", "<>", "sue@b.example")),
 	}
 	for range 1 + r.IntN(4) {
-		m.To = append(m.To, address(t, pick(r, "ann@x.example", "bob@x.example", "eve@w.example", "ann@gate.example", "postmaster@gate.example", "postmaster")))
+		m.To = append(m.To, address(t, pick(r, "ann@x.example", "bob@x.example", "eve@w.example", "ann@gate.example", "postmaster@gate.example", "postmaster", "zoe%x.example@gate.example", "ann%w.example@gate.example")))
 	}
 	if r.IntN(4) > 0 {
 		m.Content = []byte("Subject: " + pick(r, "hello", "you win") + "\nX-Old: 1\n\n" + strings.Repeat("text\n", r.IntN(100)) + pick(r, "", "gold\n"))

@@ -80,7 +80,7 @@ func (r *Recipient) Summary() string {
 		return "accepted and held (" + strings.TrimSpace(string(r.Hold)+") "+r.Note) + r.by()
 	}
 	s := "accepted, to go " + r.Route
-	if r.To != r.Address {
+	if r.To != r.as.String() {
 		s = "accepted, for <" + r.To + "> instead, to go " + r.Route
 	}
 	if !r.NotBefore.IsZero() {
@@ -109,9 +109,10 @@ func (r *Recipient) details() []string {
 			list = append(list, fmt.Sprintf(format, text))
 		}
 	}
+	say("stands for <%s>, by percent_routing", r.Routed)
 	if r.Outcome == Held {
 		say("to go %s when it is released", r.Route)
-		if r.To != r.Address {
+		if r.To != r.as.String() {
 			say("for <%s> instead", r.To)
 		}
 	}

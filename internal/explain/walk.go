@@ -90,6 +90,7 @@ func (n *nothing) Accept(ctx context.Context, g queue.Group) error {
 func (w *walk) open() {
 	o := w.server.Door
 	o.Store, o.IDs, o.Logger, o.Metrics, o.Inspections = w.store, new(mail.IDs), nil, nil, nil
+	o.Routed = w.server.Engine.Routed
 	o.Policy = func(origin mail.Origin) *policy.Session {
 		var p *policy.Session
 		p, w.explanation = w.server.Engine.Explain(origin)
