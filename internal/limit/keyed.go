@@ -13,7 +13,7 @@ import (
 type Options struct {
 	Rate Rate
 	// MaxKeys is how many keys are counted at a time (20,000). Each takes at most
-	// a KiB, and usually a tenth of it.
+	// a KiB, and usually a tenth of it; one with turns at most four.
 	MaxKeys int
 	Clock   mail.Clock
 }
@@ -24,6 +24,8 @@ const (
 	// larger than that: what was used in one part counts from the last use in it, so
 	// that it counts by up to one part longer than Rate says. Smaller rates are exact.
 	slots = 32
+	// maxTurns is how many turns a key can have ahead of it.
+	maxTurns = 128
 	// classes is how many steps of use are told apart when a key has to go.
 	classes = 8
 )
@@ -55,7 +57,8 @@ type Keyed struct {
 type record struct {
 	key   string
 	uses  []use // in the order of time
-	sum   int64
+	turns []use // that are booked, in the order of time, behind all uses
+	sum   int64 // of both
 	class int
 	at    *list.Element // in used[class]
 }
@@ -90,6 +93,8 @@ type Result struct {
 	// Wait is after which time it is allowed, if nothing else is used meanwhile;
 	// 0 if it is allowed now.
 	Wait time.Duration
+	// Booked says that it has its turn after that time, and counts.
+	Booked bool
 	// Never says that it is more than the rate allows at all.
 	Never bool
 }
@@ -107,12 +112,26 @@ func (k *Keyed) Len() int {
 // Take uses n of the rate of a key, if that is allowed. What is not allowed is
 // not counted: whoever keeps asking does not wait longer for it. To use nothing is
 // always allowed.
-func (k *Keyed) Take(key string, n int64) Result { return k.ask(key, n, true) }
+func (k *Keyed) Take(key string, n int64) Result { return k.ask(key, n, take) }
+
+// Book is Take, but that what is not allowed now gets its turn: the first moment at
+// which it is, behind all that got theirs before. Nothing is booked that is more than
+// the rate at all, or when there are too many turns already.
+func (k *Keyed) Book(key string, n int64) Result { return k.ask(key, n, book) }
 
 // Look says what Take would, and uses nothing.
-func (k *Keyed) Look(key string, n int64) Result { return k.ask(key, n, false) }
+func (k *Keyed) Look(key string, n int64) Result { return k.ask(key, n, look) }
 
-func (k *Keyed) ask(key string, n int64, take bool) Result {
+// intent is what is done with what is asked for.
+type intent int
+
+const (
+	look intent = iota
+	take
+	book
+)
+
+func (k *Keyed) ask(key string, n int64, to intent) Result {
 	now := k.now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -123,13 +142,17 @@ func (k *Keyed) ask(key string, n int64, take bool) Result {
 		r.forget(now, k.rate.Per)
 	}
 	result := k.judge(r, n, now)
-	if take && result.Allowed && n > 0 {
-		r.add(now, n, k.slot)
+	if to != look && result.Allowed && n > 0 {
+		r.uses = add(r.uses, now, n, k.slot)
+		r.sum += n
 		if r.at == nil {
 			k.admit(r, now)
 		}
 	}
-	if take && r.at != nil {
+	if to == book && !result.Allowed && !result.Never {
+		result.Booked = r.book(now+result.Wait, n, k.slot)
+	}
+	if to != look && r.at != nil {
 		k.place(r)
 	}
 	return result
@@ -137,26 +160,58 @@ func (k *Keyed) ask(key string, n int64, take bool) Result {
 
 // judge says whether n more are allowed. mu is held.
 func (k *Keyed) judge(r *record, n int64, now time.Duration) Result {
-	left := k.rate.Max - r.sum
+	left := max(k.rate.Max-r.sum, 0) // turns may use more
 	switch {
 	case n <= left:
 		return Result{Allowed: true, Left: left - n}
 	case n > k.rate.Max:
 		return Result{Left: left, Never: true}
 	}
-	free, i := left, 0
-	for free += r.uses[i].n; free < n; free += r.uses[i].n {
+	free, i := k.rate.Max-r.sum, 0
+	for free += r.nth(i).n; free < n; free += r.nth(i).n {
 		i++
 	}
-	return Result{Left: left, Wait: r.uses[i].last + k.rate.Per - now}
+	return Result{Left: left, Wait: r.nth(i).last + k.rate.Per - now}
 }
 
-// forget drops what no longer counts. Uses in the future, which a clock leaves
+// nth returns one of the uses and turns.
+func (r *record) nth(i int) use {
+	if i < len(r.uses) {
+		return r.uses[i]
+	}
+	return r.turns[i-len(r.uses)]
+}
+
+// book notes a turn, which is not before those that there are: each has to wait until
+// all that was used and booked before it leaves room. ok is false when there are too
+// many.
+func (r *record) book(at time.Duration, n int64, slot time.Duration) (ok bool) {
+	if last := len(r.turns) - 1; last >= maxTurns-1 && at-r.turns[last].first > slot {
+		return false
+	}
+	r.turns = add(r.turns, at, n, slot)
+	r.sum += n
+	return true
+}
+
+// forget drops what no longer counts, and makes uses of the turns that have come. Uses in the future, which a clock leaves
 // that was set back unnoticed, count from now on.
 func (r *record) forget(now, per time.Duration) {
 	for i := len(r.uses) - 1; i >= 0 && r.uses[i].last > now; i-- {
 		r.uses[i].first, r.uses[i].last = min(r.uses[i].first, now), now
 	}
+	if len(r.turns) > 0 { // the first waits for something that was used: not for longer
+		if early := r.turns[0].last - (now + per); early > 0 {
+			for i := range r.turns {
+				r.turns[i].first, r.turns[i].last = r.turns[i].first-early, r.turns[i].last-early
+			}
+		}
+	}
+	come := 0
+	for ; come < len(r.turns) && r.turns[come].last <= now; come++ {
+		r.uses = append(r.uses, r.turns[come])
+	}
+	r.turns = append(r.turns[:0], r.turns[come:]...)
 	over := 0
 	for ; over < len(r.uses) && r.uses[over].last+per <= now; over++ {
 		r.sum -= r.uses[over].n
@@ -164,14 +219,14 @@ func (r *record) forget(now, per time.Duration) {
 	r.uses = append(r.uses[:0], r.uses[over:]...)
 }
 
-func (r *record) add(now time.Duration, n int64, slot time.Duration) {
-	r.sum += n
-	if last := len(r.uses) - 1; last >= 0 && now-r.uses[last].first <= slot {
-		r.uses[last].last = now
-		r.uses[last].n += n
-		return
+// add adds a use to a list in the order of time.
+func add(list []use, at time.Duration, n int64, slot time.Duration) []use {
+	if last := len(list) - 1; last >= 0 && at-list[last].first <= slot {
+		list[last].last = at
+		list[last].n += n
+		return list
 	}
-	r.uses = append(r.uses, use{now, now, n})
+	return append(list, use{at, at, n})
 }
 
 // admit counts a key from now on. mu is held.
@@ -185,7 +240,7 @@ func (k *Keyed) admit(r *record, now time.Duration) {
 
 // place puts a key that was asked for where it belongs. mu is held.
 func (k *Keyed) place(r *record) {
-	class := int(min(r.sum*classes/k.rate.Max, classes-1))
+	class := int(min(min(r.sum, k.rate.Max)*classes/k.rate.Max, classes-1))
 	if class == r.class {
 		k.used[class].MoveToFront(r.at)
 		return

@@ -24,13 +24,22 @@ func NewSet(clock mail.Clock) *Set { return &Set{clock: clock, limits: make(map[
 // Take uses n of the rate of a key in the limit of that name, as Keyed.Take does. A
 // limit that there was not, or that had another rate, begins to count.
 func (s *Set) Take(name string, rate Rate, key string, n int64) Result {
+	return s.limit(name, rate).Take(key, n)
+}
+
+// Book is to Keyed.Book what Take is to Keyed.Take.
+func (s *Set) Book(name string, rate Rate, key string, n int64) Result {
+	return s.limit(name, rate).Book(key, n)
+}
+
+func (s *Set) limit(name string, rate Rate) *Keyed {
 	s.mu.RLock()
 	k := s.limits[name]
 	s.mu.RUnlock()
 	if k == nil || k.rate != rate {
 		k = s.begin(name, rate)
 	}
-	return k.Take(key, n)
+	return k
 }
 
 // begin returns the limit of that name and rate, which another goroutine may have

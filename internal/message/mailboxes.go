@@ -2,6 +2,7 @@ package message
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -71,6 +72,7 @@ type mailboxParser struct {
 	words []token
 	group bool
 	angle bool // an address in <> was read, and its comma was not
+	marks int  // what there was of lists, groups and routes, and of addresses as names
 }
 
 // ParseMailboxes returns the mailboxes of a list, at most limit. A group that
@@ -94,12 +96,43 @@ func ParseMailboxes(s string, limit int) ([]Mailbox, error) {
 	}
 }
 
+// ErrNotOneMailbox says that a text is not one address and nothing else.
+var ErrNotOneMailbox = errors.New("not one address: a list, a group, or an address with a route or another address")
+
+// ParseMailbox reads a text that is one address, perhaps with a name: neither a list,
+// be it with one entry, nor a group, nor an address with a source route, or with another
+// address for a name.
+//
+// It fails as ParseMailboxes does, or with ErrNotOneMailbox.
+func ParseMailbox(s string) (Mailbox, error) {
+	p := &mailboxParser{s: s}
+	for {
+		t, err := p.next()
+		if err == nil {
+			err = p.take(t)
+		}
+		if err == nil && (p.marks > 0 || t.kind == tokenEnd && len(p.list) != 1) {
+			err = ErrNotOneMailbox
+		}
+		if err != nil {
+			return Mailbox{}, err
+		}
+		if t.kind == tokenEnd {
+			return p.list[0], nil
+		}
+	}
+}
+
 // take takes the next token at the top of the list.
 func (p *mailboxParser) take(t token) error {
 	switch t.kind {
-	case tokenEnd, ',', ';':
+	case ',', ';':
+		p.marks++
+		return p.endItem(t)
+	case tokenEnd:
 		return p.endItem(t)
 	case ':':
+		p.marks++
 		if p.group || p.angle {
 			return errGroup
 		}
@@ -107,6 +140,9 @@ func (p *mailboxParser) take(t token) error {
 	case '<':
 		if p.angle {
 			return errAfter
+		}
+		if slices.ContainsFunc(p.words, func(t token) bool { return t.kind == '@' }) {
+			p.marks++ // some take it for an address
 		}
 		p.angle, p.words = true, nil // they were a name
 		phrase, before := p.s[p.item:p.at-len("<")], len(p.list)
@@ -162,6 +198,7 @@ func (p *mailboxParser) takeAngle() error {
 			if route || len(inner) == 0 || inner[0].kind != '@' {
 				return errGroup
 			}
+			p.marks++
 			route, inner = true, nil
 		default:
 			inner = append(inner, t)
