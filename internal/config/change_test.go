@@ -45,6 +45,10 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.Lists = []List{{Name: "partners"}}
 	before.BlockLists = []BlockList{*defaultFields().blockList}
 	before.BlockLists[0].Name = "BL"
+	before.Filters = []Filter{*defaultFields().filter}
+	before.Filters[0].Name = "scripts"
+	before.Rates = []Rate{*defaultFields().rate}
+	before.Rates[0].Name = "per-client"
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {
@@ -52,7 +56,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	}
 	for i := range settings {
 		s := &settings[i]
-		if s.key != "version" && s.key != "listener.name" && s.key != "handler.name" && s.key != "list.name" && s.key != "block_list.name" && seen[s.key] != s.effect {
+		if s.key != "version" && !strings.HasSuffix(s.key, ".name") && seen[s.key] != s.effect {
 			t.Errorf("%s: seen with effect %q, want %q", s.key, seen[s.key], s.effect)
 		}
 	}

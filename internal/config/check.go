@@ -18,6 +18,8 @@ func (d *decoder) check() {
 	d.checkLists()
 	d.checkListNames()
 	d.checkBlockLists()
+	d.checkFilters()
+	d.checkRates()
 	d.checkSmarthosts()
 	d.checkSmarthostUser()
 	d.checkAdmin()
@@ -166,6 +168,7 @@ func (d *decoder) checkListeners() {
 		l := t.fields.listener
 		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
 		d.checkTrust(t)
+		d.checkVerify(t)
 		if names, taken := takenNames[l.Name]; taken {
 			d.fault(t.given["name"].value, "listener.name", faultf("choose another", "%q names %s", l.Name, names))
 		}

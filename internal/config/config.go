@@ -51,6 +51,8 @@ type Config struct {
 	Handlers   []Handler
 	Lists      []List
 	BlockLists []BlockList
+	Filters    []Filter
+	Rates      []Rate
 	Submission Submission
 	Message    Message
 	Delivery   Delivery
@@ -99,6 +101,12 @@ type Listener struct {
 	RejectClients           []netip.Prefix
 	RejectLists             []Text // names of lists of networks
 	OverrideReject          bool
+	BlockListScore          int    // 0: nobody is refused for it
+	SenderAddresses         []Text // patterns and lists
+	VerifySender            Verify
+	VerifyFrom              Verify
+	VerifyAction            VerifyAction
+	VerifyRewrite           mail.Address // null: none
 	PercentRouting          bool
 	TLSCertificate, TLSKey  string // both or neither
 	MaxConnections          int

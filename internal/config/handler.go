@@ -62,11 +62,7 @@ func (h *Handler) Title() string {
 // Problem returns one with a setting of the handler, at its place if it was set,
 // else at that of the handler.
 func (h *Handler) Problem(key, message, hint string) Problem {
-	p := Problem{Place: h.Place, Key: key, Message: message, Hint: hint}
-	if at, set := h.Places[key]; set {
-		p.Place = at
-	}
-	return p
+	return problemOf(h.Place, h.Places, key, message, hint)
 }
 
 // Step is a step of a handler: a word, or a table whose first key is the step.

@@ -21,7 +21,8 @@ import (
 
 var (
 	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
-		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
+		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"),
+		cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
@@ -64,6 +65,10 @@ func TestDefaults(t *testing.T) {
 			Address:                 netip.MustParseAddrPort("127.0.0.1:2525"),
 			Trust:                   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 			Relay:                   RelayClients,
+			BlockListScore:          1,
+			VerifySender:            VerifyOff,
+			VerifyFrom:              VerifyOff,
+			VerifyAction:            VerifyReject,
 			MaxConnections:          1000,
 			MaxConnectionsPerClient: 200,
 			MaxSize:                 50 << 20,
@@ -136,6 +141,12 @@ relay = "both"
 near = ["list:partners", "Near.example"]
 reject_clients = ["10.9.0.0/16", "list:lan"]
 override_reject = true
+block_list_score = 3
+sender_addresses = ["*@example.org", "list:partners"]
+verify_sender = "unlisted"
+verify_from = "all"
+verify_action = "rewrite"
+verify_rewrite = "noreply@example.org"
 percent_routing = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"
@@ -185,6 +196,25 @@ answers = ["127.0.0.2-11=2", "&0.0.0.6"]
 weight = 3
 exempt = ["192.0.2.0/24"]
 removal = "https://bl.test/"
+
+[[filter]]
+name = "scripts"
+listeners = ["in"]
+originator = ["*@bad.example"]
+subject = ["ILOVEYOU"]
+attachment = ["*.vbs"]
+type = ["image/*"]
+match = "all"
+unreadable = "match"
+then = [{ tag = "bad" }]
+
+[[rate]]
+name = "per-client"
+listeners = ["in"]
+limit = "100 messages per 1h"
+per = "network"
+over = "hold"
+exempt = ["192.0.2.0/24"]
 
 [submission]
 directory = "spool"
@@ -273,7 +303,8 @@ func TestEverySetting(t *testing.T) {
 	}
 	for i := range settings {
 		s := &settings[i]
-		if s.key != "version" && s.value.show(fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0]}) == s.value.show(defaults) {
+		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0]}
+		if s.key != "version" && s.value.show(f) == s.value.show(defaults) {
 			t.Errorf("%s has its default, the row sets another field", s.key)
 		}
 	}
@@ -291,11 +322,12 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Handlers, Lists, BlockLists, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin; Files, Places, Warnings; Place and Places of Listener, Handler, List and BlockList
-	const notSettings = 13 + 3 + 8
+	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin;
+	// Files, Places, Warnings; Place and Places of Listener, Handler, List, BlockList, Filter and Rate; Filter.Steps, which is filter.then
+	const notSettings = 15 + 3 + 12 + 1
 	fields := len(settings) // and one more of each that can name lists
 	for i := range settings {
 		if settings[i].value.names != nil {

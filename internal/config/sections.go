@@ -75,6 +75,37 @@ var sections = []section{
 			"`postern check --dns` asks whether each works. Each has a table of its own; there can be 20.",
 	},
 	{
+		name:     "filter",
+		repeated: true,
+		open:     func(f *fields) { f.filter = &Filter{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.Filters = append(f.config.Filters, *f.filter) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Filters {
+				x := &c.Filters[i]
+				list = append(list, member{x.Name, fields{config: c, filter: x, places: x.Places}})
+			}
+			return list
+		},
+		text: "What is kept back of mail because of who has sent it, its subject, its attachments or its types. [policy.md](policy.md#filters) tells how filters are asked, and [mime.md](mime.md) what they are compared with. " +
+			"Each has a table of its own; there can be 200.",
+	},
+	{
+		name:     "rate",
+		repeated: true,
+		open:     func(f *fields) { f.rate = &Rate{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.Rates = append(f.config.Rates, *f.rate) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Rates {
+				x := &c.Rates[i]
+				list = append(list, member{x.Name, fields{config: c, rate: x, places: x.Places}})
+			}
+			return list
+		},
+		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. Each has a table of its own, and all are counted; there can be 100.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -84,6 +84,8 @@ type fields struct {
 	handler   *Handler   // in a [[handler]] table
 	list      *List      // in a [[list]] table
 	blockList *BlockList // in a [[block_list]] table
+	filter    *Filter    // in a [[filter]] table
+	rate      *Rate      // in a [[rate]] table
 	place     mail.Place // where the table begins
 	places    Places     // of the table's settings
 	dir       string     // from which relative paths are taken; may be empty
