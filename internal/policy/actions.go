@@ -136,6 +136,17 @@ func rewritesSender(c *stepCompiler) action {
 	}
 }
 
+// originalFrom names the From fields that a message had.
+const originalFrom = "X-Original-From"
+
+func rewritesFrom(c *stepCompiler) action {
+	to := c.address(c.value())
+	return func(s *Session, _ *rule) outcome {
+		s.frame.treatment.Edits = append(s.frame.treatment.Edits, message.Edit{Op: message.ReplaceFrom, Name: originalFrom, Value: to.String()})
+		return done("the author is %s", to.Path())
+	}
+}
+
 func rewritesRecipient(c *stepCompiler) action {
 	to := c.addressForm(false)
 	return func(s *Session, r *rule) outcome {
@@ -286,12 +297,16 @@ func (k *counter) take(s *Session, r *rule) outcome {
 	if s.record != nil || s.engine.options.Limits == nil {
 		return done("not counted: %d for %s; at most %s", n, key, k.rate)
 	}
-	result := s.engine.options.Limits.Take(k.name, k.rate, key, n)
+	ask := s.engine.options.Limits.Take
+	if k.over == overHold {
+		ask = s.engine.options.Limits.Book
+	}
+	result := ask(k.name, k.rate, key, n)
 	if result.Allowed {
 		return done("%d for %s; at most %s", n, key, k.rate)
 	}
 	effect := fmt.Sprintf("too much for %s: at most %s", key, k.rate)
-	if k.over == overHold && !result.Never {
+	if result.Booked {
 		until := s.engine.clock.Now().Add(result.Wait)
 		s.frame.treatment.add(&Treatment{NotBefore: until})
 		return done("%s: waits until %s", effect, formatTime(until))

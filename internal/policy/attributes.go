@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"postern/internal/config"
+	"postern/internal/limit"
 	"postern/internal/mail"
 	"postern/internal/message"
 )
@@ -74,6 +75,8 @@ var attributes = []attribute{
 		get: func(s *Session) any { return types.String(s.masked()) }},
 	{name: "client.rejected", kind: cel.BoolType, from: config.AtConnect, text: "Whether the client is in `reject_clients` of its listener.",
 		get: func(s *Session) any { return types.Bool(s.rules.reject.have(s.client())) }},
+	{name: "client.network", kind: cel.StringType, from: config.AtConnect, text: "The network that its address is in: a /24 of IPv4, a /64 of IPv6; empty for `sendmail`.",
+		get: func(s *Session) any { return types.String(s.networkText()) }},
 	{name: "listener.name", kind: cel.StringType, from: config.AtConnect, text: "The listener; `sendmail` for programs of this host.",
 		get: func(s *Session) any { return types.String(s.origin.Listener) }},
 	{name: "tls.version", kind: cel.StringType, from: config.AtConnect, text: "The version of TLS, such as `TLS 1.3`; empty in clear.",
@@ -90,8 +93,16 @@ var attributes = []attribute{
 		get: func(s *Session) any { return types.Int(s.size) }},
 	{name: "message.subject", kind: cel.StringType, from: config.AtData, text: "The subject, decoded.",
 		get: inContent(func(i *message.Inspection) any { return types.String(i.Subject()) })},
+	{name: "message.subjects", kind: textList, from: config.AtData, text: "All subjects, decoded; usually there is one.",
+		get: inContent(func(i *message.Inspection) any { return i.Subjects })},
 	{name: "message.from", kind: textList, from: config.AtData, text: "The addresses in From.",
 		get: inContent(func(i *message.Inspection) any { return i.From })},
+	{name: "message.author", kind: cel.StringType, from: config.AtData, text: "The address in From, if it is certain: there is one From field, with one address. Empty with several, a group, or none.",
+		get: inContent(func(i *message.Inspection) any { author, _ := i.Author(); return types.String(author.String()) })},
+	{name: "message.originators", kind: textList, from: config.AtData, text: "Who has sent it: the sender in MAIL, and the addresses in From and Sender; with domains also as DNS has them (`xn--`).",
+		get: func(s *Session) any {
+			return inContent(func(i *message.Inspection) any { return s.originators(i) })(s)
+		}},
 	{name: "message.header", kind: headerMap, from: config.AtData, text: "The header: lists of decoded values, by the name of the field in lower case. `header(\"Name\")` is easier.",
 		get: inContent(func(i *message.Inspection) any { return headerValues(&i.Header) })},
 	{name: "message.attachments", kind: textList, from: config.AtData, text: "The names of all parts that have one, decoded; those of messages within the message, too.",
@@ -100,6 +111,12 @@ var attributes = []attribute{
 		get: inContent(func(i *message.Inspection) any { return i.Types() })},
 	{name: "message.readable", kind: cel.BoolType, from: config.AtData, text: "Whether all parts could be looked at. A message whose parts are malformed, nested too deep or too many cannot.",
 		get: inContent(func(i *message.Inspection) any { return types.Bool(i.Readable()) })},
+	{name: "message.readable_header", kind: cel.BoolType, from: config.AtData, text: "Whether subject and authors are certain.",
+		get: inContent(func(i *message.Inspection) any { return types.Bool(i.ReadableHeader()) })},
+	{name: "message.readable_parts", kind: cel.BoolType, from: config.AtData, text: "Whether types and names of all parts are certain.",
+		get: inContent(func(i *message.Inspection) any { return types.Bool(i.ReadableParts()) })},
+	{name: "message.defects", kind: textList, from: config.AtData, text: "Why it cannot be read with certainty: the part, and what is wrong with it.",
+		get: inContent(func(i *message.Inspection) any { return defectTexts(i) })},
 	{name: "dnsbl.score", kind: cel.IntType, from: config.AtConnect, text: "The sum of the weights of the block lists that have the client.",
 		get: func(s *Session) any { return types.Int(s.listings().Score) }},
 	{name: "dnsbl.lists", kind: textList, from: config.AtConnect, text: "The block lists that have the client.",
@@ -225,6 +242,44 @@ func (s *Session) trusted() bool {
 func (s *Session) masked() string {
 	_, masked := s.engine.Trusts(s.origin.Listener, s.client())
 	return masked
+}
+
+func (s *Session) networkText() string {
+	n := limit.Network(s.client())
+	if n.Bits() > networkBits && n.Addr().Is4() {
+		n, _ = n.Addr().Prefix(networkBits) // cannot fail
+	}
+	if !n.IsValid() {
+		return ""
+	}
+	return n.String()
+}
+
+// networkBits is the length of the prefix of what is taken for a network of IPv4: the
+// smallest that is routed on the Internet.
+const networkBits = 24
+
+// originators are all who may be taken for the sender of the message.
+func (s *Session) originators(i *message.Inspection) []string {
+	list := slices.Concat(i.From, i.Sender)
+	if !s.from.IsNull() {
+		list = append(list, s.from.String())
+	}
+	for _, text := range slices.Clone(list) {
+		if at := strings.LastIndexByte(text, '@'); at >= 0 {
+			list = append(list, text[:at+1]+asciiDomain(text[at+1:]))
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func defectTexts(i *message.Inspection) []string {
+	texts := make([]string, len(i.Defects))
+	for n, d := range i.Defects {
+		texts[n] = d.String()
+	}
+	return texts
 }
 
 func (s *Session) isLocal(a mail.Address) bool {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"postern/internal/config"
 	"postern/internal/mail"
@@ -15,6 +16,7 @@ type compiler struct {
 	config      *config.Config
 	expressions *expressions
 	problems    []config.Problem
+	keys        map[string]string // of the draft at hand
 }
 
 // Compile makes an Engine of what a configuration says. It finds all that is wrong
@@ -44,7 +46,7 @@ func Compile(o Options) (*Engine, []config.Problem) {
 	c.arrange()
 	if len(c.problems) > 0 {
 		config.SortProblems(c.problems, o.Config.Files)
-		return nil, c.problems
+		return nil, slices.CompactFunc(c.problems, func(a, b config.Problem) bool { return a.String() == b.String() })
 	}
 	return e, nil
 }
@@ -57,8 +59,13 @@ func (c *compiler) rules() {
 		drafts = append(drafts, draft{Handler: &c.config.Handlers[i], layer: handlers})
 	}
 	for i := range c.config.Listeners {
-		drafts = append(drafts, shorthand(&c.config.Listeners[i])...)
+		l := &c.config.Listeners[i]
+		drafts = append(drafts, shorthand(l)...)
+		drafts = append(drafts, c.blockLists(l)...)
+		drafts = append(drafts, c.verified(l)...)
 	}
+	drafts = append(drafts, c.rates()...)
+	drafts = append(drafts, c.filters()...)
 	slices.SortStableFunc(drafts, func(a, b draft) int { return cmp.Compare(a.layer, b.layer) })
 	for i := range drafts {
 		r := c.rule(&drafts[i])
@@ -71,11 +78,16 @@ func (c *compiler) rules() {
 type draft struct {
 	*config.Handler
 	layer layer
-	// ours says that a setting stands for it: its condition has no need of a bound.
-	ours bool
+	// ours says that a setting stands for it, so that what is in it has no need of a
+	// bound; writtenSteps that a person wrote its steps all the same.
+	ours, writtenSteps bool
+	// keys are those under which mistakes in it are told, where these are not those of
+	// a handler.
+	keys map[string]string
 }
 
 func (c *compiler) rule(d *draft) *rule {
+	c.keys = d.keys
 	r := &rule{layer: d.layer, name: d.Title(), place: d.Place, at: d.At, priority: d.Priority}
 	switch d.Default {
 	case config.EndReject:
@@ -97,7 +109,20 @@ func (c *compiler) rule(d *draft) *rule {
 
 // problem notes a mistake in a text of a handler.
 func (c *compiler) problem(key string, t config.Text, m mistake) {
-	c.problems = append(c.problems, config.Problem{Place: t.PlaceAt(m.offset), Key: "handler." + key, Message: m.message, Hint: m.hint})
+	first, rest, dotted := strings.Cut(key, ".")
+	whole := "handler." + first
+	if own, is := c.keys[first]; is {
+		whole = own
+	}
+	if dotted {
+		whole += "." + rest
+	}
+	c.mistake(whole, t, m)
+}
+
+// mistake notes a mistake in the text of a setting.
+func (c *compiler) mistake(key string, t config.Text, m mistake) {
+	c.problems = append(c.problems, config.Problem{Place: t.PlaceAt(m.offset), Key: key, Message: m.message, Hint: m.hint})
 }
 
 func (c *compiler) listenersOf(d *draft) []string {
@@ -227,17 +252,26 @@ func (c *compiler) arrangeLayer(at config.Command, l layer) {
 		c.problems = append(c.problems, config.Problem{Place: r.place, Key: "handler", Message: "there are too many patterns at " + string(at), Hint: "use lists"})
 		return
 	}
-	slices.SortStableFunc(list, compareCandidates)
-	c.problems = append(c.problems, ties(list)...)
+	if !l.inTurn() {
+		slices.SortStableFunc(list, compareCandidates)
+		c.problems = append(c.problems, ties(list)...)
+	}
 	for name, rules := range c.engine.listeners {
-		var own []candidate
 		for _, k := range list {
 			if k.rule.isFor(name) {
-				own = append(own, k)
+				rules.add(at, l, k)
 			}
 		}
-		if len(own) > 0 {
-			rules.at[at] = append(rules.at[at], layerRules{layer: l, candidates: own})
-		}
 	}
+}
+
+// add adds a candidate behind those that are considered before it.
+func (r *listenerRules) add(at config.Command, l layer, k candidate) {
+	list := r.at[at]
+	if n := len(list); n == 0 || list[n-1].layer != l || l.inTurn() && list[n-1].candidates[0].rule != k.rule {
+		list = append(list, layerRules{layer: l})
+	}
+	last := &list[len(list)-1]
+	last.candidates = append(last.candidates, k)
+	r.at[at] = list
 }

@@ -16,6 +16,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 
 	"postern/internal/config"
+	"postern/internal/mail"
 )
 
 // Bounds of expressions. What costs more at run time than maxCost, in the units of
@@ -31,6 +32,10 @@ type expressions struct {
 	lists        Lists
 	custom       map[string]bool // attributes that steps set
 	environments map[config.Command]*cel.Env
+	// The patterns that expressions name, by their text. They do not change once the
+	// engine is made.
+	wildcards map[string]mail.Wildcard
+	patterns  map[string]pattern
 }
 
 // expression is what a person wrote in CEL, ready to be worked out.
@@ -43,7 +48,9 @@ type expression struct {
 }
 
 func newExpressions(lists Lists, custom map[string]bool) (*expressions, error) {
-	base, err := cel.NewEnv(slices.Concat(functionOptions(lists), []cel.EnvOption{
+	e := &expressions{lists: lists, custom: custom, environments: make(map[config.Command]*cel.Env),
+		wildcards: make(map[string]mail.Wildcard), patterns: make(map[string]pattern)}
+	base, err := cel.NewEnv(slices.Concat(functionOptions(lists), e.patternFunctions(), []cel.EnvOption{
 		cel.ParserRecursionLimit(maxDepth),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(),
 			cel.ValidateComprehensionNestingLimit(maxLoops)),
@@ -51,7 +58,6 @@ func newExpressions(lists Lists, custom map[string]bool) (*expressions, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &expressions{lists: lists, custom: custom, environments: make(map[config.Command]*cel.Env)}
 	for _, at := range config.Commands {
 		var variables []cel.EnvOption
 		for i := range attributes {
@@ -282,18 +288,29 @@ func (e *expressions) checkCalls(text string, checked *cel.Ast) []mistake {
 		if check == nil {
 			continue
 		}
-		at := offsetOf(text, native.SourceInfo().GetStartLocation(argument.ID()))
-		if argument.Kind() != ast.LiteralKind {
-			wrong = append(wrong, mistakef(at, "write it in quotes", "the argument of %s is not a text", operatorText(call.FunctionName())))
-			continue
-		}
-		value, _ := argument.AsLiteral().Value().(string)
-		if m := check(value); m.message != "" {
-			m.offset = at
-			wrong = append(wrong, m)
+		for _, argument := range literals(call, argument) {
+			at := offsetOf(text, native.SourceInfo().GetStartLocation(argument.ID()))
+			if argument.Kind() != ast.LiteralKind {
+				wrong = append(wrong, mistakef(at, "write it in quotes", "the argument of %s is not a text", operatorText(call.FunctionName())))
+				continue
+			}
+			value, _ := argument.AsLiteral().Value().(string)
+			if m := check(value); m.message != "" {
+				m.offset = at
+				wrong = append(wrong, m)
+			}
 		}
 	}
 	return wrong
+}
+
+// literals are the texts that an argument consists of: itself, or, of functions that
+// take several patterns, those of a list.
+func literals(call ast.CallExpr, argument ast.Expr) []ast.Expr {
+	if argument.Kind() == ast.ListKind && takesPatterns(call.FunctionName()) {
+		return argument.AsList().Elements()
+	}
+	return []ast.Expr{argument}
 }
 
 // literalArgument returns the argument of a call that must be a text, and what is
@@ -310,6 +327,8 @@ func (e *expressions) literalArgument(call ast.CallExpr) (ast.Expr, func(string)
 			}
 			return mistake{}
 		}
+	case takesPatterns(call.FunctionName()) && len(args) == 2:
+		return args[1], func(text string) mistake { return e.readPattern(call.FunctionName(), text) }
 	case call.FunctionName() == "listed" && len(args) == 2:
 		return args[0], func(name string) mistake { return e.checkList(name, args[1]) }
 	}

@@ -35,8 +35,15 @@ func isCustom(name string) bool {
 // customAttributes are those that the steps of all handlers set.
 func (c *compiler) customAttributes() map[string]bool {
 	names := make(map[string]bool)
+	var all [][]config.Step
 	for i := range c.config.Handlers {
-		for _, s := range c.config.Handlers[i].Steps {
+		all = append(all, c.config.Handlers[i].Steps)
+	}
+	for i := range c.config.Filters {
+		all = append(all, c.config.Filters[i].Steps)
+	}
+	for _, steps := range all {
+		for _, s := range steps {
 			if s.Name.Text == "set" && s.Argument != nil && s.Argument.Kind == config.TextArgument && isCustom(s.Argument.Text.Text) {
 				names[s.Argument.Text.Text] = true
 			}

@@ -23,7 +23,7 @@ func (s *Session) Data(ctx context.Context, to []Addressee, m Message) Dispositi
 	}
 	clear(s.known)
 	s.record.beginData(to)
-	run := dataRun{session: s, to: slices.Clone(to)}
+	run := dataRun{session: s, to: slices.Clone(to), content: make([]layer, len(to))}
 	defer func() { s.frame = &s.lasting[rank(config.AtMail)] }()
 	for i := range s.rules.at[config.AtData] {
 		if !run.layer(&s.rules.at[config.AtData][i]) {
@@ -43,6 +43,9 @@ type dataRun struct {
 	session  *Session
 	to       []Addressee
 	decision Decision
+	// content is the layer that is asked in turn in which a rule has accepted a
+	// recipient; the zero value is none of these.
+	content []layer
 }
 
 // group are the recipients for which a rule was chosen, by their index.
@@ -61,12 +64,15 @@ func (run *dataRun) layer(l *layerRules) bool {
 		var own frame
 		run.session.frame = &own
 		var d Decision
-		run.session.perform(g.rule, &d)
+		next := run.session.perform(g.rule, &d)
 		if d.Verdict != Accept {
 			run.decision = d
 			return false
 		}
 		for _, i := range g.members {
+			if next == layerDone {
+				run.content[i] = l.layer
+			}
 			a := &run.to[i]
 			a.Trail = slices.Concat(a.Trail, d.Trail)
 			if !run.treat(a, &own, g.rule) {
@@ -84,7 +90,7 @@ func (run *dataRun) groups(l *layerRules) (groups []group, ok bool) {
 	s.frame = &s.lasting[rank(config.AtMail)]
 	defer s.setRecipient(mail.Address{})
 	for i := range run.to {
-		if run.to[i].Treatment.Discard {
+		if run.to[i].Treatment.Discard || l.layer.inTurn() && run.content[i] == l.layer {
 			continue
 		}
 		s.setRecipient(run.to[i].Recipient.Address)

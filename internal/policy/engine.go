@@ -50,6 +50,8 @@ type Limits interface {
 	// Take uses n of the rate of a key, in the limit named, if that is allowed. What
 	// is not allowed is not counted.
 	Take(limit string, rate limit.Rate, key string, n int64) limit.Result
+	// Book is Take, but that what is not allowed now has its turn later, if that can be.
+	Book(limit string, rate limit.Rate, key string, n int64) limit.Result
 }
 
 // BlockLists are the lists of DNS that are asked about clients.
@@ -116,7 +118,8 @@ func anyHas(lists []listed, value string) bool {
 	return slices.ContainsFunc(lists, func(l listed) bool { return l.in.Contains(l.name, value) })
 }
 
-// layerRules are the candidates of one layer at one command, the best first.
+// layerRules are the candidates of one layer at one command, the best first. A layer
+// that is asked in turn has one of these for each rule.
 type layerRules struct {
 	layer      layer
 	candidates []candidate
@@ -137,6 +140,10 @@ const (
 
 // layers are all of them.
 var layers = []layer{connections, rates, relay, handlers, senders, filters}
+
+// inTurn reports whether all rules of the layer are asked, one after the other, until
+// one decides. Of the other layers one rule is chosen.
+func (l layer) inTurn() bool { return l == rates || l == filters }
 
 // String returns the name of the layer.
 func (l layer) String() string {

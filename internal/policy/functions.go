@@ -26,6 +26,8 @@ var functions = []function{
 	{"domain", "domain(smtp.mail.from)", "The domain of an address, in lower case and as DNS has it (`xn--`); empty for the null sender."},
 	{"header", `header("Subject")`, "The decoded value of the first field of that name, in any case; empty when there is none. At `data`."},
 	{"lower", "lower(message.subject)", "Text in lower case."},
+	{likeCall, `like(message.attachments, ["*.vbs", "*.exe"])`, "Whether a text, or one of a list, has the form of one of these patterns, as those of [filters](#filters): `*` is one or more characters, `?` exactly one. The patterns stand in quotes."},
+	{addressCall, `address_like(message.from, "*@example.com")`, "Whether an address, or one of a list, has the form of one of these patterns, as those of [senders](#patterns): `*` is any characters or none. The patterns stand in quotes."},
 }
 
 // headerCall is what header(…) becomes: a call that has the header as well.
@@ -102,11 +104,12 @@ func costs() cel.ProgramOption {
 		cost := uint64(len(text)/10) + 1
 		return &cost
 	}
-	return cel.CostTrackerOptions(cost.OverloadTracker("lower_string", perOctet), cost.OverloadTracker("domain_string", perOctet),
+	options := append(patternCosts(), cost.OverloadTracker("lower_string", perOctet), cost.OverloadTracker("domain_string", perOctet),
 		cost.OverloadTracker("listed_string_string", func(args []ref.Val, _ ref.Val) *uint64 {
 			cost := *perOctet(args, nil) + listCost
 			return &cost
 		}))
+	return cel.CostTrackerOptions(options...)
 }
 
 // listCost is what a look at a list costs beside the length of the value: the most

@@ -68,7 +68,7 @@ func FuzzTemplate(f *testing.F) {
 		if len(text) > 2000 || len(hello) > 2000 || !utf8.ValidString(hello) {
 			return
 		}
-		form, wrong := x.template(config.AtMail, text)
+		form, wrong := x.template(config.AtMail, text, true)
 		if (form == nil) != (len(wrong) > 0) {
 			t.Fatalf("%q: %v, %v", text, form, wrong)
 		}

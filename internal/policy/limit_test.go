@@ -41,6 +41,29 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestHeldInTurn: of many messages over a rate each waits for its own turn, and what
+// would have to wait for too long is deferred.
+func TestHeldInTurn(t *testing.T) {
+	s := begin(t, compile(t, handler("rule", "mail", `{ limit = "2/1h", per = "listener.name", over = "hold" }`)), "192.0.2.66")
+	var waits []time.Duration
+	deferred := mail.Reply{}
+	for deferred.IsZero() && len(waits) < 1000 {
+		d := s.mail("joe@example.com")
+		if deferred = d.Reply; d.Verdict == Accept {
+			_, treatment := s.rcpt("ann@example.org")
+			waits = append(waits, max(treatment.NotBefore.Sub(start), 0))
+		}
+	}
+	for i, wait := range waits {
+		if want := time.Duration(i/2) * time.Hour; wait != want {
+			t.Fatalf("message %d waits for %v, want %v", i, wait, want)
+		}
+	}
+	if len(waits) < 100 || deferred.Code != 450 {
+		t.Errorf("%d messages, then %v", len(waits), deferred)
+	}
+}
+
 // TestLimitsAreApart: two limits with one key count apart; the same one counts over
 // sessions.
 func TestLimitsAreApart(t *testing.T) {

@@ -215,9 +215,16 @@ func (s *Session) decide(ctx context.Context, at config.Command) Decision {
 		return d
 	}
 	list := s.rules.at[at]
+	content := layer(-1) // the layer in which a rule has accepted
 	for i := range list {
-		if !s.runLayer(&list[i], &d) {
-			break
+		if list[i].layer == content {
+			continue
+		}
+		switch s.runLayer(&list[i], &d) {
+		case stop:
+			return d
+		case layerDone:
+			content = list[i].layer
 		}
 	}
 	return d
@@ -231,51 +238,61 @@ func (s *Session) about() []mail.Address {
 	return []mail.Address{s.to}
 }
 
-// runLayer chooses a rule of a layer and does what it says. It reports whether the
-// next layer is to be asked.
-func (s *Session) runLayer(l *layerRules, d *Decision) bool {
+// progress is what is to be asked after a rule.
+type progress int
+
+const (
+	goOn      progress = iota // the next rule
+	layerDone                 // the next layer
+	stop                      // nothing: it is decided
+)
+
+// runLayer chooses a rule of a layer and does what it says.
+func (s *Session) runLayer(l *layerRules, d *Decision) progress {
 	r, err := s.choose(l)
 	switch {
 	case err != nil:
 		s.fail(r, "when", err, d)
-		return false
+		return stop
 	case r == nil:
-		return true
+		return goOn
 	}
 	return s.perform(r, d)
 }
 
-// perform does what a rule says, and counts what came of it. It reports whether the
-// next layer is to be asked.
-func (s *Session) perform(r *rule, d *Decision) bool {
+// perform does what a rule says, and counts what came of it.
+func (s *Session) perform(r *rule, d *Decision) progress {
 	next, err := s.take(r, d)
 	if s.record == nil && err == nil {
-		s.engine.metrics.decided(r, d.Verdict, next)
+		s.engine.metrics.decided(r, d.Verdict, next != stop)
 	}
 	return next
 }
 
-// take takes the steps of a rule until one decides. next says that the next layer is to
-// be asked. An error is in the decision already.
-func (s *Session) take(r *rule, d *Decision) (next bool, err error) {
+// take takes the steps of a rule until one decides. An error is in the decision already.
+func (s *Session) take(r *rule, d *Decision) (next progress, err error) {
 	for i := range r.steps {
 		step := &r.steps[i]
 		o := step.take(s, r)
 		if o.err != nil {
 			s.fail(r, step.name, o.err, d)
-			return false, o.err
+			return stop, o.err
 		}
 		s.note(d, r, step.name, o.effect)
 		if o.decides {
 			s.conclude(d, r, o.verdict, o.reply)
-			return o.verdict == Accept && !o.discards, nil
+			if o.verdict == Accept && !o.discards {
+				return layerDone, nil
+			}
+			return stop, nil
 		}
 	}
 	s.note(d, r, "default", r.ending.String())
-	if r.ending != Accept {
-		s.conclude(d, r, r.ending, defaultReply(r.at, r.ending))
+	if r.ending == Accept {
+		return goOn, nil
 	}
-	return r.ending == Accept, nil
+	s.conclude(d, r, r.ending, defaultReply(r.at, r.ending))
+	return stop, nil
 }
 
 // conclude is what a rule decides.

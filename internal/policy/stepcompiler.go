@@ -175,7 +175,7 @@ func (c *stepCompiler) templateOf(a *config.Argument, key string, from int) *tem
 	if !ok {
 		return &template{}
 	}
-	t, wrong := c.expressions.template(c.draft.At, text[from:])
+	t, wrong := c.expressions.template(c.draft.At, text[from:], !c.draft.ours || c.draft.writtenSteps)
 	for _, m := range wrong {
 		m.offset += from
 		c.mistaken(a, key, m)
@@ -315,8 +315,7 @@ func (c *stepCompiler) rate() limit.Rate {
 	}
 	r, err := limit.Parse(text)
 	if err != nil {
-		what, _, _ := strings.Cut(err.Error(), ": write it as") // which is the hint
-		c.wrong(c.value(), c.kind.name, limit.ErrRate.Error(), "%s", what)
+		c.mistaken(c.value(), c.kind.name, rateMistake(err))
 	}
 	return r
 }

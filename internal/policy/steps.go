@@ -57,6 +57,8 @@ func kinds() []stepKind {
 			text: "Recipients with such addresses do not get the message; each has the fact `discarded`. Nor does who was added for such recipients alone: `redirect` puts one in the place of another."},
 		{name: "rewrite_sender", value: "address", at: fromMail, compile: rewritesSender,
 			text: "The mail has this sender instead. A `*` as local part or in it is the old local part, a `*` as domain the old domain; `<>` is the null sender, which stays as it is."},
+		{name: "rewrite_from", value: "address", at: fromMail, compile: rewritesFrom,
+			text: "The author in From is this address instead, with the name of the old one. All From fields that there were become X-Original-From."},
 		{name: "rewrite_recipient", value: "address", at: fromRcpt, compile: rewritesRecipient,
 			text: "The mail goes to this address instead, with `*` as above: `*@new.example.com`. The relay layer is asked about it."},
 		{name: "add_header", value: `"Name: text"`, compile: addsHeader,

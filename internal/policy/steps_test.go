@@ -17,16 +17,19 @@ var stepSamples = map[string]struct {
 	toml, effect string
 	treated      func(Treatment) bool
 }{
-	"accept":            {`"accept"`, "accept", nil},
-	"reject":            {`{ reject = "No" }`, "No", nil},
-	"defer":             {`{ defer = "Later" }`, "Later", nil},
-	"discard":           {`"discard"`, "discard", func(t Treatment) bool { return t.Discard }},
-	"hold":              {`{ hold = "of ${client.address}" }`, "held (policy) of 192.0.2.66", func(t Treatment) bool { return t.Hold == mail.HoldPolicy && t.Note == "of 192.0.2.66" }},
-	"quarantine":        {`"quarantine"`, "held (quarantine)", func(t Treatment) bool { return t.Hold == mail.HoldQuarantine }},
-	"redirect":          {`{ redirect = "all@example.com" }`, "goes to <all@example.com> instead", func(t Treatment) bool { return t.Address.String() == "all@example.com" }},
-	"add_recipient":     {`{ add_recipient = "bob@example.com" }`, "goes to <bob@example.com> as well", func(t Treatment) bool { return len(t.Added) == 1 && t.Added[0].Local == "bob" }},
-	"remove_recipient":  {`{ remove_recipient = ["ann@*"] }`, "of these recipients, removes some", func(t Treatment) bool { return t.Discard }},
-	"rewrite_sender":    {`{ rewrite_sender = "*@new.example" }`, "the sender is <joe@new.example>", func(t Treatment) bool { return t.Sender != nil && t.Sender.String() == "joe@new.example" }},
+	"accept":           {`"accept"`, "accept", nil},
+	"reject":           {`{ reject = "No" }`, "No", nil},
+	"defer":            {`{ defer = "Later" }`, "Later", nil},
+	"discard":          {`"discard"`, "discard", func(t Treatment) bool { return t.Discard }},
+	"hold":             {`{ hold = "of ${client.address}" }`, "held (policy) of 192.0.2.66", func(t Treatment) bool { return t.Hold == mail.HoldPolicy && t.Note == "of 192.0.2.66" }},
+	"quarantine":       {`"quarantine"`, "held (quarantine)", func(t Treatment) bool { return t.Hold == mail.HoldQuarantine }},
+	"redirect":         {`{ redirect = "all@example.com" }`, "goes to <all@example.com> instead", func(t Treatment) bool { return t.Address.String() == "all@example.com" }},
+	"add_recipient":    {`{ add_recipient = "bob@example.com" }`, "goes to <bob@example.com> as well", func(t Treatment) bool { return len(t.Added) == 1 && t.Added[0].Local == "bob" }},
+	"remove_recipient": {`{ remove_recipient = ["ann@*"] }`, "of these recipients, removes some", func(t Treatment) bool { return t.Discard }},
+	"rewrite_sender":   {`{ rewrite_sender = "*@new.example" }`, "the sender is <joe@new.example>", func(t Treatment) bool { return t.Sender != nil && t.Sender.String() == "joe@new.example" }},
+	"rewrite_from": {`{ rewrite_from = "new@example.com" }`, "the author is <new@example.com>", func(t Treatment) bool {
+		return slices.Equal(t.Edits, []message.Edit{{Op: message.ReplaceFrom, Name: "X-Original-From", Value: "new@example.com"}})
+	}},
 	"rewrite_recipient": {`{ rewrite_recipient = "x-*@new.example" }`, "", func(t Treatment) bool { return t.Address.String() == "x-ann@new.example" }},
 	"add_header": {`{ add_header = "X-A: ${listener.name} b" }`, "adds X-A: smtp b", func(t Treatment) bool {
 		return slices.Equal(t.Edits, []message.Edit{{Op: message.AddField, Name: "X-A", Value: "smtp b"}})
@@ -240,7 +243,7 @@ func TestTemplates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		form, wrong := x.template(config.AtMail, text)
+		form, wrong := x.template(config.AtMail, text, true)
 		if len(wrong) > 0 {
 			t.Errorf("%s: %v", text, wrong)
 			continue

@@ -25,8 +25,8 @@ type part struct {
 	expression *expression
 }
 
-// template reads a template for a command.
-func (e *expressions) template(at config.Command, text string) (*template, []mistake) {
+// template reads a template for a command; bounded is as with compile.
+func (e *expressions) template(at config.Command, text string, bounded bool) (*template, []mistake) {
 	var t template
 	var wrong []mistake
 	for i := 0; i < len(text); {
@@ -46,7 +46,7 @@ func (e *expressions) template(at config.Command, text string) (*template, []mis
 			if !closed {
 				return nil, append(wrong, mistakef(i, "close it with }", "${ is not closed"))
 			}
-			x, mistakes := e.compile(at, text[i+2:i+2+length], true)
+			x, mistakes := e.compile(at, text[i+2:i+2+length], bounded)
 			for _, m := range mistakes {
 				m.offset += i + 2
 				wrong = append(wrong, m)
@@ -76,11 +76,14 @@ func (t *template) plain(text string) {
 // within quotes do not count.
 func inBraces(text string) (length int, closed bool) {
 	var quote byte
-	open := 0
+	open, escaped := 0, false
 	for i := range len(text) {
 		switch c := text[i]; {
+		case escaped:
+			escaped = false
 		case quote != 0:
-			if c == quote && text[i-1] != '\\' {
+			escaped = c == '\\'
+			if c == quote {
 				quote = 0
 			}
 		case c == '"' || c == '\'':
