@@ -336,3 +336,60 @@ func TestAdviceAboutGateways(t *testing.T) {
 		t.Errorf("elsewhere: %v", found)
 	}
 }
+
+// TestBlockListsAtRcpt: a client that is listed is refused at RCPT, and told by whom and
+// how to be taken off; lists that are slow, dead or lying refuse nobody.
+func TestBlockListsAtRcpt(t *testing.T) {
+	answer, err := config.ParseBlockAnswer("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := mailtest.NewDNS(t, blockZone+`
+7.100.51.198.bl.test. TXT "spam was seen"
+9.100.51.198.bl.test. A 127.0.0.3
+_fault.*.slow.test. TXT drop
+_fault.*.dead.test. TXT servfail
+*.away.test. A 192.0.2.1
+`)
+	c := settings(t, nowhere)
+	c.DNS.Servers = []netip.AddrPort{server.Addr()}
+	for _, zone := range []string{"slow.test", "dead.test", "world.test", "away.test", "bl.test"} {
+		c.BlockLists = append(c.BlockLists, config.BlockList{Zone: zone, Kind: config.BlockAddresses, Weight: 1, Answers: []config.BlockAnswer{answer}, Removal: "https://" + zone + "/remove"})
+	}
+	c.Listeners[0].BlockListScore, c.Listeners[0].Relay = 1, config.RelayEverybody
+	c.Listeners[0].Trust = []netip.Prefix{netip.MustParsePrefix("198.51.100.128/25")}
+	r := start(t, c)
+	g := r.inForce()
+	ann, postmaster := mail.Address{Local: "ann", Domain: "elsewhere.example"}, mail.Address{Local: "postmaster", Domain: "elsewhere.example"}
+	for _, asked := range []struct {
+		client string
+		to     mail.Address
+		want   string
+	}{
+		{"198.51.100.7", ann, "554 5.7.1 No mail is taken from you: 198.51.100.7 is listed by bl.test (spam was seen); to be taken off the list: https://bl.test/remove"},
+		{"198.51.100.7", postmaster, "no reply"},
+		{"198.51.100.9", ann, "no reply"}, // by an answer that does not count
+		{"198.51.100.200", ann, "no reply"},
+		{"127.0.0.1", ann, "no reply"},
+	} {
+		o := mail.Origin{Listener: c.Listeners[0].Name, Client: netip.AddrPortFrom(netip.MustParseAddr(asked.client), 1)}
+		s, refusal := r.handler(g, r.door(g), o.Listener).Begin(t.Context(), o)
+		if !refusal.IsZero() {
+			t.Fatal(refusal)
+		}
+		s.Mail(t.Context(), smtp.Mail{Envelope: mail.Envelope{From: mail.Address{Local: "joe", Domain: "x.example"}}})
+		if reply := s.Rcpt(t.Context(), smtp.Rcpt{Recipient: mail.Recipient{Address: asked.to}}); reply.String() != asked.want {
+			t.Errorf("%s to %s gets %q, want %q", asked.client, asked.to, reply, asked.want)
+		}
+	}
+	if n := server.Asked("200.100.51.198.bl.test. A"); n != 0 {
+		t.Errorf("of a trusted client the list was asked %d times", n)
+	}
+	r.end(t)
+	lines := journalOf(t, c)
+	for _, want := range []string{"world.test: it lists what no list has", "away.test: the answer says that something is wrong"} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("%q is not in the journal:\n%s", want, lines)
+		}
+	}
+}
