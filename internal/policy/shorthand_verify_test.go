@@ -126,6 +126,8 @@ func TestBlockLists(t *testing.T) {
 		{"to a postmaster", relayHead + "relay = \"everybody\"\ntrust = []\n" + list, listed, "PostMaster@example.org", "no reply"},
 		{"to postmaster", relayHead + "relay = \"everybody\"\ntrust = []\n" + list, listed, "postmaster", "no reply"},
 		{"to one like a postmaster", relayHead + "relay = \"everybody\"\ntrust = []\n" + list, listed, "postmaster2@example.org", "554 5.7.1 No mail is taken from you: 192.0.2.66 is listed by zen"},
+		{"to where it may not send", strings.Replace(relayHead, "192.0.2.0/24", "10.0.0.0/8", 1) + list, listed, "ann@example.org", "550 5.7.1 Relaying denied: 192.0.2.66 may not send to this domain from here"},
+		{"to this host", strings.Replace(relayHead, "192.0.2.0/24", "10.0.0.0/8", 1) + list, listed, "ann@mail.postern.net", "554 5.7.1 No mail is taken from you: 192.0.2.66 is listed by zen"},
 		{"no list of addresses", relayHead + "relay = \"everybody\"\ntrust = []\n" + list + "kind = \"domains\"\n", listed, "ann@example.org", "no reply"},
 	} {
 		s := begin(t, compileAll(t, strings.Replace(c.text, "trust = [\"192.0.2.0/24\"]\nrelay = \"everybody\"\ntrust = []", "relay = \"everybody\"\ntrust = []", 1)), c.client)
