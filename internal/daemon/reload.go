@@ -123,7 +123,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	debug.SetMemoryLimit(next.memoryBudget())
 	d.deliverer.Change(d.deliverSettings(next))
 	d.keeper.Change(d.quarantineSettings(next))
-	d.limits.Keep(next.policy.LimitNames())
+	d.limits.Keep(next.policy.Limits())
 	if level := next.config.Log.Level; level != running.config.Log.Level {
 		d.Level.Set(level)
 	}

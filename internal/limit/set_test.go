@@ -19,26 +19,35 @@ func TestSet(t *testing.T) {
 		want      bool
 	}{
 		{"a", "x", one, true}, {"a", "x", one, false}, {"a", "y", one, true}, {"b", "x", one, true},
-		{"a", "x", two, true}, {"a", "x", two, true}, {"a", "x", two, false}, // another rate counts anew
+		{"a", "x", two, true}, {"a", "x", two, true}, {"a", "x", two, false}, // another rate counts apart
+		{"a", "x", one, false}, {"a", "x", two, false}, // and neither forgets the other
 	} {
-		if got := s.Take(step.name, step.rate, step.key, 1); got.Allowed != step.want {
+		if got := s.Take(Named{step.name, step.rate}, step.key, 1); got.Allowed != step.want {
 			t.Errorf("step %d: %+v", i, got)
 		}
 	}
-	s.Keep([]string{"b"})
-	if !s.Take("a", two, "x", 2).Allowed {
+	s.Keep([]Named{{"b", one}})
+	if !s.Take(Named{"a", two}, "x", 2).Allowed {
 		t.Error("a limit that was forgotten counts on")
 	}
-	if s.Take("b", one, "x", 1).Allowed {
+	if s.Take(Named{"b", one}, "x", 1).Allowed {
 		t.Error("a limit that was kept has forgotten")
 	}
 	clock.Advance(time.Hour)
-	if !s.Take("b", one, "x", 1).Allowed {
+	if !s.Take(Named{"b", one}, "x", 1).Allowed {
 		t.Error("after an hour it is not allowed")
 	}
 	clock.Step(-2*time.Hour, func(_ time.Time, by time.Duration) { s.Shift(by) })
-	if got := s.Take("b", one, "x", 1); got.Allowed || got.Wait > time.Hour {
+	if got := s.Take(Named{"b", one}, "x", 1); got.Allowed || got.Wait > time.Hour {
 		t.Errorf("after the clock was set back: %+v", got)
+	}
+	s.Keep(nil)
+	if s.Take(Named{"b", one}, "x", 1).Allowed {
+		t.Error("a limit of the configuration before has forgotten at once")
+	}
+	s.Keep(nil)
+	if !s.Take(Named{"b", one}, "x", 1).Allowed {
+		t.Error("a limit of no configuration counts on")
 	}
 }
 
@@ -49,7 +58,7 @@ func TestSetAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
-			if s.Take("a", Rate{Max: 5, Per: time.Hour}, "x", 1).Allowed {
+			if s.Take(Named{"a", Rate{Max: 5, Per: time.Hour}}, "x", 1).Allowed {
 				allowed.Add(1)
 			}
 		})

@@ -263,8 +263,7 @@ func logs(c *stepCompiler) action {
 
 // counter is a step limit.
 type counter struct {
-	name  string // what its keys are counted under
-	rate  limit.Rate
+	limit.Named
 	per   []*expression
 	count *expression // nil for 1
 	over  string
@@ -278,14 +277,15 @@ const (
 )
 
 func limits(c *stepCompiler) action {
-	k := counter{name: fmt.Sprintf("%s/%d", c.draft.Title(), c.index), rate: c.rate(), per: c.expressionList("per"), over: overDefer}
+	named := limit.Named{Name: fmt.Sprintf("%s/%d", c.draft.Title(), c.index), Rate: c.rate()}
+	k := counter{Named: named, per: c.expressionList("per"), over: overDefer}
 	if x := c.optionExpressions("count", "int"); len(x) > 0 {
 		k.count = x[0]
-	} else if k.rate.Of == limit.Octets {
+	} else if k.Rate.Of == limit.Octets {
 		k.count = c.octets()
 	}
 	k.over = c.optionWord("over", overDefer, overReject, overHold)
-	c.engine.limits = append(c.engine.limits, k.name)
+	c.engine.limits = append(c.engine.limits, k.Named)
 	return k.take
 }
 
@@ -295,17 +295,17 @@ func (k *counter) take(s *Session, r *rule) outcome {
 		return failed(err)
 	}
 	if s.record != nil || s.engine.options.Limits == nil {
-		return done("not counted: %d for %s; at most %s", n, key, k.rate)
+		return done("not counted: %d for %s; at most %s", n, key, k.Rate)
 	}
 	ask := s.engine.options.Limits.Take
 	if k.over == overHold {
 		ask = s.engine.options.Limits.Book
 	}
-	result := ask(k.name, k.rate, key, n)
+	result := ask(k.Named, key, n)
 	if result.Allowed {
-		return done("%d for %s; at most %s", n, key, k.rate)
+		return done("%d for %s; at most %s", n, key, k.Rate)
 	}
-	effect := fmt.Sprintf("too much for %s: at most %s", key, k.rate)
+	effect := fmt.Sprintf("too much for %s: at most %s", key, k.Rate)
 	if result.Booked {
 		until := s.engine.clock.Now().Add(result.Wait)
 		s.frame.treatment.add(&Treatment{NotBefore: until})
@@ -316,7 +316,7 @@ func (k *counter) take(s *Session, r *rule) outcome {
 		v = Reject
 	}
 	reply := defaultReply(r.at, v)
-	reply.Text = "Too much: at most " + k.rate.String() + " is allowed"
+	reply.Text = "Too much: at most " + k.Rate.String() + " is allowed"
 	if v == Defer {
 		reply.Text = "Too much at once, please try again in " + inTime(result.Wait)
 	}

@@ -49,9 +49,9 @@ type Lists interface {
 type Limits interface {
 	// Take uses n of the rate of a key, in the limit named, if that is allowed. What
 	// is not allowed is not counted.
-	Take(limit string, rate limit.Rate, key string, n int64) limit.Result
+	Take(l limit.Named, key string, n int64) limit.Result
 	// Book is Take, but that what is not allowed now has its turn later, if that can be.
-	Book(limit string, rate limit.Rate, key string, n int64) limit.Result
+	Book(l limit.Named, key string, n int64) limit.Result
 }
 
 // BlockLists are the lists of DNS that are asked about clients.
@@ -80,7 +80,7 @@ type Engine struct {
 	attributes map[string]*attribute
 	custom     map[string]bool // attributes that steps set
 
-	limits []string // names of those that steps have
+	limits []limit.Named // those that steps have
 
 	rules     []*rule // by layer, then in the order of the file
 	listeners map[string]*listenerRules
@@ -189,8 +189,8 @@ func (e *Engine) Trusts(listener string, client netip.Addr) (trusted bool, maske
 	return masked == "", masked
 }
 
-// LimitNames are the limits that the steps of this engine use, for limit.Set.Keep.
-func (e *Engine) LimitNames() []string { return slices.Clone(e.limits) }
+// Limits are those that the steps of this engine use, for limit.Set.Keep.
+func (e *Engine) Limits() []limit.Named { return slices.Clone(e.limits) }
 
 // Begin begins a session. What is known of the client by then is in o. It returns
 // nil when no rule is for the listener.

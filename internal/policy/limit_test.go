@@ -93,7 +93,7 @@ func TestReload(t *testing.T) {
 	o.Limits = counts
 	for i, want := range []Verdict{Accept, Defer} {
 		e, _ := Compile(o)
-		counts.Keep(e.LimitNames())
+		counts.Keep(e.Limits())
 		if d := e.Begin(origin("192.0.2.66")).Mail(t.Context(), mail.Address{}, 0); d.Verdict != want {
 			t.Errorf("engine %d: %v", i, d)
 		}
