@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"postern/internal/blocklist"
+	"postern/internal/mail"
 	"postern/internal/policy"
 )
 
@@ -13,7 +14,7 @@ import (
 // before it.
 func (g *graph) loadPolicy() error {
 	o := policy.Options{
-		Config: g.config, Lists: g.lists, Local: g.local.Is, Masks: g.lasting.masks,
+		Config: g.config, Lists: g.lists, Local: g.local.Is, Nobody: g.nobody, Masks: g.lasting.masks,
 		Logger: g.told.logger, Clock: g.clock, Metrics: g.lasting.metrics,
 	}
 	if !g.lasting.offline {
@@ -29,6 +30,12 @@ func (g *graph) loadPolicy() error {
 		errs[i] = p
 	}
 	return errors.Join(errs...)
+}
+
+// nobody reports whether an address is of this host, and leads nowhere.
+func (g *graph) nobody(a mail.Address) bool {
+	_, err := g.local.ResolveUser(a, netip.Addr{})
+	return err != nil
 }
 
 // blockLists are the block lists as policy asks them.

@@ -22,6 +22,9 @@ type Options struct {
 	// Local reports whether an address means this host, for a client that
 	// connected to the given address of it.
 	Local func(a mail.Address, connected netip.Addr) bool
+	// Nobody reports whether an address is one of this host at which there is nobody;
+	// nil: that is not known.
+	Nobody func(mail.Address) bool
 	// Masks says why an address tells nobody who a client is, such as that of a
 	// gateway behind which everybody appears; empty for one that tells. It is asked
 	// anew at each command.

@@ -49,7 +49,9 @@ func options(c *config.Config) Options {
 	return Options{Config: c, Lists: testLists{}, Limits: limit.NewSet(clock), BlockLists: testBlockLists{}, Clock: clock,
 		Local: func(a mail.Address, _ netip.Addr) bool {
 			return a.Domain == "" || mail.SameDomain(a.Domain, "mail.postern.net")
-		}}
+		},
+		Nobody: func(a mail.Address) bool { return mail.SameDomain(a.Domain, "relay.test") && !a.IsPostmaster() },
+	}
 }
 
 // compile makes an engine of head and what follows.

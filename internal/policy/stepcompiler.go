@@ -215,8 +215,18 @@ func (c *stepCompiler) address(a *config.Argument) mail.Address {
 		c.wrong(a, c.kind.name, `write local-part@domain, such as "joe@example.com"`, "%q: %v", text, err)
 	case parsed.Domain == "":
 		c.wrong(a, c.kind.name, `write local-part@domain, such as "joe@example.com"`, "%q has no domain", text)
+	case c.engine.options.Nobody != nil && c.engine.options.Nobody(parsed) && !c.hasRoute():
+		c.wrong(a, c.kind.name, "write an address elsewhere, or give the mail a route with route_via", "%q is of this host, where there is nobody of that name", text)
 	}
 	return parsed
+}
+
+// hasRoute reports whether a handler gives mail a route, by which that for addresses
+// of this host can go as well.
+func (c *compiler) hasRoute() bool {
+	return slices.ContainsFunc(c.config.Handlers, func(h config.Handler) bool {
+		return slices.ContainsFunc(h.Steps, func(s config.Step) bool { return s.Name.Text == "route_via" })
+	})
 }
 
 func (c *stepCompiler) addresses() []mail.Address {
