@@ -49,7 +49,7 @@ func (d *Daemon) openSubmission(g *graph) error {
 		listener: &listener{name: submit.Listener, socket: socket, server: smtpserver.New(s.options, s.handler)},
 		pickup: submit.NewPickup(submit.PickupOptions{
 			Directory: directory, Hostname: g.config.Hostname, Door: d.door(g), IDs: &d.ids,
-			MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients, Report: d.reportRefusal,
+			MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients, GiveUp: g.config.Delivery.Retry.Until, Report: d.reportRefusal,
 			Clock: d.clock, Logger: d.Logger, Record: d.journal.Record,
 		}),
 	}
@@ -78,7 +78,7 @@ func (d *Daemon) changeSubmission(g *graph) {
 	}
 	s := d.submissionService(g)
 	d.submission.listener.server.Change(s.options, s.handler)
-	d.submission.pickup.Change(d.door(g), g.config.Hostname)
+	d.submission.pickup.Change(d.door(g), g.config.Hostname, g.config.Delivery.Retry.Until)
 }
 
 // startSubmission starts what openSubmission has opened.

@@ -178,7 +178,7 @@ func (x *Index) line(d mail.Destination) *line {
 	l := x.lines[d]
 	if l == nil {
 		l = newLine(d)
-		l.suspended = x.suspended.destinations[d]
+		l.suspended = x.suspended.destination(d)
 		x.lines[d] = l
 	}
 	return l

@@ -301,8 +301,9 @@ type MarkKind string
 // The kinds of mark that suspend something. What waits because of one stays
 // queued or deferred; the value is the reason that was given.
 const (
-	// MarkSuspend suspends the destination that is its key: the destination is
-	// left out of Due, Claim and the siblings a claim brings.
+	// MarkSuspend suspends the destination that is its key, and with a domain
+	// that domain by every route: they are left out of Due, Claim and the siblings
+	// a claim brings.
 	MarkSuspend MarkKind = "suspend"
 	// MarkSuspendSender does so with the deliveries of a sender: an address,
 	// "<>", or "@" and a domain, in lower case.

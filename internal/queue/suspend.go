@@ -62,9 +62,14 @@ func (x *Index) Suspend(m Mark) {
 	case MarkSuspend:
 		d := mail.Destination(m.Key)
 		setTo(x.suspended.destinations, d, suspend)
-		if l := x.lines[d]; l != nil {
-			l.suspended = suspend
-			x.fix(l)
+		if d.Route() != "" {
+			x.refresh(x.lines[d])
+			break
+		}
+		for at, l := range x.lines {
+			if at.Domain() == m.Key {
+				x.refresh(l)
+			}
 		}
 	case MarkSuspendDelivery:
 		x.suspended.delivery = suspend
@@ -78,6 +83,19 @@ func (x *Index) Suspend(m Mark) {
 		return
 	}
 	x.wake.Raise()
+}
+
+// destination reports whether a destination is suspended, or its domain is.
+func (s *suspended) destination(d mail.Destination) bool {
+	return len(s.destinations) > 0 && (s.destinations[d] || s.destinations[mail.Destination(d.Domain())])
+}
+
+// refresh looks anew whether a line, if there is one, is suspended.
+func (x *Index) refresh(l *line) {
+	if l != nil {
+		l.suspended = x.suspended.destination(l.destination)
+		x.fix(l)
+	}
 }
 
 // Withhold tells whose an entry is. If that sender is suspended it waits.

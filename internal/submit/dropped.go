@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -127,8 +129,11 @@ func (p *Pickup) store(ctx context.Context, m *picked) error {
 		return nil
 	}
 	_, err = visit.Submit(ctx, intake.Message{Content: m.content, Gone: func() bool { return false }, Once: m.name})
-	reply := mail.ReplyOf(err)
-	if err == nil || intake.Fatal(err) || !reply.Permanent() {
+	if err == nil || intake.Fatal(err) {
+		return err
+	}
+	reply, err := p.patience(m, mail.ReplyOf(err))
+	if err != nil {
 		return err
 	}
 	all, trail := make([]refusedRecipient, len(accepted)), visit.Trail()
@@ -148,9 +153,9 @@ type refusedRecipient struct {
 // judge asks the door for each recipient, as a client would. It fails when the
 // door has no answer for now.
 func (p *Pickup) judge(ctx context.Context, visit *intake.Session, m *picked) (accepted []mail.Recipient, refused []refusedRecipient, err error) {
-	whole := p.judgeWhole(ctx, visit, m)
-	if whole.Temporary() {
-		return nil, nil, &mail.Error{Reply: whole}
+	whole, err := p.patience(m, p.judgeWhole(ctx, visit, m))
+	if err != nil {
+		return nil, nil, err
 	}
 	trail := visit.Trail()
 	for _, r := range m.recipients {
@@ -158,9 +163,10 @@ func (p *Pickup) judge(ctx context.Context, visit *intake.Session, m *picked) (a
 			refused = append(refused, refusedRecipient{r, whole, trail})
 			continue
 		}
-		switch reply := visit.Rcpt(ctx, smtp.Rcpt{Recipient: r}); {
-		case reply.Temporary():
-			return nil, nil, &mail.Error{Reply: reply}
+		reply, err := p.patience(m, visit.Rcpt(ctx, smtp.Rcpt{Recipient: r}))
+		switch {
+		case err != nil:
+			return nil, nil, err
 		case !reply.IsZero():
 			refused = append(refused, refusedRecipient{r, reply, visit.Trail()})
 		default:
@@ -168,6 +174,22 @@ func (p *Pickup) judge(ctx context.Context, visit *intake.Session, m *picked) (a
 		}
 	}
 	return accepted, refused, nil
+}
+
+// patience makes an error of a reply that says to try again: that of the one file if it
+// is about the message, such as one of policy; of all, if the server cannot take any (RFC
+// 3463 3.4). A message that has been tried for long enough is refused for good.
+func (p *Pickup) patience(m *picked, reply mail.Reply) (mail.Reply, error) {
+	err := &mail.Error{Reply: reply}
+	switch {
+	case !reply.Temporary():
+		return reply, nil
+	case strings.HasPrefix(reply.Enhanced, "4.3."):
+		return reply, err
+	case p.Clock.Now().Sub(m.file.at) < p.GiveUp:
+		return reply, fileError{fmt.Errorf("a message that was left: %w", err)}
+	}
+	return mail.NewReply(554, "5.4.7", "Deferred until its time was over: %s", reply.Text), nil
 }
 
 // judgeWhole returns why the message is refused for all, whoever they are.

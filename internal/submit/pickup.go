@@ -37,6 +37,9 @@ type PickupOptions struct {
 	// many recipients it may have.
 	MaxSize       int64
 	MaxRecipients int
+	// GiveUp is how old a message becomes that policy defers each time: then its
+	// sender is told that it is refused. 0: five days.
+	GiveUp time.Duration
 	// Report tells the sender of a message that some or all of its recipients
 	// were refused, when the program that sent it had been told that all is
 	// well. Doing so twice must be harmless.
@@ -79,6 +82,9 @@ func NewPickup(o PickupOptions) *Pickup {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.GiveUp == 0 {
+		o.GiveUp = mail.DefaultSchedule.Until
+	}
 	if o.Record == nil {
 		o.Record = func(mail.Fact) {}
 	}
@@ -89,12 +95,13 @@ func NewPickup(o PickupOptions) *Pickup {
 type replaced struct {
 	door     *intake.Intake
 	hostname string
+	giveUp   time.Duration
 }
 
-// Change replaces the door and the host name, for all that is collected from the
-// next pass on.
-func (p *Pickup) Change(door *intake.Intake, hostname string) {
-	p.next.Store(&replaced{door, hostname})
+// Change replaces the door, the host name and GiveUp, for all that is collected from
+// the next pass on.
+func (p *Pickup) Change(door *intake.Intake, hostname string, giveUp time.Duration) {
+	p.next.Store(&replaced{door, hostname, giveUp})
 }
 
 // Run collects until ctx ends. It fails only when the store does
@@ -145,7 +152,7 @@ func (e fileError) Unwrap() error { return e.error }
 // read it tells when it has done the rest.
 func (p *Pickup) Collect(ctx context.Context) error {
 	if to := p.next.Swap(nil); to != nil {
-		p.Door, p.Hostname = to.door, to.hostname
+		p.Door, p.Hostname, p.GiveUp = to.door, to.hostname, to.giveUp
 	}
 	if err := p.forgetGone(ctx); err != nil {
 		return err

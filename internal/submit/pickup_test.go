@@ -315,7 +315,7 @@ func TestChange(t *testing.T) {
 	options := h.door.Options
 	options.Hostname, options.AddMessageID = "other.example", true
 	p := h.pickup()
-	p.Change(intake.New(options), "other.example")
+	p.Change(intake.New(options), "other.example", time.Hour)
 	if err := p.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/internal/mail"
@@ -14,6 +15,7 @@ var dueTests = []test{
 	{"due: held mail is not", dueHeld},
 	{"due: a clock that steps back", dueBack},
 	{"due: suspended destinations are left out", dueSuspended},
+	{"due: a domain is suspended by every route", dueSuspendedRoutes},
 	{"due: parked destinations are left out, and claimed all the same", dueParked},
 	{"due: what is hastened", dueHastened},
 	{"due: a clock that was stepped", dueShifted},
@@ -126,6 +128,43 @@ func dueSuspended(w *world) {
 	w.same("due", w.due().Destinations[0].Count, 2)
 	w.reopen()
 	w.same("due after reopening", w.due().Destinations[0].Count, 2)
+}
+
+// dueSuspendedRoutes: who suspends a domain means its mail, by whichever route policy
+// sends it; a route alone can be suspended, too.
+func dueSuspendedRoutes(w *world) {
+	const plain, routed, other = mail.Destination("one.example"), mail.Destination("one.example/relay.example:25"), mail.Destination("two.example")
+	through := func() queue.Entry {
+		e := w.entry("b@one.example")
+		e.Deliveries[0].Destination = routed
+		return e
+	}
+	w.accept(w.entry("a@one.example"), through(), w.entry("c@two.example"))
+	check := func(want ...mail.Destination) {
+		w.Helper()
+		names := w.dueNames()
+		slices.Sort(names)
+		w.same("due", names, want)
+		for _, d := range []mail.Destination{plain, routed, other} {
+			if leases := w.claim(d, 1); len(leases) > 0 != slices.Contains(want, d) {
+				w.Fatalf("claimed %d of %s", len(leases), d)
+			} else if len(leases) > 0 {
+				w.ok(w.Store.Release(w.ctx, leases, w.now()))
+			}
+		}
+	}
+	w.suspend(plain, "maintenance")
+	check(other)
+	w.reopen()
+	w.accept(through())
+	check(other)
+	w.suspend(routed, "and this")
+	w.suspend(plain, "")
+	check(plain, other)
+	w.reopen()
+	check(plain, other)
+	w.suspend(routed, "")
+	check(plain, routed, other)
 }
 
 func dueHastened(w *world) {
