@@ -33,7 +33,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	sink := &harness.Sink{Rcpt: load.rcpt, Take: load.take}
 	must(t, sink.Listen())
 	t.Cleanup(func() { sink.Close() })
-	postern, tagged := newPostern(ctx, t, sink.Addr())
+	postern, tagged := newPostern(ctx, t, sink.Addr(), "")
 	must(t, postern.StartAs(ctx, tagged, smallSegment, smallInline))
 	source := harness.Source{Addr: postern.Addr(), Sessions: 4, Keep: true, Redial: true,
 		Next: func() *harness.Message { return load.next(ctx) }, Done: load.done}

@@ -25,6 +25,21 @@ const (
 	perKill      = 10 * time.Second
 )
 
+// handlers hold what is for c.example, in another form than others get, and send
+// a copy of it to the archive: one acceptance makes three entries and two contents.
+const handlers = `
+[[handler]]
+name = "hold"
+at = "rcpt"
+recipient = ["*@c.example"]
+steps = [{ hold = "to be looked at" }]
+[[handler]]
+name = "variant"
+at = "data"
+recipient = ["*@c.example"]
+steps = [{ add_header = "X-Variant: c" }, { copy_to = "` + archive + `" }]
+`
+
 func TestKilledUnderLoad(t *testing.T) {
 	kills := mailtest.Number(t, "COUNT", 50)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(kills)*perKill)
@@ -34,7 +49,8 @@ func TestKilledUnderLoad(t *testing.T) {
 	sink := &harness.Sink{Rcpt: load.rcpt, Take: load.take}
 	must(t, sink.Listen())
 	t.Cleanup(func() { sink.Close() })
-	postern, tagged := newPostern(ctx, t, sink.Addr())
+	load.ruled = true
+	postern, tagged := newPostern(ctx, t, sink.Addr(), handlers)
 	killer := newKiller(rand.New(rand.NewPCG(uint64(kills), 1)), postern, tagged, load)
 
 	source := harness.Source{Addr: postern.Addr(), Sessions: 6, Keep: true, Redial: true,
@@ -76,7 +92,7 @@ func must(t *testing.T, err error) {
 
 // newPostern makes the instance, and the binary that ends itself at crash
 // points. Its files stay behind when the test fails.
-func newPostern(ctx context.Context, t *testing.T, next string) (p *harness.Postern, tagged string) {
+func newPostern(ctx context.Context, t *testing.T, next, settings string) (p *harness.Postern, tagged string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "postern-crash-")
 	must(t, err)
@@ -92,7 +108,7 @@ func newPostern(ctx context.Context, t *testing.T, next string) (p *harness.Post
 	tagged, err = harness.BuildPostern(ctx, dir, "crashpoints")
 	must(t, err)
 	p, err = harness.NewPostern(harness.PosternOptions{
-		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next, Settings: "[journal]\nmax_file = \"1MiB\"",
+		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next, Settings: "[journal]\nmax_file = \"1MiB\"\n" + settings,
 	})
 	must(t, err)
 	return p, tagged

@@ -23,7 +23,7 @@ func TestLeftMail(t *testing.T) {
 	defer cancel()
 	nowhere, err := harness.FreePort()
 	must(t, err)
-	postern, tagged := newPostern(ctx, t, harness.Loopback(nowhere))
+	postern, tagged := newPostern(ctx, t, harness.Loopback(nowhere), "")
 	spool := filepath.Join(filepath.Dir(postern.Log()), "spool")
 	must(t, addSetting(postern.Log(), spool))
 	must(t, postern.Start(ctx)) // makes the directory

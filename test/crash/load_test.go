@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,22 @@ const (
 	reject = "reject" // 550 to RCPT, always
 )
 
+// archive gets a copy of each message that is for somebody at c.example, with
+// the field that policy adds to it.
+const (
+	archive = "archive@d.example"
+	variant = "X-Variant: c\r\n"
+)
+
+// copies are those who get a message: its recipients, and the archive if policy
+// says so.
+func copies(m *harness.Message) []string {
+	if len(m.To) < 3 {
+		return m.To
+	}
+	return append(slices.Clone(m.To), archive)
+}
+
 // maxBacklog is how many acknowledged copies may be on their way before the
 // source waits for Postern.
 const maxBacklog = 1000
@@ -30,6 +47,8 @@ const lineLength = 80
 // the source saw it, on the way out as the sink did.
 type load struct {
 	text []byte // from which bodies are cut
+	// ruled says that the server has the handlers.
+	ruled bool
 
 	mu       sync.Mutex
 	stopped  bool
@@ -69,7 +88,8 @@ func newLoad() *load {
 
 // message makes the message of a number; the same number makes the same.
 // Every 16th has a recipient that is refused, every 8th one that is deferred,
-// and every 10th is cut off before its end is sent, some by one octet.
+// and every 10th is cut off before its end is sent, some by one octet. Every 7th has
+// a third recipient, for whom policy makes a variant that is held, where it is ruled.
 func (l *load) message(n int) *harness.Message {
 	id := fmt.Sprintf("m%d", n)
 	second := good
@@ -93,8 +113,12 @@ func (l *load) message(n int) *harness.Message {
 	}
 	offset := n * lineLength % (len(l.text) - size)
 	from := "sender-" + id + "@source.example"
+	to := []string{good + "-" + id + "@a.example", second + "-" + id + "@b.example"}
+	if l.ruled && n%7 == 2 {
+		to = append(to, good+"-"+id+"@c.example")
+	}
 	return &harness.Message{
-		ID: id, From: from, To: []string{good + "-" + id + "@a.example", second + "-" + id + "@b.example"}, Short: short,
+		ID: id, From: from, To: to, Short: short,
 		Content: append(harness.Header(id, from, "all"), l.text[offset:offset+size]...),
 	}
 }
@@ -137,7 +161,7 @@ func (l *load) done(m *harness.Message, outcome harness.Outcome, _ error) {
 	l.outcomes[m.ID] = outcome
 	if outcome == harness.Accepted {
 		l.acked++
-		l.backlog += len(m.To)
+		l.backlog += len(copies(m))
 	}
 }
 
@@ -147,8 +171,12 @@ func (l *load) acknowledged() int {
 	return l.acked
 }
 
-// settled notes that the delivery to a recipient was settled in this life.
+// settled notes that the delivery to a recipient was settled in this life. The
+// archive is one of many messages.
 func (l *load) settled(to string) {
+	if to == archive {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if life, again := l.ends[to]; again {
@@ -190,7 +218,7 @@ func (l *load) rcpt(_, to string) string {
 func (l *load) take(a *harness.Arrival) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a.From == "" {
+	if a.From == "" && !slices.Equal(a.To, []string{archive}) {
 		for _, to := range a.To {
 			_, id, _ := strings.Cut(strings.TrimSuffix(to, "@source.example"), "-")
 			l.reports[id] = append(l.reports[id], l.life)
@@ -225,10 +253,17 @@ func (l *load) asSent(id string, a *harness.Arrival) bool {
 		return false
 	}
 	m := l.message(n)
-	if _, rest := harness.CutReceived(a.Content); !bytes.Equal(rest, m.Content) {
-		l.faults = append(l.faults, fmt.Sprintf("%s was changed: %s", id, harness.Difference(rest, m.Content)))
+	want, from := m.Content, m.From
+	if slices.ContainsFunc(a.To, func(to string) bool { return to == archive || strings.HasSuffix(to, "@c.example") }) {
+		want = append([]byte(variant), want...)
 	}
-	if a.From != m.From {
+	if slices.Contains(a.To, archive) {
+		from = ""
+	}
+	if _, rest := harness.CutReceived(a.Content); !bytes.Equal(rest, want) {
+		l.faults = append(l.faults, fmt.Sprintf("%s to %v was changed: %s", id, a.To, harness.Difference(rest, want)))
+	}
+	if a.From != from {
 		l.faults = append(l.faults, fmt.Sprintf("%s came from <%s>", id, a.From))
 	}
 	return true
@@ -252,6 +287,9 @@ func (l *load) inFlight() int {
 	n := 0
 	for key, lives := range l.arrived {
 		_, to, _ := strings.Cut(key, " ")
+		if to == archive {
+			continue
+		}
 		for _, life := range lives {
 			if settled, ok := l.ends[to]; !ok || settled != life {
 				n++

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,18 @@ func stories(facts []mail.Fact) map[mail.ID]*story {
 	return all
 }
 
+// join adds another entry of the same message: a variant, or a copy.
+func (s *story) join(other *story) (faults []string) {
+	for _, to := range other.to {
+		if slices.Contains(s.to, to) {
+			faults = append(faults, fmt.Sprintf("%s is two entries in the queue for %s", s.id, to))
+		}
+	}
+	s.to = append(s.to, other.to...)
+	maps.Copy(s.final, other.final)
+	return faults
+}
+
 // duplicates counts the copies that had come in an earlier life.
 func (l *load) duplicates() int {
 	n := 0
@@ -68,8 +81,9 @@ func check(t *testing.T, l *load, facts []mail.Fact) {
 		if s.id == "" {
 			continue // a report: the sink saw for whom
 		}
-		if byID[s.id] != nil {
-			faults = append(faults, fmt.Sprintf("%s is two entries in the queue", s.id))
+		if before := byID[s.id]; before != nil {
+			faults = append(faults, before.join(s)...)
+			continue
 		}
 		byID[s.id] = s
 	}
@@ -86,6 +100,9 @@ func check(t *testing.T, l *load, facts []mail.Fact) {
 	}
 	if acknowledged < 10*l.life {
 		t.Errorf("only %d messages were acknowledged in %d lives: that was no load", acknowledged, l.life)
+	}
+	if !slices.ContainsFunc(facts, func(f mail.Fact) bool { return f.Reason == mail.ReasonHeld && f.Hold == mail.HoldPolicy }) {
+		t.Error("policy has held nothing")
 	}
 	if len(l.ends) < len(l.arrived)/2 {
 		t.Errorf("the log tells of %d settled deliveries, and %d were made: has its line changed?", len(l.ends), len(l.arrived))
@@ -143,7 +160,10 @@ func (l *load) checkMessage(m *harness.Message, outcome harness.Outcome, s *stor
 			fault("was not wholly submitted, and yet accepted")
 		}
 	}
-	for _, to := range m.To {
+	for _, to := range copies(m) {
+		if kept && !slices.Contains(s.to, to) {
+			fault("was accepted, and not for %s", to)
+		}
 		lives, end := l.arrived[m.ID+" "+to], to
 		want := mail.ReasonDelivered
 		if strings.HasPrefix(to, reject) {
