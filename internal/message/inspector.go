@@ -152,7 +152,9 @@ func (in *inspector) leaf(p spot, d *declared) (mark, error) {
 	if len(content.names) > 0 {
 		names := values{list: part.Names}
 		for _, name := range content.names {
-			in.addName(p, &names, name)
+			text, sure := decodeRaw(name)
+			in.unless(sure, p.path, DefectName)
+			in.addName(p, &names, text)
 		}
 		part.Names = names.list
 	}

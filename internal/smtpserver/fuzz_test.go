@@ -140,12 +140,12 @@ func indexData(p []byte) int {
 }
 
 // naiveRepair takes the dots off content that begins with a CRLF of its own,
-// and makes every newline CRLF.
+// makes every newline CRLF, and NUL a space.
 func naiveRepair(content []byte) string {
 	s := strings.ReplaceAll(string(content)+"\r\n", "\r\n.", "\r\n")
 	lines := strings.Split(strings.TrimPrefix(s, "\r\n"), "\r\n")
 	for i, line := range lines {
-		lines[i] = strings.NewReplacer("\r", "\r\n", "\n", "\r\n").Replace(line)
+		lines[i] = strings.NewReplacer("\r", "\r\n", "\n", "\r\n", "\x00", " ").Replace(line)
 	}
 	return strings.Join(lines, "\r\n")
 }
