@@ -96,21 +96,8 @@ func (r *editRun) checkOnly(ctx context.Context) error {
 }
 
 func (a *app) quarantineListCommand() *cobra.Command {
-	var limit int
-	c := &cobra.Command{Use: "list [FILTER | ID...]", Short: "List the messages in quarantine, oldest first", Args: cobra.ArbitraryArgs,
-		Long: "List the messages in quarantine of which a recipient is selected, oldest first,\na line for each.\n\n" + filterHelp,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if limit < 0 {
-				return usageError{fmt.Errorf("--limit %d: it must not be negative", limit)}
-			}
-			filter, err := filterOf(args)
-			if err != nil {
-				return err
-			}
-			return a.listQuarantine(cmd.Context(), admin.Listing{Filter: filter, Limit: limit})
-		}}
-	c.Flags().IntVarP(&limit, "limit", "n", 0, "at most this `number` of messages; 0 for all")
-	return c
+	return listCommand("List the messages in quarantine, oldest first",
+		"List the messages in quarantine of which a recipient is selected, oldest first,\na line for each.", a.listQuarantine)
 }
 
 // listQuarantine prints what is in quarantine as it comes.

@@ -34,9 +34,14 @@ const filterHelp = `A filter says which recipients are meant, such as
 Quote it for the shell. docs/queue.md has all fields and operators.`
 
 func (a *app) queueListCommand() *cobra.Command {
+	return listCommand("List the messages in the queue, oldest first, a line for each destination",
+		"List the messages of which a recipient is selected, oldest first, with the\nselected recipients: a line for each destination.", a.listQueue)
+}
+
+// listCommand is the command that lists what a filter selects, by list.
+func listCommand(short, long string, list func(context.Context, admin.Listing) error) *cobra.Command {
 	var limit int
-	c := &cobra.Command{Use: "list [FILTER | ID...]", Short: "List the messages in the queue, oldest first, a line for each destination", Args: cobra.ArbitraryArgs,
-		Long: "List the messages of which a recipient is selected, oldest first, with the\nselected recipients: a line for each destination.\n\n" + filterHelp,
+	c := &cobra.Command{Use: "list [FILTER | ID...]", Short: short, Long: long + "\n\n" + filterHelp, Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if limit < 0 {
 				return usageError{fmt.Errorf("--limit %d: it must not be negative", limit)}
@@ -45,7 +50,7 @@ func (a *app) queueListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.listQueue(cmd.Context(), admin.Listing{Filter: filter, Limit: limit})
+			return list(cmd.Context(), admin.Listing{Filter: filter, Limit: limit})
 		}}
 	c.Flags().IntVarP(&limit, "limit", "n", 0, "at most this `number` of messages; 0 for all")
 	return c
