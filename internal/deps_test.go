@@ -52,9 +52,10 @@ journal: mail crashpoint
 backup: crashpoint
 pressure: mail
 history: mail journal
-directory: mail
+# directory counts what is in it; its schema is the only SQL.
+directory: mail metrics crashpoint
 mailbox: mail message
-certs: mail
+certs: mail metrics
 dns: mail
 # lists tells what is wrong in a list as config does: a problem with its place.
 lists: mail config metrics
@@ -69,7 +70,12 @@ mailtest: mail smtp message certs
 # policy makes its rules of the handlers as config has read them, with their places: a
 # copy of those types would be a copy of their logic.
 policy: mail message smime dkim limit config metrics
-auth: mail directory limit
+# auth has its settings as config has read them, and so have its sources: those that
+# ask a server. What a source tells of a user is a mail.Principal.
+auth: mail smtp directory limit config metrics
+ldap: mail directory auth config metrics
+oidc: mail auth config metrics
+httpauth: mail auth config metrics
 tlspolicy: mail dns directory
 route: mail dns directory tlspolicy
 # blocklist has its settings as config has read them, as policy does.

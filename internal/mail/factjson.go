@@ -149,10 +149,27 @@ func (a *factAppender) origin(o *Origin) {
 	a.text("session", string(o.Session))
 	a.address("client", o.Client)
 	a.address("local", o.Local)
+	a.address("proxy", o.Proxy)
+	a.text("client_name", o.ClientName)
+	a.account(o.Account)
 	a.user(o.User)
 	a.text("hello", o.Hello)
 	a.text("protocol", o.Protocol)
 	a.tls(o.TLS)
+	a.b = append(a.b, '}')
+}
+
+func (a *factAppender) account(c *Account) {
+	if c == nil {
+		return
+	}
+	a.key("account")
+	a.b = append(a.b, `{"name":`...)
+	a.b = appendJSONString(a.b, c.Name)
+	a.b = append(a.b, `,"source":`...)
+	a.b = appendJSONString(a.b, c.Source)
+	a.b = append(a.b, `,"mechanism":`...)
+	a.b = appendJSONString(a.b, c.Mechanism)
 	a.b = append(a.b, '}')
 }
 
@@ -178,6 +195,22 @@ func (a *factAppender) tls(t *TLS) {
 	a.b = appendJSONString(a.b, t.Cipher)
 	a.text("server_name", t.ServerName)
 	a.flag("verified", t.Verified)
+	a.certificate(t.Certificate)
+	a.b = append(a.b, '}')
+}
+
+func (a *factAppender) certificate(c *Certificate) {
+	if c == nil {
+		return
+	}
+	a.key("certificate")
+	a.b = append(a.b, `{"fingerprint":`...)
+	a.b = appendJSONString(a.b, c.Fingerprint)
+	a.text("subject", c.Subject)
+	a.texts("names", c.Names)
+	if !c.Expires.IsZero() {
+		a.time("expires", c.Expires)
+	}
 	a.b = append(a.b, '}')
 }
 

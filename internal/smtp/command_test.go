@@ -84,7 +84,7 @@ func TestParseHello(t *testing.T) {
 
 func TestUTF8Protocol(t *testing.T) {
 	for with, want := range map[string]string{
-		ProtocolSMTP: "SMTP", ProtocolESMTP: "UTF8SMTP", ProtocolESMTPS: "UTF8SMTPS",
+		ProtocolSMTP: "SMTP", ProtocolESMTP: "UTF8SMTP", ESMTPProtocol(true, false): "UTF8SMTPS", ESMTPProtocol(false, true): "UTF8SMTPA", ESMTPProtocol(true, true): "UTF8SMTPSA",
 	} {
 		if got := UTF8Protocol(with); got != want {
 			t.Errorf("UTF8Protocol(%s) = %s, want %s", with, got, want)

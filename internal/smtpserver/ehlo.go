@@ -27,7 +27,7 @@ func (s *session) hello(ctx context.Context, c smtp.Command) mail.Reply {
 		lines = append([]string{s.options.Hostname + " greets " + h.Domain}, ext.Keywords()...)
 	}
 	if origin.TLS != nil && h.Verb == "EHLO" {
-		origin.Protocol = smtp.ProtocolESMTPS
+		origin.Protocol = smtp.ESMTPProtocol(true, false)
 	}
 	r := s.handler.Hello(ctx, origin)
 	if g, ok := s.handler.(Greeter); ok && r.IsZero() {
