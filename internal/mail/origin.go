@@ -65,7 +65,7 @@ type TLS struct {
 type Certificate struct {
 	// Fingerprint is the SHA-256 of its DER form, in hexadecimal.
 	Fingerprint string `json:"fingerprint"`
-	// Subject is its subject (RFC 4514), of at most 256 octets.
+	// Subject is its subject as text, of at most 256 octets.
 	Subject string `json:"subject,omitempty"`
 	// Names are its DNS names and mail addresses, at most 20.
 	Names []string `json:"names,omitempty"`

@@ -21,7 +21,7 @@ type Principal struct {
 	// Groups are the names of the groups that it is in.
 	Groups []string
 	Limits AccountLimits
-	// Language is a tag of RFC 5646, such as "de"; empty when it is not known.
+	// Language is a language tag, such as "de"; empty when it is not known.
 	Language string
 }
 
