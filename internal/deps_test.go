@@ -52,13 +52,13 @@ journal: mail crashpoint
 backup: crashpoint
 pressure: mail
 history: mail journal
-# directory counts what is in it; its schema is the only SQL.
-directory: mail metrics crashpoint
+# lists tells what is wrong in a list as config does: a problem with its place.
+lists: mail config metrics
+# directory has lists for policy, with entries as package lists reads them from files.
+directory: mail config lists metrics crashpoint
 mailbox: mail message
 certs: mail metrics
 dns: mail
-# lists tells what is wrong in a list as config does: a problem with its place.
-lists: mail config metrics
 # container looks at the files of the machine.
 container:
 trace: mail

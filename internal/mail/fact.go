@@ -51,6 +51,8 @@ const (
 	ReasonAskedAgain   Reason = "asked-again"   // it answers again
 	ReasonStepped      Reason = "stepped"       // the clock was set
 	ReasonOverflow     Reason = "overflow"      // facts were lost for want of room; Count says how many
+
+	ReasonDirectory Reason = "directory-changed" // a user, domain, alias, list or ban was created, changed or removed
 )
 
 // Reasons are all reasons, in the order of this file.
@@ -60,6 +62,7 @@ var Reasons = []Reason{
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed, ReasonMarked, ReasonPressed, ReasonEased,
 	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain, ReasonStepped, ReasonOverflow,
+	ReasonDirectory,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.

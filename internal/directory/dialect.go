@@ -1,0 +1,88 @@
+package directory
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"postern/internal/mail"
+)
+
+// dialect is all that differs between databases. Statements are written with "?" for
+// values, "{text}" for the type of a text that is compared octet by octet, and
+// "{rowless}" behind a table whose rows lie in the order of its primary key.
+type dialect struct {
+	// open opens the database, only to be read if asked.
+	open          func(readOnly bool) (*sql.DB, error)
+	text, rowless string
+	// numbered says that values are $1, $2, ….
+	numbered bool
+	// explain gives an error of the database its meaning here.
+	explain func(error) error
+}
+
+// sql returns a statement as the database wants it.
+func (s *dialect) sql(statement string) string {
+	statement = strings.NewReplacer("{text}", s.text, "{rowless}", s.rowless).Replace(statement)
+	if !s.numbered {
+		return statement
+	}
+	var b strings.Builder
+	values := 0
+	for _, c := range statement {
+		if c != '?' {
+			b.WriteRune(c)
+			continue
+		}
+		values++
+		b.WriteString("$" + strconv.Itoa(values))
+	}
+	return b.String()
+}
+
+// busy is how long SQLite waits for another process, such as one that makes a copy, in
+// milliseconds.
+const busy = 5000
+
+// sqliteIn is SQLite, with the database in a file. With synchronous=FULL a commit is on
+// stable storage when it returns.
+func sqliteIn(file string) dialect {
+	open := func(readOnly bool) (*sql.DB, error) {
+		pragmas := []string{
+			fmt.Sprintf("busy_timeout(%d)", busy), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		}
+		if readOnly {
+			pragmas = append(pragmas, "query_only(1)")
+		}
+		values := url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}
+		if readOnly {
+			values.Set("_txlock", "deferred")
+		}
+		name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: values.Encode()}
+		return sql.Open("sqlite", name.String())
+	}
+	return dialect{open: open, text: "TEXT", rowless: "WITHOUT ROWID", explain: explainSQLite}
+}
+
+// storageFull is what a client is told while the disk is full.
+var storageFull = mail.Refuse(452, "4.3.1", "Insufficient system storage")
+
+func explainSQLite(err error) error {
+	failed, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch failed.Code() & 0xff { // the rest of a code says more of the same
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%w (%w)", ErrDamaged, err)
+	case sqlite3.SQLITE_FULL:
+		return storageFull.Because(err)
+	}
+	return err
+}
