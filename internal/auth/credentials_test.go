@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"postern/internal/mail"
 )
 
 func TestCredentials(t *testing.T) {
@@ -17,7 +20,7 @@ func TestCredentials(t *testing.T) {
 	if err := c.Check(); err != nil || c.Outdated() {
 		t.Errorf("new credentials: %v; outdated: %v", err, c.Outdated())
 	}
-	h := NewHasher(1)
+	h := NewHasher(1, mail.SystemClock{})
 	if err := h.Verify(t.Context(), c.Password, password); err != nil {
 		t.Errorf("the right password: %v", err)
 	}
@@ -37,7 +40,7 @@ func TestCredentials(t *testing.T) {
 const foreignHash = "$argon2id$v=19$m=4096,t=2,p=2$c29tZXNhbHQ$2azoCwSu9gA2AmSW1hAPee6Tj2eFRBsO56AkmSIllt8"
 
 func TestHashOfAnotherProgram(t *testing.T) {
-	h := NewHasher(1)
+	h := NewHasher(1, mail.SystemClock{})
 	if err := h.Verify(t.Context(), foreignHash, password); err != nil {
 		t.Errorf("the right password: %v", err)
 	}
@@ -97,7 +100,7 @@ func TestPrepare(t *testing.T) {
 // So many are computed at a time and so many wait; the others are not kept waiting.
 func TestHasherIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := NewHasher(1)
+		h := NewHasher(1, mail.SystemClock{})
 		h.places <- struct{}{} // somebody computes
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, queued)
@@ -118,6 +121,34 @@ func TestHasherIsBounded(t *testing.T) {
 			t.Errorf("%d hashes were computed", n)
 		}
 	})
+}
+
+// A password that was right is known for an hour, and not when it has been changed.
+func TestVerifiedIsKnown(t *testing.T) {
+	clock := mail.NewManualClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	h := NewHasher(1, clock)
+	hashed, other := newHash(password), newHash("changed")
+	for i, step := range []struct {
+		hash, password string
+		after          time.Duration
+		right          bool
+		computed       int64 // so far
+	}{
+		{hashed.String(), password, 0, true, 1},
+		{hashed.String(), password, 59 * time.Minute, true, 1},
+		{hashed.String(), "wrong", 0, false, 2},
+		{hashed.String(), "wrong", 0, false, 3}, // what is wrong is not known
+		{other.String(), password, 0, false, 4},
+		{hashed.String(), password, time.Minute, true, 5},
+	} {
+		clock.Advance(step.after)
+		if err := h.Verify(t.Context(), step.hash, step.password); (err == nil) != step.right || h.Computed() != step.computed {
+			t.Errorf("step %d: %v after %d hashes, not right=%v after %d", i, err, h.Computed(), step.right, step.computed)
+		}
+	}
+	if h.Known() != 1 {
+		t.Errorf("%d were known, not 1", h.Known())
+	}
 }
 
 // What one hash costs: the figures are in docs/authentication.md.

@@ -100,7 +100,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	hasher := NewHasher(2)
+	hasher := NewHasher(2, mail.SystemClock{})
 	w := &world{t: t, people: newPeople(t, hasher, joe), log: new(strings.Builder)}
 	w.auth = New(Options{
 		Sources: map[string]Methods{"people": w.people.methods()},
