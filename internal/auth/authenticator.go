@@ -30,7 +30,11 @@ type Options struct {
 	// Secret makes the keys of users that there are not; of 32 octets. It should outlive
 	// the process, as the keys of users do.
 	Secret []byte
+	// Guard slows and bans those who guess. Nil: nobody is.
+	Guard  *Guard
 	Logger *slog.Logger
+	// Metrics may be nil.
+	Metrics *Metrics
 }
 
 // Authenticator begins exchanges. It is safe for use by several goroutines.
@@ -40,6 +44,9 @@ type Authenticator struct{ Options }
 func New(o Options) *Authenticator {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
 	}
 	return &Authenticator{Options: o}
 }
@@ -85,17 +92,49 @@ type namedMethods struct {
 	Methods
 }
 
-// password asks the sources about a password. Whoever is not known costs as much as
-// somebody whose password is wrong.
+// password asks the sources about a password, if the guard lets it.
 func (a *Authenticator) password(ctx context.Context, at *Attempt, user, password string) (mail.Principal, error) {
-	list, err := a.sources(ctx, at, user)
-	if err != nil {
-		return mail.Principal{}, err
-	}
 	if !isName(user) {
 		return mail.Principal{}, ErrInvalid
 	}
 	prepared, err := Prepare(password)
+	if err != nil {
+		return mail.Principal{}, err
+	}
+	if err := a.admit(at, user); err != nil {
+		return mail.Principal{}, err
+	}
+	who, err := a.ofPassword(ctx, at, user, prepared)
+	a.settle(at, guess{user: user, secret: prepared}, err)
+	return who, err
+}
+
+// admit says whether anything may be verified for a user at present.
+func (a *Authenticator) admit(at *Attempt, user string) error {
+	if a.Guard == nil {
+		return nil
+	}
+	return a.Guard.admit(user, at.Origin.Client.Addr())
+}
+
+// settle tells the guard what has come of a guess.
+func (a *Authenticator) settle(at *Attempt, g guess, err error) {
+	if a.Guard == nil {
+		return
+	}
+	g.client, g.exists = at.Origin.Client.Addr(), !errors.Is(err, ErrUnknown)
+	switch {
+	case err == nil:
+		a.Guard.succeeded(g.user, g.client)
+	case errors.Is(err, ErrInvalid):
+		a.Guard.failed(g)
+	}
+}
+
+// ofPassword asks the sources whose a password is. Whoever is not known costs as much as
+// somebody whose password is wrong.
+func (a *Authenticator) ofPassword(ctx context.Context, at *Attempt, user, prepared string) (mail.Principal, error) {
+	list, err := a.sources(ctx, at, user)
 	if err != nil {
 		return mail.Principal{}, err
 	}
@@ -123,6 +162,9 @@ func (m *namedMethods) own(who mail.Principal) mail.Principal {
 // keys asks the sources for the keys of a user. Who has none gets such that match no
 // password; then nobody is returned.
 func (a *Authenticator) keys(ctx context.Context, at *Attempt, user string) (Keys, *mail.Principal, error) {
+	if err := a.admit(at, user); err != nil {
+		return Keys{}, nil, err
+	}
 	list, err := a.sources(ctx, at, user)
 	if err != nil {
 		return Keys{}, nil, err
@@ -146,13 +188,20 @@ func (a *Authenticator) keys(ctx context.Context, at *Attempt, user string) (Key
 	return fakeKeys(a.Secret, canonical(user)), nil, nil
 }
 
+// token asks the sources for whom a token is. A token that is wrong counts for its
+// network alone: nobody guesses tokens, and an old one must not close an account.
 func (a *Authenticator) token(ctx context.Context, at *Attempt, user, token string) (mail.Principal, error) {
-	return a.ask(ctx, at, user, func(m *Methods) (mail.Principal, error) {
+	if err := a.admit(at, user); err != nil {
+		return mail.Principal{}, err
+	}
+	who, err := a.ask(ctx, at, user, func(m *Methods) (mail.Principal, error) {
 		if m.Tokens == nil {
 			return mail.Principal{}, ErrUnknown
 		}
 		return m.Tokens.Token(ctx, user, token)
 	})
+	a.settle(at, guess{user: who.Name, secret: token}, err)
+	return who, err
 }
 
 func (a *Authenticator) certificate(ctx context.Context, at *Attempt, user string) (mail.Principal, error) {

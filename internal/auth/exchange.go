@@ -3,7 +3,9 @@ package auth
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"time"
 
 	"postern/internal/mail"
 	"postern/internal/smtp"
@@ -88,44 +90,62 @@ func (a *Authenticator) Begin(at Attempt) (*Exchange, mail.Reply) {
 
 // Next goes on with what the client has said.
 func (e *Exchange) Next(ctx context.Context, response []byte) ([]byte, *mail.Account, mail.Reply) {
+	began := time.Now()
 	challenge, who, err := e.mechanism.next(ctx, response)
 	switch {
 	case err != nil:
-		return nil, nil, e.refuse(ctx, err)
+		return nil, nil, e.refuse(ctx, err, began)
 	case who == nil:
 		return challenge, nil, mail.Reply{}
 	}
 	who.Mechanism = e.attempt.Mechanism
 	if e.attempt.Accept != nil {
 		if reply := e.attempt.Accept(ctx, *who); !reply.IsZero() {
+			e.count(resultRefused)
 			return nil, nil, reply
 		}
 	}
+	e.count(resultSuccess)
 	return nil, &who.Account, replySuccess
 }
 
+func (e *Exchange) count(result string) {
+	e.auth.Metrics.exchanges.Add(1, e.attempt.Mechanism, result)
+}
+
 // refuse returns the reply to a failure, and tells the log why: no cause repeats what
-// the client has sent.
-func (e *Exchange) refuse(ctx context.Context, err error) mail.Reply {
-	reply := replyTemporary
-	if refused, ok := errors.AsType[*mail.Error](err); ok {
-		reply = refused.Reply
+// the client has sent. What may be guessing is refused slowly.
+func (e *Exchange) refuse(ctx context.Context, err error, began time.Time) mail.Reply {
+	reply, result := outcome(err)
+	e.count(result)
+	level := slog.LevelInfo
+	if result == resultTemporary {
+		level = slog.LevelWarn
 	}
-	switch {
-	case errors.Is(err, ErrInvalid):
-		reply = replyInvalid
-	case errors.Is(err, errMalformed):
-		reply = replyMalformed
-	case reply.Code == replyTemporary.Code:
-		e.auth.Logger.WarnContext(ctx, "authentication not possible", e.about(err)...)
-		return reply
+	o := &e.attempt.Origin
+	e.auth.Logger.Log(ctx, level, "authentication failed", "session", o.Session, "client", o.Client, "mechanism", e.attempt.Mechanism, "error", err)
+	if guard := e.auth.Guard; guard != nil && (result == resultInvalid || result == resultBanned) {
+		guard.slow(ctx, o.Client.Addr(), began)
 	}
-	e.auth.Logger.InfoContext(ctx, "authentication failed", e.about(err)...)
 	return reply
 }
 
-func (e *Exchange) about(err error) []any {
-	return []any{"session", e.attempt.Origin.Session, "client", e.attempt.Origin.Client, "mechanism", e.attempt.Mechanism, "error", err}
+// outcome is what a client is told of a failure, and as what it counts.
+func outcome(err error) (reply mail.Reply, result string) {
+	refused, is := errors.AsType[*mail.Error](err)
+	switch {
+	case errors.Is(err, errBanned):
+		return errBanned.Reply, resultBanned
+	case errors.Is(err, ErrInvalid):
+		return replyInvalid, resultInvalid
+	case errors.Is(err, errMalformed):
+		return replyMalformed, resultMalformed
+	case is && !refused.Reply.Temporary():
+		return refused.Reply, resultRefused
+	case is:
+		return refused.Reply, resultTemporary
+	}
+	return replyTemporary, resultTemporary
 }
 
 // End forgets what the client has said.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,11 +80,19 @@ func (c *scramConversation) lookUp(ctx context.Context, user string) (scram.Stor
 // final takes the proof of the client, and returns that of the server.
 func (c *scramConversation) final(message string) ([]byte, *mail.Principal, error) {
 	challenge, err := c.conversation.Step(message)
-	if err != nil {
-		return nil, nil, scramError(challenge)
+	switch {
+	case err != nil:
+		err = scramError(challenge)
+	case c.who == nil: // keys of nobody match nothing
+		err = ErrInvalid
 	}
-	if c.who == nil { // keys of nobody that match: that cannot be
-		return nil, nil, ErrInvalid
+	outcome := err
+	if c.who == nil && errors.Is(err, ErrInvalid) {
+		outcome = ErrUnknown
+	}
+	c.auth.settle(c.at, guess{user: c.user}, outcome)
+	if err != nil {
+		return nil, nil, err
 	}
 	c.proved = true
 	return []byte(challenge), nil, nil

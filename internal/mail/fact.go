@@ -49,6 +49,7 @@ const (
 	ReasonListFailed   Reason = "list-failed"   // it has changed and is wrong: the list is as before
 	ReasonLeftOut      Reason = "left-out"      // a block list is not asked for a while: it fails, or lies
 	ReasonAskedAgain   Reason = "asked-again"   // it answers again
+	ReasonLoginFailed  Reason = "login-failed"  // passwords were wrong; Count says how many
 	ReasonStepped      Reason = "stepped"       // the clock was set
 	ReasonOverflow     Reason = "overflow"      // facts were lost for want of room; Count says how many
 )
@@ -59,7 +60,7 @@ var Reasons = []Reason{
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed, ReasonMarked, ReasonPressed, ReasonEased,
-	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain, ReasonStepped, ReasonOverflow,
+	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain, ReasonLoginFailed, ReasonStepped, ReasonOverflow,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.
@@ -119,7 +120,7 @@ type Fact struct {
 	Trail []Decided `json:"trail,omitempty"`
 	// Actor is the person or program that asked for a change.
 	Actor string `json:"actor,omitempty"`
-	// Count is how many facts one overflow stands for.
+	// Count is how many facts one overflow stands for, or how many wrong passwords.
 	Count uint64 `json:"count,omitempty"`
 	// Text is what no other field says: the private cause of a failure, what a
 	// report tells, a version, the value of a mark, what runs short.
