@@ -18,7 +18,8 @@ import (
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const (
-	testHash  = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2g"
+	testHash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2g"
+	// The values of RFC 5803, separated as Postgres does.
 	testSCRAM = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVkc3RvcmVkc3RvcmVkc3RvcmVkc3RvcmU=:c2VydmVyc2VydmVyc2VydmVyc2VydmVyc2VydmU="
 )
 
@@ -124,6 +125,7 @@ func mustAddress(t *testing.T, s string) mail.Address {
 	return a
 }
 
+// fullUser has a value in each field, the language as a tag of RFC 5646.
 func fullUser() User {
 	return User{
 		Login: "joe", Password: testHash, SCRAM: testSCRAM, Enabled: true, Expires: start.Add(24 * time.Hour),

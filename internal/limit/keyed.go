@@ -122,6 +122,16 @@ func (k *Keyed) Book(key string, n int64) Result { return k.ask(key, n, book) }
 // Look says what Take would, and uses nothing.
 func (k *Keyed) Look(key string, n int64) Result { return k.ask(key, n, look) }
 
+// Forget forgets what a key has used, and the turns that it has.
+func (k *Keyed) Forget(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r := k.keys[key]; r != nil {
+		k.used[r.class].Remove(r.at)
+		delete(k.keys, key)
+	}
+}
+
 // intent is what is done with what is asked for.
 type intent int
 

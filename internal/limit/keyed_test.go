@@ -211,6 +211,20 @@ func TestLookAdmitsNobody(t *testing.T) {
 	}
 }
 
+func TestForget(t *testing.T) {
+	k, _ := newKeyed(t, "2/1h", 10)
+	k.Take("a", 2)
+	k.Take("b", 1)
+	k.Forget("a")
+	k.Forget("c")
+	if left := k.Look("a", 0).Left; left != 2 || k.Len() != 1 {
+		t.Errorf("of what was forgotten %d are left, and %d keys are counted", left, k.Len())
+	}
+	if left := k.Take("b", 0).Left; left != 1 {
+		t.Errorf("of another %d are left", left)
+	}
+}
+
 func TestTogether(t *testing.T) {
 	k, clock := newKeyed(t, "500/1h", 10)
 	var allowed atomic.Int64

@@ -34,25 +34,25 @@ const (
 
 // What can happen to the server.
 const (
-	ReasonStarted      Reason = "started"       // the server is ready
-	ReasonStopped      Reason = "stopped"       // the server has ended in good order
-	ReasonReloaded     Reason = "reloaded"      // the configuration was read again, and is in force
-	ReasonReloadFailed Reason = "reload-failed" // it was read again and is wrong: nothing has changed
-	ReasonOpened       Reason = "opened"        // a listener was started by hand
-	ReasonClosed       Reason = "closed"        // a listener was stopped by hand
-	ReasonMarked       Reason = "marked"        // a mark was set or lifted (a suspension)
-	ReasonPressed      Reason = "pressed"       // something runs short: mail is not taken, or from fewer clients
-	ReasonEased        Reason = "eased"         // there is enough of it again
-	ReasonUnreachable  Reason = "unreachable"   // a site is left alone for a while: it could not be reached
-	ReasonReached      Reason = "reached"       // it can be reached again
-	ReasonListRead     Reason = "list-read"     // the file of a list has changed, and is in force
-	ReasonListFailed   Reason = "list-failed"   // it has changed and is wrong: the list is as before
-	ReasonLeftOut      Reason = "left-out"      // a block list is not asked for a while: it fails, or lies
-	ReasonAskedAgain   Reason = "asked-again"   // it answers again
-	ReasonStepped      Reason = "stepped"       // the clock was set
-	ReasonOverflow     Reason = "overflow"      // facts were lost for want of room; Count says how many
-
-	ReasonDirectory Reason = "directory-changed" // a user, domain, alias, list or ban was created, changed or removed
+	ReasonStarted      Reason = "started"           // the server is ready
+	ReasonStopped      Reason = "stopped"           // the server has ended in good order
+	ReasonReloaded     Reason = "reloaded"          // the configuration was read again, and is in force
+	ReasonReloadFailed Reason = "reload-failed"     // it was read again and is wrong: nothing has changed
+	ReasonOpened       Reason = "opened"            // a listener was started by hand
+	ReasonClosed       Reason = "closed"            // a listener was stopped by hand
+	ReasonMarked       Reason = "marked"            // a mark was set or lifted (a suspension)
+	ReasonPressed      Reason = "pressed"           // something runs short: mail is not taken, or from fewer clients
+	ReasonEased        Reason = "eased"             // there is enough of it again
+	ReasonUnreachable  Reason = "unreachable"       // a site is left alone for a while: it could not be reached
+	ReasonReached      Reason = "reached"           // it can be reached again
+	ReasonListRead     Reason = "list-read"         // the file of a list has changed, and is in force
+	ReasonListFailed   Reason = "list-failed"       // it has changed and is wrong: the list is as before
+	ReasonLeftOut      Reason = "left-out"          // a block list is not asked for a while: it fails, or lies
+	ReasonAskedAgain   Reason = "asked-again"       // it answers again
+	ReasonLoginFailed  Reason = "login-failed"      // passwords were wrong; Count says how many
+	ReasonStepped      Reason = "stepped"           // the clock was set
+	ReasonOverflow     Reason = "overflow"          // facts were lost for want of room; Count says how many
+	ReasonDirectory    Reason = "directory-changed" // a user, domain, alias, list or ban was created, changed or removed
 )
 
 // Reasons are all reasons, in the order of this file.
@@ -61,7 +61,8 @@ var Reasons = []Reason{
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed, ReasonMarked, ReasonPressed, ReasonEased,
-	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain, ReasonStepped, ReasonOverflow,
+	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain,
+	ReasonLoginFailed, ReasonStepped, ReasonOverflow,
 	ReasonDirectory,
 }
 
@@ -122,7 +123,7 @@ type Fact struct {
 	Trail []Decided `json:"trail,omitempty"`
 	// Actor is the person or program that asked for a change.
 	Actor string `json:"actor,omitempty"`
-	// Count is how many facts one overflow stands for.
+	// Count is how many facts one overflow stands for, or how many wrong passwords.
 	Count uint64 `json:"count,omitempty"`
 	// Text is what no other field says: the private cause of a failure, what a
 	// report tells, a version, the value of a mark, what runs short.

@@ -1,0 +1,128 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/internal/limit"
+	"postern/internal/mail"
+)
+
+// Wrong passwords are told together, so that whoever guesses does not fill the journal:
+// once in every tellEvery, a fact for each of the networks with the most, and one for all
+// others.
+const (
+	tellEvery    = time.Minute
+	toldNetworks = 20
+	toldAccounts = 5
+	mostFailures = 2000 // networks that are told apart meanwhile
+)
+
+// failures are the wrong passwords that came from one network.
+type failures struct {
+	network  netip.Prefix
+	count    uint64
+	accounts []string // that there are; others may be passwords in the wrong field
+}
+
+func networkOf(client netip.Addr) netip.Prefix { return limit.Network(client) }
+
+// note counts a failure, to be told.
+func (g *Guard) note(p pair, exists bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.failures[p.network]
+	if f == nil {
+		if len(g.failures) >= mostFailures {
+			p.network, exists = netip.Prefix{}, false
+		}
+		if f = g.failures[p.network]; f == nil {
+			f = &failures{network: p.network}
+			g.failures[p.network] = f
+		}
+	}
+	f.count++
+	if exists && len(f.accounts) < toldAccounts && !slices.Contains(f.accounts, p.user) {
+		f.accounts = append(f.accounts, p.user)
+	}
+}
+
+// tell records the failures since the last time.
+func (g *Guard) tell() {
+	g.mu.Lock()
+	list := slices.SortedFunc(maps.Values(g.failures), func(a, b *failures) int {
+		return int(min(max(int64(b.count)-int64(a.count), -1), 1))
+	})
+	clear(g.failures)
+	g.mu.Unlock()
+	now := g.o.Clock.Now()
+	for i, f := range list {
+		if i == toldNetworks {
+			g.o.Record(others(list[i:], now))
+			return
+		}
+		g.o.Record(f.fact(now))
+	}
+}
+
+func (f *failures) fact(now time.Time) mail.Fact {
+	text := "from " + strings.TrimPrefix(networkSubject(f.network), ofAddress)
+	if !f.network.IsValid() {
+		text = "from other networks"
+	}
+	if len(f.accounts) > 0 {
+		text += ", for " + strings.Join(f.accounts, ", ")
+	}
+	return mail.Fact{Time: now, Reason: mail.ReasonLoginFailed, Count: f.count, Text: text}
+}
+
+func others(list []*failures, now time.Time) mail.Fact {
+	var count uint64
+	for _, f := range list {
+		count += f.count
+	}
+	return mail.Fact{Time: now, Reason: mail.ReasonLoginFailed, Count: count, Text: fmt.Sprintf("from %d other networks", len(list))}
+}
+
+// retryStore is how long bans wait that could not be stored.
+const retryStore = 5 * time.Second
+
+// Run stores bans and tells of failures until the context ends, and then once more. The
+// Guard is of use without it, but what it decides is lost with the process.
+func (g *Guard) Run(ctx context.Context) {
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			g.finish(context.WithoutCancel(ctx))
+			return
+		case <-ticker.C:
+			g.tell()
+			continue
+		case <-g.wake:
+		case <-retry.C:
+		}
+		if err := g.store(ctx); err != nil && ctx.Err() == nil {
+			g.o.Logger.Error("bans cannot be stored; they are in force until the server ends", "error", err)
+			retry.Reset(retryStore)
+		}
+	}
+}
+
+// finish stores and tells what is left.
+func (g *Guard) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, retryStore)
+	defer cancel()
+	if err := g.store(ctx); err != nil {
+		g.o.Logger.Error("bans could not be stored", "error", err)
+	}
+	g.tell()
+}
