@@ -15,9 +15,9 @@ type Extensions struct {
 	EnhancedStatusCodes bool // RFC 2034
 	Chunking            bool // RFC 3030
 	StartTLS            bool // RFC 3207
-	AuthPlain           bool // RFC 4616, offered by AUTH (RFC 4954)
-	AuthLogin           bool // the mechanism LOGIN, offered likewise
 	Help                bool // RFC 5321 4.1.1.8
+	// Auth are the mechanisms of AUTH (RFC 4954); none when it is not offered.
+	Auth Mechanisms
 	// HasSize says that SIZE is offered (RFC 1870); MaxSize is the largest
 	// message in octets, 0 when no limit was stated.
 	HasSize bool
@@ -45,7 +45,7 @@ func (e Extensions) Keywords() []string {
 		{e.EnhancedStatusCodes, "ENHANCEDSTATUSCODES"},
 		{e.Chunking, "CHUNKING"},
 		{e.StartTLS, "STARTTLS"},
-		{e.AuthPlain || e.AuthLogin, e.authLine()},
+		{len(e.Auth) > 0, e.authLine()},
 		{e.MaxRecipients > 0 || e.MaxMessages > 0, e.limitsLine()},
 		{e.Help, "HELP"},
 	} {
@@ -64,14 +64,10 @@ func (e Extensions) sizeLine() string {
 }
 
 func (e Extensions) authLine() string {
-	line := "AUTH"
-	if e.AuthPlain {
-		line += " PLAIN"
+	if len(e.Auth) == 0 {
+		return ""
 	}
-	if e.AuthLogin {
-		line += " LOGIN"
-	}
-	return line
+	return "AUTH " + strings.Join(e.Auth, " ")
 }
 
 func (e Extensions) limitsLine() string {
@@ -120,22 +116,11 @@ func (e *Extensions) add(keyword string, values []string) {
 	case "HELP":
 		e.Help = true
 	case "AUTH":
-		e.addAuth(values)
+		e.Auth = e.Auth.add(values)
 	case "SIZE":
 		e.addSize(values)
 	case "LIMITS":
 		e.addLimits(values)
-	}
-}
-
-func (e *Extensions) addAuth(mechanisms []string) {
-	for _, m := range mechanisms {
-		switch strings.ToUpper(m) {
-		case "PLAIN":
-			e.AuthPlain = true
-		case "LOGIN":
-			e.AuthLogin = true
-		}
 	}
 }
 

@@ -259,8 +259,24 @@ func (m *Mail) set(p param, ext Extensions) *mail.Error {
 			return malformedValue(p)
 		}
 		e.EnvelopeID = id
+	case p.keyword == "AUTH" && len(ext.Auth) > 0:
+		return checkSubmitter(p)
 	default:
 		return unknownParam(p)
+	}
+	return nil
+}
+
+// maxSubmitter is the length of the longest AUTH value (RFC 4954 3).
+const maxSubmitter = 500
+
+// checkSubmitter checks the parameter AUTH, which says who has submitted the message
+// to a host before this one. Nobody is trusted to say that, so that it counts as
+// AUTH=<>, which nothing is made of (RFC 4954 5).
+func checkSubmitter(p param) *mail.Error {
+	submitter, err := decodeXtext(p.value)
+	if err != nil || submitter == "" || len(p.value) > maxSubmitter {
+		return malformedValue(p)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 )
 
 var allExtensions = Extensions{
-	Pipelining: true, EightBitMIME: true, SMTPUTF8: true, DSN: true, EnhancedStatusCodes: true, Chunking: true, AuthPlain: true, AuthLogin: true,
+	Pipelining: true, EightBitMIME: true, SMTPUTF8: true, DSN: true, EnhancedStatusCodes: true, Chunking: true, Auth: Mechanisms{"PLAIN", "LOGIN"},
 	StartTLS: true, Help: true, HasSize: true, MaxSize: 1000, MaxRecipients: 10, MaxMessages: 20,
 }
 
@@ -222,12 +223,12 @@ func TestExtensions(t *testing.T) {
 	}
 	for _, e := range []Extensions{allExtensions, {}, {HasSize: true, MaxMessages: 3}, {MaxRecipients: 3}} {
 		text := strings.Join(append([]string{"PIPELINING is no keyword here"}, e.Keywords()...), "\n")
-		if got := ParseExtensions(strings.ToLower(text)); got != e {
+		if got := ParseExtensions(strings.ToLower(text)); !reflect.DeepEqual(got, e) {
 			t.Errorf("%q is read as %+v", text, got)
 		}
 	}
-	odd := "mx\n\nSIZE=5\nSIZE x\nAUTH CRAM-MD5\nAUTH\nLIMITS RCPTMAX=-1 MAILMAX=x RCPTMAX\n8BITMIME 1"
-	if got, want := ParseExtensions(odd), (Extensions{HasSize: true, EightBitMIME: true}); got != want {
+	odd := "mx\n\nSIZE=5\nSIZE x\nAUTH cram-md5 x@y CRAM-MD5 MUCH-TOO-LONG-FOR-A-NAME\nAUTH\nAUTH LOGIN\nLIMITS RCPTMAX=-1 MAILMAX=x RCPTMAX\n8BITMIME 1"
+	if got, want := ParseExtensions(odd), (Extensions{HasSize: true, EightBitMIME: true, Auth: Mechanisms{"CRAM-MD5", "LOGIN"}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("odd lines are read as %+v, want %+v", got, want)
 	}
 }

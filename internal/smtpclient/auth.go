@@ -26,9 +26,9 @@ func (c *Conn) prove(ctx context.Context) *Error {
 	switch {
 	case c.options.TLS != TLSVerify || c.tls == nil:
 		return c.local("AUTH", mail.NewReply(451, "4.7.4", "Credentials are for %s only once it is verified", c.host), nil)
-	case c.extensions.AuthPlain:
+	case c.extensions.Auth.Has("PLAIN"):
 		return c.authPlain(ctx)
-	case c.extensions.AuthLogin:
+	case c.extensions.Auth.Has("LOGIN"):
 		return c.authLogin(ctx)
 	}
 	return c.local("AUTH", mail.NewReply(451, "4.7.4", "%s offers neither AUTH PLAIN nor AUTH LOGIN", c.host), nil)

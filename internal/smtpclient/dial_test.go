@@ -194,8 +194,8 @@ func TestDialStartsTLS(t *testing.T) {
 			if outcome.State != mail.Delivered || !conn.Usable() {
 				t.Errorf("%s, usable %t", brief(outcome), conn.Usable())
 			}
-			if ext := conn.Extensions(); ext != (smtp.Extensions{Pipelining: true}) {
-				t.Errorf("extensions of before TLS are still in use: %+v", ext)
+			if diff := cmp.Diff(smtp.Extensions{Pipelining: true}, conn.Extensions()); diff != "" {
+				t.Errorf("extensions of before TLS are still in use: %s", diff)
 			}
 			if err := conn.Close(); err != nil {
 				t.Error(err)

@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"postern/internal/mail"
@@ -38,6 +39,7 @@ var commands = [...]command{
 	{"RSET", chatter, (*session).rset},
 	{"NOOP", chatter, (*session).noop},
 	{"STARTTLS", hello | tlsOffer, (*session).starttls},
+	{"AUTH", 0, (*session).auth},
 	{"VRFY", chatter, (*session).vrfy},
 	{"HELP", chatter, (*session).help},
 	{"BDAT", 0, (*session).bdat},
@@ -46,6 +48,11 @@ var commands = [...]command{
 	{"SEND", 0, (*session).notImplemented},
 	{"SOML", 0, (*session).notImplemented},
 	{"SAML", 0, (*session).notImplemented},
+}
+
+// isCommand reports whether a verb is one of commands.
+func isCommand(verb string) bool {
+	return slices.ContainsFunc(commands[:], func(c command) bool { return c.verb == verb })
 }
 
 // lookup returns the command of a verb; one for those nobody knows.
@@ -118,8 +125,12 @@ func (s *session) vrfy(ctx context.Context, c smtp.Command) mail.Reply {
 
 func (s *session) help(ctx context.Context, c smtp.Command) mail.Reply {
 	commands := "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"
-	if s.offer().StartTLS {
+	offer := s.offer(s.origin)
+	if offer.StartTLS {
 		commands += " STARTTLS"
+	}
+	if len(offer.Auth) > 0 {
+		commands += " AUTH"
 	}
 	return or(s.handler.Command(ctx, c), 214, "2.0.0", "Commands: "+commands+"\nSee RFC 5321")
 }

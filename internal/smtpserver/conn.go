@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -194,42 +195,69 @@ func (c *conn) setIdle(idle bool) bool {
 // A line that is too long, or that ends with a bare LF, is dropped and fails
 // with a *mail.Error; so does a line without end, with 421. Other errors are
 // errStopping and those of the connection.
-func (c *conn) readLine(idle bool) ([]byte, error) {
+func (c *conn) readLine(idle bool) ([]byte, error) { return c.line(idle, smtp.LineLimit) }
+
+// readResponse is readLine within an authentication exchange.
+func (c *conn) readResponse() ([]byte, error) {
+	return c.line(true, func([]byte) int { return smtp.MaxAuthLine })
+}
+
+// line returns the next line. limit says how long it may be, by how it begins.
+func (c *conn) line(idle bool, limit func(begin []byte) int) ([]byte, error) {
 	if !c.setIdle(idle) {
 		return nil, errStopping
 	}
 	defer c.setIdle(false)
 	c.deadline = time.Now().Add(c.timeout)
 	line, err := c.br.ReadSlice('\n')
+	most := limit(line)
 	if err == bufio.ErrBufferFull {
-		return nil, c.dropLine()
+		line, err = c.longLine(line, most)
 	}
 	switch {
 	case err != nil:
 		return nil, err
-	case len(line) > smtp.MaxCommandLine:
-		return nil, errLineTooLong()
+	case len(line) > most:
+		return nil, errLineTooLong(most)
 	case len(line) < 2 || line[len(line)-2] != '\r':
 		return nil, mail.Refuse(500, "5.5.2", "Lines must end with CRLF")
 	}
 	return line[:len(line)-2], nil
 }
 
-// dropLine drops the rest of a line that does not fit into the buffer.
-func (c *conn) dropLine() error {
+// longLine returns the line that begins with begin and does not fit into the
+// buffer, if it may be that long. If not, it is dropped.
+func (c *conn) longLine(begin []byte, most int) ([]byte, error) {
+	line := bytes.Clone(begin)
+	for len(line) <= most {
+		more, err := c.br.ReadSlice('\n')
+		line = append(line, more...)
+		if err != bufio.ErrBufferFull {
+			return line, err
+		}
+	}
+	return nil, c.dropLine(most)
+}
+
+// dropLine drops the rest of a line that is longer than it may be.
+func (c *conn) dropLine(most int) error {
 	for dropped := readBuffer; dropped < maxLongLine; dropped += readBuffer {
 		if _, err := c.br.ReadSlice('\n'); err != bufio.ErrBufferFull {
 			if err != nil {
 				return err
 			}
-			return errLineTooLong()
+			return errLineTooLong(most)
 		}
 	}
 	return mail.Refuse(421, "4.7.0", "Endless line, closing connection")
 }
 
-func errLineTooLong() *mail.Error {
-	return mail.Refuse(500, "5.5.2", "Line too long: the limit is %d octets", smtp.MaxCommandLine)
+func errLineTooLong(most int) *mail.Error {
+	enhanced := "5.5.2"
+	if most == smtp.MaxAuthLine { // RFC 4954 6
+		enhanced = "5.5.6"
+	}
+	return mail.Refuse(500, enhanced, "Line too long: the limit is %d octets", most)
 }
 
 // startTLS writes what is queued, which ends with the reply to STARTTLS, and

@@ -22,12 +22,9 @@ func (s *session) hello(ctx context.Context, c smtp.Command) mail.Reply {
 	var ext smtp.Extensions
 	lines := []string{s.options.Hostname}
 	if h.Verb == "EHLO" {
-		origin.Protocol = smtp.ProtocolESMTP
-		ext = s.offer()
+		origin.Protocol = smtp.ESMTPProtocol(origin.TLS != nil, origin.Account != nil)
+		ext = s.offer(origin)
 		lines = append([]string{s.options.Hostname + " greets " + h.Domain}, ext.Keywords()...)
-	}
-	if origin.TLS != nil && h.Verb == "EHLO" {
-		origin.Protocol = smtp.ESMTPProtocol(true, false)
 	}
 	r := s.handler.Hello(ctx, origin)
 	if g, ok := s.handler.(Greeter); ok && r.IsZero() {
@@ -59,8 +56,9 @@ func greeting(words string) string {
 	return words[:min(len(words), maxGreeting)]
 }
 
-// offer returns the extensions that EHLO offers now.
-func (s *session) offer() smtp.Extensions {
+// offer returns the extensions that EHLO offers to a client now.
+func (s *session) offer(o mail.Origin) smtp.Extensions {
+	auth, _ := s.authOffer(o)
 	return smtp.Extensions{
 		Pipelining:          true,
 		HasSize:             true,
@@ -74,5 +72,6 @@ func (s *session) offer() smtp.Extensions {
 		MaxRecipients:       s.options.MaxRecipients,
 		MaxMessages:         s.options.MaxMessages,
 		Help:                true,
+		Auth:                auth,
 	}
 }

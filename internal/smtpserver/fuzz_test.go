@@ -43,11 +43,17 @@ func FuzzSession(f *testing.F) {
 	for _, d := range chunkDialogues {
 		f.Add([]byte(clientLines(d.dialogue)), true)
 	}
+	for _, said := range []string{
+		"AUTH LOGIN\r\nam9l\r\nc2VjcmV0\r\n" + toData[8:] + "x\r\n.\r\n", "AUTH PLAIN =\r\nAUTH PLAIN\r\n*\r\nAUTH ENDLESS\r\n\r\n=\r\nQUIT\r\n",
+		"AUTH PLAIN " + strings.Repeat("A", 12300) + "\r\nMAIL FROM:<a@b> AUTH=<>\r\n", "AUTH PLAIN\r\nx\nNOOP\r\n",
+	} {
+		f.Add([]byte("EHLO c\r\n"+said), true)
+	}
 	f.Add([]byte("EHLO c\r\nMAIL FROM:<>\r\n0\xfd\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n"), true) // no UTF-8
 	f.Fuzz(func(t *testing.T, said []byte, repairs bool) {
 		var log logBuffer
-		h := &scripted{}
-		o := Options{Hostname: "mx.test", MaxSize: 1000, MaxErrors: 50, Logger: log.logger()}
+		h := newKnowing("PLAIN", "LOGIN", "ENDLESS")
+		o := Options{Hostname: "mx.test", MaxSize: 1000, MaxErrors: 50, Logger: log.logger(), AuthInClear: true}
 		if repairs {
 			o.Newlines = repair
 		}
@@ -64,7 +70,10 @@ func FuzzSession(f *testing.F) {
 				t.Fatalf("%q: reply %d: %v", said, replies, err)
 			}
 		}
-		checkMessages(t, h, said)
+		checkMessages(t, &h.scripted, said)
+		if h.ended != len(h.begun) {
+			t.Fatalf("%q: %d exchanges of %d were ended", said, h.ended, len(h.begun))
+		}
 		if h.counted("End") != 1 || strings.Contains(log.String(), `msg="panic in a handler"`) {
 			t.Fatalf("%q: calls %q, log:\n%s", said, h.calls, log.String())
 		}

@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"context"
+	"crypto/tls"
 
 	"postern/internal/mail"
 	"postern/internal/smtp"
@@ -74,4 +75,18 @@ type Greeter interface {
 	// ehlo-greet); empty for the engine's words. What cannot stand in a reply is
 	// masked, and what is too long for one is cut.
 	Greeting() string
+}
+
+// Authenticator is a Session whose client can prove who it is, with AUTH.
+type Authenticator interface {
+	// Mechanisms returns the mechanisms that are offered to a client, in the order in
+	// which EHLO has them; none: AUTH is not offered. It is asked at EHLO, AUTH and
+	// HELP, and must be quick. In clear, what it returns is offered only with
+	// Options.AuthInClear.
+	Mechanisms(o mail.Origin) smtp.Mechanisms
+	// Authenticate begins an exchange by a mechanism that was offered, unless its
+	// reply refuses. tls is nil in clear. When an exchange ends with 235, its account is
+	// that of Origin from then on, until the end of the session or STARTTLS, upon
+	// which Hello has an Origin without it.
+	Authenticate(ctx context.Context, mechanism string, tls *tls.ConnectionState) (smtp.Exchange, mail.Reply)
 }

@@ -12,6 +12,8 @@ type Metrics struct {
 	connections *metrics.Gauge
 	secured     *metrics.Counter
 	refusals    *metrics.Counters
+	logins      *metrics.Counter
+	clearLogins *metrics.Counter
 }
 
 // The labels of a refusal. What a client may invent counts as the last.
@@ -28,6 +30,8 @@ func NewMetrics(s *metrics.Set) *Metrics {
 		sessions:    s.Counter("postern_smtp_sessions_total", "Clients that connected, those that were turned away included."),
 		connections: s.Gauge("postern_smtp_connections", "Clients that are connected."),
 		secured:     s.Counter("postern_smtp_tls_total", "Sessions in which STARTTLS led to TLS."),
+		logins:      s.Counter("postern_smtp_auth_total", "Sessions whose client has proved who it is with AUTH."),
+		clearLogins: s.Counter("postern_smtp_auth_clear_total", "Of these, those in clear, where everybody on the way could read the password. More than none means that devices depend on auth_without_tls."),
 		refusals: s.Counters("postern_smtp_refused_total",
 			"Replies that refused something, by the command (connect: the client as a whole; end of data: the content) and the class of the code: 4xx may succeed later, 5xx will not.",
 			commandLabel, classLabel),
@@ -48,4 +52,12 @@ func (m *Metrics) connected() (gone func()) {
 	m.sessions.Add(1)
 	m.connections.Add(1)
 	return func() { m.connections.Add(-1) }
+}
+
+// loggedIn counts a client that has proved who it is.
+func (m *Metrics) loggedIn(secure bool) {
+	m.logins.Add(1)
+	if !secure {
+		m.clearLogins.Add(1)
+	}
 }

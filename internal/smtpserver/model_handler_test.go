@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"strings"
@@ -18,6 +19,7 @@ type modelHandler struct {
 	rcpts    int
 	asked    bool // Data was, and let content come
 	ended    bool
+	proving  bool // an exchange is on
 	mail     smtp.Mail
 	reader   *smtp.DataReader // while Content runs
 	messages []message
@@ -118,5 +120,51 @@ func (h *modelHandler) End() {
 	if h.ended {
 		h.fault("End called twice")
 	}
+	if h.proving {
+		h.fault("End before that of the exchange")
+	}
 	h.ended = true
 }
+
+func (h *modelHandler) Mechanisms(mail.Origin) smtp.Mechanisms {
+	return smtp.Mechanisms{"PLAIN", "LOGIN"}
+}
+
+func (h *modelHandler) Authenticate(_ context.Context, mechanism string, state *tls.ConnectionState) (smtp.Exchange, mail.Reply) {
+	switch {
+	case h.open:
+		h.fault("Authenticate within a transaction")
+	case h.proving:
+		h.fault("Authenticate within an exchange")
+	case state == nil:
+		h.fault("Authenticate in clear")
+	}
+	if r := h.reply("Authenticate"); !r.IsZero() {
+		return nil, r
+	}
+	h.proving = true
+	return &modelExchange{modelHandler: h, missing: map[string]int{"PLAIN": 1, "LOGIN": 2}[mechanism]}, mail.Reply{}
+}
+
+type modelExchange struct {
+	*modelHandler
+	missing int
+}
+
+func (x *modelExchange) Next(_ context.Context, response []byte) ([]byte, *mail.Account, mail.Reply) {
+	if !x.proving {
+		x.fault("Next behind End of the exchange")
+	}
+	if response != nil {
+		x.missing--
+	}
+	if x.missing > 0 {
+		return []byte("more"), nil, mail.Reply{}
+	}
+	if r := x.reply("Next"); !r.IsZero() {
+		return nil, nil, r
+	}
+	return nil, &mail.Account{Name: "joe"}, mail.NewReply(235, "2.7.0", "Welcome")
+}
+
+func (x *modelExchange) End() { x.proving = false }

@@ -44,6 +44,8 @@ const (
 	foreign         // the line is of another protocol
 	utf8            // an address, or the SMTPUTF8 parameter
 	large           // more than modelSize
+	unknown         // a mechanism is
+	endless         // a line of AUTH is longer than it may be
 )
 
 // step is one thing that a client does in one state, and what fails as it does.
@@ -51,9 +53,10 @@ type step struct {
 	name    string
 	verb    string // "" where the line has none
 	form    form
-	say     string // without content
-	content string // behind 354, or that of the chunk
-	last    bool   // of BDAT
+	say     string   // without content
+	content string   // behind 354, or that of the chunk
+	last    bool     // of BDAT
+	answers []string // of AUTH: what is said to each challenge
 	act     act
 	at      string     // the method of the handler that gives reply
 	reply   mail.Reply // or panics, where that is zero and at is not ""
@@ -90,6 +93,8 @@ type machine struct {
 	over    bool
 	secure  bool
 	greeted string // the verb
+	known   bool   // who the client is
+	tried   bool   // AUTH, upon which facts name no unknown verbs
 	from    string // of the open transaction; "" when none is
 	utf8    bool
 	rcpts   int
@@ -138,7 +143,7 @@ func (m *machine) does(s *step) want {
 	}
 	m.count(s, &w, between)
 	if s.act == overtakes && !m.over {
-		w.code(250) // there was no handshake that NOOP could overtake
+		w.code(250) // there was no handshake that NOOP could overtake, or it was not to be feared
 	}
 	if m.stopping && !m.over && !m.open() { // a message may be ended (RFC 5321 3.8)
 		m.over, w.stopped = true, true
@@ -189,7 +194,12 @@ func (m *machine) command(s *step, w *want) {
 		m.ask(s, w, "HELP", 214, 211)
 	case "EXPN":
 		m.ask(s, w, "EXPN", 502, 252)
-	default: // AUTH too, as it is not offered (RFC 4954 4)
+	case "AUTH":
+		m.auth(s, w)
+	default:
+		if m.tried {
+			w.command = ""
+		}
 		m.ask(s, w, s.verb, 500, 502)
 	}
 }
@@ -421,6 +431,49 @@ func (m *machine) starttls(s *step, w *want) {
 		m.over = true
 	default:
 		m.drop()
-		m.secure, m.greeted = true, ""
+		m.secure, m.greeted, m.known = true, "", false
+	}
+}
+
+// auth: the mechanisms are PLAIN, with one response, and LOGIN, with two; they are
+// offered under TLS (RFC 4954 4).
+func (m *machine) auth(s *step, w *want) {
+	m.tried = true
+	switch {
+	case m.greeted == "", m.open(), m.known:
+		w.code(503)
+	case !m.secure:
+		w.code(538)
+	case m.greeted == "HELO":
+		w.code(500, 502, 503)
+	case s.form == malformed && len(s.answers) == 0:
+		w.code(501)
+	case s.form == unknown:
+		w.code(504)
+	case m.ask(s, w, "Authenticate"):
+		m.exchange(s, w)
+	}
+}
+
+// exchange: each answer but the last brings another challenge (RFC 4954 4, 6).
+func (m *machine) exchange(s *step, w *want) {
+	w.replies = nil // ask has accepted with none
+	for range s.answers {
+		w.code(334)
+	}
+	switch {
+	case s.act == gone: // there is nobody to refuse
+		m.over = true
+	case s.act == silent:
+		m.over, w.silently, w.after = true, true, modelCommandTime
+		w.code(421)
+	case s.form == malformed:
+		w.code(501)
+	case s.form == endless:
+		w.code(500)
+	case s.at == "Next" && s.reply.Code >= 200 && !s.reply.Temporary() && !s.reply.Permanent():
+		w.code(454)
+	case m.ask(s, w, "Next", 235):
+		m.known = true
 	}
 }

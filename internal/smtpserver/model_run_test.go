@@ -219,6 +219,8 @@ func (tr *trial) act(s *step) (replies []heard, closed bool) {
 	switch {
 	case last == 354:
 		more, closed = tr.content(s, "", ".\r\n")
+	case last == 334:
+		more, closed = tr.exchange(s)
 	case last == 220 && s.act == secures:
 		if tr.secure() != nil {
 			return replies, true
@@ -245,6 +247,26 @@ func (tr *trial) content(s *step, before, behind string) (replies []heard, close
 		return tr.leave(replies)
 	}
 	return tr.hear(ages)
+}
+
+// exchange answers the challenges of a step. One that is silent or gone is so
+// after its last answer but one.
+func (tr *trial) exchange(s *step) (replies []heard, closed bool) {
+	for i, answer := range s.answers {
+		switch {
+		case i == len(s.answers)-1 && s.act == gone:
+			return tr.leave(replies)
+		case i == len(s.answers)-1 && s.act == silent:
+			more, closed := tr.hear(ages)
+			return append(replies, more...), closed
+		}
+		tr.say(answer)
+		more, closed := tr.hear(instant)
+		if replies = append(replies, more...); closed || len(more) == 0 || more[len(more)-1].code != 334 {
+			return replies, closed
+		}
+	}
+	return replies, false
 }
 
 // leave closes the connection.
@@ -297,8 +319,8 @@ func (tr *trial) checkFacts(w *want, replies []heard) error {
 	return nil
 }
 
-// checkKeywords: STARTTLS is offered in clear, and only there (RFC 3207 4.2);
-// and HELO gets no keywords.
+// checkKeywords: STARTTLS is offered in clear, and only there (RFC 3207 4.2); AUTH
+// only under TLS; and HELO gets no keywords.
 func (tr *trial) checkKeywords(s *step, replies []heard) error {
 	if len(replies) != 1 || replies[0].code != 250 || s.verb != "EHLO" && s.verb != "HELO" {
 		return nil
@@ -306,6 +328,9 @@ func (tr *trial) checkKeywords(s *step, replies []heard) error {
 	lines := replies[0].lines
 	if offered := slices.Contains(lines, "STARTTLS"); offered != (s.verb == "EHLO" && !tr.machine.secure) {
 		return fmt.Errorf("STARTTLS offered: %v", offered)
+	}
+	if offered := slices.Contains(lines, "AUTH PLAIN LOGIN"); offered != (s.verb == "EHLO" && tr.machine.secure) {
+		return fmt.Errorf("AUTH offered: %v", offered)
 	}
 	if extended := slices.Contains(lines, "CHUNKING"); extended != (s.verb == "EHLO") {
 		return fmt.Errorf("CHUNKING offered to %s: %v", s.verb, extended)

@@ -11,7 +11,7 @@ import (
 // modelSteps are all that a client can do, and all that can fail as it does.
 // Each is tried in each state.
 func modelSteps() []*step {
-	steps := slices.Concat(commandSteps(), contentSteps(), failingSteps())
+	steps := slices.Concat(commandSteps(), contentSteps(), authSteps(), failingSteps())
 	for _, s := range steps {
 		if s.say == "" && s.verb != "" {
 			s.say = s.verb + "\r\n"
@@ -53,7 +53,6 @@ func commandSteps() []*step {
 		{verb: "VRFY", say: "VRFY joe\r\n"},
 		{verb: "VRFY", say: "VRFY jörg@example.net SMTPUTF8\r\n", form: utf8},
 		{verb: "EXPN", say: "EXPN list\r\n"},
-		{verb: "AUTH", say: "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"},
 		{verb: "XYZZY"},
 		{form: unreadable, say: "NOOP\n"},
 		{form: unreadable, say: "NOOP " + strings.Repeat("x", 3000) + "\r\n"},
@@ -65,6 +64,33 @@ func commandSteps() []*step {
 		{verb: "STARTTLS", act: overtakes, say: "STARTTLS\r\nNOOP\r\n"},
 		{act: silent, name: "silence"},
 		{act: gone, name: "the end of the connection"},
+	}
+}
+
+// authSteps are those of AUTH.
+func authSteps() []*step {
+	const plain, login = "AUTH PLAIN\r\n", "AUTH LOGIN\r\n"
+	long := strings.Repeat("AAAA", 3000)
+	return []*step{
+		{verb: "AUTH", say: "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"},
+		{verb: "AUTH", say: "AUTH PLAIN =\r\n"},
+		{verb: "AUTH", say: "AUTH PLAIN " + long + "\r\n", name: "AUTH with a long response"},
+		{verb: "AUTH", say: plain, answers: []string{"AGpvZQBzZWNyZXQ=\r\n"}},
+		{verb: "AUTH", say: plain, answers: []string{long + "\r\n"}, name: "AUTH and a long response"},
+		{verb: "AUTH", say: login, answers: []string{"am9l\r\n", "\r\n"}},
+		{verb: "AUTH", say: "auth login am9l\r\n", answers: []string{"c2VjcmV0\r\n"}},
+		{verb: "AUTH", form: malformed, say: login, answers: []string{"am9l\r\n", "*\r\n"}, name: "AUTH that is cancelled"},
+		{verb: "AUTH", form: malformed, say: login, answers: []string{"NOOP x\r\n"}, name: "AUTH and a command"},
+		{verb: "AUTH", form: malformed, say: plain, answers: []string{"=\r\n"}, name: "AUTH and ="},
+		{verb: "AUTH", form: endless, say: plain, answers: []string{strings.Repeat("A", 13000) + "\r\n"}, name: "AUTH and a line too long"},
+		{verb: "AUTH", form: endless, say: plain, answers: []string{"AAAA\n"}, name: "AUTH and a bare LF"},
+		{verb: "AUTH", form: malformed},
+		{verb: "AUTH", form: malformed, say: "AUTH PLAIN x\r\n"},
+		{verb: "AUTH", form: unknown, say: "AUTH CRAM-MD5\r\n"},
+		{verb: "AUTH", act: overtakes, say: "AUTH PLAIN AA==\r\nNOOP\r\n"},
+		{verb: "AUTH", act: silent, say: login, answers: []string{"am9l\r\n", ""}, name: "AUTH and silence"},
+		{verb: "AUTH", act: gone, say: login, answers: []string{"am9l\r\n", ""}, name: "AUTH and the end of the connection"},
+		{form: unreadable, say: "AUTH PLAIN " + strings.Repeat("A", 13000) + "\r\n"},
 	}
 }
 
@@ -126,6 +152,11 @@ func failingSteps() []*step {
 	}
 	add(step{verb: "EHLO", say: "EHLO client.test\r\n"}, "Content", hangUp)
 	add(step{verb: "STARTTLS", act: secures}, "STARTTLS", mail.NewReply(454, "4.7.0", "Not now"), leave, hangUp, panics)
+	begin := step{verb: "AUTH", say: "AUTH PLAIN AA==\r\n"}
+	add(begin, "Authenticate", refuse, later, leave, hangUp, panics)
+	add(begin, "Next", append(nonsense, refuse, later, leave, hangUp, panics)...)
+	begin = step{verb: "AUTH", say: "AUTH PLAIN\r\n", name: "in two lines", answers: []string{"AA==\r\n"}}
+	add(begin, "Next", refuse, leave, hangUp, panics)
 	for _, verb := range []string{"NOOP", "HELP", "XYZZY"} {
 		add(step{verb: verb}, verb, later, leave, hangUp, panics)
 	}

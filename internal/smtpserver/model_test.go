@@ -34,11 +34,12 @@ var fields = map[reflect.Type]map[string]string{
 		"server": "the same in all sessions", "options": "the same in all sessions", "conn": "has fields of its own",
 		"handler": "has its own check in take", "log": "write-only",
 		"origin": "", "ext": "", "greeted": "", "tx": "", "unread": "", "closing": "",
-		"named":    "set anew by each command before anything reads it", // TestFactNamesNobodyOfBefore
-		"mails":    "a counter without limit here; TestModelLimits",
-		"errors":   "a counter without limit here; TestModelLimits",
-		"chatter":  "a counter without limit here; TestModelLimits",
-		"accepted": "read by the log alone",
+		"named":     "set anew by each command before anything reads it", // TestFactNamesNobodyOfBefore
+		"mails":     "a counter without limit here; TestModelLimits",
+		"errors":    "a counter without limit here; TestModelLimits",
+		"chatter":   "a counter without limit here; TestModelLimits",
+		"accepted":  "read by the log alone",
+		"authTried": "decides only whether facts name unknown verbs; take compares these",
 	},
 	reflect.TypeFor[transaction](): {"mail": "", "recipients": "", "surplus": ""},
 	reflect.TypeFor[conn](): {
@@ -77,7 +78,7 @@ func TestModelStateIsWhole(t *testing.T) {
 // state is all that the future of a session may depend on, as text.
 func (tr *trial) state() string {
 	s, c := tr.session, tr.session.conn
-	text := fmt.Sprint(s.origin.Hello, s.origin.Protocol, s.origin.TLS != nil, s.ext, s.greeted, s.unread, s.closing, "|",
+	text := fmt.Sprint(s.origin.Hello, s.origin.Protocol, s.origin.TLS != nil, s.origin.Account != nil, s.ext, s.greeted, s.unread, s.closing, "|",
 		c.rw != c.nc, c.br.Buffered(), len(c.queue), c.broken, c.pace != nil, c.admitted, c.idle, c.lingering, c.stopping, "|")
 	if s.tx != nil {
 		// More surplus recipients than are forgiven are all alike.
@@ -90,7 +91,7 @@ func (tr *trial) state() string {
 	}
 	// The reference must be in one state when the server is.
 	m := tr.machine
-	m.limits, m.counts = limits{}, counts{}
+	m.limits, m.counts, m.tried = limits{}, counts{}, false
 	return text + fmt.Sprintf("|%+v", m)
 }
 

@@ -3,6 +3,7 @@ package smtpserver
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -156,6 +157,8 @@ func (g *graph) runInPieces(t *testing.T, random *rand.Rand, length, most int) {
 			said = append(said, s.content...)
 		case slices.ContainsFunc(w.replies, func(codes []int) bool { return codes[0] == 354 }):
 			said = append(said, s.content+".\r\n"...)
+		case w.replies[0][0] == 334:
+			said = append(said, strings.Join(s.answers, "")...)
 		}
 		due.replies = append(due.replies, w.replies...)
 		kept = append(kept, messages(w.message)...)

@@ -22,6 +22,10 @@ type Options struct {
 	// little in sessions that last.
 	TLS *tls.Config
 
+	// AuthInClear offers AUTH in clear too, where everybody on the way can read
+	// passwords.
+	AuthInClear bool
+
 	// MaxSize is the largest message in octets, as RFC 1870 counts them
 	// (default 50 MiB).
 	MaxSize int64

@@ -36,6 +36,8 @@ type session struct {
 	errors   int // refused commands since the last accepted message
 	chatter  int // commands without use since the last accepted message
 	closing  bool
+
+	authTried bool // AUTH was said: what is no command may be credentials
 }
 
 func newSession(s *Server, c *conn, o mail.Origin) *session {
@@ -141,7 +143,7 @@ func (s *session) execute(ctx context.Context, line []byte) {
 		s.otherProtocol(cmd.Verb, line)
 		return
 	case err != nil:
-		s.answer(cmd.Verb, mail.ReplyOf(err))
+		s.answer(s.shown(cmd.Verb), mail.ReplyOf(err))
 		return
 	}
 	c := lookup(cmd.Verb)
@@ -152,7 +154,16 @@ func (s *session) execute(ctx context.Context, line []byte) {
 	if r.IsZero() {
 		r = c.do(s, ctx, cmd)
 	}
-	s.answer(cmd.Verb, r)
+	s.answer(s.shown(cmd.Verb), r)
+}
+
+// shown returns what facts have of a verb: nothing of one that nobody knows, when
+// it may be what a client that is out of step says to a challenge.
+func (s *session) shown(verb string) string {
+	if s.authTried && !isCommand(verb) {
+		return ""
+	}
+	return verb
 }
 
 // answer queues the reply to a command; the zero reply stands for one that
@@ -250,7 +261,11 @@ func or(r mail.Reply, code int, enhanced, text string) mail.Reply {
 
 // otherProtocol hangs up on a client of another protocol.
 func (s *session) otherProtocol(verb string, line []byte) {
-	s.log.Info("client speaks another protocol", "line", string(line[:min(len(line), 80)]))
+	said := string(line[:min(len(line), 80)])
+	if s.authTried {
+		said = "(not shown: it may be a password)"
+	}
+	s.log.Info("client speaks another protocol", "line", said)
 	s.closing = true
 	s.answer(verb, mail.NewReply(554, "5.5.1", "This is an SMTP server"))
 }

@@ -11,7 +11,7 @@ import (
 // starttls does STARTTLS (RFC 3207). What the client sent in clear behind it
 // might be an attacker's, so it ends the session; nothing of it is executed.
 // After the handshake all that the client said before is forgotten (RFC 3207
-// 4.2), its name included.
+// 4.2), its name and who it has proved to be included.
 func (s *session) starttls(ctx context.Context, c smtp.Command) mail.Reply {
 	if !isBlank(c.Args) {
 		return errArguments(c.Verb)
@@ -35,7 +35,7 @@ func (s *session) starttls(ctx context.Context, c smtp.Command) mail.Reply {
 	s.options.Metrics.secured.Add(1)
 	s.dropTransaction()
 	s.greeted, s.ext = false, smtp.Extensions{}
-	s.origin.Hello, s.origin.Protocol = "", smtp.ProtocolSMTP
+	s.origin.Hello, s.origin.Protocol, s.origin.Account = "", smtp.ProtocolSMTP, nil
 	s.origin.TLS = describeTLS(state)
 	return mail.Reply{}
 }
