@@ -21,7 +21,7 @@ func (g *graph) loadPolicy() error {
 		o.BlockLists = blockLists{g.blockLists}
 	}
 	if g.lasting.limits != nil {
-		o.Limits = g.lasting.limits
+		o.Limits, o.AccountLimits = g.lasting.limits, g.lasting.accountLimits
 	}
 	engine, problems := policy.Compile(o)
 	g.policy = engine

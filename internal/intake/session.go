@@ -58,12 +58,26 @@ func (s *Session) Hello(ctx context.Context, o mail.Origin) mail.Reply {
 	return reply
 }
 
-// Auth decides about a user whose credentials are good.
-func (s *Session) Auth(ctx context.Context, user string) mail.Reply {
-	if s.ruled == nil {
-		return mail.Reply{}
+// Auth decides about a client who has proved to be somebody. If he is accepted, his
+// mail has the account in its origin from now on.
+func (s *Session) Auth(ctx context.Context, p mail.Principal) mail.Reply {
+	if s.ruled != nil {
+		if reply := s.ruled.answer(&s.ruled.user, s.ruled.rules.Auth(ctx, p)); !reply.IsZero() {
+			return reply
+		}
 	}
-	return s.ruled.answer(&s.ruled.user, s.ruled.rules.Auth(ctx, user))
+	s.origin.Account = &p.Account
+	s.origin.Protocol = smtp.ESMTPProtocol(s.origin.TLS != nil, true)
+	return mail.Reply{}
+}
+
+// Know says who the client is without asking policy whether he may be: one that is
+// known by its certificate or its address has not said AUTH.
+func (s *Session) Know(p mail.Principal) {
+	if s.ruled != nil {
+		s.ruled.rules.Know(p)
+	}
+	s.origin.Account = &p.Account
 }
 
 // Mail begins a transaction if there is room for the message, whoever it is
@@ -151,6 +165,7 @@ func (s *Session) Submit(ctx context.Context, m Message) (mail.ID, error) {
 	if s.ruled == nil {
 		return s.in.Accept(ctx, m)
 	}
+	m.MaxSize = s.ruled.rules.MaxSize()
 	if s.ruled.plain() {
 		m.Trail = s.ruled.trail()
 		return s.in.Accept(ctx, m)
