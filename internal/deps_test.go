@@ -42,6 +42,8 @@ monitor: limit metrics
 systemd:
 
 # state: disk, database, resolver; no SMTP
+# stamp tells whether a file has changed.
+stamp:
 queue: mail filter heap
 queue/queuetest: mail queue
 seglog: mail
@@ -55,10 +57,10 @@ history: mail journal
 # directory counts what is in it; its schema is the only SQL.
 directory: mail metrics crashpoint
 mailbox: mail message
-certs: mail metrics
+certs: mail stamp metrics
 dns: mail
 # lists tells what is wrong in a list as config does: a problem with its place.
-lists: mail config metrics
+lists: mail stamp config metrics
 # container looks at the files of the machine.
 container:
 trace: mail

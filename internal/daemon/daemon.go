@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/certs"
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/crashpoint"
@@ -78,12 +79,13 @@ type Daemon struct {
 	// limits is what policy has counted.
 	limits *limit.Set
 	// submission takes mail from users of this host; nil when it is not to.
-	submission *submission
-	deliverer  *deliver.Deliverer
-	keeper     *quarantine.Keeper
-	socket     net.Listener
-	admin      *admin.Server
-	apiSocket  net.Listener // nil: the API is at no TCP address
+	submission     *submission
+	deliverer      *deliver.Deliverer
+	keeper         *quarantine.Keeper
+	socket         net.Listener
+	admin          *admin.Server
+	apiSocket      net.Listener // nil: the API is at no TCP address
+	apiCertificate *certs.Files // nil: it is in clear
 	// around is where the server runs, as it was seen last; masked are the clients of
 	// which it was told that their address tells nobody.
 	around atomic.Pointer[container.Surroundings]
@@ -130,6 +132,9 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 func (d *Daemon) newGraph(c *config.Config) *graph {
 	g := newGraph(c, d.clock)
 	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
+	if d.graph != nil {
+		g.certificates.store = d.graph.certificates.store
+	}
 	g.lasting = lasting{limits: d.limits, metrics: d.counts.policy, masks: d.masks}
 	return g
 }
