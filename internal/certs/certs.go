@@ -91,6 +91,19 @@ func load(p Pair, now time.Time) (tls.Certificate, stamps, error) {
 	return tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, at, checkTime(p.Certificate, leaf, now)
 }
 
+// LoadPool reads a PEM file of certificates that are trusted. It fails with an *Error.
+func LoadPool(file string, now time.Time) (*x509.CertPool, error) {
+	data, _, err := read(file, now)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, &Error{File: file, Reason: ErrFormat, Detail: "no PEM certificate in it that can be read; it must begin with -----BEGIN CERTIFICATE-----"}
+	}
+	return pool, nil
+}
+
 func checkTime(file string, leaf *x509.Certificate, now time.Time) error {
 	switch {
 	case now.After(leaf.NotAfter):

@@ -32,6 +32,10 @@ type certificates struct {
 	choices []certs.Choice
 	// store has those that commands make; it lasts as long as the process.
 	store *certs.Store
+	// acme has those of authorities; it lasts as long, and is asked for domains.
+	acme      *certs.Manager
+	authority certs.Authority
+	domains   []string
 }
 
 // watchedFiles is a certificate in files, with the setting and the table that name it.
@@ -60,6 +64,7 @@ func (g *graph) loadCertificates() error {
 			return g.storeUnread(err)
 		}
 	}
+	errs = append(errs, g.loadAuthority())
 	named := make(map[string]certs.Source)
 	for i := range g.config.Certificates {
 		c := &g.config.Certificates[i]
@@ -92,12 +97,60 @@ func (g *graph) source(c *config.Certificate) (certs.Source, error) {
 	if _, err := g.certificates.store.Entry(c.Name); err == nil {
 		return nil, c.Wrong("certificate.name", fmt.Errorf("%s has one of that name, too; choose another", certificatesDir(g.config)))
 	}
+	if c.ACME {
+		domains := g.config.Domains(c)
+		g.certificates.domains = append(g.certificates.domains, domains...)
+		return g.certificates.acme.For(domains), nil
+	}
 	f, err := certs.OpenFiles(c.Name, certs.Pair{Certificate: c.File, Key: c.Key}, g.clock)
 	if err != nil {
 		return nil, c.Wrong(ofPair(err, c.Key, "certificate.key", "certificate.certificate"), err)
 	}
 	g.certificates.files = append(g.certificates.files, watchedFiles{f, "certificate.certificate", c.Name})
 	return f, nil
+}
+
+// loadAuthority finds out from whom certificates are had by ACME.
+func (g *graph) loadAuthority() error {
+	if g.certificates.acme == nil { // of a graph that nobody runs
+		g.certificates.acme = certs.NewManager(certs.ACMEOptions{})
+	}
+	c := &g.config.ACME
+	g.certificates.authority = certs.Authority{Directory: c.Directory, TLSALPN: c.Challenge == config.ChallengeTLSALPN, At: c.At()}
+	if !c.Email.IsNull() {
+		g.certificates.authority.Email = c.Email.String()
+	}
+	if len(g.config.DNS.Servers) > 0 {
+		g.certificates.authority.Resolver = g.config.DNS.Servers[0].String()
+	}
+	if c.CAFile == "" {
+		return nil
+	}
+	roots, err := certs.LoadPool(c.CAFile, g.clock.Now())
+	if err != nil {
+		return g.config.Wrong("acme.ca_file", err)
+	}
+	g.certificates.authority.Roots = roots
+	return nil
+}
+
+// newManager returns what has certificates by ACME.
+func (d *Daemon) newManager(c *config.Config) *certs.Manager {
+	return certs.NewManager(certs.ACMEOptions{
+		Dir: filepath.Join(c.DataDir, "acme"), CheckEvery: c.ACME.CheckEvery, Failed: d.tellAuthority, Clock: d.clock, Logger: d.Logger,
+	})
+}
+
+// tellAuthority tells that an authority gave no certificate for a name.
+func (d *Daemon) tellAuthority(name string, err error) {
+	d.Logger.Warn("no certificate by ACME, which is tried again", "name", name, "error", err)
+	d.journal.Record(mail.Fact{Reason: mail.ReasonCertificateFailed, Time: d.clock.Now(), Text: fmt.Sprintf("%s, by ACME: %v", name, err)})
+}
+
+// wantCertificates has the certificates that are to be had by ACME.
+func (d *Daemon) wantCertificates() {
+	c := &d.inForce().certificates
+	d.acme.Want(c.authority, c.domains)
 }
 
 // ofPair returns the setting of the one of two files that an error is of.
@@ -175,7 +228,7 @@ func (d *Daemon) lookAtCertificates(g *graph) {
 	if err != nil {
 		d.Logger.Warn("the certificates cannot be read again", "error", err)
 	}
-	for _, e := range events {
+	for _, e := range append(events, g.certificates.acme.Look()...) {
 		d.tellCertificate(e)
 	}
 	d.offerTLS()
@@ -223,7 +276,7 @@ func (d *Daemon) tellCertificate(e certs.Event) {
 		fact.Reason, fact.Text = mail.ReasonCertificateFailed, fmt.Sprintf("%s, with the one of before, %s: %v", e.Name, nameCertificate(e.Old), e.Err)
 	} else {
 		d.Logger.Info("certificate is in use", "certificate", e.Name, "file", e.File, "is", nameCertificate(e.New))
-		fact.Text = fmt.Sprintf("%s (%s): %s", e.Name, e.File, nameCertificate(e.New))
+		fact.Text = fmt.Sprintf("%s (%s): %s", e.Name, cmp.Or(e.File, "by ACME"), nameCertificate(e.New))
 		if e.Old != nil {
 			fact.Text += ", was " + nameCertificate(e.Old)
 		}
@@ -243,6 +296,9 @@ func (g *graph) certificateWarnings() []string {
 		if s := f.Stale(); s != nil {
 			warnings = append(warnings, fmt.Sprintf("certificate %s is as it was before %s: %v", s.Name, s.Since.Local().Format(time.RFC3339), s.Err))
 		}
+	}
+	for _, s := range g.certificates.acme.Stale() {
+		warnings = append(warnings, fmt.Sprintf("no certificate by ACME for %s since %s, which is tried again: %v", s.Name, s.Since.Local().Format(time.RFC3339), s.Err))
 	}
 	for _, e := range g.certificates.store.Entries() {
 		if e.Err != nil {

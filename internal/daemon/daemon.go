@@ -86,6 +86,8 @@ type Daemon struct {
 	admin          *admin.Server
 	apiSocket      net.Listener // nil: the API is at no TCP address
 	apiCertificate *certs.Files // nil: it is in clear
+	// acme has certificates from an authority.
+	acme *certs.Manager
 	// around is where the server runs, as it was seen last; masked are the clients of
 	// which it was told that their address tells nobody.
 	around atomic.Pointer[container.Surroundings]
@@ -135,6 +137,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 	if d.graph != nil {
 		g.certificates.store = d.graph.certificates.store
 	}
+	g.certificates.acme = d.acme
 	g.lasting = lasting{limits: d.limits, metrics: d.counts.policy, masks: d.masks}
 	return g
 }
@@ -160,6 +163,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	d.counts = newCounts(d)
 	d.inspections = intake.NewInspections(0)
 	d.limits = limit.NewSet(clock)
+	d.acme = d.newManager(c)
 	d.graph = d.newGraph(c)
 	return d
 }
@@ -183,6 +187,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.start(deliverCtx, copyCtx)
 	d.running.Go(func() { d.reloadOnHangup(ctx) })
 	d.running.Go(func() { d.watchFiles(ctx) })
+	d.wantCertificates()
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	c := d.inForce().config // which a reload may replace by now
@@ -222,6 +227,7 @@ func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 	stopDelivery() // what is accepted from now on waits for the next start
 	d.stopListeners()
 	d.running.Wait()
+	d.acme.Close() // it tells the journal
 	stopCopy()
 	d.copying.Wait()
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStopped, Time: d.clock.Now(), Text: d.Version})
@@ -347,6 +353,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 func (d *Daemon) close() error {
 	var errs []error
 	d.closeWatch() // it reads the store
+	d.acme.Close()
 	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
 		l.socket.Close()
 	}

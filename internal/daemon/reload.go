@@ -85,7 +85,11 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 		next = running
 	}
 	done.Generation = next.generation
-	return done, d.swap(next, running)
+	if err := d.swap(next, running); err != nil {
+		return done, err
+	}
+	d.wantCertificates()
+	return done, nil
 }
 
 // swap puts a graph in force in the place of another.
