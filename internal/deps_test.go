@@ -42,6 +42,8 @@ monitor: limit metrics
 systemd:
 
 # state: disk, database, resolver; no SMTP
+# stamp tells whether a file has changed.
+stamp:
 queue: mail filter heap
 queue/queuetest: mail queue
 seglog: mail
@@ -53,11 +55,11 @@ backup: crashpoint
 pressure: mail
 history: mail journal
 # lists tells what is wrong in a list as config does: a problem with its place.
-lists: mail config metrics
+lists: mail stamp config metrics
 # directory has lists for policy, with entries as package lists reads them from files.
 directory: mail config lists metrics crashpoint
 mailbox: mail message
-certs: mail metrics
+certs: mail stamp metrics
 dns: mail
 # container looks at the files of the machine.
 container:

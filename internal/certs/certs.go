@@ -1,8 +1,10 @@
-// Package certs reads the TLS certificates of listeners from files, and
-// makes throw-away ones.
+// Package certs has the TLS certificates with which the server proves who it is:
+// Files are two files that somebody else keeps, the Store is a directory that commands
+// keep, and the ACME manager gets its own from an authority. A Choice picks the one of them that
+// a client asks for. It makes certificates, too, and is an authority for a small site.
 //
 // It verifies nothing about a peer. A certificate that cannot be used is an
-// *Error, which names the file that is to be mended.
+// *Error, which names the file that is to be mended; what was in use before stays so.
 package certs
 
 import (
@@ -14,9 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
+
+	"postern/internal/stamp"
 )
 
 // Reasons for which Load refuses a pair of files.
@@ -50,26 +53,55 @@ func (e *Error) Unwrap() []error {
 // maxFile bounds a file of certificates or a key, in octets.
 const maxFile = 1 << 20
 
-// Load reads a certificate, followed by those of its issuers, and its private
-// key, both in PEM. The certificate must be valid at now. It fails with an
+// Pair names the two files of a certificate, both in PEM: one has the certificate,
+// followed by those of its issuers, the other its private key. They may be one.
+type Pair struct{ Certificate, Key string }
+
+// Load reads a pair of files. The certificate must be valid at now. It fails with an
 // *Error.
-func Load(certificateFile, keyFile string, now time.Time) (tls.Certificate, error) {
-	chain, leaf, err := loadChain(certificateFile)
+func Load(p Pair, now time.Time) (tls.Certificate, error) {
+	c, _, err := load(p, now)
+	return c, err
+}
+
+// stamps are those of the two files of a pair.
+type stamps struct{ certificate, key stamp.Stamp }
+
+// load reads a pair, and says of which files, as far as it came.
+func load(p Pair, now time.Time) (tls.Certificate, stamps, error) {
+	var at stamps
+	data, read, err := read(p.Certificate, now)
 	if err != nil {
-		return tls.Certificate{}, err
+		return tls.Certificate{}, at, err
 	}
-	key, err := loadKey(keyFile)
+	at.certificate = read
+	chain, leaf, err := parseChain(p.Certificate, data)
 	if err != nil {
-		return tls.Certificate{}, err
+		return tls.Certificate{}, at, err
+	}
+	key, read, err := loadKey(p.Key, now)
+	at.key = read
+	if err != nil {
+		return tls.Certificate{}, at, err
 	}
 	if !matches(leaf, key) {
-		return tls.Certificate{}, &Error{File: keyFile, Reason: ErrMismatch,
-			Detail: fmt.Sprintf("%s holds the certificate for another key", certificateFile)}
+		return tls.Certificate{}, at, &Error{File: p.Key, Reason: ErrMismatch,
+			Detail: fmt.Sprintf("%s holds the certificate for another key", p.Certificate)}
 	}
-	if err := checkTime(certificateFile, leaf, now); err != nil {
-		return tls.Certificate{}, err
+	return tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, at, checkTime(p.Certificate, leaf, now)
+}
+
+// LoadPool reads a PEM file of certificates that are trusted. It fails with an *Error.
+func LoadPool(file string, now time.Time) (*x509.CertPool, error) {
+	data, _, err := read(file, now)
+	if err != nil {
+		return nil, err
 	}
-	return tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, &Error{File: file, Reason: ErrFormat, Detail: "no PEM certificate in it that can be read; it must begin with -----BEGIN CERTIFICATE-----"}
+	}
+	return pool, nil
 }
 
 func checkTime(file string, leaf *x509.Certificate, now time.Time) error {
@@ -84,14 +116,10 @@ func checkTime(file string, leaf *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// loadChain reads the certificates of a file, the leaf first.
-func loadChain(file string) ([][]byte, *x509.Certificate, error) {
-	rest, err := read(file)
-	if err != nil {
-		return nil, nil, err
-	}
+// parseChain reads the certificates of a file, the leaf first.
+func parseChain(file string, data []byte) ([][]byte, *x509.Certificate, error) {
 	var chain [][]byte
-	for block, rest := pem.Decode(rest); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
 			chain = append(chain, block.Bytes)
 		}
@@ -107,12 +135,17 @@ func loadChain(file string) ([][]byte, *x509.Certificate, error) {
 	return chain, leaf, nil
 }
 
-// loadKey reads the first private key of a file.
-func loadKey(file string) (crypto.Signer, error) {
-	data, err := read(file)
+func loadKey(file string, now time.Time) (crypto.Signer, stamp.Stamp, error) {
+	data, at, err := read(file, now)
 	if err != nil {
-		return nil, err
+		return nil, at, err
 	}
+	key, err := parseKeyPEM(file, data)
+	return key, at, err
+}
+
+// parseKeyPEM reads the first private key of a file.
+func parseKeyPEM(file string, data []byte) (crypto.Signer, error) {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
 			continue
@@ -162,19 +195,15 @@ func matches(leaf *x509.Certificate, key crypto.Signer) bool {
 	return err == nil && bytes.Equal(public, leaf.RawSubjectPublicKeyInfo)
 }
 
-func read(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, unreadable(file, err)
+func read(file string, now time.Time) ([]byte, stamp.Stamp, error) {
+	data, at, err := stamp.Read(file, maxFile, now)
+	switch {
+	case errors.Is(err, stamp.ErrNotRegular), errors.Is(err, stamp.ErrTooLarge):
+		err = &Error{File: file, Reason: ErrFormat, Detail: "a PEM file of at most 1 MiB belongs here"}
+	case err != nil:
+		err = unreadable(file, err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, &Error{File: file, Reason: ErrFormat, Detail: "a PEM file of at most 1 MiB belongs here"}
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, unreadable(file, err)
-	}
-	return data, nil
+	return data, at, err
 }
 
 func unreadable(file string, err error) error {
@@ -183,15 +212,4 @@ func unreadable(file string, err error) error {
 		detail = e.Err.Error()
 	}
 	return &Error{File: file, Reason: ErrMissing, Detail: detail, Cause: err}
-}
-
-// ServerConfig returns the TLS settings of a listener with this certificate.
-// Session tickets are off: there are clients that cannot resume a session
-// under STARTTLS and then fail for good.
-func ServerConfig(certificate tls.Certificate) *tls.Config {
-	return &tls.Config{
-		Certificates:           []tls.Certificate{certificate},
-		MinVersion:             tls.VersionTLS12,
-		SessionTicketsDisabled: true,
-	}
 }

@@ -38,8 +38,8 @@ func selfSigned(t *testing.T) tls.Certificate {
 	return c
 }
 
-// files writes a fresh pair and returns the paths of certificate and key.
-func files(t *testing.T) (certificate, key string) {
+// savedPair writes a fresh pair and returns the paths of certificate and key.
+func savedPair(t *testing.T) (certificate, key string) {
 	t.Helper()
 	dir := t.TempDir()
 	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -57,8 +57,8 @@ func write(t *testing.T, file, text string) {
 }
 
 func TestLoadReadsWhatSaveWrote(t *testing.T) {
-	certificate, key := files(t)
-	c, err := Load(certificate, key, now)
+	certificate, key := savedPair(t)
+	c, err := Load(Pair{certificate, key}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,16 +98,16 @@ func TestLoadRefuses(t *testing.T) {
 		{"passphrase", func(t *testing.T, _, k string) { write(t, k, encrypted) }, now, "key.pem", ErrFormat, "passphrase"},
 		{"passphrase, older form", func(t *testing.T, _, k string) { write(t, k, oldEncrypted) }, now, "key.pem", ErrFormat, "passphrase"},
 		{"key of another", func(t *testing.T, _, k string) {
-			_, other := files(t)
+			_, other := savedPair(t)
 			os.Rename(other, k)
 		}, now, "key.pem", ErrMismatch, "another key"},
 		{"expired", func(*testing.T, string, string) {}, now.Add(2 * time.Hour), "cert.pem", ErrExpired, "2026-03-01T13:00:00Z"},
 		{"not yet valid", func(*testing.T, string, string) {}, now.Add(-2 * time.Hour), "cert.pem", ErrNotYet, "2026-03-01T11:00:00Z"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			certificate, key := files(t)
+			certificate, key := savedPair(t)
 			c.spoil(t, certificate, key)
-			_, err := Load(certificate, key, c.at)
+			_, err := Load(Pair{certificate, key}, c.at)
 			e, ok := errors.AsType[*Error](err)
 			if !ok || !errors.Is(err, c.reason) || filepath.Base(e.File) != c.file || !strings.Contains(err.Error(), c.detail) {
 				t.Errorf("error %v, want %s: %v with %q", err, c.file, c.reason, c.detail)
@@ -142,9 +142,9 @@ func TestLoadReadsEveryFormOfKey(t *testing.T) {
 		"RSA PRIVATE KEY": x509.MarshalPKCS1PrivateKey(rs),
 		"PRIVATE KEY":     edDER,
 	} {
-		_, key := files(t)
+		_, key := savedPair(t)
 		write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
-		if _, err := loadKey(key); err != nil {
+		if _, _, err := loadKey(key, now); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
@@ -172,7 +172,7 @@ func TestSelfSignedDefaults(t *testing.T) {
 // handshake connects a client to a server with the settings of ServerConfig.
 func handshake(t *testing.T, c tls.Certificate, client *tls.Config) error {
 	t.Helper()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", ServerConfig(c))
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", ServerConfig(Choice{(*Fixed)(&c)}.Get))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestServerConfig(t *testing.T) {
 			t.Errorf("%s: error %v, want success %v", peer.name, err, peer.good)
 		}
 	}
-	if !ServerConfig(c).SessionTicketsDisabled {
+	if !ServerConfig(Choice{(*Fixed)(&c)}.Get).SessionTicketsDisabled {
 		t.Error("session tickets are on")
 	}
 }

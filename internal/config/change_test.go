@@ -49,6 +49,7 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.Filters[0].Name = "scripts"
 	before.Rates = []Rate{*defaultFields().rate}
 	before.Rates[0].Name = "per-client"
+	before.Certificates = []Certificate{{Name: "files"}, {Name: "authority"}}
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {

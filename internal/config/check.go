@@ -20,6 +20,7 @@ func (d *decoder) check() {
 	d.checkBlockLists()
 	d.checkFilters()
 	d.checkRates()
+	d.checkCertificates()
 	d.checkSmarthosts()
 	d.checkSmarthostUser()
 	d.checkAdmin()
@@ -167,6 +168,7 @@ func (d *decoder) checkListeners() {
 	for _, t := range d.tables["listener"] {
 		l := t.fields.listener
 		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
+		d.checkListenerCertificates(t)
 		d.checkTrust(t)
 		d.checkVerify(t)
 		d.checkAuth(t)

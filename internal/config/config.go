@@ -46,22 +46,24 @@ type Config struct {
 	LocalDomains []string
 	OwnAddresses []netip.Addr
 
-	Log        Log
-	Listeners  []Listener // at least one, in the order of the file
-	Handlers   []Handler
-	Lists      []List
-	BlockLists []BlockList
-	Filters    []Filter
-	Rates      []Rate
-	Submission Submission
-	Message    Message
-	Delivery   Delivery
-	Quarantine Quarantine
-	DNS        DNS
-	Journal    Journal
-	Pressure   Pressure
-	Monitoring Monitoring
-	Admin      Admin
+	Log          Log
+	Listeners    []Listener // at least one, in the order of the file
+	Handlers     []Handler
+	Lists        []List
+	BlockLists   []BlockList
+	Filters      []Filter
+	Rates        []Rate
+	Certificates []Certificate
+	ACME         ACME
+	Submission   Submission
+	Message      Message
+	Delivery     Delivery
+	Quarantine   Quarantine
+	DNS          DNS
+	Journal      Journal
+	Pressure     Pressure
+	Monitoring   Monitoring
+	Admin        Admin
 }
 
 // Places are where settings were set, by key, such as "listener.address".
@@ -111,6 +113,7 @@ type Listener struct {
 	VRFY                    VRFY
 	PercentRouting          bool
 	TLSCertificate, TLSKey  string // both or neither
+	Certificates            []Text // names; those of the store for none
 	MaxConnections          int
 	MaxConnectionsPerClient int
 	MaxSize                 int64 // octets

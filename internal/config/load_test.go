@@ -22,6 +22,7 @@ import (
 var (
 	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
 		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"),
+		cmpopts.IgnoreFields(Certificate{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
@@ -81,6 +82,7 @@ func TestDefaults(t *testing.T) {
 			DataTimeout:             3 * time.Minute,
 			BareNewline:             BareNewlineAuto,
 		}},
+		ACME:       ACME{Directory: letsEncrypt, Challenge: ChallengeHTTP, CheckEvery: 10 * time.Minute},
 		Submission: Submission{MaxSize: 50 << 20, MaxRecipients: 10_000},
 		Message: Message{
 			AddDate: true, AddMessageID: true, MaxHops: 100,
@@ -155,6 +157,7 @@ vrfy = "tell"
 percent_routing = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"
+certificates = ["files", "authority"]
 max_connections = 1_0
 max_connections_per_client = 5
 max_size = 65536
@@ -220,6 +223,25 @@ limit = "100 messages per 1h"
 per = "network"
 over = "hold"
 exempt = ["192.0.2.0/24"]
+
+[[certificate]]
+name = "files"
+certificate = "tls/mail.pem"
+key = "/etc/tls/mail.key"
+
+[[certificate]]
+name = "authority"
+acme = true
+names = ["mail.example.org"]
+
+[acme]
+directory = "https://acme.example/directory"
+email = "hostmaster@example.org"
+agree_terms = true
+challenge = "tls-alpn-01"
+address = ":8443"
+ca_file = "acme-root.pem"
+check_every = "1m"
 
 [submission]
 directory = "spool"
@@ -306,9 +328,11 @@ func TestEverySetting(t *testing.T) {
 	if diff := cmp.Diff(second, got.Listeners[1], compareValues, ignorePlace); diff != "" {
 		t.Errorf("the second listener has settings of the first (-want +got):\n%s", diff)
 	}
+	certificate := got.Certificates[0] // of files; the second is of ACME
+	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
 	for i := range settings {
 		s := &settings[i]
-		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0]}
+		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], certificate: &certificate}
 		if s.key != "version" && s.value.show(f) == s.value.show(defaults) {
 			t.Errorf("%s has its default, the row sets another field", s.key)
 		}
@@ -327,12 +351,12 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Certificate{}, ACME{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin;
-	// Files, Places, Warnings; Place and Places of Listener, Handler, List, BlockList, Filter and Rate; Filter.Steps, which is filter.then
-	const notSettings = 15 + 3 + 12 + 1
+	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Certificates, ACME, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin;
+	// Files, Places, Warnings; Place and Places of Listener, Handler, List, BlockList, Filter, Rate and Certificate; Filter.Steps, which is filter.then
+	const notSettings = 17 + 3 + 14 + 1
 	fields := len(settings) // and one more of each that can name lists
 	for i := range settings {
 		if settings[i].value.names != nil {

@@ -106,6 +106,26 @@ var sections = []section{
 		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. Each has a table of its own, and all are counted; there can be 100.",
 	},
 	{
+		name:     "certificate",
+		repeated: true,
+		open:     func(f *fields) { f.certificate = &Certificate{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.Certificates = append(f.config.Certificates, *f.certificate) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.Certificates {
+				x := &c.Certificates[i]
+				list = append(list, member{x.Name, fields{config: c, certificate: x, places: x.Places}})
+			}
+			return list
+		},
+		text: "A certificate for listeners, from files or by ACME. [certificates.md](certificates.md) tells of these, and of those that `postern cert` makes, which need no table. " +
+			"Each has a table of its own; there can be 100.",
+	},
+	{
+		name: "acme",
+		text: "The authority from which certificates with `acme = true` are had, by ACME (RFC 8555). Account and keys are kept in `acme` below `data_dir`.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -79,17 +79,18 @@ func (s *section) example() *setting {
 
 // fields are the structs that a setting can be a field of.
 type fields struct {
-	config    *Config
-	listener  *Listener  // in a [[listener]] table
-	handler   *Handler   // in a [[handler]] table
-	list      *List      // in a [[list]] table
-	blockList *BlockList // in a [[block_list]] table
-	filter    *Filter    // in a [[filter]] table
-	rate      *Rate      // in a [[rate]] table
-	place     mail.Place // where the table begins
-	places    Places     // of the table's settings
-	dir       string     // from which relative paths are taken; may be empty
-	source    *source    // that is being read
+	config      *Config
+	listener    *Listener    // in a [[listener]] table
+	handler     *Handler     // in a [[handler]] table
+	list        *List        // in a [[list]] table
+	blockList   *BlockList   // in a [[block_list]] table
+	filter      *Filter      // in a [[filter]] table
+	rate        *Rate        // in a [[rate]] table
+	certificate *Certificate // in a [[certificate]] table
+	place       mail.Place   // where the table begins
+	places      Places       // of the table's settings
+	dir         string       // from which relative paths are taken; may be empty
+	source      *source      // that is being read
 }
 
 // header is how the table is begun in a file.

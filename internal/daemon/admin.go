@@ -13,7 +13,8 @@ import (
 // api is what the administrative API needs at a TCP address.
 type api struct {
 	tokens []admin.Token
-	tls    *tls.Config // nil: in clear
+	tls    *tls.Config  // nil: in clear
+	files  *certs.Files // of that
 }
 
 // loadAPI reads the tokens and the certificate of the API.
@@ -29,11 +30,12 @@ func (g *graph) loadAPI() error {
 		errs = append(errs, g.config.Wrong("admin.tokens", fmt.Errorf("%s: %w", c.Tokens, err)))
 	}
 	if c.TLSCertificate != "" {
-		certificate, err := certs.Load(c.TLSCertificate, c.TLSKey, g.clock.Now())
+		certificate, err := certs.OpenFiles("admin", certs.Pair{Certificate: c.TLSCertificate, Key: c.TLSKey}, g.clock)
 		if err != nil {
 			errs = append(errs, g.config.Wrong("admin.tls_certificate", err))
 		} else {
-			g.api.tls = certs.ServerConfig(certificate)
+			g.api.files = certificate
+			g.api.tls = certs.ServerConfig(certs.Choice{certificate}.Get)
 		}
 	}
 	return errors.Join(errs...)
@@ -60,6 +62,7 @@ func (d *Daemon) bindAdmin(g *graph) error {
 		Queue: d.suspended, Sites: d.deliverer, Store: d.store, Journal: d.journal, Importer: d.door(g), Snapshot: d.snapshot, Control: d,
 		Status: d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
 	})
+	d.apiCertificate = g.api.files
 	address := g.config.Admin.Address
 	if !address.IsValid() {
 		return nil

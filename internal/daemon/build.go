@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"os"
+	"slices"
 
 	"postern/internal/admin"
 	"postern/internal/config"
@@ -33,7 +34,7 @@ func (d *Daemon) services(g *graph) []service {
 	door := d.door(g)
 	list := make([]service, len(g.config.Listeners))
 	for i := range list {
-		list[i] = service{d.serverOptions(g, &g.config.Listeners[i], g.tls[i]), d.handler(g, door, g.config.Listeners[i].Name)}
+		list[i] = service{d.serverOptions(g, &g.config.Listeners[i], d.tlsConfig(g, i)), d.handler(g, door, g.config.Listeners[i].Name)}
 	}
 	return list
 }
@@ -226,6 +227,6 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
-	s.Warnings = append(d.listWarnings(g), d.trustWarnings(g)...)
+	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings())
 	return s
 }

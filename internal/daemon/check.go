@@ -40,10 +40,8 @@ func Check(c *config.Config, o Options) Checked {
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
 	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.lists, g.around), g.adviseLists(), doctor.Listeners(c, g.local.Addresses))
-	for i, t := range g.tls {
-		if t != nil {
-			found.Warnings = append(found.Warnings, doctor.Certificate(&c.Listeners[i], t.Certificates[0].Leaf, c.Hostname, g.clock.Now())...)
-		}
+	for i := range c.Listeners {
+		found.Warnings = append(found.Warnings, doctor.Certificates(&c.Listeners[i], g.shown(i), c.Hostname, g.clock.Now())...)
 	}
 	return found
 }

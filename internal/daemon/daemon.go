@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/certs"
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/crashpoint"
@@ -81,12 +82,15 @@ type Daemon struct {
 	// numbers are recorded, and none is forgotten.
 	accountLimits *limit.Set
 	// submission takes mail from users of this host; nil when it is not to.
-	submission *submission
-	deliverer  *deliver.Deliverer
-	keeper     *quarantine.Keeper
-	socket     net.Listener
-	admin      *admin.Server
-	apiSocket  net.Listener // nil: the API is at no TCP address
+	submission     *submission
+	deliverer      *deliver.Deliverer
+	keeper         *quarantine.Keeper
+	socket         net.Listener
+	admin          *admin.Server
+	apiSocket      net.Listener // nil: the API is at no TCP address
+	apiCertificate *certs.Files // nil: it is in clear
+	// acme has certificates from an authority.
+	acme *certs.Manager
 	// around is where the server runs, as it was seen last; masked are the clients of
 	// which it was told that their address tells nobody.
 	around atomic.Pointer[container.Surroundings]
@@ -133,6 +137,10 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 func (d *Daemon) newGraph(c *config.Config) *graph {
 	g := newGraph(c, d.clock)
 	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
+	if d.graph != nil {
+		g.certificates.store = d.graph.certificates.store
+	}
+	g.certificates.acme = d.acme
 	g.lasting = lasting{limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks}
 	return g
 }
@@ -158,6 +166,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	d.counts = newCounts(d)
 	d.inspections = intake.NewInspections(0)
 	d.limits, d.accountLimits = limit.NewSet(clock), limit.NewSet(clock)
+	d.acme = d.newManager(c)
 	d.graph = d.newGraph(c)
 	return d
 }
@@ -181,6 +190,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.start(deliverCtx, copyCtx)
 	d.running.Go(func() { d.reloadOnHangup(ctx) })
 	d.running.Go(func() { d.watchFiles(ctx) })
+	d.wantCertificates()
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	c := d.inForce().config // which a reload may replace by now
@@ -220,6 +230,7 @@ func (d *Daemon) finish(stopDelivery, stopCopy context.CancelFunc) error {
 	stopDelivery() // what is accepted from now on waits for the next start
 	d.stopListeners()
 	d.running.Wait()
+	d.acme.Close() // it tells the journal
 	stopCopy()
 	d.copying.Wait()
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStopped, Time: d.clock.Now(), Text: d.Version})
@@ -346,6 +357,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 func (d *Daemon) close() error {
 	var errs []error
 	d.closeWatch() // it reads the store
+	d.acme.Close()
 	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
 		l.socket.Close()
 	}

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"postern/internal/blocklist"
-	"postern/internal/certs"
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/deliver"
@@ -39,8 +37,8 @@ type graph struct {
 	generation uint64
 	loaded     time.Time
 
-	tls   []*tls.Config // of the listeners, in their order; nil without
-	local *intake.Local
+	certificates certificates
+	local        *intake.Local
 	// credentials are those for the smarthosts.
 	credentials mail.Credentials
 	api         api
@@ -101,33 +99,6 @@ func (g *graph) follow(before *graph) {
 	}
 	g.lists.Follow(before.lists)
 	g.blockLists.Follow(before.blockLists)
-}
-
-// loadCertificates loads the certificate of every listener that has one.
-func (g *graph) loadCertificates() error {
-	g.tls = make([]*tls.Config, len(g.config.Listeners))
-	var errs []error
-	for i := range g.config.Listeners {
-		l := &g.config.Listeners[i]
-		if l.TLSCertificate == "" {
-			continue
-		}
-		certificate, err := certs.Load(l.TLSCertificate, l.TLSKey, g.clock.Now())
-		if err != nil {
-			errs = append(errs, wrongCertificate(l, err))
-			continue
-		}
-		g.tls[i] = certs.ServerConfig(certificate)
-	}
-	return errors.Join(errs...)
-}
-
-// wrongCertificate says of which of the two files an error is.
-func wrongCertificate(l *config.Listener, err error) error {
-	if wrong, ok := errors.AsType[*certs.Error](err); ok && wrong.File == l.TLSKey {
-		return l.Wrong("listener.tls_key", err)
-	}
-	return l.Wrong("listener.tls_certificate", err)
 }
 
 // loadCredentials reads what proves this server to the smarthosts.

@@ -72,7 +72,7 @@ func (g *graph) adviseLists() []config.Problem {
 	return found
 }
 
-// watchFiles looks at the files of lists, and at where the server runs, until ctx
+// watchFiles looks at the files of lists and certificates, and at where the server runs, until ctx
 // ends.
 func (d *Daemon) watchFiles(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
@@ -85,6 +85,7 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 		}
 		g := d.inForce()
 		g.lists.Look()
+		d.lookAtCertificates(g)
 		around := lookAround(g.local.Addresses)
 		d.around.Store(&around)
 	}

@@ -2,15 +2,12 @@ package daemon
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"postern/internal/admin"
 	"postern/internal/config"
@@ -88,7 +85,11 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 		next = running
 	}
 	done.Generation = next.generation
-	return done, d.swap(next, running)
+	if err := d.swap(next, running); err != nil {
+		return done, err
+	}
+	d.wantCertificates()
+	return done, nil
 }
 
 // swap puts a graph in force in the place of another.
@@ -133,17 +134,7 @@ func (d *Daemon) adjust(next, running *graph) {
 // names, although it names the same: certificates, secrets, and the addresses
 // of the machine. No secret is shown.
 func (g *graph) readAnew(before *graph) []config.Change {
-	var changes []config.Change
-	for i, t := range g.tls {
-		c := &g.config.Listeners[i]
-		was := before.listener(c.Name)
-		if t == nil || was < 0 || before.tls[was] == nil || before.config.Listeners[was].TLSCertificate != c.TLSCertificate {
-			continue
-		}
-		if old := before.tls[was]; !slices.EqualFunc(old.Certificates[0].Certificate, t.Certificates[0].Certificate, slices.Equal) {
-			changes = append(changes, config.Change{Key: "listener.tls_certificate", Name: c.Name, Old: ofCertificate(old), New: ofCertificate(t), Effect: config.AtReload})
-		}
-	}
+	changes := g.certificateChanges(before)
 	was, is := &before.config.Delivery, &g.config.Delivery
 	if was.SmarthostPassword == is.SmarthostPassword && before.credentials.Password != g.credentials.Password {
 		changes = append(changes, config.Change{Key: "delivery.smarthost_password", Old: `"a secret"`, New: `"another, in the same place"`, Effect: config.AtReload})
@@ -152,13 +143,6 @@ func (g *graph) readAnew(before *graph) []config.Change {
 		changes = append(changes, config.Change{Key: "the addresses of this machine", Old: old, New: now, Effect: config.AtReload})
 	}
 	return changes
-}
-
-// ofCertificate names a certificate for a person.
-func ofCertificate(t *tls.Config) config.Value {
-	leaf := t.Certificates[0].Leaf
-	sum := sha256.Sum256(leaf.Raw)
-	return config.Value(fmt.Sprintf("%q", fmt.Sprintf("valid until %s, SHA-256 %x...", leaf.NotAfter.UTC().Format(time.RFC3339), sum[:8])))
 }
 
 // machine are the addresses that the machine itself has.

@@ -310,7 +310,7 @@ func TestReloadReadsFilesAnew(t *testing.T) {
 		done.Changes[0].Old == done.Changes[0].New || done.Changes[1].Key != "delivery.smarthost_password" {
 		t.Errorf("got %+v, %v", done, err)
 	}
-	if g := r.graph; !g.tls[0].Certificates[0].Leaf.Equal(second.Leaf) || string(g.credentials.Password) != "hunter3" {
+	if g := r.graph; !g.certificates.choices[0].Certificates()[0].Leaf.Equal(second.Leaf) || string(g.credentials.Password) != "hunter3" {
 		t.Error("the old ones are in force")
 	}
 	r.end(t)

@@ -3,6 +3,7 @@ package doctor
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"math/big"
 	"net/netip"
@@ -62,6 +63,8 @@ func TestListeners(t *testing.T) {
 	}
 }
 
+// TestCertificate: the names, the time, the key and the signature (RFC 9155) of what a
+// listener shows, and the certificates behind it (RFC 5280 6.1).
 func TestCertificate(t *testing.T) {
 	l := config.DefaultListener()
 	l.TLSCertificate = "cert.pem"
@@ -81,14 +84,14 @@ func TestCertificate(t *testing.T) {
 		{"mail.example.com", now.Add(77 * 24 * time.Hour), "cert.pem expires at "},
 		{"gate.example.com", now, "cert.pem is not for gate.example.com"},
 	} {
-		got := Certificate(&l, long.Leaf, c.hostname, c.at)
+		got := Certificates(&l, []Shown{{Name: "cert.pem", Blocks: true, Certificate: &long}}, c.hostname, c.at)
 		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0].String(), "listener.tls_certificate: listener smtp: "+c.want)) {
 			t.Errorf("%s at %v: %v, want %s", c.hostname, c.at, got, c.want)
 		}
 	}
 	for bits, want := range map[int]int{1024: 1, 2048: 0} {
 		weak := weakLeaf(t, bits)
-		got := Certificate(&l, weak, "mail.example.com", now)
+		got := Certificates(&l, []Shown{{Name: "cert.pem", Certificate: weak}}, "mail.example.com", now)
 		if len(got) != want || want == 1 && !strings.Contains(got[0].String(), "an RSA key of 1024 bits") {
 			t.Errorf("RSA with %d bits: %v", bits, got)
 		}
@@ -96,7 +99,7 @@ func TestCertificate(t *testing.T) {
 }
 
 // weakLeaf makes a certificate with an RSA key.
-func weakLeaf(t *testing.T, bits int) *x509.Certificate {
+func weakLeaf(t *testing.T, bits int) *tls.Certificate {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
@@ -111,5 +114,5 @@ func weakLeaf(t *testing.T, bits int) *x509.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return leaf
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }

@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/stamp"
 )
 
 // Options are what a Book needs; none is required.
@@ -51,8 +52,8 @@ type Live struct {
 type content struct {
 	current atomic.Pointer[List]
 
-	mu    sync.Mutex // held while the file is looked at
-	stamp stamp      // of the file, when it was read last
+	mu    sync.Mutex  // held while the file is looked at
+	stamp stamp.Stamp // of the file, when it was read last
 	sum   [sha256.Size]byte
 	// wrong is why the file could not be used; nil if current is what it says.
 	wrong error
@@ -88,7 +89,7 @@ func Open(c []config.List, o Options) (*Book, error) {
 }
 
 func (l *Live) open(o *Options) error {
-	data, at, err := readFile(l.config.File, o.Clock.Now())
+	data, at, err := stamp.Read(l.config.File, MaxFile, o.Clock.Now())
 	if err != nil {
 		return l.config.Wrong("list.file", err)
 	}
@@ -232,11 +233,11 @@ func (l *Live) look(o *Options) *Event {
 	c, now := l.content, o.Clock.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stamp.stands(l.config.File) {
+	if c.stamp.Stands(l.config.File) {
 		return nil
 	}
-	data, at, err := readFile(l.config.File, now)
-	if errors.Is(err, errWriting) {
+	data, at, err := stamp.Read(l.config.File, MaxFile, now)
+	if errors.Is(err, stamp.ErrWriting) {
 		return nil // it is looked at again
 	}
 	c.stamp = at

@@ -19,6 +19,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/metrics"
+	"postern/internal/stamp"
 )
 
 // shelf is a Book of one list, its file, and what was told.
@@ -396,8 +397,8 @@ func TestMetrics(t *testing.T) {
 	set := metrics.NewSet()
 	m := NewMetrics(set)
 	m.read(nil)
-	m.read(errNotRegular)
-	m.read(errNotRegular)
+	m.read(stamp.ErrNotRegular)
+	m.read(stamp.ErrNotRegular)
 	families, err := set.Gatherer().Gather()
 	if err != nil || len(families) != 1 {
 		t.Fatalf("%v, %v", families, err)

@@ -34,25 +34,28 @@ const (
 
 // What can happen to the server.
 const (
-	ReasonStarted      Reason = "started"           // the server is ready
-	ReasonStopped      Reason = "stopped"           // the server has ended in good order
-	ReasonReloaded     Reason = "reloaded"          // the configuration was read again, and is in force
-	ReasonReloadFailed Reason = "reload-failed"     // it was read again and is wrong: nothing has changed
-	ReasonOpened       Reason = "opened"            // a listener was started by hand
-	ReasonClosed       Reason = "closed"            // a listener was stopped by hand
-	ReasonMarked       Reason = "marked"            // a mark was set or lifted (a suspension)
-	ReasonPressed      Reason = "pressed"           // something runs short: mail is not taken, or from fewer clients
-	ReasonEased        Reason = "eased"             // there is enough of it again
-	ReasonUnreachable  Reason = "unreachable"       // a site is left alone for a while: it could not be reached
-	ReasonReached      Reason = "reached"           // it can be reached again
-	ReasonListRead     Reason = "list-read"         // the file of a list has changed, and is in force
-	ReasonListFailed   Reason = "list-failed"       // it has changed and is wrong: the list is as before
-	ReasonLeftOut      Reason = "left-out"          // a block list is not asked for a while: it fails, or lies
-	ReasonAskedAgain   Reason = "asked-again"       // it answers again
-	ReasonLoginFailed  Reason = "login-failed"      // passwords were wrong; Count says how many
-	ReasonStepped      Reason = "stepped"           // the clock was set
-	ReasonOverflow     Reason = "overflow"          // facts were lost for want of room; Count says how many
-	ReasonDirectory    Reason = "directory-changed" // a user, domain, alias, list or ban was created, changed or removed
+	ReasonStarted             Reason = "started"              // the server is ready
+	ReasonStopped             Reason = "stopped"              // the server has ended in good order
+	ReasonReloaded            Reason = "reloaded"             // the configuration was read again, and is in force
+	ReasonReloadFailed        Reason = "reload-failed"        // it was read again and is wrong: nothing has changed
+	ReasonOpened              Reason = "opened"               // a listener was started by hand
+	ReasonClosed              Reason = "closed"               // a listener was stopped by hand
+	ReasonMarked              Reason = "marked"               // a mark was set or lifted (a suspension)
+	ReasonPressed             Reason = "pressed"              // something runs short: mail is not taken, or from fewer clients
+	ReasonEased               Reason = "eased"                // there is enough of it again
+	ReasonUnreachable         Reason = "unreachable"          // a site is left alone for a while: it could not be reached
+	ReasonReached             Reason = "reached"              // it can be reached again
+	ReasonListRead            Reason = "list-read"            // the file of a list has changed, and is in force
+	ReasonListFailed          Reason = "list-failed"          // it has changed and is wrong: the list is as before
+	ReasonCertificateChanged  Reason = "certificate-changed"  // another is in use, or a command has changed what there is
+	ReasonCertificateFailed   Reason = "certificate-failed"   // one could not be read, or had: that of before stays in use
+	ReasonCertificateExpiring Reason = "certificate-expiring" // its end is near, or has come
+	ReasonLeftOut             Reason = "left-out"             // a block list is not asked for a while: it fails, or lies
+	ReasonAskedAgain          Reason = "asked-again"          // it answers again
+	ReasonLoginFailed         Reason = "login-failed"         // passwords were wrong; Count says how many
+	ReasonStepped             Reason = "stepped"              // the clock was set
+	ReasonOverflow            Reason = "overflow"             // facts were lost for want of room; Count says how many
+	ReasonDirectory           Reason = "directory-changed"    // a user, domain, alias, list or ban was created, changed or removed
 )
 
 // Reasons are all reasons, in the order of this file.
@@ -60,10 +63,10 @@ var Reasons = []Reason{
 	ReasonAccepted, ReasonRefused, ReasonRouted, ReasonAttempted, ReasonDelivered, ReasonRelayed,
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
-	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed, ReasonMarked, ReasonPressed, ReasonEased,
-	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain,
-	ReasonLoginFailed, ReasonStepped, ReasonOverflow,
-	ReasonDirectory,
+	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
+	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonListRead,
+	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
+	ReasonLeftOut, ReasonAskedAgain, ReasonLoginFailed, ReasonStepped, ReasonOverflow, ReasonDirectory,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.
