@@ -169,6 +169,7 @@ func (d *decoder) checkListeners() {
 		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
 		d.checkTrust(t)
 		d.checkVerify(t)
+		d.checkAuth(t)
 		if names, taken := takenNames[l.Name]; taken {
 			d.fault(t.given["name"].value, "listener.name", faultf("choose another", "%q names %s", l.Name, names))
 		}

@@ -107,6 +107,8 @@ type Listener struct {
 	VerifyFrom              Verify
 	VerifyAction            VerifyAction
 	VerifyRewrite           mail.Address // null: none
+	Auth                    Auth
+	VRFY                    VRFY
 	PercentRouting          bool
 	TLSCertificate, TLSKey  string // both or neither
 	MaxConnections          int
@@ -155,6 +157,8 @@ type Message struct {
 	AddMessageID bool
 	DropFields   []string
 	MaxHops      int
+	// AccountInHeaders names the client's account in Received.
+	AccountInHeaders bool
 }
 
 // Delivery is the table [delivery].

@@ -149,6 +149,7 @@ const (
 	VerifyOff      Verify = "off"
 	VerifyUnlisted Verify = "unlisted" // all but those in trust
 	VerifyAll      Verify = "all"
+	VerifyAccount  Verify = "account" // of those with an account, which must be the owner
 )
 
 // VerifyAction is what is done about a sender that is not among the known ones.
@@ -168,6 +169,9 @@ func (d *decoder) checkVerify(t *table) {
 	for key, is := range map[string]Verify{"verify_sender": l.VerifySender, "verify_from": l.VerifyFrom} {
 		if is == VerifyOff {
 			continue
+		}
+		if is == VerifyAccount {
+			continue // who it is, the directory knows
 		}
 		verifies = true
 		if _, given := t.given["sender_addresses"]; !given && !d.meant["listener.sender_addresses"] {

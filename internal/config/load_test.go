@@ -69,6 +69,8 @@ func TestDefaults(t *testing.T) {
 			VerifySender:            VerifyOff,
 			VerifyFrom:              VerifyOff,
 			VerifyAction:            VerifyReject,
+			Auth:                    AuthOff,
+			VRFY:                    VRFYVague,
 			MaxConnections:          1000,
 			MaxConnectionsPerClient: 200,
 			MaxSize:                 50 << 20,
@@ -131,6 +133,7 @@ message.add_date = false
 message.add_message_id = false
 message.drop_fields = []
 message.max_hops = 200
+message.account_in_headers = true
 
 [[listener]]
 name = "in"
@@ -147,6 +150,8 @@ verify_sender = "unlisted"
 verify_from = "all"
 verify_action = "rewrite"
 verify_rewrite = "noreply@example.org"
+auth = "optional"
+vrfy = "tell"
 percent_routing = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"

@@ -28,16 +28,18 @@ var filterSettings = []setting{
 		value:  one(verify, func(f fields) *Verify { return &f.listener.VerifySender }, VerifyOff),
 		effect: AtReload,
 		text: "Whether the sender in MAIL must be one of `sender_addresses`. The null sender `<>` is that of reports, and always may. " +
-			"It proves nothing of who the client is: it keeps programs from sending in the name of others.",
-		see: []string{"listener.sender_addresses", "listener.verify_action"},
+			"It proves nothing of who the client is: it keeps programs from sending in the name of others. With `\"account\"` it does: who has logged in sends in his own name ([accounts.md](accounts.md)). " +
+			"An account for which addresses are recorded can use no other sender in any case.",
+		see: []string{"listener.sender_addresses", "listener.verify_action", "listener.auth"},
 	},
 	{
 		key:    "listener.verify_from",
 		value:  one(verify, func(f fields) *Verify { return &f.listener.VerifyFrom }, VerifyOff),
 		effect: AtReload,
 		text: "Whether the address in the field From must be one of `sender_addresses`. There must be one field, with one address: a message with several authors, a group, " +
-			"no From, two of them, or one that can be read in different ways is treated as one from a stranger.",
-		see: []string{"listener.sender_addresses", "listener.verify_action"},
+			"no From, two of them, or one that can be read in different ways is treated as one from a stranger. " +
+			"With `\"account\"` there may be several authors: each must be one of the account's own addresses, unless that in the field Sender is.",
+		see: []string{"listener.sender_addresses", "listener.verify_action", "listener.auth"},
 	},
 	{
 		key: "listener.verify_action",
@@ -212,4 +214,5 @@ var verify = oneOf(
 	choice[Verify]{"off", VerifyOff, "nobody's"},
 	choice[Verify]{"unlisted", VerifyUnlisted, "of clients that are not in `trust`"},
 	choice[Verify]{"all", VerifyAll, "of all clients"},
+	choice[Verify]{"account", VerifyAccount, "of clients with an account: it must be one of the account's own addresses, and `sender_addresses` does not matter"},
 )

@@ -77,6 +77,9 @@ type Daemon struct {
 	inspections *intake.Inspections
 	// limits is what policy has counted.
 	limits *limit.Set
+	// accountLimits is what accounts have sent. There are as many limits as different
+	// numbers are recorded, and none is forgotten.
+	accountLimits *limit.Set
 	// submission takes mail from users of this host; nil when it is not to.
 	submission *submission
 	deliverer  *deliver.Deliverer
@@ -130,7 +133,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 func (d *Daemon) newGraph(c *config.Config) *graph {
 	g := newGraph(c, d.clock)
 	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
-	g.lasting = lasting{limits: d.limits, metrics: d.counts.policy, masks: d.masks}
+	g.lasting = lasting{limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks}
 	return g
 }
 
@@ -154,7 +157,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	}
 	d.counts = newCounts(d)
 	d.inspections = intake.NewInspections(0)
-	d.limits = limit.NewSet(clock)
+	d.limits, d.accountLimits = limit.NewSet(clock), limit.NewSet(clock)
 	d.graph = d.newGraph(c)
 	return d
 }
@@ -272,6 +275,7 @@ func (d *Daemon) open() error {
 	d.clock.OnStep(func(at time.Time, by time.Duration) {
 		d.store.Shift(by)
 		d.limits.Shift(by)
+		d.accountLimits.Shift(by)
 		d.deliverer.Stepped(at, by)
 	})
 	return nil

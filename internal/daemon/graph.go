@@ -60,8 +60,8 @@ type graph struct {
 // lasting is what policy has of the process that goes on over reloads. Without it,
 // nothing is counted, and every address tells who a client is.
 type lasting struct {
-	limits  *limit.Set
-	metrics *policy.Metrics
+	limits, accountLimits *limit.Set
+	metrics               *policy.Metrics
 	// masks says why an address tells nobody at this moment, "" if it tells.
 	masks func(netip.Addr) string
 	// offline says that no block list is to be asked.

@@ -12,6 +12,7 @@
 package explain
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -33,6 +34,9 @@ type Server struct {
 	Listeners []config.Listener
 	// Sendmail takes the mail of programs of this host; its name is SendmailListener.
 	Sendmail config.Submission
+	// Account returns the account of a name, and whether there is one that may log in.
+	// Nil: there is none.
+	Account func(ctx context.Context, name string) (mail.Principal, bool)
 	// Route says how mail for a destination leaves, as far as that is known without
 	// asking anybody.
 	Route func(mail.Destination) string

@@ -104,7 +104,7 @@ func happen(t *testing.T, s *Server, m *Mail) happened {
 		ok = say("EHLO", origin.Hello, session.Hello(t.Context(), origin))
 	}
 	if m.User != "" && ok {
-		ok = say("AUTH", m.User, session.Auth(t.Context(), m.User))
+		ok = say("AUTH", m.User, session.Auth(t.Context(), madeUpAccount(m.User)))
 	}
 	command := smtp.Mail{Envelope: mail.Envelope{From: m.From}}
 	if m.Content != nil {

@@ -116,10 +116,26 @@ func (w *walk) commands(ctx context.Context) {
 			return
 		}
 	}
-	if w.mail.User != "" && origin.User == nil && !w.say(config.AtAuth, w.mail.User, func() mail.Reply { return w.session.Auth(ctx, w.mail.User) }) {
+	if w.mail.User != "" && origin.User == nil && !w.say(config.AtAuth, w.mail.User, func() mail.Reply { return w.session.Auth(ctx, w.account(ctx)) }) {
 		return
 	}
 	w.transaction(ctx)
+}
+
+// account is that of the client. One that is not known is taken for one that may do
+// all, and for which nothing else is recorded.
+func (w *walk) account(ctx context.Context) mail.Principal {
+	if w.server.Account != nil {
+		if p, known := w.server.Account(ctx, w.mail.User); known {
+			return p
+		}
+	}
+	w.note("there is no account %s that may log in: one that may send to anywhere was taken, with no addresses and no limits", w.mail.User)
+	return madeUpAccount(w.mail.User)
+}
+
+func madeUpAccount(name string) mail.Principal {
+	return mail.Principal{Account: mail.Account{Name: name}, Services: mail.Services{Submit: true, Relay: true}}
 }
 
 func (w *walk) transaction(ctx context.Context) {

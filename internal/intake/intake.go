@@ -125,6 +125,8 @@ type Message struct {
 	// Content has CRLF line ends. An error of it ends the acceptance; a
 	// mail.Error is returned as it is.
 	Content io.Reader
+	// MaxSize is how large it may be, in octets; 0 for any size.
+	MaxSize int64
 	// Gone is asked just before the commit: has the client left? A client
 	// that has left would send the message again.
 	Gone func() bool
@@ -203,12 +205,34 @@ func (in *Intake) take(ctx context.Context, m *Message) (taken, error) {
 		ID:           t.id,
 		Now:          now,
 	}
-	if t.summary, err = rewrite.Copy(draft, m.Content); err != nil {
+	if t.summary, err = rewrite.Copy(draft, m.bounded()); err != nil {
 		draft.Discard()
 		return taken{}, storeError(err)
 	}
 	t.at = in.Clock.Now() // the content may have taken its time
 	return t, nil
+}
+
+// bounded is the content as far as its client may send it.
+func (m *Message) bounded() io.Reader {
+	if m.MaxSize <= 0 {
+		return m.Content
+	}
+	return &boundedReader{src: m.Content, left: m.MaxSize, most: m.MaxSize}
+}
+
+// boundedReader fails with 552 5.3.4 behind a number of octets.
+type boundedReader struct {
+	src        io.Reader
+	left, most int64
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	n, err := b.src.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, &mail.Error{Reply: policy.TooLarge(b.most)}
+	}
+	return n, err
 }
 
 // marks are stored with the message.

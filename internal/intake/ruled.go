@@ -13,7 +13,9 @@ import (
 type rules interface {
 	Connect(ctx context.Context) policy.Decision
 	Helo(ctx context.Context, o mail.Origin) policy.Decision
-	Auth(ctx context.Context, user string) policy.Decision
+	Auth(ctx context.Context, p mail.Principal) policy.Decision
+	Know(p mail.Principal)
+	MaxSize() int64
 	Mail(ctx context.Context, from mail.Address, size int64) policy.Decision
 	Rcpt(ctx context.Context, to mail.Recipient) (policy.Decision, policy.Treatment)
 	Withdraw()

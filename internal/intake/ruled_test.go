@@ -28,6 +28,9 @@ func by(rule string, reply mail.Reply) policy.Decision {
 	return d
 }
 
+// joe is an account.
+var joe = mail.Principal{Account: mail.Account{Name: "joe", Source: "directory", Mechanism: "PLAIN"}}
+
 // TestTrails: every fact says what led to it: what was decided about the session
 // and the message, and about that recipient, and nothing about others. What was
 // decided about an earlier message is not told again.
@@ -54,7 +57,7 @@ func TestTrails(t *testing.T) {
 	}
 	s.Begin(t.Context())
 	s.Hello(t.Context(), s.origin)
-	s.Auth(t.Context(), "joe")
+	s.Auth(t.Context(), joe)
 	send("a@x.example", "b@x.example", "c@x.example")
 	first := len(d.facts())
 	send("c@x.example")
@@ -94,7 +97,7 @@ func TestRefusals(t *testing.T) {
 			}{
 				{"connect", func() mail.Reply { return s.Begin(t.Context()) }, mail.Reply{}},
 				{"helo", func() mail.Reply { return s.Hello(t.Context(), s.origin) }, mail.Reply{}},
-				{"auth", func() mail.Reply { return s.Auth(t.Context(), "joe") }, mail.Reply{}},
+				{"auth", func() mail.Reply { return s.Auth(t.Context(), joe) }, mail.Reply{}},
 				{"mail", func() mail.Reply { return s.Mail(t.Context(), smtp.Mail{}) }, mail.Reply{}},
 				{"a@x.example", func() mail.Reply { return s.Rcpt(t.Context(), rcpt(t, "a@x.example")) }, mail.Reply{}},
 				{"data", func() mail.Reply { return s.Content(t.Context(), content(plainText)) }, mail.Reply{}},
@@ -162,7 +165,7 @@ func TestGreeting(t *testing.T) {
 	if s.Hello(t.Context(), s.origin); s.Greeting() != "Hello you" {
 		t.Errorf("%q", s.Greeting())
 	}
-	if plain := d.session(inside); plain.Greeting() != "" || plain.Trail() != nil || !plain.Begin(t.Context()).IsZero() || !plain.Auth(t.Context(), "joe").IsZero() {
+	if plain := d.session(inside); plain.Greeting() != "" || plain.Trail() != nil || !plain.Begin(t.Context()).IsZero() || !plain.Auth(t.Context(), joe).IsZero() {
 		t.Error("without policy there is a greeting, a trail, or a refusal")
 	}
 }

@@ -36,7 +36,11 @@ func (r *ruling) Connect(context.Context) policy.Decision { return r.say["connec
 
 func (r *ruling) Helo(context.Context, mail.Origin) policy.Decision { return r.say["helo"] }
 
-func (r *ruling) Auth(context.Context, string) policy.Decision { return r.say["auth"] }
+func (r *ruling) Auth(context.Context, mail.Principal) policy.Decision { return r.say["auth"] }
+
+func (r *ruling) Know(mail.Principal) {}
+
+func (r *ruling) MaxSize() int64 { return 0 }
 
 func (r *ruling) Mail(context.Context, mail.Address, int64) policy.Decision { return r.say["mail"] }
 

@@ -20,6 +20,13 @@ func (i *Inspection) ReadableHeader() bool {
 	return i.fieldsCertain() && !i.has("1", DefectSubject, DefectAddress, DefectDuplicate)
 }
 
+// ReadableAuthors reports whether it is certain who From and Sender name: there is at
+// most one field of each, and nothing in them or around them that readers could take
+// otherwise.
+func (i *Inspection) ReadableAuthors() bool {
+	return i.fieldsCertain() && !i.has("1", DefectAddress) && i.Header.Count("From") <= 1 && i.Header.Count("Sender") <= 1
+}
+
 // ReadableParts reports whether it is certain which types and names the parts have.
 func (i *Inspection) ReadableParts() bool {
 	return !slices.ContainsFunc(i.Defects, func(d PartDefect) bool { return !slices.Contains(authorDefects, d.Defect) })

@@ -45,6 +45,22 @@ var attributes = []attribute{
 		get: func(s *Session) any { return types.String(s.greeting()) }},
 	{name: "authentication.subject.id", kind: cel.StringType, from: config.AtConnect, text: "The user who has authenticated, or who sends on this host by `sendmail`; empty for none.",
 		get: func(s *Session) any { return types.String(s.user) }},
+	{name: "authentication.mechanism", kind: cel.StringType, from: config.AtConnect, text: "How the client has proved who it is: a mechanism of SASL such as `PLAIN`, or `certificate` or `address`; empty without an account.",
+		get: func(s *Session) any { return types.String(s.account.Mechanism) }},
+	{name: "authentication.source", kind: cel.StringType, from: config.AtConnect, text: "What has verified it: `directory`, or the name of another source; empty without an account.",
+		get: func(s *Session) any { return types.String(s.account.Source) }},
+	{name: "authentication.groups", kind: textList, from: config.AtConnect, text: "The groups that the account is in.",
+		get: func(s *Session) any { return s.account.Groups }},
+	{name: "authentication.addresses", kind: textList, from: config.AtConnect, text: "The addresses that are the account's own, with those of delegates: an address, or `*@domain`.",
+		get: func(s *Session) any { return s.account.Addresses }},
+	{name: "authentication.submit", kind: cel.BoolType, from: config.AtConnect, text: "Whether the account may send mail at all: to addresses of this host, or with `relay` to anywhere.",
+		get: func(s *Session) any { return types.Bool(s.maySubmit()) }},
+	{name: "authentication.relay", kind: cel.BoolType, from: config.AtConnect, text: "Whether the account may send mail to anywhere.",
+		get: func(s *Session) any { return types.Bool(s.account.Services.Relay) }},
+	{name: "authentication.limited", kind: cel.BoolType, from: config.AtConnect, text: "Whether limits are recorded for the account.",
+		get: func(s *Session) any { return types.Bool(s.account.Limits != mail.AccountLimits{}) }},
+	{name: "smtp.mail.own", kind: cel.BoolType, from: config.AtMail, text: "Whether the sender in MAIL is one of the account's own addresses; false without an account, and for the null sender.",
+		get: func(s *Session) any { return types.Bool(s.account.owns(s.from)) }},
 	{name: "smtp.mail.from", kind: cel.StringType, from: config.AtMail, text: "The sender in MAIL; empty for the null sender.",
 		get: func(s *Session) any { return types.String(s.from.String()) }},
 	{name: "smtp.rcpt.to", kind: cel.StringType, from: config.AtRcpt, only: true, text: "The recipient of this RCPT.",
@@ -99,6 +115,10 @@ var attributes = []attribute{
 		get: inContent(func(i *message.Inspection) any { return i.From })},
 	{name: "message.author", kind: cel.StringType, from: config.AtData, text: "The address in From, if it is certain: there is one From field, with one address. Empty with several, a group, or none.",
 		get: inContent(func(i *message.Inspection) any { author, _ := i.Author(); return types.String(author.String()) })},
+	{name: "message.own", kind: cel.BoolType, from: config.AtData, text: "Whether the author is certain, and the account's own: the address in Sender is, or without one each address in From.",
+		get: func(s *Session) any {
+			return inContent(func(i *message.Inspection) any { return types.Bool(s.ownsAuthors(i)) })(s)
+		}},
 	{name: "message.originators", kind: textList, from: config.AtData, text: "Who has sent it: the sender in MAIL, and the addresses in From and Sender; with domains also as DNS has them (`xn--`).",
 		get: func(s *Session) any {
 			return inContent(func(i *message.Inspection) any { return s.originators(i) })(s)

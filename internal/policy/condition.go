@@ -215,6 +215,9 @@ func (e *expressions) unknown(at config.Command, text string, offset int, name s
 		end++
 	}
 	full := strings.TrimRight(text[start:end], ".")
+	if full == "authentication.subject.password" {
+		return mistakef(start, "passwords are compared by the sources of accounts alone", "%s can be read by no condition and no text", full)
+	}
 	if a := findAttribute(full); a != nil {
 		return mistakef(start, "it is known "+a.since(), "%s is not known at %s", full, at)
 	}

@@ -153,7 +153,7 @@ func TestNobodyPays(t *testing.T) {
 	for name, run := range map[string]func(s *talk){
 		"connect": func(s *talk) { s.Connect(t.Context()) },
 		"helo":    func(s *talk) { s.Helo(t.Context(), origin("192.0.2.66")) },
-		"auth":    func(s *talk) { s.Auth(t.Context(), "joe") },
+		"auth":    func(s *talk) { s.Auth(t.Context(), accountOf("joe")) },
 	} {
 		a, b := testing.AllocsPerRun(100, func() { run(without) }), testing.AllocsPerRun(100, func() { run(with) })
 		if a != 0 || b != 0 {

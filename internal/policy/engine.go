@@ -19,6 +19,9 @@ type Options struct {
 	Lists      Lists
 	Limits     Limits
 	BlockLists BlockLists
+	// AccountLimits count what accounts send, by limits that stand in no configuration.
+	// Nil: nothing is counted.
+	AccountLimits Limits
 	// Local reports whether an address means this host, for a client that
 	// connected to the given address of it.
 	Local func(a mail.Address, connected netip.Addr) bool

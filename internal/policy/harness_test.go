@@ -171,7 +171,14 @@ func (s *talk) helo(name string) Decision {
 	return s.Helo(context.Background(), o)
 }
 
-func (s *talk) auth(user string) Decision { return s.Auth(context.Background(), user) }
+func (s *talk) auth(user string) Decision { return s.authAs(accountOf(user)) }
+
+func (s *talk) authAs(p mail.Principal) Decision { return s.Auth(context.Background(), p) }
+
+// accountOf is an account that may do all, and for which nothing is recorded.
+func accountOf(user string) mail.Principal {
+	return mail.Principal{Account: mail.Account{Name: user, Source: "directory", Mechanism: "PLAIN"}, Services: mail.Services{Submit: true, Relay: true}}
+}
 
 func (s *talk) mail(from string) Decision {
 	s.to = nil

@@ -19,7 +19,10 @@ type Session struct {
 	engine *Engine
 	rules  *listenerRules
 	origin mail.Origin
-	user   string
+	// user is who the client is: an account, or the user of this host; account has all
+	// that is known of an account, and is zero without.
+	user    string
+	account account
 	// ctx is that of the command at hand, for attributes that are looked up.
 	ctx context.Context
 
@@ -76,33 +79,54 @@ func (s *Session) Connect(ctx context.Context) Decision {
 	return s.last(ctx, config.AtConnect)
 }
 
-// Helo decides about EHLO or HELO, which is in o, as TLS is by now.
+// Helo decides about EHLO or HELO, which is in o, as TLS is by now. Without an account
+// in o the client is nobody, whoever it was: TLS has begun (RFC 3207 4.2).
 func (s *Session) Helo(ctx context.Context, o mail.Origin) Decision {
 	if s == nil {
 		return Decision{}
 	}
-	before := s.origin
+	before, user, was := s.origin, s.user, s.account
 	s.origin = o
+	if o.Account == nil && o.User == nil {
+		s.user, s.account = "", account{}
+	}
 	d := s.last(ctx, config.AtHelo)
 	if d.Verdict != Accept {
-		s.origin = before
+		s.origin, s.user, s.account = before, user, was
 	}
 	d.Greeting = s.attribute("smtp.helo.greeting")
 	return d
 }
 
-// Auth decides about a user whose credentials are good.
-func (s *Session) Auth(ctx context.Context, user string) Decision {
+// Auth decides about a client who has proved to be somebody.
+func (s *Session) Auth(ctx context.Context, p mail.Principal) Decision {
 	if s == nil {
 		return Decision{}
 	}
-	before := s.user
-	s.user = user
+	user, before := s.user, s.account
+	s.Know(p)
 	d := s.last(ctx, config.AtAuth)
 	if d.Verdict != Accept {
-		s.user = before
+		s.user, s.account = user, before
 	}
 	return d
+}
+
+// Know says who the client is without asking what is decided at auth: one that is
+// known by its certificate or its address has not said AUTH.
+func (s *Session) Know(p mail.Principal) {
+	if s != nil {
+		s.user, s.account = p.Name, account{Principal: p}
+	}
+}
+
+// MaxSize is how large a message may be, in octets, by the limits of the account; 0
+// when they say nothing.
+func (s *Session) MaxSize() int64 {
+	if s == nil {
+		return 0
+	}
+	return s.account.Limits.MaxSize
 }
 
 // Mail decides about a transaction. size is what the client said of it, in octets,

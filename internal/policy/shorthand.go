@@ -14,7 +14,7 @@ import (
 // shorthand returns the handlers that the settings of a listener stand for.
 func shorthand(l *config.Listener) []draft {
 	var list []draft
-	for _, expand := range []func(*config.Listener) []draft{rejectClients, relayOption} {
+	for _, expand := range []func(*config.Listener) []draft{rejectClients, relayOption, accounts} {
 		list = append(list, expand(l)...)
 	}
 	return list
@@ -34,28 +34,26 @@ func rejectClients(l *config.Listener) []draft {
 		"554 5.7.1 No mail is taken from ${client.address}")}
 }
 
-// notRelayed are the conditions under which each relay option refuses a recipient.
-// Mail for this host, and what a step allow_relay has allowed, is never relaying.
-var notRelayed = map[config.Relay]string{
-	config.RelayNobody:  "!(smtp.rcpt.local || relay.allowed)",
-	config.RelayNear:    "!(smtp.rcpt.local || smtp.rcpt.near || relay.allowed)",
-	config.RelayClients: "!(smtp.rcpt.local || client.trusted || relay.allowed)",
-	config.RelayBoth:    "!(smtp.rcpt.local || smtp.rcpt.near || client.trusted || relay.allowed)",
-}
-
-// relayOption refuses recipients at other hosts, as relay has it. An open relay refuses
-// nobody, and needs no handler.
+// relayOption refuses recipients at other hosts, as relay and auth have it. An open
+// relay refuses nobody, and needs no handler.
 func relayOption(l *config.Listener) []draft {
-	when, is := notRelayed[l.Relay]
-	if !is {
+	may := relayed(l)
+	if may == "" {
 		return nil
 	}
-	return []draft{settingDraft(l, "relay", relay, when,
-		"550 5.7.1 Relaying denied: "+whoDenied)}
+	who := clientDenied
+	if l.Auth != config.AuthOff {
+		who = whoDenied
+	}
+	return []draft{settingDraft(l, "relay", relay, "!"+may, "550 5.7.1 Relaying denied: ${"+who+"}")}
 }
 
-// whoDenied says of a client that it may not relay, and why that is if it should.
-const whoDenied = `${client.masked == "" ? client.address + " may not send to this domain from here" : client.masked + "; it is not trusted for its address"}`
+// clientDenied says of a client that it may not relay, and why that is if it should;
+// whoDenied likewise, and of an account that it may not.
+const (
+	clientDenied = `client.masked == "" ? client.address + " may not send to this domain from here" : client.masked + "; it is not trusted for its address"`
+	whoDenied    = anAccount + ` ? authentication.subject.id + " may not send to this domain" : (` + clientDenied + ")"
+)
 
 // settingDraft is a handler for a setting of a listener, which refuses when a
 // condition is true.

@@ -124,9 +124,9 @@ func (c *compiler) blockLists(l *config.Listener) []draft {
 	if l.BlockListScore == 0 || !slices.ContainsFunc(c.config.BlockLists, ofClients) {
 		return nil
 	}
-	when := `!client.trusted && authentication.subject.id == "" && !smtp.rcpt.to.matches("(?i)^postmaster(@.*)?$") && `
-	if denied, is := notRelayed[l.Relay]; is { // nobody need be asked about who is refused anyway
-		when += strings.TrimPrefix(denied, "!") + " && "
+	when := "!client.trusted && " + noAccount + " && !" + postmaster + " && "
+	if may := relayed(l); may != "" { // nobody need be asked about who is refused anyway
+		when += may + " && "
 	}
 	when += "dnsbl.score >= " + strconv.Itoa(l.BlockListScore)
 	d := settingDraft(l, "block_list_score", connections, when, "554 5.7.1 No mail is taken from you: ${dnsbl.text}")

@@ -11,29 +11,37 @@ import (
 // verified are the handlers that verify_sender and verify_from of a listener stand
 // for: one at mail, and one or two at data.
 func (c *compiler) verified(l *config.Listener) []draft {
-	if l.VerifySender == config.VerifyOff && l.VerifyFrom == config.VerifyOff {
-		return nil
+	drafts := c.ownSenders(l)
+	if !byList(l.VerifySender) && !byList(l.VerifyFrom) {
+		return drafts
 	}
 	known := func(address string) string { return c.knownSender(l, address) }
-	var drafts []draft
-	if l.VerifySender != config.VerifyOff {
+	if byList(l.VerifySender) {
 		stranger := ofClients(l.VerifySender) + `smtp.mail.from != "" && !` + known("smtp.mail.from")
 		refusal := rejecting(l, "verify_sender", "550 5.7.1 The sender ${smtp.mail.from} may not be used here")
 		drafts = append(drafts, c.verifying(l, "verify_sender", stranger, refusal))
 	}
-	if l.VerifyFrom != config.VerifyOff {
+	if byList(l.VerifyFrom) {
 		stranger := ofClients(l.VerifyFrom) + `(message.author == "" || !` + known("message.author") + ")"
 		refusal := rejecting(l, "verify_from", `554 5.7.1 ${message.author == "" ? "There must be one From field with one address, that is certain" : "The author " + message.author + " may not be used here"}`)
 		drafts = append(drafts, c.verifying(l, "verify_from", stranger, refusal))
 		if l.VerifyAction == config.VerifyRewrite {
-			// It is not known which author a reader would see in the end.
-			d := settingDraft(l, "verify_from", senders, stranger+" && !message.readable_header", "")
-			d.At, d.Priority, d.Steps = config.AtData, 1, refusal
-			d.Name = fmt.Sprintf("verify_from of %s (cannot be read)", l.Name)
-			drafts = append(drafts, d)
+			drafts = append(drafts, unreadable(l, stranger, refusal))
 		}
 	}
 	return drafts
+}
+
+// byList reports whether sender_addresses has those who may send.
+func byList(v config.Verify) bool { return v == config.VerifyUnlisted || v == config.VerifyAll }
+
+// unreadable refuses the stranger's message of which it is not known which author a
+// reader would see in the end, whatever is put in its place.
+func unreadable(l *config.Listener, stranger string, refusal []config.Step) draft {
+	d := settingDraft(l, "verify_from", senders, stranger+" && !message.readable_header", "")
+	d.At, d.Priority, d.Steps = config.AtData, 1, refusal
+	d.Name = fmt.Sprintf("verify_from of %s (cannot be read)", l.Name)
+	return d
 }
 
 // ofClients is the begin of a condition, for the clients that are asked about.

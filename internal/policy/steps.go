@@ -80,6 +80,9 @@ func kinds() []stepKind {
 			{name: "count", text: "how much this is, an expression; without it 1"},
 			{name: "over", text: "what is done when it is too much: `defer` (the default, with the time to wait), `reject`, or `hold`, which accepts the mail and delivers it when there is room"},
 		}, text: "Counts: `100/1h` is a hundred in any hour. A rate of octets, such as `50MiB/1d`, counts the size of the message. Counts are kept over a reload as long as the handler keeps its name and its steps their order, and lost at a start."},
+		{name: "limit_account", word: true, at: []config.Command{config.AtMail, config.AtRcpt}, compile: limitsAccount,
+			text: "Counts against the limits that are recorded for the client's account: messages at `mail` (451), recipients at `rcpt` (452); at `mail` a size that was declared and is too large is refused (552). " +
+				"Without an account, and with one that has no limits, it does nothing. The setting `auth` stands for it."},
 		{name: "copy_to", value: "address, or a list", compile: copiesTo,
 			text: "These addresses get a copy, of which neither sender nor recipients hear. They are not asked about by the relay layer."},
 		{name: "log", value: "text", compile: logs,

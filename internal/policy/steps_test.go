@@ -43,6 +43,7 @@ var stepSamples = map[string]struct {
 	"route_via":      {`{ route_via = "Relay.example.com" }`, "goes by relay.example.com:25", func(t Treatment) bool { return t.Route == "relay.example.com:25" }},
 	"require_tls":    {`{ require_tls = "verify" }`, "leaves by TLS only: verify", func(t Treatment) bool { return t.TLS == mail.TLSVerified }},
 	"limit":          {`{ limit = "5/1h", per = ["client.address", "listener.name"] }`, "1 for 192.0.2.66 smtp; at most 5/1h", nil},
+	"limit_account":  {`"limit_account"`, "no limit", nil},
 	"copy_to":        {`{ copy_to = ["a@example.com", "b@example.com"] }`, "a copy goes to <a@example.com>, <b@example.com>", func(t Treatment) bool { return len(t.Copies) == 2 }},
 	"log":            {`{ log = "from ${client.address}" }`, `logs "from 192.0.2.66"`, nil},
 	"allow_relay":    {`"allow_relay"`, "may relay", nil},
