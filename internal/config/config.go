@@ -61,6 +61,7 @@ type Config struct {
 	Journal    Journal
 	Pressure   Pressure
 	Monitoring Monitoring
+	Auth       Login
 	Admin      Admin
 }
 
@@ -109,6 +110,9 @@ type Listener struct {
 	VerifyRewrite           mail.Address // null: none
 	Auth                    Auth
 	VRFY                    VRFY
+	AuthMechanisms          []string // in the order in which they are offered
+	AuthSources             []Text
+	AuthWithoutTLS          bool
 	PercentRouting          bool
 	TLSCertificate, TLSKey  string // both or neither
 	MaxConnections          int

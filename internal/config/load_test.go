@@ -71,6 +71,8 @@ func TestDefaults(t *testing.T) {
 			VerifyAction:            VerifyReject,
 			Auth:                    AuthOff,
 			VRFY:                    VRFYVague,
+			AuthMechanisms:          []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN"},
+			AuthSources:             []Text{{Text: "directory"}},
 			MaxConnections:          1000,
 			MaxConnectionsPerClient: 200,
 			MaxSize:                 50 << 20,
@@ -109,6 +111,11 @@ func TestDefaults(t *testing.T) {
 		DNS:        DNS{Timeout: 10 * time.Second},
 		Journal:    Journal{MaxFile: 64 << 20, Keep: 0},
 		Pressure:   Pressure{MinFreeSpace: 256 << 20, MinFreeInodes: 10_000, MaxMemory: 0, SlowCommit: time.Second},
+		Auth: Login{
+			BanAfter: 10, BanWithin: time.Hour, BanTime: time.Hour, MaxBanTime: 7 * 24 * time.Hour,
+			AccountBanAfter: 100, AccountBanTime: 15 * time.Minute, Delay: time.Second,
+			NeverBan: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		},
 	}
 	got := load(t, minimal)
 	got.Warnings = nil // TestWarnings
@@ -152,6 +159,9 @@ verify_action = "rewrite"
 verify_rewrite = "noreply@example.org"
 auth = "optional"
 vrfy = "tell"
+auth_mechanisms = ["plain", "SCRAM-SHA-256"]
+auth_sources = ["directory", "company"]
+auth_without_tls = true
 percent_routing = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"
@@ -220,6 +230,16 @@ limit = "100 messages per 1h"
 per = "network"
 over = "hold"
 exempt = ["192.0.2.0/24"]
+
+[auth]
+ban_after = 5
+ban_within = "2h"
+ban_time = "30m"
+ban_time_max = "1d"
+account_ban_after = 50
+account_ban_time = "5m"
+never_ban = ["192.0.2.0/24"]
+delay = "2s"
 
 [submission]
 directory = "spool"
@@ -327,12 +347,12 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Login{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin;
+	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Auth, Admin;
 	// Files, Places, Warnings; Place and Places of Listener, Handler, List, BlockList, Filter and Rate; Filter.Steps, which is filter.then
-	const notSettings = 15 + 3 + 12 + 1
+	const notSettings = 16 + 3 + 12 + 1
 	fields := len(settings) // and one more of each that can name lists
 	for i := range settings {
 		if settings[i].value.names != nil {

@@ -106,6 +106,10 @@ var sections = []section{
 		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. Each has a table of its own, and all are counted; there can be 100.",
 	},
 	{
+		name: "auth",
+		text: "What is done about those who guess passwords, at all listeners together. [authentication.md](authentication.md#guessing) tells how it works, and who is kept out by it and who is not.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},
