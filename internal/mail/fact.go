@@ -50,6 +50,7 @@ const (
 	ReasonLeftOut      Reason = "left-out"          // a block list is not asked for a while: it fails, or lies
 	ReasonAskedAgain   Reason = "asked-again"       // it answers again
 	ReasonLoginFailed  Reason = "login-failed"      // passwords were wrong; Count says how many
+	ReasonBanned       Reason = "banned"            // a network or an account is kept out for a while
 	ReasonStepped      Reason = "stepped"           // the clock was set
 	ReasonOverflow     Reason = "overflow"          // facts were lost for want of room; Count says how many
 	ReasonDirectory    Reason = "directory-changed" // a user, domain, alias, list or ban was created, changed or removed
@@ -62,7 +63,7 @@ var Reasons = []Reason{
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed, ReasonMarked, ReasonPressed, ReasonEased,
 	ReasonUnreachable, ReasonReached, ReasonListRead, ReasonListFailed, ReasonLeftOut, ReasonAskedAgain,
-	ReasonLoginFailed, ReasonStepped, ReasonOverflow,
+	ReasonLoginFailed, ReasonBanned, ReasonStepped, ReasonOverflow,
 	ReasonDirectory,
 }
 
@@ -102,7 +103,7 @@ type Fact struct {
 	MessageID string  `json:"message_id,omitempty"`
 	Origin    *Origin `json:"origin,omitempty"`
 
-	// Attempt counts from 1. Next is when the next one is due.
+	// Attempt counts from 1. Next is when the next one is due, or a ban ends.
 	Attempt int       `json:"attempt,omitempty"`
 	Next    time.Time `json:"next,omitzero"`
 	// Route is the route's name; Host and Address the server it led to.
@@ -123,7 +124,8 @@ type Fact struct {
 	Trail []Decided `json:"trail,omitempty"`
 	// Actor is the person or program that asked for a change.
 	Actor string `json:"actor,omitempty"`
-	// Count is how many facts one overflow stands for, or how many wrong passwords.
+	// Count is how many facts one overflow stands for, how many passwords were
+	// wrong, or how often a subject was banned.
 	Count uint64 `json:"count,omitempty"`
 	// Text is what no other field says: the private cause of a failure, what a
 	// report tells, a version, the value of a mark, what runs short.
