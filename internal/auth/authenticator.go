@@ -8,8 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/text/secure/precis"
-
+	"postern/internal/directory"
 	"postern/internal/mail"
 )
 
@@ -30,11 +29,23 @@ type Options struct {
 	// Secret makes the keys of users that there are not; of 32 octets. It should outlive
 	// the process, as the keys of users do.
 	Secret []byte
+	// Usage is told who of the directory's users has logged in, and who has not. Nil: it
+	// is not noted.
+	Usage Usage
 	// Guard slows and bans those who guess. Nil: nobody is.
 	Guard  *Guard
 	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
+}
+
+// Usage notes what becomes of users; it is a directory.Directory.
+type Usage interface {
+	// Used notes that a user has logged in.
+	Used(login string)
+	// LoginFailed notes that somebody could not log in as a user. It does nothing when
+	// there is no such user.
+	LoginFailed(login string)
 }
 
 // Authenticator begins exchanges. It is safe for use by several goroutines.
@@ -117,8 +128,11 @@ func (a *Authenticator) admit(at *Attempt, user string) error {
 	return a.Guard.admit(user, at.Origin.Client.Addr())
 }
 
-// settle tells the guard what has come of a guess.
+// settle tells guard and directory what has come of a guess.
 func (a *Authenticator) settle(at *Attempt, g guess, err error) {
+	if a.Usage != nil && errors.Is(err, ErrInvalid) {
+		a.Usage.LoginFailed(g.user)
+	}
 	if a.Guard == nil {
 		return
 	}
@@ -239,9 +253,9 @@ func isName(user string) bool {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// canonical is a name as names are compared (RFC 8265 3.3).
+// canonical is a name as names are compared.
 func canonical(user string) string {
-	if name, err := precis.UsernameCaseMapped.String(user); err == nil {
+	if name, err := directory.Login(user); err == nil {
 		return name
 	}
 	return strings.ToLower(user)

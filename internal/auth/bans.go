@@ -1,76 +1,48 @@
 package auth
 
 import (
-	"context"
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
+
+	"postern/internal/directory"
+	"postern/internal/limit"
+	"postern/internal/mail"
 )
 
-// Ban keeps a network or an account out for a while.
-type Ban struct {
-	Subject      string
-	Since, Until time.Time
-	Reason       string
-	Count        int
+// Bans are those that there are. A directory.Directory keeps them, over restarts.
+type Bans interface {
+	// AddressBan and AccountBan return the ban under which an address or an account is now.
+	AddressBan(client netip.Addr) (directory.Ban, bool)
+	AccountBan(login string) (directory.Ban, bool)
+	// Impose bans a subject from now on, and stores it a moment later.
+	Impose(b directory.Ban) error
+	// Bans are all that hold now.
+	Bans() []directory.Ban
 }
 
-// Active reports whether it is in force.
-func (b *Ban) Active(now time.Time) bool { return b.Until.IsZero() || now.Before(b.Until) }
-
-// BanStore is where bans are kept, over restarts.
-type BanStore interface {
-	// Ban returns the last ban of a subject, also one that has ended.
-	Ban(subject string) (Ban, bool)
-	// BanOf returns the ban that an address is under at the moment.
-	BanOf(client netip.Addr) (Ban, bool)
-	// PutBans stores bans, all or none, durably.
-	PutBans(ctx context.Context, bans []Ban) error
-	// LiftBan ends one. It fails when there is none.
-	LiftBan(ctx context.Context, actor, subject string) error
-}
-
-// The subjects of bans, as the directory writes them.
+// Subjects of bans begin with these.
 const (
 	ofAddress = "address:"
 	ofAccount = "account:"
 )
 
-func networkSubject(network netip.Prefix) string {
-	if network.IsSingleIP() {
-		return ofAddress + network.Addr().String()
-	}
-	return ofAddress + network.String()
-}
+func networkSubject(network netip.Prefix) string { return directory.AddressSubject(network) }
 
 func accountSubject(user string) string { return ofAccount + user }
-
-// mostPending is how many bans wait for the store at most, should it fail.
-const mostPending = 10_000
 
 func (g *Guard) bannedNetwork(client netip.Addr) bool {
 	if g.never(client) {
 		return false
 	}
-	if b, is := g.o.Bans.BanOf(client); is && b.Active(g.o.Clock.Now()) {
-		return true
-	}
-	return g.isPending(networkSubject(networkOf(client)))
+	_, is := g.o.Bans.AddressBan(client)
+	return is
 }
 
 func (g *Guard) bannedAccount(user string) bool {
-	subject := accountSubject(user)
-	if b, is := g.o.Bans.Ban(subject); is && b.Active(g.o.Clock.Now()) {
-		return true
-	}
-	return g.isPending(subject)
-}
-
-func (g *Guard) isPending(subject string) bool {
-	now := g.o.Clock.Now()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	b, is := g.pending[subject]
-	return is && b.Active(now)
+	_, is := g.o.Bans.AccountBan(user)
+	return is
 }
 
 // banOf is how long a ban lasts the first time, and at most; and why it is.
@@ -79,61 +51,46 @@ type banOf struct {
 	reason      string
 }
 
-// ban bans a subject, unless it is banned. It is in force at once, and in the store a
-// moment later: whoever guesses does not wait for the disk.
-func (g *Guard) ban(subject string, of banOf) {
-	now := g.o.Clock.Now()
-	before, is := g.o.Bans.Ban(subject)
-	if is && before.Active(now) || g.isPending(subject) {
-		return
-	}
-	b := Ban{Subject: subject, Since: now, Reason: of.reason, Count: 1}
-	if is && now.Sub(before.Until) < banRemembered {
-		b.Count = before.Count + 1
-	}
-	b.Until = now.Add(min(of.first<<min(b.Count-1, 20), of.most))
-	g.o.Logger.Warn("banned", "subject", subject, "until", b.Until, "reason", of.reason, "count", b.Count)
-	g.o.Metrics.banned(subject)
-	g.mu.Lock()
-	if len(g.pending) < mostPending {
-		g.pending[subject] = b
-	}
-	g.mu.Unlock()
-	select {
-	case g.wake <- struct{}{}:
-	default:
+// banNetwork bans the network of a client, unless it is banned.
+func (g *Guard) banNetwork(client netip.Addr, of banOf) {
+	if !g.bannedNetwork(client) {
+		g.ban(networkSubject(limit.Network(client)), of)
 	}
 }
 
-// Lift ends a ban, and forgets what led to it.
-func (g *Guard) Lift(ctx context.Context, actor, subject string) error {
-	if err := g.o.Bans.LiftBan(ctx, actor, subject); err != nil {
-		return err
+// banAccount closes an account to strangers, unless it is closed.
+func (g *Guard) banAccount(user string, of banOf) {
+	if !g.bannedAccount(user) {
+		g.ban(accountSubject(user), of)
 	}
+}
+
+// ban bans a subject, and tells of it. What cannot be stored is counted on, and tried
+// again at the next guess.
+func (g *Guard) ban(subject string, of banOf) {
+	now := g.o.Clock.Now()
+	before, _ := g.times.get(subject)
+	b := directory.Ban{Subject: subject, Since: now, Reason: of.reason, Count: before + 1}
+	b.Until = now.Add(min(of.first<<min(before, 20), of.most))
+	if err := g.o.Bans.Impose(b); err != nil {
+		g.o.Logger.Error("cannot ban", "subject", subject, "error", err)
+		return
+	}
+	g.times.put(subject, b.Count)
+	g.o.Metrics.banned(subject)
+	g.o.Logger.Warn("banned", "subject", subject, "until", b.Until, "reason", of.reason, "count", b.Count)
+	g.o.Record(mail.Fact{Time: now, Reason: mail.ReasonBanned, Next: b.Until, Count: uint64(b.Count),
+		Text: fmt.Sprintf("%s: %s", subject, of.reason)})
+}
+
+// Lifted says that an operator has lifted a ban: what led to it is forgotten, so that
+// the next wrong password does not set it again.
+func (g *Guard) Lifted(subject string) {
 	set := g.set.Load()
 	set.networks.Forget(subject)
 	set.accounts.Forget(subject)
-	return nil
+	g.times.forget(subject)
 }
 
-// store stores the bans that wait for it.
-func (g *Guard) store(ctx context.Context) error {
-	g.mu.Lock()
-	list := make([]Ban, 0, len(g.pending))
-	for _, b := range g.pending {
-		list = append(list, b)
-	}
-	g.mu.Unlock()
-	if len(list) == 0 {
-		return nil
-	}
-	if err := g.o.Bans.PutBans(ctx, list); err != nil {
-		return err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, b := range list {
-		delete(g.pending, b.Subject)
-	}
-	return nil
-}
+// isAccount reports whether a subject is an account.
+func isAccount(subject string) bool { return strings.HasPrefix(subject, ofAccount) }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/directory"
 	"postern/internal/mail"
 	"postern/internal/smtp"
 )
@@ -106,6 +107,9 @@ func (e *Exchange) Next(ctx context.Context, response []byte) ([]byte, *mail.Acc
 		}
 	}
 	e.count(resultSuccess)
+	if e.auth.Usage != nil && who.Source == directory.Source {
+		e.auth.Usage.Used(who.Name)
+	}
 	return nil, &who.Account, replySuccess
 }
 

@@ -39,12 +39,12 @@ const (
 // GuardSettings are what a configuration says of those who guess.
 type GuardSettings struct {
 	// BanAfter wrong passwords within BanWithin from one network ban it for BanTime; each
-	// further ban lasts twice as long as the one before it, up to MaxBanTime.
+	// further ban lasts twice as long as the one before it, up to MaxBanTime. 0: never.
 	BanAfter            int
 	BanWithin           time.Duration
 	BanTime, MaxBanTime time.Duration
 	// AccountBanAfter wrong passwords within BanWithin for one account, from wherever,
-	// close it for AccountBanTime to clients that are not known.
+	// close it for AccountBanTime to clients that are not known. 0: never.
 	AccountBanAfter int
 	AccountBanTime  time.Duration
 	// Never are networks that are not banned.
@@ -56,7 +56,7 @@ type GuardSettings struct {
 
 // GuardOptions are what a Guard needs.
 type GuardOptions struct {
-	Bans   BanStore
+	Bans   Bans
 	Clock  mail.Clock
 	Record func(mail.Fact)
 	Logger *slog.Logger
@@ -90,11 +90,10 @@ type Guard struct {
 	known    *recent[pair, *atomic.Int32]    // wrong passwords since
 	networks *recent[netip.Prefix, struct{}] // of those that are known
 	wrong    *recent[[sha256.Size]byte, struct{}]
+	times    *recent[string, int] // how often a subject was banned
 
 	mu       sync.Mutex
-	pending  map[string]Ban             // that are not in the store yet, by subject
 	failures map[netip.Prefix]*failures // that are not told yet
-	wake     chan struct{}
 }
 
 // guardState are settings, and what is counted by them.
@@ -119,9 +118,8 @@ func NewGuard(o GuardOptions, s GuardSettings) *Guard {
 		known:    newRecent[pair, *atomic.Int32](mostKnown, knownFor, o.Clock),
 		networks: newRecent[netip.Prefix, struct{}](mostKnown, knownFor, o.Clock),
 		wrong:    newRecent[[sha256.Size]byte, struct{}](mostWrong, wrongFor, o.Clock),
-		pending:  map[string]Ban{},
+		times:    newRecent[string, int](mostCounted, banRemembered, o.Clock),
 		failures: map[netip.Prefix]*failures{},
-		wake:     make(chan struct{}, 1),
 	}
 	if g.o.Logger == nil {
 		g.o.Logger = slog.New(slog.DiscardHandler)
@@ -131,6 +129,9 @@ func NewGuard(o GuardOptions, s GuardSettings) *Guard {
 	}
 	if g.o.Metrics == nil {
 		g.o.Metrics = NewMetrics(nil)
+	}
+	for _, b := range o.Bans.Bans() {
+		g.times.put(b.Subject, b.Count)
 	}
 	rand.Read(g.key[:])
 	g.Set(s)
@@ -143,7 +144,7 @@ func (g *Guard) Set(s GuardSettings) {
 	next := &guardState{GuardSettings: s}
 	before := g.set.Load()
 	counts := func(old *limit.Keyed, most int) *limit.Keyed {
-		rate := limit.Rate{Max: int64(most), Per: s.BanWithin}
+		rate := limit.Rate{Max: int64(max(most, 1)), Per: s.BanWithin}
 		if old != nil && old.Rate() == rate {
 			return old
 		}
@@ -221,11 +222,11 @@ func (g *Guard) failed(guess guess) {
 		g.known.forget(p)
 	}
 	set := g.set.Load()
-	if subject := networkSubject(p.network); !g.never(guess.client) && set.networks.Take(subject, 1).Left == 0 {
-		g.ban(subject, banOf{set.BanTime, set.MaxBanTime, "too many wrong passwords from there"})
+	if set.BanAfter > 0 && !g.never(guess.client) && set.networks.Take(networkSubject(p.network), 1).Left == 0 {
+		g.banNetwork(guess.client, banOf{set.BanTime, set.MaxBanTime, "too many wrong passwords from there"})
 	}
-	if subject := accountSubject(p.user); !known && p.user != "" && set.accounts.Take(subject, 1).Left == 0 {
-		g.ban(subject, banOf{set.AccountBanTime, set.AccountBanTime, "too many wrong passwords for it"})
+	if set.AccountBanAfter > 0 && !known && p.user != "" && set.accounts.Take(accountSubject(p.user), 1).Left == 0 {
+		g.banAccount(p.user, banOf{set.AccountBanTime, set.AccountBanTime, "too many wrong passwords for it"})
 	}
 }
 

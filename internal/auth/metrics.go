@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"strings"
-
 	"postern/internal/metrics"
 )
 
@@ -44,7 +42,7 @@ func NewMetrics(s *metrics.Set) *Metrics {
 // banned counts a ban.
 func (m *Metrics) banned(subject string) {
 	of := "network"
-	if strings.HasPrefix(subject, ofAccount) {
+	if isAccount(subject) {
 		of = "account"
 	}
 	m.bans.Add(1, of)

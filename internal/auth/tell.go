@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"postern/internal/limit"
 	"postern/internal/mail"
 )
 
@@ -29,8 +28,6 @@ type failures struct {
 	count    uint64
 	accounts []string // that there are; others may be passwords in the wrong field
 }
-
-func networkOf(client netip.Addr) netip.Prefix { return limit.Network(client) }
 
 // note counts a failure, to be told.
 func (g *Guard) note(p pair, exists bool) {
@@ -89,40 +86,17 @@ func others(list []*failures, now time.Time) mail.Fact {
 	return mail.Fact{Time: now, Reason: mail.ReasonLoginFailed, Count: count, Text: fmt.Sprintf("from %d other networks", len(list))}
 }
 
-// retryStore is how long bans wait that could not be stored.
-const retryStore = 5 * time.Second
-
-// Run stores bans and tells of failures until the context ends, and then once more. The
-// Guard is of use without it, but what it decides is lost with the process.
+// Run tells of failures until the context ends, and then once more.
 func (g *Guard) Run(ctx context.Context) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
-	retry := time.NewTimer(0)
-	defer retry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			g.finish(context.WithoutCancel(ctx))
+			g.tell()
 			return
 		case <-ticker.C:
 			g.tell()
-			continue
-		case <-g.wake:
-		case <-retry.C:
-		}
-		if err := g.store(ctx); err != nil && ctx.Err() == nil {
-			g.o.Logger.Error("bans cannot be stored; they are in force until the server ends", "error", err)
-			retry.Reset(retryStore)
 		}
 	}
-}
-
-// finish stores and tells what is left.
-func (g *Guard) finish(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, retryStore)
-	defer cancel()
-	if err := g.store(ctx); err != nil {
-		g.o.Logger.Error("bans could not be stored", "error", err)
-	}
-	g.tell()
 }

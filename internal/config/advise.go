@@ -12,6 +12,7 @@ func (d *decoder) advise() {
 	for _, t := range d.tables["listener"] {
 		d.adviseListener(t)
 		d.adviseRelay(t)
+		d.adviseLogin(t)
 	}
 	for _, t := range d.tables["delivery"] {
 		if len(d.config.Delivery.Smarthosts) > 0 {

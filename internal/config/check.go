@@ -24,6 +24,7 @@ func (d *decoder) check() {
 	d.checkSmarthosts()
 	d.checkSmarthostUser()
 	d.checkAdmin()
+	d.checkLogin()
 }
 
 // checkAdmin wants tokens for the API at an address, and TLS where they would

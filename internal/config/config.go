@@ -64,6 +64,7 @@ type Config struct {
 	Pressure     Pressure
 	Monitoring   Monitoring
 	Admin        Admin
+	Auth         Login
 }
 
 // Places are where settings were set, by key, such as "listener.address".
@@ -111,6 +112,9 @@ type Listener struct {
 	VerifyRewrite           mail.Address // null: none
 	Auth                    Auth
 	VRFY                    VRFY
+	AuthMechanisms          []string // in the order in which they are offered
+	AuthSources             []Text
+	AuthWithoutTLS          bool
 	PercentRouting          bool
 	TLSCertificate, TLSKey  string // both or neither
 	Certificates            []Text // names; those of the store for none

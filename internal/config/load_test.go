@@ -72,6 +72,8 @@ func TestDefaults(t *testing.T) {
 			VerifyAction:            VerifyReject,
 			Auth:                    AuthOff,
 			VRFY:                    VRFYVague,
+			AuthMechanisms:          []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN"},
+			AuthSources:             []Text{{Text: "directory"}},
 			MaxConnections:          1000,
 			MaxConnectionsPerClient: 200,
 			MaxSize:                 50 << 20,
@@ -111,6 +113,11 @@ func TestDefaults(t *testing.T) {
 		DNS:        DNS{Timeout: 10 * time.Second},
 		Journal:    Journal{MaxFile: 64 << 20, Keep: 0},
 		Pressure:   Pressure{MinFreeSpace: 256 << 20, MinFreeInodes: 10_000, MaxMemory: 0, SlowCommit: time.Second},
+		Auth: Login{
+			BanAfter: 10, BanWithin: time.Hour, BanTime: time.Hour, MaxBanTime: 7 * 24 * time.Hour,
+			AccountBanAfter: 100, AccountBanTime: 15 * time.Minute, Delay: time.Second,
+			NeverBan: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		},
 	}
 	got := load(t, minimal)
 	got.Warnings = nil // TestWarnings
@@ -154,6 +161,9 @@ verify_action = "rewrite"
 verify_rewrite = "noreply@example.org"
 auth = "optional"
 vrfy = "tell"
+auth_mechanisms = ["plain", "SCRAM-SHA-256"]
+auth_sources = ["directory", "company"]
+auth_without_tls = true
 percent_routing = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"
@@ -242,6 +252,16 @@ challenge = "tls-alpn-01"
 address = ":8443"
 ca_file = "acme-root.pem"
 check_every = "1m"
+
+[auth]
+ban_after = 5
+ban_within = "2h"
+ban_time = "30m"
+ban_time_max = "1d"
+account_ban_after = 50
+account_ban_time = "5m"
+never_ban = ["192.0.2.0/24"]
+delay = "2s"
 
 [submission]
 directory = "spool"
@@ -351,12 +371,24 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Certificate{}, ACME{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
-		rows += reflect.TypeOf(s).NumField()
+	config := reflect.TypeOf(Config{})
+	for i := range config.NumField() {
+		table := config.Field(i).Type
+		if table.Kind() == reflect.Slice {
+			table = table.Elem()
+		}
+		if table.Kind() != reflect.Struct || table.PkgPath() != config.PkgPath() || table == reflect.TypeOf(Problem{}) {
+			rows++
+			continue
+		}
+		for j := range table.NumField() {
+			if name := table.Field(j).Name; name != "Place" && name != "Places" {
+				rows++
+			}
+		}
 	}
-	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Certificates, ACME, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin;
-	// Files, Places, Warnings; Place and Places of Listener, Handler, List, BlockList, Filter, Rate and Certificate; Filter.Steps, which is filter.then
-	const notSettings = 17 + 3 + 14 + 1
+	// Files, Places and Warnings of Config; Filter.Steps, which is filter.then.
+	const notSettings = 3 + 1
 	fields := len(settings) // and one more of each that can name lists
 	for i := range settings {
 		if settings[i].value.names != nil {

@@ -126,6 +126,10 @@ var sections = []section{
 		text: "The authority from which certificates with `acme = true` are had, by ACME (RFC 8555). Account and keys are kept in `acme` below `data_dir`.",
 	},
 	{
+		name: "auth",
+		text: "What is done about those who guess passwords, at all listeners together. [authentication.md](authentication.md#guessing) tells how it works, and who is kept out by it and who is not.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -53,6 +53,7 @@ const (
 	ReasonLeftOut             Reason = "left-out"             // a block list is not asked for a while: it fails, or lies
 	ReasonAskedAgain          Reason = "asked-again"          // it answers again
 	ReasonLoginFailed         Reason = "login-failed"         // passwords were wrong; Count says how many
+	ReasonBanned              Reason = "banned"               // a network or an account is kept out for a while
 	ReasonStepped             Reason = "stepped"              // the clock was set
 	ReasonOverflow            Reason = "overflow"             // facts were lost for want of room; Count says how many
 	ReasonDirectory           Reason = "directory-changed"    // a user, domain, alias, list or ban was created, changed or removed
@@ -66,7 +67,8 @@ var Reasons = []Reason{
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
 	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
-	ReasonLeftOut, ReasonAskedAgain, ReasonLoginFailed, ReasonStepped, ReasonOverflow, ReasonDirectory,
+	ReasonLeftOut, ReasonAskedAgain, ReasonLoginFailed, ReasonBanned, ReasonStepped, ReasonOverflow,
+	ReasonDirectory,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.
