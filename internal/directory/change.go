@@ -155,7 +155,7 @@ func (m *image) put(record any) {
 		m.domains[r.Name] = r.AliasOf
 	case *Alias:
 		m.aliases.put(aliasKey(r.Owner, r.Address), []byte(joinLines(r.Targets)))
-	case *List:
+	case *listRecord:
 		m.putList(r)
 	case *Ban:
 		m.putBan(*r)

@@ -34,7 +34,7 @@ func (tx *Tx) listAddresses() map[string]string {
 		return changed
 	})
 	for _, k := range tx.order {
-		if l, _ := tx.records[k].(*List); l != nil && l.Address != "" && at[l.Address] == "" {
+		if l, _ := tx.records[k].(*listRecord); l != nil && l.Address != "" && at[l.Address] == "" {
 			at[l.Address] = l.Name
 		}
 	}
@@ -82,8 +82,8 @@ func (c *consistency) record(k Key, record any) error {
 		return c.domainTarget(r)
 	case *Alias:
 		c.aliasPlace(r)
-	case *List:
-		c.listPlace(r)
+	case *listRecord:
+		c.listPlace(&r.List)
 	case nil:
 		return c.removed(k)
 	}
