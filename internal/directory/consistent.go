@@ -235,11 +235,32 @@ func (c *consistency) counts() {
 			now[k.Kind]--
 		}
 	}
+	c.entries()
 	for kind, n := range now {
 		if most := maxRecords[kind]; n > most {
 			c.key = Key{Kind: kind, Name: "*"}
 			c.wrong("", fmt.Sprintf("at most %d are possible", most), "there would be %d", n)
 		}
+	}
+}
+
+// entries wants no more entries of lists than there can be.
+func (c *consistency) entries() {
+	n := read(c.tx.d, func(m *image) int { return m.entries })
+	for _, k := range c.tx.order {
+		if k.Kind != KindList {
+			continue
+		}
+		if l, found := c.tx.d.List(k.Name); found {
+			n -= len(l.Entries)
+		}
+		if l, _ := c.tx.records[k].(*listRecord); l != nil {
+			n += len(l.Entries)
+			c.key = k
+		}
+	}
+	if n > MaxAllEntries {
+		c.wrong("entries", fmt.Sprintf("at most %d are possible", MaxAllEntries), "all lists together would have %d", n)
 	}
 }
 

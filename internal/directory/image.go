@@ -17,6 +17,7 @@ type image struct {
 	own     *table // address: the login of the user whose own it is
 	domains map[string]string
 	lists   map[string]*listRecord
+	entries int               // of all lists
 	listAt  map[string]string // address of a distribution list: its name
 	// networks and certificates lead to the logins of users that they are.
 	networks     networks
@@ -132,15 +133,21 @@ type listRecord struct {
 func (m *image) putList(l *listRecord) {
 	m.removeList(l.Name)
 	m.lists[l.Name] = l
+	m.entries += len(l.Entries)
 	if l.Address != "" {
 		m.listAt[l.Address] = l.Name
 	}
 }
 
 func (m *image) removeList(name string) {
-	if l := m.lists[name]; l != nil && m.listAt[l.Address] == name {
+	l := m.lists[name]
+	if l == nil {
+		return
+	}
+	if m.listAt[l.Address] == name {
 		delete(m.listAt, l.Address)
 	}
+	m.entries -= len(l.Entries)
 	delete(m.lists, name)
 }
 

@@ -73,14 +73,14 @@ func (r *Reader) Aliases(after Key, limit int) (aliases []Alias, err error) {
 	return aliases, err
 }
 
-// Domains returns all local domains.
-func (r *Reader) Domains() (domains []Domain, err error) {
-	err = r.page(`SELECT name, alias_of FROM domains ORDER BY name`, func(rows *sql.Rows) error {
+// Domains returns up to limit local domains, at most MaxPage, whose names come after one.
+func (r *Reader) Domains(after string, limit int) (domains []Domain, err error) {
+	err = r.page(`SELECT name, alias_of FROM domains WHERE name > ? ORDER BY name LIMIT ?`, func(rows *sql.Rows) error {
 		var d Domain
 		err := rows.Scan(&d.Name, &d.AliasOf)
 		domains = append(domains, d)
 		return err
-	})
+	}, after, min(limit, MaxPage))
 	return domains, err
 }
 
