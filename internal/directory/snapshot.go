@@ -3,8 +3,10 @@ package directory
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Reader reads the records as they were at one time, in the order of their keys. It is
@@ -134,11 +136,35 @@ func (d *Directory) Snapshot(ctx context.Context, file string) error {
 		return err
 	}
 	defer d.release()
-	if _, err := d.writer.ExecContext(ctx, `VACUUM INTO ?`, file); err != nil {
+	if _, err := d.writer.ExecContext(ctx, d.dialect.copyTo, file); err != nil {
 		return d.dialect.explain(err)
 	}
 	return syncFile(file)
 }
+
+// Verify reads all of the database, indexes included, and compares what is in it. It fails
+// with ErrDamaged, wrapped, with up to 20 faults. Changes go on meanwhile.
+func (d *Directory) Verify(ctx context.Context) error {
+	var faults []string
+	for _, query := range d.dialect.verify {
+		rows, err := d.reader.QueryContext(ctx, query)
+		if err != nil {
+			return d.dialect.explain(err)
+		}
+		found, err := scanTexts(rows)
+		if err != nil {
+			return d.dialect.explain(err)
+		}
+		faults = append(faults, found...)
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(faults[:min(len(faults), maxFaults)], "; "))
+}
+
+// maxFaults bounds what Verify tells.
+const maxFaults = 20
 
 // syncFile brings a file, and that it is there, to stable storage.
 func syncFile(name string) error {
