@@ -36,19 +36,27 @@ type Tx struct {
 // It fails with what fn returned; with Problems; with a temporary reply if the disk is full;
 // with ErrClosed, or ErrUnknownOutcome; or as ctx does.
 func (d *Directory) Change(ctx context.Context, actor string, fn func(tx *Tx) error) error {
+	return d.transact(ctx, actor, func(tx *Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.check()
+	})
+}
+
+// transact is Change without the check.
+func (d *Directory) transact(ctx context.Context, actor string, fn func(tx *Tx) error) (err error) {
 	if err := d.acquire(ctx); err != nil {
 		return err
 	}
 	defer d.release()
+	defer func() { d.metrics.changed(err) }()
 	tx, err := d.begin(ctx, actor)
 	if err != nil {
 		return d.dialect.explain(err)
 	}
 	defer tx.sql.Rollback()
-	if err = fn(tx); err == nil {
-		err = tx.check()
-	}
-	if err != nil {
+	if err := fn(tx); err != nil {
 		return d.dialect.explain(err)
 	}
 	return d.commit(tx)
@@ -155,7 +163,7 @@ func (m *image) put(record any) {
 		m.domains[r.Name] = r.AliasOf
 	case *Alias:
 		m.aliases.put(aliasKey(r.Owner, r.Address), []byte(joinLines(r.Targets)))
-	case *List:
+	case *listRecord:
 		m.putList(r)
 	case *Ban:
 		m.putBan(*r)

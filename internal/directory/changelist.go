@@ -1,19 +1,23 @@
 package directory
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"postern/internal/config"
+	"postern/internal/lists"
 )
 
 // List returns a list as it is in the change. Nobody may change its entries.
 func (tx *Tx) List(name string) (List, bool) {
 	name = strings.ToLower(name)
-	if l, changed := changedOf[List](tx, Key{Kind: KindList, Name: name}); changed {
+	if l, changed := changedOf[listRecord](tx, Key{Kind: KindList, Name: name}); changed {
 		if l == nil {
 			return List{}, false
 		}
-		return *l, true
+		return l.List, true
 	}
 	return tx.d.List(name)
 }
@@ -34,6 +38,10 @@ func (tx *Tx) putList(l List) error {
 	if exists && slices.Equal(listFields(&before), listFields(&l)) && slices.Equal(before.Entries, l.Entries) {
 		return nil
 	}
+	record, err := recordOf(l)
+	if err != nil {
+		return err
+	}
 	const put = `INSERT INTO lists (name, kind, address, owner, posters) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, address = excluded.address, owner = excluded.owner, posters = excluded.posters`
 	if err := tx.exec(put, l.Name, string(l.Kind), l.Address, l.Owner, string(l.Posters)); err != nil {
@@ -43,12 +51,29 @@ func (tx *Tx) putList(l List) error {
 	if err := tx.writeEntries(l.Name, added, removed); err != nil {
 		return err
 	}
-	tx.set(l.Key(), &l)
+	tx.set(l.Key(), record)
 	entries := entriesText(added, removed)
 	if exists {
 		return tx.tell(changedText(l.Key(), listFields(&before), listFields(&l), entries...))
 	}
 	return tx.tell(createdText(l.Key(), listFields(&l), entries...))
+}
+
+// recordOf makes of a list for policy what policy asks. It fails with Problems, where the
+// entries that are right themselves cannot be together.
+func recordOf(l List) (*listRecord, error) {
+	r := &listRecord{List: l}
+	if l.Kind == Distribution {
+		return r, nil
+	}
+	var err error
+	if r.policy, err = lists.Parse(lists.Kind(l.Kind), "list "+l.Name+" of the directory", []byte(joinLines(l.Entries))); err != nil {
+		p, _ := errors.AsType[config.Problem](err)
+		c := check{key: l.Key()}
+		c.wrong("entries", p.Hint, "%s", p.Message)
+		return nil, c.err()
+	}
+	return r, nil
 }
 
 func (tx *Tx) writeEntries(list string, added, removed []string) error {

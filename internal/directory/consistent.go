@@ -34,7 +34,7 @@ func (tx *Tx) listAddresses() map[string]string {
 		return changed
 	})
 	for _, k := range tx.order {
-		if l, _ := tx.records[k].(*List); l != nil && l.Address != "" && at[l.Address] == "" {
+		if l, _ := tx.records[k].(*listRecord); l != nil && l.Address != "" && at[l.Address] == "" {
 			at[l.Address] = l.Name
 		}
 	}
@@ -82,8 +82,8 @@ func (c *consistency) record(k Key, record any) error {
 		return c.domainTarget(r)
 	case *Alias:
 		c.aliasPlace(r)
-	case *List:
-		c.listPlace(r)
+	case *listRecord:
+		c.listPlace(&r.List)
 	case nil:
 		return c.removed(k)
 	}
@@ -235,11 +235,32 @@ func (c *consistency) counts() {
 			now[k.Kind]--
 		}
 	}
+	c.entries()
 	for kind, n := range now {
 		if most := maxRecords[kind]; n > most {
 			c.key = Key{Kind: kind, Name: "*"}
 			c.wrong("", fmt.Sprintf("at most %d are possible", most), "there would be %d", n)
 		}
+	}
+}
+
+// entries wants no more entries of lists than there can be.
+func (c *consistency) entries() {
+	n := read(c.tx.d, func(m *image) int { return m.entries })
+	for _, k := range c.tx.order {
+		if k.Kind != KindList {
+			continue
+		}
+		if l, found := c.tx.d.List(k.Name); found {
+			n -= len(l.Entries)
+		}
+		if l, _ := c.tx.records[k].(*listRecord); l != nil {
+			n += len(l.Entries)
+			c.key = k
+		}
+	}
+	if n > MaxAllEntries {
+		c.wrong("entries", fmt.Sprintf("at most %d are possible", MaxAllEntries), "all lists together would have %d", n)
 	}
 }
 

@@ -23,6 +23,10 @@ type dialect struct {
 	text, rowless string
 	// numbered says that values are $1, $2, ….
 	numbered bool
+	// copyTo is the statement that writes a copy to a file, and verify says what is wrong
+	// in the database, one row for each fault; "" where the database has other means.
+	copyTo string
+	verify []string
 	// explain gives an error of the database its meaning here.
 	explain func(error) error
 }
@@ -67,7 +71,14 @@ func sqliteIn(file string) dialect {
 		name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: values.Encode()}
 		return sql.Open("sqlite", name.String())
 	}
-	return dialect{open: open, text: "TEXT", rowless: "WITHOUT ROWID", explain: explainSQLite}
+	return dialect{
+		open: open, text: "TEXT", rowless: "WITHOUT ROWID", explain: explainSQLite,
+		copyTo: `VACUUM INTO ?`,
+		verify: []string{
+			`SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'`,
+			`SELECT "table" || ' names what is not in ' || parent FROM pragma_foreign_key_check`,
+		},
+	}
 }
 
 // storageFull is what a client is told while the disk is full.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/lists"
 	"postern/internal/mail"
 )
 
@@ -15,7 +16,8 @@ type image struct {
 	aliases *table // aliasKey: its targets, one a line
 	own     *table // address: the login of the user whose own it is
 	domains map[string]string
-	lists   map[string]*List
+	lists   map[string]*listRecord
+	entries int               // of all lists
 	listAt  map[string]string // address of a distribution list: its name
 	// networks and certificates lead to the logins of users that they are.
 	networks     networks
@@ -30,7 +32,7 @@ type image struct {
 func newImage(users, aliases int) *image {
 	return &image{
 		users: newTable(users), aliases: newTable(aliases), own: newTable(users),
-		domains: map[string]string{}, lists: map[string]*List{}, listAt: map[string]string{},
+		domains: map[string]string{}, lists: map[string]*listRecord{}, listAt: map[string]string{},
 		networks: newNetworks(), certificates: map[string]string{}, delegations: map[string][]string{},
 		bans: map[string]Ban{}, banned: newNetworks(), usage: map[string]usage{},
 	}
@@ -122,18 +124,30 @@ func (m *image) alias(owner, address string) (Alias, bool) {
 	return Alias{Address: address, Owner: owner, Targets: splitLines(string(record))}, true
 }
 
-func (m *image) putList(l *List) {
+// listRecord is a list, and what policy asks if it is one for policy.
+type listRecord struct {
+	List
+	policy *lists.List
+}
+
+func (m *image) putList(l *listRecord) {
 	m.removeList(l.Name)
 	m.lists[l.Name] = l
+	m.entries += len(l.Entries)
 	if l.Address != "" {
 		m.listAt[l.Address] = l.Name
 	}
 }
 
 func (m *image) removeList(name string) {
-	if l := m.lists[name]; l != nil && m.listAt[l.Address] == name {
+	l := m.lists[name]
+	if l == nil {
+		return
+	}
+	if m.listAt[l.Address] == name {
 		delete(m.listAt, l.Address)
 	}
+	m.entries -= len(l.Entries)
 	delete(m.lists, name)
 }
 
@@ -242,9 +256,6 @@ func (n networks) find(ip netip.Addr, ok func(owner string) bool) (owner string,
 	}
 	return "", false
 }
-
-// policyKind reports whether a list is one that policy asks.
-func (l *List) policyKind() bool { return l.Kind != Distribution }
 
 // principalAddresses are those that a user may send as, with those of its delegates.
 func (m *image) principalAddresses(u *User) []string {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,8 @@ type keeper struct {
 	done chan struct{} // closed when it has ended
 	end  context.CancelFunc
 	err  error // of the last write; read when done is closed
+	// writes is how many transactions were committed.
+	writes atomic.Int64
 
 	mu    sync.Mutex
 	wake  chan struct{}
@@ -112,6 +115,7 @@ func (k *keeper) write(ctx context.Context) error {
 		k.putBack(users, bans)
 		return err
 	}
+	k.writes.Add(1)
 	return nil
 }
 
@@ -143,17 +147,17 @@ func (d *Directory) writeBehind(ctx context.Context, users, bans []string) error
 	if err := tx.sql.Commit(); err != nil {
 		return d.commitFailed(err)
 	}
-	d.dropEnded(tx.now)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.image.dropEnded(tx.now)
 	return nil
 }
 
-// dropEnded takes bans that have ended out of the image.
-func (d *Directory) dropEnded(now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for subject, b := range d.image.bans {
+// dropEnded takes out bans that have ended.
+func (m *image) dropEnded(now time.Time) {
+	for subject, b := range m.bans {
 		if !b.Active(now) {
-			d.image.removeBan(subject)
+			m.removeBan(subject)
 		}
 	}
 }
@@ -204,23 +208,19 @@ func (d *Directory) Impose(b Ban) error {
 	}
 	now := d.clock.Now()
 	d.mu.Lock()
-	_, known := d.image.bans[b.Subject]
-	full := !known && len(d.image.bans) >= MaxBans
-	d.mu.Unlock()
-	if full {
-		d.dropEnded(now)
-	}
-	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, known := d.image.bans[b.Subject]; !known && len(d.image.bans) >= MaxBans {
-		return errTooManyBans
+		if d.image.dropEnded(now); len(d.image.bans) >= MaxBans {
+			return ErrTooManyBans
+		}
 	}
 	d.image.putBan(b)
 	d.keeper.note(d.keeper.bans, b.Subject)
 	return nil
 }
 
-var errTooManyBans = errors.New("there are as many bans as there can be")
+// ErrTooManyBans says that there are MaxBans that have not ended.
+var ErrTooManyBans = errors.New("there are as many bans as there can be")
 
 // AccountBan returns the ban of an account, if it holds now.
 func (d *Directory) AccountBan(login string) (Ban, bool) {
@@ -233,7 +233,10 @@ func (d *Directory) AccountBan(login string) (Ban, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	b, found := d.image.bans[string(key)]
-	return b, found && b.Active(now)
+	if !found || !b.Active(now) {
+		return Ban{}, false
+	}
+	return b, true
 }
 
 // AddressBan returns the ban of an address or of a network that it is in, if one holds
@@ -247,7 +250,10 @@ func (d *Directory) AddressBan(ip netip.Addr) (b Ban, found bool) {
 		found = found && b.Active(now)
 		return found
 	})
-	return b, found
+	if !found {
+		return Ban{}, false
+	}
+	return b, true
 }
 
 // recordedBan returns a ban, also one that has ended.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/lists"
 	"postern/internal/mail"
 )
 
@@ -150,9 +151,20 @@ func (d *Directory) List(name string) (List, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if l := d.image.lists[strings.ToLower(name)]; l != nil {
-		return *l, true
+		return l.List, true
 	}
 	return List{}, false
+}
+
+// PolicyList returns the entries of a list for policy as they are now; nil if there is
+// no such list. A place in it is the number of an entry.
+func (d *Directory) PolicyList(name string) *lists.List {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if l := d.image.lists[strings.ToLower(name)]; l != nil {
+		return l.policy
+	}
+	return nil
 }
 
 // Lists returns all lists, sorted by name. Nobody may change their entries.
@@ -160,7 +172,7 @@ func (d *Directory) Lists() []List {
 	return read(d, func(m *image) []List {
 		list := make([]List, 0, len(m.lists))
 		for _, l := range m.lists {
-			list = append(list, *l)
+			list = append(list, l.List)
 		}
 		slices.SortFunc(list, func(a, b List) int { return strings.Compare(a.Name, b.Name) })
 		return list

@@ -108,7 +108,7 @@ func (d *Directory) load(ctx context.Context) (*image, error) {
 	if err := tx.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM aliases)`).Scan(&users, &aliases); err != nil {
 		return nil, err
 	}
-	l := loader{image: newImage(users, aliases), now: d.clock.Now()}
+	l := loader{image: newImage(users, aliases), now: d.clock.Now(), lists: map[string]*List{}}
 	for _, part := range []struct {
 		query string
 		row   func(*sql.Rows) error
@@ -128,6 +128,13 @@ func (d *Directory) load(ctx context.Context) (*image, error) {
 			return nil, err
 		}
 	}
+	for _, list := range l.lists {
+		r, err := recordOf(*list)
+		if err != nil {
+			return nil, fmt.Errorf("%w (%w)", ErrDamaged, err)
+		}
+		l.image.putList(r)
+	}
 	return l.image, nil
 }
 
@@ -135,6 +142,7 @@ func (d *Directory) load(ctx context.Context) (*image, error) {
 type loader struct {
 	image *image
 	now   time.Time
+	lists map[string]*List
 }
 
 func (l *loader) user(rows *sql.Rows) error {
@@ -172,7 +180,7 @@ func (l *loader) list(rows *sql.Rows) error {
 	if err := rows.Scan(&r.Name, &r.Kind, &r.Address, &r.Owner, &r.Posters); err != nil {
 		return err
 	}
-	l.image.putList(&r)
+	l.lists[r.Name] = &r
 	return nil
 }
 
@@ -181,7 +189,7 @@ func (l *loader) entry(rows *sql.Rows) error {
 	if err := rows.Scan(&name, &entry); err != nil {
 		return err
 	}
-	r := l.image.lists[name]
+	r := l.lists[name]
 	if r == nil {
 		return fmt.Errorf("%w: an entry of list %q, which is not there", ErrDamaged, name)
 	}

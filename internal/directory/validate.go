@@ -25,6 +25,8 @@ const (
 	MaxAliases = 5_000_000
 	MaxLists   = 10_000
 	MaxBans    = 100_000
+	// MaxAllEntries bounds the entries of all lists together.
+	MaxAllEntries = 2_000_000
 )
 
 // Bounds of a record; lengths are in octets.
@@ -108,19 +110,24 @@ func (c *check) sender(field, s string) (string, bool) {
 // address is one of a local domain, in the form in which they are compared.
 func (c *check) address(field, s string) (string, bool) {
 	key, err := AddressKey(s)
-	if err != nil {
-		c.wrong(field, addressHint, "%q: %v", clip(s), err)
-	}
+	c.noAddress(field, s, err)
 	return key, err == nil
 }
 
 // target is an address anywhere: its local part is left as it is.
 func (c *check) target(field, s string) (string, bool) {
 	a, err := address(s)
-	if err != nil {
+	c.noAddress(field, s, err)
+	return a.String(), err == nil
+}
+
+func (c *check) noAddress(field, s string, err error) {
+	switch {
+	case err != nil && s == "":
+		c.wrong(field, addressHint, "is empty")
+	case err != nil:
 		c.wrong(field, addressHint, "%q: %v", clip(s), err)
 	}
-	return a.String(), err == nil
 }
 
 func (c *check) login(field, s string) (string, bool) {

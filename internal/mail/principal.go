@@ -27,14 +27,14 @@ type Principal struct {
 
 // Services are what an account may do.
 type Services struct {
-	Submit bool // send mail to addresses of this host
-	Relay  bool // send mail to anywhere
-	POP    bool // fetch mail
+	Submit bool `json:"submit"` // send mail to addresses of this host
+	Relay  bool `json:"relay"`  // send mail to anywhere
+	POP    bool `json:"pop"`    // fetch mail
 }
 
 // AccountLimits bound what an account may send. 0 means no limit.
 type AccountLimits struct {
-	MessagesPerHour  int64
-	RecipientsPerDay int64
-	MaxSize          int64 // of a message, in octets
+	MessagesPerHour  int64 `json:"messages_per_hour,omitempty"`
+	RecipientsPerDay int64 `json:"recipients_per_day,omitempty"`
+	MaxSize          int64 `json:"max_size,omitempty"` // of a message, in octets
 }
