@@ -88,12 +88,14 @@ smtpserver: mail smtp limit metrics trace crashpoint
 smtpclient: mail smtp limit metrics trace
 pop3server: mail pop3 limit metrics trace
 scan: mail message metrics
-intake: mail smtp message policy queue directory auth limit metrics crashpoint
+# report makes entries of reports, for intake and for deliver.
+report: mail dsn queue
+intake: mail smtp message dsn policy queue report directory auth limit metrics crashpoint
 quarantine: mail message queue intake
 jobs: mail smtp codepage message intake metrics
 submit: mail smtp codepage message intake metrics
 proxy: mail smtp message policy auth smtpserver smtpclient metrics
-deliver: mail heap message queue route smtpclient mailbox dsn limit metrics crashpoint
+deliver: mail heap message queue report route smtpclient mailbox dsn limit metrics crashpoint
 sink: mail smtp smtpserver
 # explain walks a message through the door as a listener of the configuration would, and
 # says in the words of smtpserver what that refuses itself.

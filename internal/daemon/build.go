@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"crypto/tls"
-	"net/netip"
 	"os"
 	"slices"
 
@@ -176,11 +175,8 @@ func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 		MaxPerSite:      c.MaxConnectionsPerSite,
 		MaxRecipients:   c.MaxRecipients,
 		IdleTimeout:     c.IdleTimeout,
-		// A report to an address of this host reaches the postmaster or nobody.
-		ReportTo: func(sender mail.Address) (mail.Address, bool) {
-			to, err := g.local.ResolveUser(sender, netip.Addr{})
-			return to, err == nil
-		},
+		// An address of this host is somebody's elsewhere, or nobody's.
+		ReportTo: g.local.Leads,
 	}
 }
 

@@ -76,9 +76,9 @@ type Settings struct {
 	// DelayWarning is the age from which the sender of mail that still waits is
 	// told so; 0: never.
 	DelayWarning time.Duration
-	// ReportTo returns the address at which a sender is told what became of its
-	// mail; false when there is nobody to tell. Nil: the sender itself.
-	ReportTo func(sender mail.Address) (mail.Address, bool)
+	// ReportTo returns the addresses at which a sender is told what became of its
+	// mail; none when there is nobody to tell. Nil: the sender itself.
+	ReportTo func(sender mail.Address) []mail.Address
 	// CopyFailures gets a copy of every report of failure; the zero address:
 	// nobody does.
 	CopyFailures mail.Address
@@ -159,7 +159,7 @@ func (o *Options) setDefaults() {
 
 func (s Settings) withDefaults() *Settings {
 	if s.ReportTo == nil {
-		s.ReportTo = func(sender mail.Address) (mail.Address, bool) { return sender, true }
+		s.ReportTo = func(sender mail.Address) []mail.Address { return []mail.Address{sender} }
 	}
 	if s.Retry.Until == 0 {
 		s.Retry = mail.DefaultSchedule
@@ -178,9 +178,9 @@ func (s Settings) withDefaults() *Settings {
 
 // reportTo returns whom to tell. There is never a report about a report: it
 // has the null sender (RFC 5321 4.5.5).
-func (s *Settings) reportTo(sender mail.Address) (mail.Address, bool) {
+func (s *Settings) reportTo(sender mail.Address) []mail.Address {
 	if sender.IsNull() {
-		return mail.Address{}, false
+		return nil
 	}
 	return s.ReportTo(sender)
 }

@@ -3,7 +3,6 @@ package deliver
 import (
 	"time"
 
-	"postern/internal/dsn"
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
@@ -101,21 +100,6 @@ func heldFact(e *queue.Entry, about mail.ID) mail.Fact {
 		From:    e.Envelope.From.Path(),
 		To:      e.Addresses(),
 		Hold:    mail.HoldDeadLetter,
-	}
-}
-
-// reportFact is the fact that a report was accepted, about its message.
-func reportFact(s *queue.Submission, about mail.ID, action dsn.Action) mail.Fact {
-	return mail.Fact{
-		Time:    s.Entry.Accepted,
-		Reason:  mail.ReasonAccepted,
-		Message: s.Entry.ID,
-		About:   about,
-		From:    s.Entry.Envelope.From.Path(),
-		To:      s.Entry.Addresses(),
-		Size:    s.Draft.Size(),
-		Origin:  &s.Entry.Origin,
-		Text:    "report: " + string(action),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"postern/internal/dsn"
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/report"
 )
 
 // This file decides what an attempt becomes. The rules, in order:
@@ -75,7 +76,7 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		schedule = t.settings.RetryReports
 	}
 	accepted := d.steps.today(t.entry.Accepted, now)
-	_, somebody := t.settings.reportTo(t.entry.Envelope.From)
+	somebody := len(t.settings.reportTo(t.entry.Envelope.From)) > 0
 	late := t.settings.DelayWarning > 0 && !now.Before(accepted.Add(t.settings.DelayWarning))
 	v := &verdict{
 		outcomes: outcomes,
@@ -209,7 +210,7 @@ func (d *Deliverer) aftermath(ctx context.Context, t *transaction, v *verdict, n
 		}
 		a.entries = append(a.entries, reports...)
 		for i := range reports {
-			a.facts = append(a.facts, reportFact(&reports[i], t.entry.ID, action))
+			a.facts = append(a.facts, report.Fact(&reports[i], t.entry.ID, action))
 		}
 	}
 	return a, nil

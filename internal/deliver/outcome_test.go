@@ -68,9 +68,7 @@ func TestJudge(t *testing.T) {
 		{name: "nobody to tell, not yet", from: "gone@here.example", outcome: mail.Deferred, attempt: 1, want: want{state: mail.Deferred, wait: time.Minute}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := New(Options{Settings: Settings{Retry: schedule, RetryReports: reports, DelayWarning: late, ReportTo: func(a mail.Address) (mail.Address, bool) {
-				return a, a.Domain != "here.example"
-			}}, Jitter: noJitter})
+			d := New(Options{Settings: Settings{Retry: schedule, RetryReports: reports, DelayWarning: late, ReportTo: butNotHere}, Jitter: noJitter})
 			recipient := queue.Recipient{Recipient: mail.Recipient{Address: address(t, "a@one.example"), Notify: c.notify}}
 			if c.warned {
 				recipient.Warned = begin
@@ -281,9 +279,7 @@ func TestExpiry(t *testing.T) {
 func TestNobodyToTell(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"a": "550 5.1.1 no", "b": "550 5.1.1 no"}))
 	for _, from := range []string{"", "gone@here.example"} {
-		h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{ReportTo: func(a mail.Address) (mail.Address, bool) {
-			return a, a.Domain != "here.example"
-		}}})
+		h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{ReportTo: butNotHere}})
 		id := h.submit(from, "a@one.example", "ok@one.example", "b@two.example")
 		held := h.awaitFacts(id, mail.ReasonHeld, 1)[0]
 		h.finish()
@@ -310,13 +306,21 @@ func TestNobodyToTell(t *testing.T) {
 	}
 }
 
+// butNotHere tells everybody but those of this host.
+func butNotHere(a mail.Address) []mail.Address {
+	if a.Domain == "here.example" {
+		return nil
+	}
+	return []mail.Address{a}
+}
+
 func TestReportElsewhere(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"a": "550 5.1.1 no"}))
-	h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{ReportTo: func(mail.Address) (mail.Address, bool) {
-		return mail.Address{Local: "admin", Domain: "sender.example"}, true
+	h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{ReportTo: func(mail.Address) []mail.Address {
+		return []mail.Address{{Local: "admin", Domain: "sender.example"}, {Local: "second", Domain: "sender.example"}}
 	}}})
 	id := h.submit("postmaster@gate.example", "a@one.example")
-	if to := h.awaitFacts(id, mail.ReasonAccepted, 1)[0].To; len(to) != 1 || to[0] != "admin@sender.example" {
+	if to := h.awaitFacts(id, mail.ReasonAccepted, 1)[0].To; !slices.Equal(to, []string{"admin@sender.example", "second@sender.example"}) {
 		t.Errorf("the report goes to %q", to)
 	}
 }

@@ -97,7 +97,7 @@ func TestEngine(t *testing.T) {
 		{"no relaying", "203.0.113.7", "a@b.example", []string{"x@y.example"}, "", []string{"550 5.7.1 Relaying denied: 203.0.113.7 may not send to this domain from here"}, nil, nil},
 		{"a stranger writes to the postmaster", "203.0.113.7", "a@b.example", []string{"postmaster@gate.example"}, plainText, nil,
 			[]string{"1 of 1 with 1: <a@b.example> to admin@example.com (example.com was rfc822;postmaster@gate.example)"},
-			[]string{"accepted 1: <a@b.example> to admin@example.com"}},
+			[]string{"accepted 1: <a@b.example> to postmaster@gate.example", "readdressed 1: <a@b.example> to postmaster@gate.example, to <admin@example.com>"}},
 		{"a stranger writes to whom policy knows here", "203.0.113.7", "a@b.example", []string{"help@gate.example", "nobody@gate.example"}, plainText, []string{"550 5.1.1 No such user here"},
 			[]string{"1 of 1 with 1: <a@b.example> to desk@partner.example (partner.example was rfc822;help@gate.example)"},
 			[]string{"accepted 1: <a@b.example> to help@gate.example | help (f:29), redirect: goes to <desk@partner.example> instead | help (f:29), default: accept",

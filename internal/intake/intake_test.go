@@ -133,6 +133,20 @@ func (d *door) entries() []queue.Entry {
 	return entries
 }
 
+// recipients are those of all entries.
+func (d *door) recipients() []mail.Recipient {
+	d.t.Helper()
+	var list []mail.Recipient
+	for _, e := range d.entries() {
+		for _, x := range e.Deliveries {
+			for _, r := range x.Recipients {
+				list = append(list, r.Recipient)
+			}
+		}
+	}
+	return list
+}
+
 func (d *door) facts() []mail.Fact {
 	d.t.Helper()
 	facts, err := d.store.NextFacts(context.Background(), 0, 100)
@@ -318,8 +332,11 @@ func TestAcceptedFact(t *testing.T) {
 	want := []mail.Fact{{
 		Source: "queue", N: 1, Time: now, Reason: mail.ReasonAccepted,
 		Message: e.ID, Session: origin.Session, From: "<joe@sender.example>",
-		To:   []string{"ann@elsewhere.example", "admin@example.com", "bob@two.example"},
+		To:   []string{"ann@elsewhere.example", "postmaster", "bob@two.example"},
 		Size: int64(len(d.stored())), MessageID: "<1@client.example>", Origin: &origin,
+	}, {
+		Source: "queue", N: 2, Time: now, Reason: mail.ReasonReaddressed, Message: e.ID, Session: origin.Session,
+		From: "<joe@sender.example>", To: []string{"postmaster"}, Text: "to <admin@example.com>",
 	}}
 	if diff := cmp.Diff(want, d.facts(), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 		t.Error(diff)

@@ -1,29 +1,55 @@
 package intake
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 
+	"postern/internal/directory"
 	"postern/internal/mail"
 )
 
-// Local knows which addresses mean this host.
+// Local knows which addresses mean this host, and whom they stand for.
 //
-// A recipient at one of the host's own names or addresses is local: mail for
-// it is never sent on, because the next server would send it straight back.
-// There are no mailboxes, so every local recipient but postmaster is
-// unknown; postmaster is redirected to Postmaster.
+// A recipient at one of the host's own names or addresses, or in a domain of the
+// directory, is local: mail for it is never sent on as it is, because the next server
+// would send it straight back. It stands for what the directory says (see Expand).
+// There are no mailboxes, so that a user of the directory whose address is no alias
+// has nobody there, like an address that nobody has. Postmaster is always somebody.
 type Local struct {
-	// Names are the host's own domains; "localhost" is always one.
+	// Names are the host's own domains, the first of which is its own name;
+	// "localhost" is always one.
 	Names []string
 	// Addresses are the host's addresses as others see them, for user@[address].
 	// Loopback addresses, and the one a client connected to, always count.
 	Addresses []netip.Addr
-	// Postmaster gets the mail for postmaster (RFC 5321 4.5.1).
+	// Postmaster gets the mail for postmaster (RFC 5321 4.5.1), where the directory has
+	// nobody else for it.
 	Postmaster mail.Address
 	// IsUser reports whether a name is that of a user of this host; nil: none
-	// is. See ResolveUser.
+	// is. Mail that such users send each other is for the Postmaster.
 	IsUser func(name string) bool
+	// Directory has the local domains besides Names, and who is in all of them. Nil:
+	// there is none.
+	Directory Directory
+	// Sources are asked in their order about addresses that the directory does not have.
+	Sources []Source
+}
+
+// Directory is what is known of the addresses of this host, in memory.
+type Directory interface {
+	// IsLocal reports whether a domain is local.
+	IsLocal(domain string) bool
+	// ResolveFor returns what an address stands for, one step of it: in what the user
+	// with the login sends, if that is not empty.
+	ResolveFor(login string, a mail.Address) (directory.Resolution, bool)
+}
+
+// Source is another place where it is known for whom addresses of local domains are.
+type Source interface {
+	// Resolve returns what an address stands for, and whether the source has it. An
+	// error says that it cannot tell at present: the address may well be somebody's.
+	Resolve(ctx context.Context, a mail.Address) (r directory.Resolution, found bool, err error)
 }
 
 // Is reports whether a means this host, for a client that connected to
@@ -36,7 +62,7 @@ func (l *Local) Is(a mail.Address, connected netip.Addr) bool {
 		return l.Has(ip) || ip.Unmap() == connected.Unmap().WithZone("")
 	}
 	same := func(name string) bool { return mail.SameDomain(name, a.Domain) }
-	return same("localhost") || slices.ContainsFunc(l.Names, same)
+	return same("localhost") || slices.ContainsFunc(l.Names, same) || l.Directory != nil && l.Directory.IsLocal(a.Domain)
 }
 
 // Has reports whether an IP address is one of this host.
@@ -45,28 +71,52 @@ func (l *Local) Has(ip netip.Addr) bool {
 	return ip.IsLoopback() || ip.IsUnspecified() || slices.Contains(l.Addresses, ip)
 }
 
-var errUnknownUser = mail.Refuse(550, "5.1.1", "No such user here")
-
-// Resolve returns the address to which mail for a is to go: a itself when it
-// is elsewhere, the Postmaster for postmaster here. Errors: 550 5.1.1 for any
-// other address here.
-func (l *Local) Resolve(a mail.Address, connected netip.Addr) (mail.Address, error) {
-	switch {
-	case !l.Is(a, connected):
-		return a, nil
-	case a.IsPostmaster():
-		return l.Postmaster, nil
+// lookup returns what a local address stands for, in what the user with the login
+// sends. What a domain has for all else comes after everybody who is named anywhere;
+// so it is not known while a source cannot tell.
+func (l *Local) lookup(ctx context.Context, login string, a mail.Address) (directory.Resolution, bool, error) {
+	a.Domain = l.domainOf(a)
+	var first directory.Resolution
+	var found bool
+	if l.Directory != nil {
+		if first, found = l.Directory.ResolveFor(login, a); found && !first.CatchAll {
+			return first, true, nil
+		}
 	}
-	return mail.Address{}, errUnknownUser
+	for _, s := range l.Sources {
+		if r, has, err := s.Resolve(ctx, a); has || err != nil {
+			return r, has, err
+		}
+	}
+	return first, found, nil
 }
 
-// ResolveUser is Resolve for mail that a user of this host has sent, or that
-// is for one: what is for a user of the host goes to the Postmaster too. There
-// are no mailboxes, and whoever looks after the host wants to read it.
-func (l *Local) ResolveUser(a mail.Address, connected netip.Addr) (mail.Address, error) {
-	to, err := l.Resolve(a, connected)
-	if err != nil && l.IsUser != nil && l.IsUser(a.Local) {
-		return l.Postmaster, nil
+// domainOf returns the domain under which a local address is recorded: that of the
+// host's name, if the address has none, or has it in other words.
+func (l *Local) domainOf(a mail.Address) string {
+	_, literal := a.LiteralIP()
+	if len(l.Names) > 0 && (literal || a.Domain == "" || mail.SameDomain(a.Domain, "localhost")) {
+		return l.Names[0]
 	}
-	return to, err
+	return a.Domain
+}
+
+// Leads returns where mail goes that the server itself sends to an address, such as a
+// report: nowhere if it is one of this host that is nobody's. Of one that cannot be
+// looked up at present the postmaster is told.
+func (l *Local) Leads(a mail.Address) []mail.Address {
+	x, err := l.Expand(context.Background(), a, Sending{Ours: true})
+	switch {
+	case err != nil && mail.ReplyOf(err).Temporary():
+		return []mail.Address{l.Postmaster}
+	case err != nil:
+		return nil
+	case x == nil:
+		return []mail.Address{a}
+	}
+	list := make([]mail.Address, len(x.Members))
+	for i := range x.Members {
+		list[i] = x.Members[i].Address
+	}
+	return list
 }

@@ -14,10 +14,10 @@ import (
 // the message; and a dropped one in the fact "discarded" behind it.
 
 // facts tell of an entry that was made for recipients.
-func (c *composer) facts(e *queue.Entry, class []policy.Addressee, list *addressing) {
+func (c *composer) facts(e *queue.Entry, class []destined, list *addressing) {
 	accepted := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
-	accepted.To = list.names()
-	accepted.Trail = mail.Trail(c.verdict.because(class))
+	accepted.To = list.names(class)
+	accepted.Trail = mail.Trail(c.verdict.because(addressees(class)))
 	accepted.About = c.about(e)
 	if e.Envelope.From != c.message.Envelope.From {
 		accepted.Text = "the client gave the sender " + c.message.Envelope.From.Path()
@@ -26,8 +26,8 @@ func (c *composer) facts(e *queue.Entry, class []policy.Addressee, list *address
 		accepted.Next = first
 	}
 	c.group.Facts = append(c.group.Facts, accepted)
-	c.moved(e, class, list)
-	c.holds(e, class)
+	c.moved(e, class)
+	c.holds(e, addressees(class))
 }
 
 // contentOf returns the content that an entry uses.
@@ -46,27 +46,33 @@ func (c *composer) about(e *queue.Entry) mail.ID {
 
 // names are the recipients of an entry as its client named them, and those that
 // were added.
-func (a *addressing) names() []string {
-	to := make([]string, 0, len(a.named)+len(a.added))
-	for _, named := range a.named {
-		to = append(to, named.String())
+func (a *addressing) names(class []destined) []string {
+	to := make([]string, 0, len(class)+len(a.added))
+	for i := range class {
+		if d := &class[i]; !d.member {
+			to = append(to, d.named.String())
+		}
 	}
 	return append(to, a.added...)
 }
 
 // moved tells of the recipients whose mail goes to another address, one fact
 // for each of these.
-func (c *composer) moved(e *queue.Entry, class []policy.Addressee, list *addressing) {
+func (c *composer) moved(e *queue.Entry, class []destined) {
 	from := make(map[mail.Address][]policy.Addressee)
 	var order []mail.Address
-	for i, to := range list.to {
-		if to == list.named[i] {
+	for i := range class {
+		d := &class[i]
+		to := d.Recipient.Address
+		if d.member || to == d.named {
 			continue
 		}
 		if from[to] == nil {
 			order = append(order, to)
 		}
-		from[to] = append(from[to], class[i])
+		was := d.Addressee
+		was.Recipient.Address = d.named
+		from[to] = append(from[to], was)
 	}
 	for _, to := range order {
 		f := c.fact(mail.ReasonReaddressed, e.ID, from[to])
@@ -104,14 +110,7 @@ func (c *composer) discards(dropped []policy.Addressee) {
 	}
 	c.discarded = len(dropped)
 	discarded := c.fact(mail.ReasonDiscarded, c.taken.id, dropped)
-	at := slices.IndexFunc(c.group.Facts, func(f mail.Fact) bool { return f.Reason == mail.ReasonAccepted && f.Message == c.taken.id })
-	if at < 0 { // nobody gets it
-		e := c.taken.entry(c.message)
-		c.group.Facts = append(c.group.Facts, acceptedFact(&e, c.taken.summary.MessageID, c.taken.summary.Size))
-		at = len(c.group.Facts) - 1
-		c.group.Facts[at].Trail = discarded.Trail
-	}
-	c.group.Facts[at].To = append(c.group.Facts[at].To, discarded.To...)
+	c.acceptedHere(&discarded)
 	c.group.Facts = append(c.group.Facts, discarded)
 }
 

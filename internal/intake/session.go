@@ -8,6 +8,7 @@ import (
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
+	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 )
@@ -22,6 +23,10 @@ type Session struct {
 
 	envelope   mail.Envelope
 	recipients []mail.Recipient
+	// members is for how many addresses they stand; expands says that one stands for
+	// another than itself.
+	members int
+	expands bool
 }
 
 // Session opens a session for a client.
@@ -92,49 +97,63 @@ func (s *Session) Mail(ctx context.Context, m smtp.Mail) mail.Reply {
 		return errNoRoom.Reply
 	}
 	s.envelope = m.Envelope
-	s.recipients = s.recipients[:0]
+	s.recipients, s.members, s.expands = s.recipients[:0], 0, false
 	if s.ruled == nil {
 		return mail.Reply{}
 	}
 	return s.ruled.mail(ctx, m)
 }
 
-// Rcpt decides about one recipient: whether it is local, and whether this
-// client may send to it, which is policy's business. What policy sends elsewhere
-// need not be known here.
+// Rcpt decides about one recipient: whether it is local, and for whom it stands, and
+// whether this client may send to it, which is policy's business. What policy sends
+// elsewhere need not be known here.
 func (s *Session) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
 	to := r.Recipient.Readdressed(s.in.Routed(s.origin.Listener, r.Recipient.Address, s.origin.Local.Addr()))
-	recipient, err := s.in.Recipient(&s.origin, to)
+	x, err := s.in.recipient(ctx, to.Address, s.sending())
 	if s.ruled != nil {
-		return s.ruledRcpt(ctx, to, recipient, err)
+		return s.ruledRcpt(ctx, to, x, err)
 	}
-	if err != nil {
-		return mail.ReplyOf(err)
+	if err == nil {
+		err = s.take(to, x)
 	}
-	s.recipients = append(s.recipients, recipient)
-	return mail.Reply{}
+	return mail.ReplyOf(err)
 }
 
-// ruledRcpt is Rcpt where policy has something to say. Without that, recipient would
-// be stored for to, or refused with err.
-func (s *Session) ruledRcpt(ctx context.Context, to, recipient mail.Recipient, err error) mail.Reply {
+// take takes a recipient that stands for others, or for itself.
+func (s *Session) take(to mail.Recipient, x *Expansion) error {
+	n := 1
+	if x != nil {
+		n = len(x.Members) + len(x.Unknown)
+	}
+	if n > 1 && s.members+n > maxMembers {
+		return errMembers
+	}
+	s.members += n
+	s.expands = s.expands || x != nil
+	s.recipients = append(s.recipients, to)
+	return nil
+}
+
+// ruledRcpt is Rcpt where policy has something to say. Without that, the recipient would
+// stand for x, or be refused with err.
+func (s *Session) ruledRcpt(ctx context.Context, to mail.Recipient, x *Expansion, err error) mail.Reply {
 	a, reply := s.ruled.rcpt(ctx, to)
 	if !reply.IsZero() {
 		return reply
 	}
-	t := &a.Treatment
-	if t.Route != "" || t.Discard || !t.Address.IsNull() {
-		recipient, err = to, nil
+	if t := &a.Treatment; t.Route != "" || t.Discard {
+		x, err = nil, nil
+	} else if !t.Address.IsNull() {
+		x, err = s.in.instead(ctx, t, s.sending())
 	}
-	if t.Route == "" && !t.Discard && !t.Address.IsNull() {
-		_, err = s.in.instead(t, &s.origin)
+	if err == nil {
+		err = s.take(to, x)
 	}
 	if err != nil {
 		s.ruled.rules.Withdraw()
 		return mail.ReplyOf(err)
 	}
 	s.ruled.keep(a)
-	s.recipients = append(s.recipients, recipient)
 	return mail.Reply{}
 }
 
@@ -162,15 +181,27 @@ func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
 func (s *Session) Submit(ctx context.Context, m Message) (mail.ID, error) {
 	defer s.Reset()
 	m.Origin, m.Envelope, m.Recipients = s.origin, s.envelope, s.recipients
-	if s.ruled == nil {
+	switch {
+	case s.ruled == nil && !s.expands:
 		return s.in.Accept(ctx, m)
+	case s.ruled == nil:
+		return s.in.acceptBy(ctx, m, asNamed(s.recipients))
 	}
 	m.MaxSize = s.ruled.rules.MaxSize()
-	if s.ruled.plain() {
+	if s.ruled.plain() && !s.expands {
 		m.Trail = s.ruled.trail()
 		return s.in.Accept(ctx, m)
 	}
 	return s.in.acceptBy(ctx, m, s.ruled.data)
+}
+
+// asNamed accepts a message for all its recipients.
+func asNamed(recipients []mail.Recipient) judge {
+	var v verdict
+	for _, r := range recipients {
+		v.recipients = append(v.recipients, policy.Addressee{Recipient: r})
+	}
+	return func(context.Context, *taken) (verdict, error) { return v, nil }
 }
 
 // refusalLevel is how loud the log is about a message that was not accepted.
@@ -189,7 +220,7 @@ func (s *Session) Command(context.Context, smtp.Command) mail.Reply { return mai
 // Reset drops the transaction.
 func (s *Session) Reset() {
 	s.envelope = mail.Envelope{}
-	s.recipients = nil
+	s.recipients, s.members, s.expands = nil, 0, false
 	if s.ruled != nil {
 		s.ruled.reset()
 	}

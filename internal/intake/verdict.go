@@ -78,7 +78,9 @@ type composer struct {
 	group    queue.Group
 	contents []written
 	copied   []copied
-	rewrote  int64 // octets of the contents beside that of the message
+	ended    []ending      // recipients that stand for others
+	written  []queue.Draft // reports
+	rewrote  int64         // octets of the contents beside that of the message
 	// of the recipients that came: dropped, and held.
 	discarded, held int
 	recipients      int // of all entries
@@ -92,7 +94,11 @@ type copied struct {
 
 func (c *composer) compose(ctx context.Context) error {
 	all := c.verdict.recipients
-	for _, class := range classes(all) {
+	to, err := c.spread(ctx, all)
+	if err != nil {
+		return err
+	}
+	for _, class := range classes(to) {
 		if err := c.entry(ctx, class); err != nil {
 			return err
 		}
@@ -103,24 +109,28 @@ func (c *composer) compose(ctx context.Context) error {
 		}
 	}
 	c.discards(slices.DeleteFunc(slices.Clone(all), func(a policy.Addressee) bool { return !a.Treatment.Discard }))
+	c.expansions()
+	if err := c.reports(ctx); err != nil {
+		return err
+	}
 	c.group.Marks = c.taken.marks(c.message)
 	return nil
 }
 
 // classes puts recipients together that get the same bytes from the same sender
 // under the same conditions: all that is said of an entry as a whole.
-func classes(all []policy.Addressee) [][]policy.Addressee {
-	var list [][]policy.Addressee
-	for _, a := range all {
-		if a.Treatment.Discard {
-			continue
-		}
-		at := slices.IndexFunc(list, func(class []policy.Addressee) bool { return sameEntry(&class[0].Treatment, &a.Treatment) })
+func classes(all []destined) [][]destined {
+	var list [][]destined
+	for i := range all {
+		d := &all[i]
+		at := slices.IndexFunc(list, func(class []destined) bool {
+			return class[0].list == d.list && sameEntry(&class[0].Treatment, &d.Treatment)
+		})
 		if at < 0 {
 			at = len(list)
 			list = append(list, nil)
 		}
-		list[at] = append(list[at], a)
+		list[at] = append(list[at], *d)
 	}
 	return list
 }
@@ -128,6 +138,15 @@ func classes(all []policy.Addressee) [][]policy.Addressee {
 func sameEntry(a, b *policy.Treatment) bool {
 	sameSender := a.Sender == b.Sender || a.Sender != nil && b.Sender != nil && *a.Sender == *b.Sender
 	return sameSender && slices.Equal(a.Edits, b.Edits) && a.TLS == b.TLS && a.NotBefore.Equal(b.NotBefore) && slices.Equal(a.Tags, b.Tags)
+}
+
+// addressees are recipients as policy has them.
+func addressees(class []destined) []policy.Addressee {
+	list := make([]policy.Addressee, len(class))
+	for i := range class {
+		list[i] = class[i].Addressee
+	}
+	return list
 }
 
 // newEntry begins an entry with the id of the message.
@@ -139,17 +158,13 @@ func (c *composer) newEntry(sender mail.Address, t *policy.Treatment) queue.Entr
 }
 
 // entry makes the entry of some recipients.
-func (c *composer) entry(ctx context.Context, class []policy.Addressee) error {
+func (c *composer) entry(ctx context.Context, class []destined) error {
 	t := &class[0].Treatment
-	sender := c.message.Envelope.From
-	if t.Sender != nil {
-		sender = *t.Sender
-	}
-	e := c.newEntry(sender, t)
+	e := c.newEntry(c.senderOf(t), t)
 	if len(c.group.Submissions) > 0 { // the first has the id of the message
 		e.ID = c.in.IDs.New(c.taken.at)
 	}
-	list, err := c.addressed(class)
+	list, err := c.addressed(ctx, class)
 	if err != nil {
 		return err
 	}
@@ -159,9 +174,15 @@ func (c *composer) entry(ctx context.Context, class []policy.Addressee) error {
 	if err := c.submit(ctx, &e, t.Edits); err != nil {
 		return err
 	}
+	if class[0].list { // what the sender asked for is not for the members
+		forget(&c.group.Submissions[len(c.group.Submissions)-1].Entry.Envelope)
+	}
 	c.facts(&e, class, &list)
 	return nil
 }
+
+// forget takes out of an envelope what is for reports to the sender of the message.
+func forget(e *mail.Envelope) { e.EnvelopeID, e.Return = "", "" }
 
 func later(now, notBefore time.Time) time.Time {
 	if notBefore.After(now) {
@@ -195,10 +216,9 @@ func (c *composer) submit(ctx context.Context, e *queue.Entry, edits []message.E
 type addressing struct {
 	recipients []queue.Recipient
 	routes     []mail.RouteKey // that were chosen for them
-	named      []mail.Address  // of each that came
-	to         []mail.Address  // where its mail goes
 	added      []string        // the addresses of those that did not come
 	known      map[mail.Recipient]bool
+	addresses  map[place]bool
 }
 
 // add adds a recipient with what policy does for it, unless there is one like
@@ -207,7 +227,7 @@ func (a *addressing) add(r mail.Recipient, t *policy.Treatment) {
 	if a.known[r] {
 		return
 	}
-	a.known[r] = true
+	a.known[r], a.addresses[placeOf(r.Address, mail.Address{})] = true, true
 	stored := queue.Recipient{Recipient: r, State: mail.Queued}
 	if t.Hold != "" {
 		stored.State, stored.Hold, stored.Why = mail.Held, t.Hold, cutText(t.Note)
@@ -216,77 +236,42 @@ func (a *addressing) add(r mail.Recipient, t *policy.Treatment) {
 	a.routes = append(a.routes, t.Route)
 }
 
-// has reports whether there is a recipient at an address.
-func (a *addressing) has(to mail.Address) bool {
-	return slices.ContainsFunc(a.recipients, func(x queue.Recipient) bool { return x.Address == to })
+// addOnce adds a recipient that did not come, unless its address gets the mail already.
+func (a *addressing) addOnce(r mail.Recipient, t *policy.Treatment) {
+	if !a.addresses[placeOf(r.Address, mail.Address{})] {
+		a.add(r, t)
+		a.added = append(a.added, r.Address.String())
+	}
 }
 
-// addressed returns the recipients of an entry, and those that were added to
-// them. Of these the sender does not know, and is told nothing (RFC 3461 4.1).
-func (c *composer) addressed(class []policy.Addressee) (list addressing, err error) {
-	list.known = make(map[mail.Recipient]bool, len(class))
+// addressed returns the recipients of an entry: those that came, the members of others
+// that came, and those that policy has added. Of these last the sender does not know,
+// and is told nothing (RFC 3461 4.1).
+func (c *composer) addressed(ctx context.Context, class []destined) (addressing, error) {
+	list := addressing{known: make(map[mail.Recipient]bool, len(class)), addresses: make(map[place]bool, len(class))}
 	for i := range class {
-		named, to, err := c.leads(&class[i])
-		if err != nil {
-			return list, err
+		if d := &class[i]; !d.member {
+			list.add(d.Recipient, &d.Treatment)
 		}
-		list.named, list.to = append(list.named, named), append(list.to, to)
-		list.add(class[i].Recipient.Readdressed(to), &class[i].Treatment)
+	}
+	for i := range class {
+		if d := &class[i]; d.member {
+			list.addOnce(d.Recipient, &d.Treatment)
+		}
 	}
 	for i := range class {
 		t := &class[i].Treatment
 		for _, a := range t.Added {
-			to, err := c.resolve(a)
+			to, err := c.leads(ctx, a)
 			if err != nil {
 				return list, err
 			}
-			if !list.has(to) {
-				list.add(mail.Recipient{Address: to, Notify: mail.NotifyNever}, t)
-				list.added = append(list.added, to.String())
+			for _, address := range to {
+				list.addOnce(mail.Recipient{Address: address, Notify: mail.NotifyNever}, t)
 			}
 		}
 	}
 	return list, nil
-}
-
-// leads returns the address of a recipient, and that to which its mail goes. One
-// of this host is somebody's elsewhere, unless policy has another address for
-// it, or a route.
-func (c *composer) leads(a *policy.Addressee) (named, to mail.Address, err error) {
-	named, t := a.Recipient.Address, &a.Treatment
-	if t.Address.IsNull() {
-		if t.Route == "" {
-			named, err = c.resolve(named)
-		}
-		return named, named, err
-	}
-	if to = t.Address; t.Route == "" {
-		to, err = c.in.instead(t, &c.message.Origin)
-	}
-	return named, to, err
-}
-
-// instead returns where the address leads that a recipient has instead. One that is
-// nobody's fails with 451 if it is the administrator's own, and if it is made of what
-// the client wrote, with 550 5.1.1.
-func (in *Intake) instead(t *policy.Treatment, o *mail.Origin) (mail.Address, error) {
-	to, err := in.Local.ResolveUser(t.Address, o.Local.Addr())
-	if err != nil && !t.Rewritten {
-		err = errNowhere.Because(err)
-	}
-	return to, err
-}
-
-var errNowhere = mail.Refuse(451, "4.3.5", "Local configuration error, please try again later")
-
-// resolve returns where an address leads that policy names: one of this host
-// may be somebody's elsewhere.
-func (c *composer) resolve(a mail.Address) (mail.Address, error) {
-	to, err := c.in.Local.ResolveUser(a, c.message.Origin.Local.Addr())
-	if err != nil {
-		return a, errNowhere.Because(err)
-	}
-	return to, nil
 }
 
 // maxWhy bounds what is stored of why somebody is held, in octets.
@@ -317,20 +302,23 @@ func (c *composer) copies(ctx context.Context, of *policy.Addressee) error {
 }
 
 func (c *composer) copy(ctx context.Context, of *policy.Addressee, to mail.Address) error {
-	to, err := c.resolve(to)
+	addresses, err := c.leads(ctx, to)
 	if err != nil {
 		return err
 	}
 	e := c.newEntry(mail.Address{}, &of.Treatment)
 	e.ID = c.in.IDs.New(c.taken.at)
-	r := queue.Recipient{Recipient: mail.Recipient{Address: to, Notify: mail.NotifyNever}, State: mail.Queued}
-	e.Deliveries = queue.Deliveries([]queue.Recipient{r}, c.taken.at)
+	var recipients []mail.Recipient
+	for _, a := range addresses {
+		recipients = append(recipients, mail.Recipient{Address: a, Notify: mail.NotifyNever})
+	}
+	e.Deliveries = queue.Deliveries(queued(recipients), c.taken.at)
 	if err := c.submit(ctx, &e, of.Treatment.Edits); err != nil {
 		return err
 	}
 	// What is for reports about the message is not for those about its copy.
 	s := &c.group.Submissions[len(c.group.Submissions)-1]
-	s.Entry.Envelope.EnvelopeID, s.Entry.Envelope.Return = "", ""
+	forget(&s.Entry.Envelope)
 	c.copyFact(&s.Entry, of)
 	return nil
 }
@@ -340,6 +328,9 @@ func (c *composer) discard() {
 	c.taken.draft.Discard()
 	for i := range c.contents {
 		c.contents[i].draft.Discard()
+	}
+	for _, draft := range c.written {
+		draft.Discard()
 	}
 }
 
