@@ -33,10 +33,7 @@ func (g *graph) loadPolicy() error {
 }
 
 // nobody reports whether an address is of this host, and leads nowhere.
-func (g *graph) nobody(a mail.Address) bool {
-	_, err := g.local.ResolveUser(a, netip.Addr{})
-	return err != nil
-}
+func (g *graph) nobody(a mail.Address) bool { return len(g.local.Leads(a)) == 0 }
 
 // blockLists are the block lists as policy asks them.
 type blockLists struct{ set *blocklist.Set }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net/netip"
 
 	"postern/internal/admin"
 	"postern/internal/config"
@@ -105,8 +104,13 @@ func (d *Daemon) submissionListeners() []*listener {
 // null sender has nobody to tell.
 func (d *Daemon) reportRefusal(ctx context.Context, r *submit.Refusal) error {
 	g := d.inForce()
-	to, err := g.local.ResolveUser(r.Envelope.From, netip.Addr{})
-	if r.Envelope.From.IsNull() || err != nil {
+	var sender []mail.Recipient
+	if !r.Envelope.From.IsNull() {
+		for _, a := range g.local.Leads(r.Envelope.From) {
+			sender = append(sender, mail.Recipient{Address: a, Notify: mail.NotifyNever})
+		}
+	}
+	if len(sender) == 0 {
 		return nil // the fact is all there can be
 	}
 	report := dsn.Report{
@@ -131,7 +135,7 @@ func (d *Daemon) reportRefusal(ctx context.Context, r *submit.Refusal) error {
 	}
 	_, err = d.door(g).Accept(ctx, intake.Message{
 		Origin: mail.Origin{Listener: "postern"}, Envelope: envelope, Content: &text,
-		Recipients: []mail.Recipient{{Address: to, Notify: mail.NotifyNever}},
+		Recipients: sender,
 		Gone:       func() bool { return false }, Once: r.Name,
 	})
 	return err

@@ -116,6 +116,20 @@ func (k *Keeper) collect(ctx context.Context, d *digest) error {
 	})
 }
 
+// recipients are those to whom it goes. An address of this host that is nobody's stays
+// as it is, and what becomes of it is seen in the queue.
+func (d *digest) recipients() []mail.Recipient {
+	to := d.settings.Door.Local.Leads(d.settings.DigestTo)
+	if len(to) == 0 {
+		to = []mail.Address{d.settings.DigestTo}
+	}
+	list := make([]mail.Recipient, len(to))
+	for i, a := range to {
+		list[i] = mail.Recipient{Address: a, Notify: mail.NotifyNever}
+	}
+	return list
+}
+
 // send hands the digest in, with the mark that it was.
 func (k *Keeper) send(ctx context.Context, d *digest, next covered) error {
 	value, err := json.Marshal(next)
@@ -127,7 +141,7 @@ func (k *Keeper) send(ctx context.Context, d *digest, next covered) error {
 	id, err := d.settings.Door.Accept(ctx, intake.Message{
 		Origin:     mail.Origin{Listener: Actor},
 		Envelope:   mail.Envelope{UTF8: !d.settings.DigestTo.IsASCII()},
-		Recipients: []mail.Recipient{{Address: d.settings.DigestTo, Notify: mail.NotifyNever}},
+		Recipients: d.recipients(),
 		Content:    &content,
 		Gone:       func() bool { return false },
 		Marks:      []queue.Mark{{Kind: markDigest, Key: queue.All, Value: string(value), At: d.to, Actor: Actor}},

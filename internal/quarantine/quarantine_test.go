@@ -60,7 +60,7 @@ func newPlace(t *testing.T) *place {
 	p := &place{t: t, clock: clock, store: &store{Memory: queue.NewMemory(queue.Options{Clock: clock})}}
 	p.settings = Settings{
 		Hostname: "gate.example", Keep: 30 * 24 * time.Hour, DigestEvery: 24 * time.Hour,
-		Door: intake.New(intake.Options{Hostname: "gate.example", Store: p.store, IDs: &p.ids, Clock: clock, MaxHops: 100, AddMessageID: true}),
+		Door: intake.New(intake.Options{Local: &intake.Local{}, Hostname: "gate.example", Store: p.store, IDs: &p.ids, Clock: clock, MaxHops: 100, AddMessageID: true}),
 	}
 	p.start()
 	return p
