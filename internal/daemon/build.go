@@ -43,7 +43,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 	o := g.doorOptions()
 	o.Store, o.IDs = d.store, &d.ids
 	o.Room, o.Suspended = d.gauge.Refuse, d.suspended.intake
-	o.Policy, o.Inspections = g.policy.Begin, d.inspections
+	o.Policy, o.Inspections, o.ClientName = g.policy.Begin, d.inspections, d.clientName
 	o.Logger, o.Metrics = d.Logger, d.counts.intake
 	return intake.New(o)
 }
@@ -52,14 +52,16 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 func (g *graph) doorOptions() intake.Options {
 	m := &g.config.Message
 	return intake.Options{
-		Hostname:     g.config.Hostname,
-		Local:        g.local,
-		AddDate:      m.AddDate,
-		AddMessageID: m.AddMessageID,
-		DropFields:   m.DropFields,
-		MaxHops:      m.MaxHops,
-		Routed:       g.policy.Routed,
-		Clock:        g.clock,
+		Hostname:         g.config.Hostname,
+		Local:            g.local,
+		AddDate:          m.AddDate,
+		AddMessageID:     m.AddMessageID,
+		DropFields:       m.DropFields,
+		MaxHops:          m.MaxHops,
+		AccountInHeaders: m.AccountInHeaders,
+		Routed:           g.policy.Routed,
+		VRFY:             g.disclosure,
+		Clock:            g.clock,
 	}
 }
 

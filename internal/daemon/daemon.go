@@ -28,6 +28,7 @@ import (
 	"postern/internal/container"
 	"postern/internal/crashpoint"
 	"postern/internal/deliver"
+	"postern/internal/dns"
 	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/limit"
@@ -81,6 +82,8 @@ type Daemon struct {
 	// accountLimits is what accounts have sent. There are as many limits as different
 	// numbers are recorded, and none is forgotten.
 	accountLimits *limit.Set
+	// namer looks up the names of clients.
+	namer *dns.Namer
 	// submission takes mail from users of this host; nil when it is not to.
 	submission     *submission
 	deliverer      *deliver.Deliverer
@@ -168,6 +171,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	d.limits, d.accountLimits = limit.NewSet(clock), limit.NewSet(clock)
 	d.acme = d.newManager(c)
 	d.graph = d.newGraph(c)
+	d.namer = dns.NewNamer(dns.NamerOptions{Resolver: d.clientResolver})
 	return d
 }
 
@@ -358,6 +362,7 @@ func (d *Daemon) close() error {
 	var errs []error
 	d.closeWatch() // it reads the store
 	d.acme.Close()
+	d.namer.Close()
 	for _, l := range slices.Concat(d.listeners, d.submissionListeners()) {
 		l.socket.Close()
 	}

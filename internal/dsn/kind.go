@@ -81,10 +81,10 @@ var kinds = map[Action]kind{
 		classes: "2",
 	},
 	Expanded: {
-		subject: "Your message was passed on to a list",
-		one:     "Your message was passed on to the members of this list:",
-		many:    "Your message was passed on to the members of these lists:",
-		note:    "You asked to be told of delivery. You will not be told what becomes of the message for each of the members.",
+		subject: "Your message was passed on to several addresses",
+		one:     "Your message was passed on to all addresses for which this one stands:",
+		many:    "Your message was passed on to all addresses for which these stand:",
+		note:    "You asked to be told of delivery. You will not be told what becomes of the message at each of them, unless it fails there.",
 		classes: "2",
 	},
 }

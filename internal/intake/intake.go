@@ -36,6 +36,11 @@ type Options struct {
 	AddDate, AddMessageID bool
 	// DropFields names header fields that are taken out.
 	DropFields []string
+	// AccountInHeaders names the account of the client in Received.
+	AccountInHeaders bool
+	// ClientName begins to look up the name of a client, and returns what tells it, if
+	// it is known by then. Nil: no client has a name.
+	ClientName func(netip.Addr) (known func() string)
 	// MaxHops is how many Received fields a message may have (RFC 5321 6.3).
 	MaxHops int
 	// Room is asked when a transaction begins, before the content is sent: why
@@ -53,6 +58,8 @@ type Options struct {
 	// Routed returns the address that a recipient at a listener stands for; see
 	// policy.Engine. Nil: each stands for itself.
 	Routed func(listener string, to mail.Address, connected netip.Addr) mail.Address
+	// VRFY says what a listener tells of addresses. Nil: nothing.
+	VRFY func(listener string) Disclosure
 	// Inspections bounds how many messages policy looks at at a time. Nil: as
 	// many as DefaultInspections by this door alone.
 	Inspections *Inspections
@@ -97,6 +104,12 @@ func New(o Options) *Intake {
 	}
 	if o.Routed == nil {
 		o.Routed = func(_ string, to mail.Address, _ netip.Addr) mail.Address { return to }
+	}
+	if o.ClientName == nil {
+		o.ClientName = func(netip.Addr) func() string { return func() string { return "" } }
+	}
+	if o.VRFY == nil {
+		o.VRFY = func(string) Disclosure { return TellNothing }
 	}
 	if o.Inspections == nil {
 		o.Inspections = NewInspections(0)
@@ -269,7 +282,7 @@ func (in *Intake) received(m *Message, id mail.ID, now time.Time) message.Receiv
 	if m.Envelope.UTF8 {
 		origin.Protocol = smtp.UTF8Protocol(origin.Protocol)
 	}
-	return message.Received{Origin: origin, Host: in.Hostname, ID: id, Recipients: m.Recipients, Time: now}
+	return message.Received{Origin: origin, Host: in.Hostname, ID: id, Recipients: m.Recipients, Time: now, Account: in.AccountInHeaders}
 }
 
 // envelopeFor states what the content is, not what the client announced:

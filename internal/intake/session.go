@@ -19,7 +19,8 @@ import (
 type Session struct {
 	in     *Intake
 	origin mail.Origin
-	ruled  *ruled // nil where policy has nothing to say
+	name   func() string // of the client, as far as it is known
+	ruled  *ruled        // nil where policy has nothing to say
 
 	envelope   mail.Envelope
 	recipients []mail.Recipient
@@ -31,7 +32,7 @@ type Session struct {
 
 // Session opens a session for a client.
 func (in *Intake) Session(o mail.Origin) *Session {
-	s := &Session{in: in, origin: o}
+	s := &Session{in: in, origin: o, name: in.ClientName(o.Client.Addr())}
 	if in.Policy == nil {
 		return s
 	}
@@ -181,6 +182,7 @@ func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
 func (s *Session) Submit(ctx context.Context, m Message) (mail.ID, error) {
 	defer s.Reset()
 	m.Origin, m.Envelope, m.Recipients = s.origin, s.envelope, s.recipients
+	m.Origin.ClientName = s.name()
 	switch {
 	case s.ruled == nil && !s.expands:
 		return s.in.Accept(ctx, m)
@@ -213,9 +215,6 @@ func refusalLevel(r mail.Reply) slog.Level {
 	}
 	return slog.LevelDebug
 }
-
-// Command leaves every other command to the engine.
-func (s *Session) Command(context.Context, smtp.Command) mail.Reply { return mail.Reply{} }
 
 // Reset drops the transaction.
 func (s *Session) Reset() {

@@ -31,6 +31,8 @@ type Received struct {
 	// because naming several would tell each of the others (RFC 5321 7.2).
 	Recipients []mail.Recipient
 	Time       time.Time
+	// Account says that the account of the client is named.
+	Account bool
 }
 
 // String returns the complete field, folded, with its CRLF. What the client
@@ -44,6 +46,10 @@ func (r Received) String() string {
 		f.newLine()
 		f.word("(using " + clean(strings.Replace(r.Origin.TLS.Version, "TLS ", "TLSv", 1)))
 		f.word("with cipher " + clean(r.Origin.TLS.Cipher) + ")")
+	}
+	if a := r.Origin.Account; a != nil && r.Account {
+		f.newLine()
+		f.word("(authenticated as " + clean(a.Name) + ")")
 	}
 	if f.column > len("Received:") {
 		f.newLine()
@@ -87,7 +93,9 @@ func (r Received) addFrom(f *folder) {
 	default:
 		return
 	}
-	if client != "" {
+	if name := r.Origin.ClientName; client != "" && name != "" {
+		f.word("(" + clean(name) + " " + client + ")")
+	} else if client != "" {
 		f.word("(" + client + ")")
 	}
 	if !valid && hello != "" {

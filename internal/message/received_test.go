@@ -47,6 +47,17 @@ func TestReceived(t *testing.T) {
 				"\t(HELO my?pc???X:?y??)\r\n" +
 				"\tby mx.example.com with ESMTP id 0123456789abcdef;\r\n" +
 				"\tMon, 5 Feb 2024 09:08:07 +0100\r\n"},
+		{"a name, and an account that is named",
+			Received{Origin: mail.Origin{Client: client, ClientName: "pc.example.org", Hello: "pc", Protocol: "ESMTPA", Account: &mail.Account{Name: "joe(x)\r\n\xe9"}}, Account: true},
+			"Received: from pc (pc.example.org [192.0.2.7])\r\n" +
+				"\t(authenticated as joe?x????)\r\n" +
+				"\tby mx.example.com with ESMTPA id 0123456789abcdef;\r\n" +
+				"\tMon, 5 Feb 2024 09:08:07 +0100\r\n"},
+		{"an account that is not named",
+			Received{Origin: mail.Origin{Client: client, Hello: "pc", Protocol: "ESMTPA", Account: &mail.Account{Name: "joe"}}},
+			"Received: from pc ([192.0.2.7])\r\n" +
+				"\tby mx.example.com with ESMTPA id 0123456789abcdef;\r\n" +
+				"\tMon, 5 Feb 2024 09:08:07 +0100\r\n"},
 		{"no HELO", Received{Origin: mail.Origin{Client: client}},
 			"Received: from [192.0.2.7] ([192.0.2.7])\r\n" +
 				"\tby mx.example.com id 0123456789abcdef;\r\n" +
