@@ -36,6 +36,9 @@ func (s *session) hello(ctx context.Context, c smtp.Command) mail.Reply {
 	if r.Success() {
 		s.dropTransaction()
 		s.origin, s.ext, s.greeted = origin, ext, true
+		if h.Verb == "HELO" {
+			s.note(habitHELO)
+		}
 	}
 	return r
 }
@@ -59,15 +62,16 @@ func greeting(words string) string {
 // offer returns the extensions that EHLO offers to a client now.
 func (s *session) offer(o mail.Origin) smtp.Extensions {
 	auth, _ := s.authOffer(o)
+	without := &s.options.Without
 	return smtp.Extensions{
-		Pipelining:          true,
+		Pipelining:          !without.Pipelining,
 		HasSize:             true,
 		MaxSize:             s.options.MaxSize,
-		EightBitMIME:        true,
-		SMTPUTF8:            true,
-		DSN:                 true,
+		EightBitMIME:        !without.EightBitMIME,
+		SMTPUTF8:            !without.SMTPUTF8,
+		DSN:                 !without.DSN,
 		EnhancedStatusCodes: true,
-		Chunking:            true,
+		Chunking:            !without.Chunking,
 		StartTLS:            s.options.TLS != nil && s.origin.TLS == nil,
 		MaxRecipients:       s.options.MaxRecipients,
 		MaxMessages:         s.options.MaxMessages,
