@@ -167,6 +167,7 @@ func (d *decoder) checkListeners() {
 	for _, t := range d.tables["listener"] {
 		l := t.fields.listener
 		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
+		d.checkDoor(t)
 		d.checkTrust(t)
 		d.checkVerify(t)
 		d.checkAuth(t)

@@ -110,7 +110,16 @@ type Listener struct {
 	Auth                    Auth
 	VRFY                    VRFY
 	PercentRouting          bool
-	TLSCertificate, TLSKey  string // both or neither
+	TLSCertificate, TLSKey  string      // both or neither
+	TLS                     ListenerTLS // empty for the default; use TLSMode
+	TLSRequired             bool
+	TLSMinVersion           TLSVersion
+	TLSCiphers              []CipherSuite // none: the default; use Ciphers
+	ClientCertificates      ClientCertificates
+	ClientAuthorities       string // empty: none
+	ProxyFrom               []netip.Prefix
+	ExtensionsOff           []Extension
+	AddDate, AddMessageID   Addition
 	MaxConnections          int
 	MaxConnectionsPerClient int
 	MaxSize                 int64 // octets
