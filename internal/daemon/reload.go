@@ -144,6 +144,7 @@ func (g *graph) readAnew(before *graph) []config.Change {
 			changes = append(changes, config.Change{Key: "listener.tls_certificate", Name: c.Name, Old: ofCertificate(old), New: ofCertificate(t), Effect: config.AtReload})
 		}
 	}
+	changes = append(changes, g.changedAuthorities(before)...)
 	was, is := &before.config.Delivery, &g.config.Delivery
 	if was.SmarthostPassword == is.SmarthostPassword && before.credentials.Password != g.credentials.Password {
 		changes = append(changes, config.Change{Key: "delivery.smarthost_password", Old: `"a secret"`, New: `"another, in the same place"`, Effect: config.AtReload})

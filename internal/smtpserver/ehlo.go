@@ -61,21 +61,27 @@ func greeting(words string) string {
 
 // offer returns the extensions that EHLO offers to a client now.
 func (s *session) offer(o mail.Origin) smtp.Extensions {
-	auth, _ := s.authOffer(o)
-	without := &s.options.Without
+	e := Offered(s.options)
+	e.StartTLS = e.StartTLS && o.TLS == nil
+	e.Auth, _ = s.authOffer(o)
+	return e
+}
+
+// Offered returns the extensions that a listener with these options offers, but for
+// AUTH, which is the handler's.
+func Offered(o *Options) smtp.Extensions {
 	return smtp.Extensions{
-		Pipelining:          !without.Pipelining,
+		Pipelining:          !o.Without.Pipelining,
 		HasSize:             true,
-		MaxSize:             s.options.MaxSize,
-		EightBitMIME:        !without.EightBitMIME,
-		SMTPUTF8:            !without.SMTPUTF8,
-		DSN:                 !without.DSN,
+		MaxSize:             o.MaxSize,
+		EightBitMIME:        !o.Without.EightBitMIME,
+		SMTPUTF8:            !o.Without.SMTPUTF8,
+		DSN:                 !o.Without.DSN,
 		EnhancedStatusCodes: true,
-		Chunking:            !without.Chunking,
-		StartTLS:            s.options.TLS != nil && s.origin.TLS == nil,
-		MaxRecipients:       s.options.MaxRecipients,
-		MaxMessages:         s.options.MaxMessages,
+		Chunking:            !o.Without.Chunking,
+		StartTLS:            o.TLS != nil && !o.Implicit,
+		MaxRecipients:       o.MaxRecipients,
+		MaxMessages:         o.MaxMessages,
 		Help:                true,
-		Auth:                auth,
 	}
 }
