@@ -36,6 +36,8 @@ smime: mail message cms
 dkim: mail message
 config: mail
 filter: mail
+# what a proxy says of a connection; for whoever takes clients behind one
+proxyproto:
 
 # what watches the process from outside
 monitor: limit metrics
@@ -84,9 +86,9 @@ route: mail dns directory tlspolicy
 blocklist: mail dns config metrics
 
 # movers
-smtpserver: mail smtp limit metrics trace crashpoint
+smtpserver: mail smtp proxyproto limit metrics trace crashpoint
 smtpclient: mail smtp limit metrics trace
-pop3server: mail pop3 limit metrics trace
+pop3server: mail pop3 proxyproto limit metrics trace
 scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.
 report: mail dsn queue

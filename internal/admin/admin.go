@@ -78,6 +78,23 @@ type Listener struct {
 	// fewer while the disk is slow.
 	Limit          int `json:"limit"`
 	MaxConnections int `json:"max_connections"`
+	// TLS is how it does TLS: none, starttls or implicit; empty for one that is no
+	// longer configured. TLSRequired says that nobody sends in clear.
+	TLS         string `json:"tls,omitempty"`
+	TLSRequired bool   `json:"tls_required,omitempty"`
+	// ClientCertificates is what it wants of those of its clients: ignore, accept or
+	// require.
+	ClientCertificates string `json:"client_certificates,omitempty"`
+	// Auth is for what an account is needed, as the setting auth says.
+	Auth string `json:"auth,omitempty"`
+	// Extensions are what EHLO offers, with the values that it has; AUTH is not among
+	// them.
+	Extensions []string `json:"extensions,omitempty"`
+	// ProxyFrom are the networks of the proxies before it.
+	ProxyFrom []string `json:"proxy_from,omitempty"`
+	// Unsafe says for which old clients it is less strict than it should be, each as a
+	// clause.
+	Unsafe []string `json:"unsafe,omitempty"`
 }
 
 // JournalQuery selects facts.

@@ -97,9 +97,20 @@ func LoadPool(file string, now time.Time) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, &Error{File: file, Reason: ErrFormat, Detail: "no PEM certificate in it that can be read; it must begin with -----BEGIN CERTIFICATE-----"}
+	pool, count := x509.NewCertPool(), 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		count++
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, &Error{File: file, Reason: ErrFormat, Detail: fmt.Sprintf("certificate %d in it is damaged: %v", count, err), Cause: err}
+		}
+		pool.AddCert(certificate)
+	}
+	if count == 0 {
+		return nil, &Error{File: file, Reason: ErrFormat, Detail: "no PEM certificate in it; it must begin with -----BEGIN CERTIFICATE-----"}
 	}
 	return pool, nil
 }

@@ -51,7 +51,7 @@ func (a *app) showReloaded(done *admin.Reloaded) {
 
 func (a *app) listenerCommand() *cobra.Command {
 	return group("listener", "Listeners, and whether they take clients",
-		a.listenerListCommand(),
+		a.listenerListCommand(), a.listenerShowCommand(),
 		a.listenerVerb("stop", "Close a listener until it is started again, or the server is; its sessions end after their message", "takes no clients until it is started", (*admin.Client).StopListener),
 		a.listenerVerb("start", "Open a listener that was stopped", "takes clients", (*admin.Client).StartListener),
 	)
@@ -63,7 +63,10 @@ func (a *app) listenerListCommand() *cobra.Command {
 			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) ([]admin.Listener, error) {
 				status, err := c.Status(ctx)
 				return status.Listeners, err
-			}, func(list *[]admin.Listener) { a.showListeners(*list) })
+			}, func(list *[]admin.Listener) {
+				a.showListeners(*list)
+				a.showUnsafe(*list)
+			})
 		}}
 }
 

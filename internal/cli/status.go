@@ -97,7 +97,7 @@ func (a *app) showListeners(list []admin.Listener) {
 		case admin.ListenerClosing:
 			fmt.Fprintf(a.out, "closed, %s left\n", several(l.Connections, "connection", "connections"))
 		default:
-			fmt.Fprintf(a.out, "%s%s\n", several(l.Connections, "connection", "connections"), limited(l))
+			fmt.Fprintf(a.out, "%s%s%s\n", several(l.Connections, "connection", "connections"), limited(l), doorWords(l))
 		}
 	}
 }

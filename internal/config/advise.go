@@ -11,6 +11,7 @@ import (
 func (d *decoder) advise() {
 	for _, t := range d.tables["listener"] {
 		d.adviseListener(t)
+		d.adviseDoor(t)
 		d.adviseRelay(t)
 		d.adviseLogin(t)
 	}
@@ -28,7 +29,7 @@ func (d *decoder) advise() {
 func (d *decoder) adviseListener(t *table) {
 	l := t.fields.listener
 	public := l.Address.IsValid() && !l.Address.Addr().IsLoopback()
-	if at, is := t.given["address"]; is && public && l.TLSCertificate == "" && l.TLSKey == "" && len(l.Certificates) == 0 {
+	if at, is := t.given["address"]; is && public && l.TLSMode() == ListenerClear {
 		d.fault(at.value, "listener.address", advicef("set tls_certificate and tls_key",
 			"takes mail from other machines, and only in clear: everybody on the way can read it"))
 	}

@@ -170,6 +170,7 @@ func (d *decoder) checkListeners() {
 		l := t.fields.listener
 		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
 		d.checkListenerCertificates(t)
+		d.checkDoor(t)
 		d.checkTrust(t)
 		d.checkVerify(t)
 		d.checkAuth(t)

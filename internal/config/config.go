@@ -116,8 +116,17 @@ type Listener struct {
 	AuthSources             []Text
 	AuthWithoutTLS          bool
 	PercentRouting          bool
-	TLSCertificate, TLSKey  string // both or neither
-	Certificates            []Text // names; those of the store for none
+	TLSCertificate, TLSKey  string      // both or neither
+	Certificates            []Text      // names; those of the store for none
+	TLS                     ListenerTLS // empty for the default; use TLSMode
+	TLSRequired             bool
+	TLSMinVersion           TLSVersion
+	TLSCiphers              []CipherSuite // none: the default; use Ciphers
+	ClientCertificates      ClientCertificates
+	ClientAuthorities       string // empty: none
+	ProxyFrom               []netip.Prefix
+	ExtensionsOff           []Extension
+	AddDate, AddMessageID   Addition
 	MaxConnections          int
 	MaxConnectionsPerClient int
 	MaxSize                 int64 // octets

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -74,6 +75,10 @@ func TestDefaults(t *testing.T) {
 			VRFY:                    VRFYVague,
 			AuthMechanisms:          []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN"},
 			AuthSources:             []Text{{Text: "directory"}},
+			TLSMinVersion:           tls.VersionTLS12,
+			ClientCertificates:      ClientCertificatesIgnore,
+			AddDate:                 AddAsMessage,
+			AddMessageID:            AddAsMessage,
 			MaxConnections:          1000,
 			MaxConnectionsPerClient: 200,
 			MaxSize:                 50 << 20,
@@ -168,6 +173,16 @@ percent_routing = true
 tls_certificate = "tls/cert.pem"
 tls_key = "/etc/tls/key.pem"
 certificates = ["files", "authority"]
+tls = "implicit"
+tls_required = true
+tls_min_version = "1.3"
+tls_ciphers = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+client_certificates = "accept"
+client_authorities = "tls/clients.pem"
+proxy_from = ["10.0.0.7"]
+extensions_off = ["SMTPUTF8", "CHUNKING"]
+add_date = "no"
+add_message_id = "yes"
 max_connections = 1_0
 max_connections_per_client = 5
 max_size = 65536

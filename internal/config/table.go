@@ -34,7 +34,7 @@ var reportSchedule = mail.Schedule{
 
 // settings are all settings, in the order of the reference. A row's fields
 // are described at the type setting.
-var settings = slices.Concat(serverSettings, accountSettings, loginSettings, policySettings, filterSettings, certificateSettings, mailSettings)
+var settings = slices.Concat(serverSettings, doorSettings, accountSettings, loginSettings, policySettings, filterSettings, certificateSettings, mailSettings)
 
 // serverSettings are those of the server itself and of its listeners.
 var serverSettings = []setting{
@@ -224,9 +224,9 @@ var serverSettings = []setting{
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `"/etc/postern/tls/fullchain.pem"`,
-		text: "A PEM file with the certificate for `hostname`, followed by those of its issuers. With it the listener offers STARTTLS; without it, mail comes in " +
-			"in clear. TLS 1.2 is the oldest version accepted.",
-		see: []string{"listener.tls_key"},
+		text: "A PEM file with the certificate for `hostname`, followed by those of its issuers. With it the listener does TLS, as `tls` says; without it, mail comes in " +
+			"in clear.",
+		see: []string{"listener.tls_key", "listener.tls"},
 	},
 	{
 		key:       "listener.tls_key",

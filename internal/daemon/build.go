@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto/tls"
 	"os"
 	"slices"
 
@@ -33,7 +32,7 @@ func (d *Daemon) services(g *graph) []service {
 	door := d.door(g)
 	list := make([]service, len(g.config.Listeners))
 	for i := range list {
-		list[i] = service{d.serverOptions(g, &g.config.Listeners[i], d.tlsConfig(g, i)), d.handler(g, door, g.config.Listeners[i].Name)}
+		list[i] = service{d.doorOf(d.serverOptions(g, &g.config.Listeners[i]), g, i), d.handler(g, door, g.config.Listeners[i].Name)}
 	}
 	return list
 }
@@ -56,6 +55,7 @@ func (g *graph) doorOptions() intake.Options {
 		Local:            g.local,
 		AddDate:          m.AddDate,
 		AddMessageID:     m.AddMessageID,
+		Missing:          g.missing,
 		DropFields:       m.DropFields,
 		MaxHops:          m.MaxHops,
 		AccountInHeaders: m.AccountInHeaders,
@@ -65,11 +65,10 @@ func (g *graph) doorOptions() intake.Options {
 	}
 }
 
-func (d *Daemon) serverOptions(g *graph, c *config.Listener, t *tls.Config) smtpserver.Options {
+func (d *Daemon) serverOptions(g *graph, c *config.Listener) smtpserver.Options {
 	return smtpserver.Options{
 		Listener:                c.Name,
 		Hostname:                g.config.Hostname,
-		TLS:                     t,
 		MaxSize:                 c.MaxSize,
 		MaxRecipients:           c.MaxRecipients,
 		MaxMessages:             c.MaxMessages,
@@ -225,6 +224,6 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
-	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings())
+	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), doorWarnings(g.config))
 	return s
 }

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -73,6 +74,8 @@ type Daemon struct {
 	counts  counts
 	watch   watch
 	sockets *smtpserver.Sockets // of all listeners
+	// handshakes are those of all listeners; sessions have the other processors.
+	handshakes *smtpserver.Handshakes
 	// suspended is the store for an operator, and knows what is suspended.
 	suspended *suspendable
 	// inspections bounds what policy looks at at a time, whatever is reloaded.
@@ -162,9 +165,10 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	clock := mail.NewSteppedClock()
 	d := &Daemon{
 		Options: o, clock: clock, halted: make(map[string]bool),
-		sockets: smtpserver.NewSockets(clientDescriptors(pressure.Descriptors(), c.Delivery.MaxConnections)),
-		failed:  make(chan error, 1),
-		ended:   make(chan error, 1),
+		handshakes: smtpserver.NewHandshakes(runtime.GOMAXPROCS(0) / 2),
+		sockets:    smtpserver.NewSockets(clientDescriptors(pressure.Descriptors(), c.Delivery.MaxConnections)),
+		failed:     make(chan error, 1),
+		ended:      make(chan error, 1),
 	}
 	d.counts = newCounts(d)
 	d.inspections = intake.NewInspections(0)

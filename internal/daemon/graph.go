@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,7 +39,10 @@ type graph struct {
 	loaded     time.Time
 
 	certificates certificates
-	local        *intake.Local
+	// authorities are those of the clients of the listeners, in their order; nil for
+	// none.
+	authorities []*x509.CertPool
+	local       *intake.Local
 	// credentials are those for the smarthosts.
 	credentials mail.Credentials
 	api         api
@@ -83,7 +87,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }

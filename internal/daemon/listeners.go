@@ -215,11 +215,13 @@ func (d *Daemon) listenerStates() []admin.Listener {
 	for i := range d.graph.config.Listeners {
 		c := &d.graph.config.Listeners[i]
 		at := slices.IndexFunc(d.listeners, func(l *listener) bool { return l.name == c.Name })
-		if at < 0 {
-			list = append(list, d.stoppedState(c))
-			continue
+		s := d.stoppedState(c)
+		if at >= 0 {
+			s = d.listeners[at].state(admin.ListenerOpen)
 		}
-		list = append(list, d.listeners[at].state(admin.ListenerOpen))
+		o := d.doorOf(d.serverOptions(d.graph, c), d.graph, i)
+		describeDoor(&s, c, &o)
+		list = append(list, s)
 	}
 	for _, l := range d.leaving {
 		if s := l.state(admin.ListenerClosing); s.Connections > 0 && !d.halted[l.name] {

@@ -62,7 +62,7 @@ func (d *Daemon) submissionService(g *graph) service {
 		Name: submit.Listener, MaxSize: c.MaxSize, MaxRecipients: c.MaxRecipients,
 		MaxConnections: maxPrograms, MaxConnectionsPerClient: maxProgramsPerUser,
 	}
-	options := d.serverOptions(g, l, nil)
+	options := d.serverOptions(g, l)
 	options.User = submit.Peer
 	options.Newlines = func(mail.Origin) smtp.Newlines { return smtp.NewlinesRepair } // all users are trusted
 	return service{options, d.handler(g, d.door(g), l.Name)}

@@ -34,6 +34,8 @@ type Options struct {
 	Local    *Local
 	// AddDate and AddMessageID add the field when a message has none.
 	AddDate, AddMessageID bool
+	// Missing says it by who brought the message instead, if it is set.
+	Missing func(o *mail.Origin) (addDate, addMessageID bool)
 	// DropFields names header fields that are taken out.
 	DropFields []string
 	// AccountInHeaders names the account of the client in Received.
@@ -199,6 +201,14 @@ type taken struct {
 	summary message.Summary
 }
 
+// missing says which fields a message gets that has none.
+func (in *Intake) missing(o *mail.Origin) (addDate, addMessageID bool) {
+	if in.Missing != nil {
+		return in.Missing(o)
+	}
+	return in.AddDate, in.AddMessageID
+}
+
 // take copies the content into a draft with its header completed. The draft is
 // the caller's, unless that fails.
 func (in *Intake) take(ctx context.Context, m *Message) (taken, error) {
@@ -208,10 +218,11 @@ func (in *Intake) take(ctx context.Context, m *Message) (taken, error) {
 	}
 	now := in.Clock.Now()
 	t := taken{id: in.IDs.New(now), at: now, draft: draft}
+	addDate, addMessageID := in.missing(&m.Origin)
 	rewrite := message.Rewrite{
 		Received:     in.received(m, t.id, now).String(),
-		AddDate:      in.AddDate,
-		AddMessageID: in.AddMessageID,
+		AddDate:      addDate,
+		AddMessageID: addMessageID,
 		Drop:         in.DropFields,
 		MaxReceived:  in.MaxHops,
 		Host:         in.Hostname,

@@ -216,7 +216,7 @@ func (c *compiler) arrange() {
 		r := c.engine.listeners[l.Name]
 		r.trust, r.reject = networks{l.Trust, c.listed(l.TrustLists)}, networks{l.RejectClients, c.listed(l.RejectLists)}
 		r.trustGateway, r.nearLists = l.TrustGateway, c.listed(l.NearLists)
-		r.percent = l.PercentRouting
+		r.percent, r.proxies = l.PercentRouting, l.ProxyFrom
 		for _, domain := range l.Near {
 			r.near[asciiDomain(domain)] = true
 		}

@@ -97,6 +97,7 @@ type listenerRules struct {
 	trust, reject networks
 	nearLists     []listed
 	trustGateway  bool            // also those whose address tells nobody who they are
+	proxies       []netip.Prefix  // behind whose addresses anybody may be
 	percent       bool            // percent_routing
 	near          map[string]bool // domains as DNS has them, in lower case
 	at            map[config.Command][]layerRules
@@ -189,7 +190,11 @@ func (e *Engine) Trusts(listener string, client netip.Addr) (trusted bool, maske
 	if rules == nil || !rules.trust.have(client) {
 		return false, ""
 	}
-	if e.options.Masks != nil && !rules.trustGateway {
+	switch {
+	case rules.trustGateway:
+	case slices.ContainsFunc(rules.proxies, func(p netip.Prefix) bool { return p.Contains(client) }):
+		masked = "it is the address of a proxy, which did not say for whom it speaks"
+	case e.options.Masks != nil:
 		masked = e.options.Masks(client)
 	}
 	return masked == "", masked

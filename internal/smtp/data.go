@@ -68,6 +68,7 @@ type DataReader struct {
 	owed     string // content that had no room in the last read
 	state    dataState
 	ended    bool    // the end-of-data mark was read
+	repaired bool    // something was, that the law forbids
 	err      error   // the first error; nil while all is well
 	broken   error   // the stream's error, after which nothing can be read
 	tail     [3]byte // the last octets read, for BareDot
@@ -118,6 +119,9 @@ func (d *DataReader) Size() int64 { return d.size }
 // Ended reports whether the end-of-data mark was read, so that the stream
 // stands at the next command.
 func (d *DataReader) Ended() bool { return d.ended }
+
+// Repaired reports whether there was a bare newline or NUL in what was read.
+func (d *DataReader) Repaired() bool { return d.repaired }
 
 // Err returns the error that Read returns, or nil while there is none.
 func (d *DataReader) Err() error { return d.err }
@@ -285,6 +289,7 @@ func (d *DataReader) nul(content []byte) {
 	if d.newlines == NewlinesRefuse {
 		d.fail(mail.Refuse(550, "5.6.0", "NUL in the message: what is not text must be encoded, as with Base64"))
 	}
+	d.repaired = true
 	space(content)
 }
 
@@ -331,6 +336,7 @@ func (d *DataReader) bareNewline(dst []byte) int {
 	if d.newlines == NewlinesRefuse {
 		d.fail(mail.Refuse(550, "5.6.0", "Bare CR or LF in the message: lines must end with CRLF"))
 	}
+	d.repaired = true
 	return d.emit(dst, "\r\n")
 }
 

@@ -89,14 +89,17 @@ func (s *Server) Limit() int {
 func (o *Options) limit() int { return min(o.Limit(), o.MaxConnections) }
 
 // turnAway refuses a connection for which there is no descriptor to spare. A
-// socket that is new has room for the reply, so nobody is waited for.
+// socket that is new has room for the reply, so nobody is waited for. Where TLS
+// begins with the connection there is nobody who could read it.
 func turnAway(nc net.Conn, o *Options) {
 	origin, reply := newOrigin(nc, o), crowdedReply(o.Hostname)
 	o.Record(mail.Fact{
 		Time: o.Clock.Now(), Reason: mail.ReasonRefused, Session: origin.Session, Origin: &origin, Command: "connect", Reply: &reply,
 	})
-	nc.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = nc.Write(smtp.AppendReply(nil, reply)) // whoever has gone need not know
+	if !o.Implicit {
+		nc.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = nc.Write(smtp.AppendReply(nil, reply)) // whoever has gone need not know
+	}
 	nc.Close()
 }
 
@@ -104,12 +107,15 @@ func turnAway(nc net.Conn, o *Options) {
 // to close it. Such connections hold no place, so a flood of clients must not
 // heap them up.
 func (s *Server) mayLinger(o *Options) bool {
-	if o.Sockets.full() {
-		return false
-	}
+	return !o.Sockets.full() && !s.crowded(o)
+}
+
+// crowded reports whether there are so many connections without a place that no
+// more may wait for anything.
+func (s *Server) crowded(o *Options) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns) <= 2*o.MaxConnections
+	return len(s.conns) > 2*o.MaxConnections
 }
 
 func (s *Server) leave(c *conn) {

@@ -81,7 +81,10 @@ func (s *session) auth(ctx context.Context, c smtp.Command) mail.Reply {
 	}
 	s.origin.Account = who
 	s.origin.Protocol = smtp.ESMTPProtocol(s.origin.TLS != nil, true)
-	s.options.Metrics.loggedIn(s.origin.TLS != nil)
+	s.options.Metrics.logins.Add(1)
+	if s.origin.TLS == nil {
+		s.note(habitClearAuth)
+	}
 	return r
 }
 

@@ -39,6 +39,8 @@ func (s *session) mayBegin(ctx context.Context) mail.Reply {
 		return r
 	}
 	switch {
+	case s.options.Without.Chunking:
+		return mail.NewReply(502, "5.5.1", "BDAT is not offered here")
 	case !s.ext.Chunking: // after HELO
 		return mail.NewReply(502, "5.5.1", "BDAT needs EHLO")
 	case s.tx.recipients == 0:
@@ -98,6 +100,7 @@ func (s *session) takeChunks(ctx context.Context, first smtp.Chunk) {
 	}
 	s.logBroken(data)
 	s.closing = s.closing || data.Broken() != nil
+	s.noteContent(data)
 	s.endMessage("BDAT", r)
 }
 

@@ -18,6 +18,8 @@ const (
 	noTransaction                    // none is
 	tlsOffer                         // STARTTLS is on offer
 	chatter                          // nothing, and counts as chatter
+	inClear                          // no TLS where the listener demands it
+	unproven                         // no certificate where the listener demands it
 )
 
 // command says how one verb is done. do returns the reply, or the zero reply
@@ -33,16 +35,16 @@ var commands = [...]command{
 	{"RCPT", hello | openTransaction, (*session).rcpt},
 	{"MAIL", hello | noTransaction, (*session).mail},
 	{"DATA", hello | openTransaction, (*session).data},
-	{"EHLO", chatter, (*session).hello},
-	{"HELO", chatter, (*session).hello},
-	{"QUIT", 0, (*session).quit},
-	{"RSET", chatter, (*session).rset},
-	{"NOOP", chatter, (*session).noop},
-	{"STARTTLS", hello | tlsOffer, (*session).starttls},
+	{"EHLO", chatter | inClear, (*session).hello},
+	{"HELO", chatter | inClear, (*session).hello},
+	{"QUIT", inClear | unproven, (*session).quit},
+	{"RSET", chatter | inClear, (*session).rset},
+	{"NOOP", chatter | inClear, (*session).noop},
+	{"STARTTLS", hello | tlsOffer | inClear, (*session).starttls},
 	{"AUTH", 0, (*session).auth},
 	{"VRFY", chatter, (*session).vrfy},
 	{"HELP", chatter, (*session).help},
-	{"BDAT", 0, (*session).bdat},
+	{"BDAT", inClear | unproven, (*session).bdat}, // which has to drop its content
 	{"EXPN", 0, (*session).notImplemented},
 	{"TURN", 0, (*session).notImplemented},
 	{"SEND", 0, (*session).notImplemented},
@@ -68,7 +70,12 @@ func lookup(verb string) command {
 // checkSequence returns the zero reply, or the one that says what is missing
 // (RFC 5321 4.1.4).
 func (s *session) checkSequence(needs need) mail.Reply {
+	if r := s.checkCertificate(); needs&unproven == 0 && !r.IsZero() {
+		return r
+	}
 	switch {
+	case needs&inClear == 0 && s.options.TLSRequired && s.origin.TLS == nil: // RFC 3207 4
+		return mail.NewReply(530, "5.7.0", "Must issue a STARTTLS command first")
 	case needs&hello != 0 && !s.greeted:
 		return mail.NewReply(503, "5.5.1", "Send EHLO or HELO first")
 	case needs&openTransaction != 0 && s.tx == nil:
@@ -81,6 +88,19 @@ func (s *session) checkSequence(needs need) mail.Reply {
 		return mail.NewReply(503, "5.5.1", "TLS is on already")
 	}
 	return mail.Reply{}
+}
+
+// checkCertificate returns the zero reply, or the one that refuses a client without
+// the certificate that it must have (RFC 3207 4).
+func (s *session) checkCertificate() mail.Reply {
+	t := s.origin.TLS
+	switch {
+	case !s.options.ClientCertificates.Require || t == nil || t.Verified:
+		return mail.Reply{}
+	case t.Certificate == nil:
+		return mail.NewReply(554, "5.7.0", "Refused: a client certificate is required, and none was shown")
+	}
+	return mail.NewReply(554, "5.7.0", "Refused: the client certificate %.16s... does not verify", t.Certificate.Fingerprint)
 }
 
 // isBlank reports whether a command has no arguments. Space at the end of a
@@ -124,8 +144,12 @@ func (s *session) vrfy(ctx context.Context, c smtp.Command) mail.Reply {
 }
 
 func (s *session) help(ctx context.Context, c smtp.Command) mail.Reply {
-	commands := "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT"
 	offer := s.offer(s.origin)
+	commands := "EHLO HELO MAIL RCPT DATA"
+	if offer.Chunking {
+		commands += " BDAT"
+	}
+	commands += " RSET NOOP VRFY HELP QUIT"
 	if offer.StartTLS {
 		commands += " STARTTLS"
 	}

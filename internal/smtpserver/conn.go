@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -258,22 +257,6 @@ func errLineTooLong(most int) *mail.Error {
 		enhanced = "5.5.6"
 	}
 	return mail.Refuse(500, enhanced, "Line too long: the limit is %d octets", most)
-}
-
-// startTLS writes what is queued, which ends with the reply to STARTTLS, and
-// takes the handshake. Input must be empty. It fails with the error of the
-// handshake, after which the connection is of no use.
-func (c *conn) startTLS(ctx context.Context, config *tls.Config) (tls.ConnectionState, error) {
-	if err := c.flush(); err != nil {
-		return tls.ConnectionState{}, err
-	}
-	tc := tls.Server(c.nc, config)
-	c.nc.SetDeadline(time.Now().Add(min(handshakeTimeout, c.timeout)))
-	if err := tc.HandshakeContext(ctx); err != nil {
-		return tls.ConnectionState{}, err
-	}
-	c.rw = tc
-	return tc.ConnectionState(), nil
 }
 
 // gone reports whether the client has closed or reset the connection with no

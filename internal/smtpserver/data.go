@@ -61,6 +61,7 @@ func (s *session) takeContent(ctx context.Context) {
 	s.conn.pace = nil
 	s.logBroken(data)
 	s.closing = s.closing || !data.Ended() // what follows is content still
+	s.noteContent(data)
 	s.endMessage("end of data", r)
 }
 

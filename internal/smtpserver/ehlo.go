@@ -36,6 +36,9 @@ func (s *session) hello(ctx context.Context, c smtp.Command) mail.Reply {
 	if r.Success() {
 		s.dropTransaction()
 		s.origin, s.ext, s.greeted = origin, ext, true
+		if h.Verb == "HELO" {
+			s.note(habitHELO)
+		}
 	}
 	return r
 }
@@ -58,20 +61,27 @@ func greeting(words string) string {
 
 // offer returns the extensions that EHLO offers to a client now.
 func (s *session) offer(o mail.Origin) smtp.Extensions {
-	auth, _ := s.authOffer(o)
+	e := Offered(s.options)
+	e.StartTLS = e.StartTLS && o.TLS == nil
+	e.Auth, _ = s.authOffer(o)
+	return e
+}
+
+// Offered returns the extensions that a listener with these options offers, but for
+// AUTH, which is the handler's.
+func Offered(o *Options) smtp.Extensions {
 	return smtp.Extensions{
-		Pipelining:          true,
+		Pipelining:          !o.Without.Pipelining,
 		HasSize:             true,
-		MaxSize:             s.options.MaxSize,
-		EightBitMIME:        true,
-		SMTPUTF8:            true,
-		DSN:                 true,
+		MaxSize:             o.MaxSize,
+		EightBitMIME:        !o.Without.EightBitMIME,
+		SMTPUTF8:            !o.Without.SMTPUTF8,
+		DSN:                 !o.Without.DSN,
 		EnhancedStatusCodes: true,
-		Chunking:            true,
-		StartTLS:            s.options.TLS != nil && s.origin.TLS == nil,
-		MaxRecipients:       s.options.MaxRecipients,
-		MaxMessages:         s.options.MaxMessages,
+		Chunking:            !o.Without.Chunking,
+		StartTLS:            o.TLS != nil && !o.Implicit,
+		MaxRecipients:       o.MaxRecipients,
+		MaxMessages:         o.MaxMessages,
 		Help:                true,
-		Auth:                auth,
 	}
 }

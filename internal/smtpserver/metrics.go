@@ -13,7 +13,9 @@ type Metrics struct {
 	secured     *metrics.Counter
 	refusals    *metrics.Counters
 	logins      *metrics.Counter
-	clearLogins *metrics.Counter
+	unsecured   *metrics.Counter
+	unproxied   *metrics.Counter
+	habits      *metrics.Counters
 }
 
 // The labels of a refusal. What a client may invent counts as the last.
@@ -29,9 +31,12 @@ func NewMetrics(s *metrics.Set) *Metrics {
 	return &Metrics{
 		sessions:    s.Counter("postern_smtp_sessions_total", "Clients that connected, those that were turned away included."),
 		connections: s.Gauge("postern_smtp_connections", "Clients that are connected."),
-		secured:     s.Counter("postern_smtp_tls_total", "Sessions in which STARTTLS led to TLS."),
+		secured:     s.Counter("postern_smtp_tls_total", "Sessions that came to be under TLS."),
 		logins:      s.Counter("postern_smtp_auth_total", "Sessions whose client has proved who it is with AUTH."),
-		clearLogins: s.Counter("postern_smtp_auth_clear_total", "Of these, those in clear, where everybody on the way could read the password. More than none means that devices depend on auth_without_tls."),
+		unsecured:   s.Counter("postern_smtp_tls_failed_total", "TLS handshakes that failed: of clients that do not trust the certificate, that have no version or cipher in common with the server, or that are no clients."),
+		unproxied:   s.Counter("postern_smtp_proxy_failed_total", "Connections from a proxy (proxy_from) that were refused because their PROXY header was missing or wrong. The proxy does not send one, or is slow."),
+		habits: s.Counters("postern_smtp_old_habits_total",
+			"Sessions that need what a listener is better without, by what it is: what breaks when the listener becomes strict.", habitLabel),
 		refusals: s.Counters("postern_smtp_refused_total",
 			"Replies that refused something, by the command (connect: the client as a whole; end of data: the content) and the class of the code: 4xx may succeed later, 5xx will not.",
 			commandLabel, classLabel),
@@ -52,12 +57,4 @@ func (m *Metrics) connected() (gone func()) {
 	m.sessions.Add(1)
 	m.connections.Add(1)
 	return func() { m.connections.Add(-1) }
-}
-
-// loggedIn counts a client that has proved who it is.
-func (m *Metrics) loggedIn(secure bool) {
-	m.logins.Add(1)
-	if !secure {
-		m.clearLogins.Add(1)
-	}
 }

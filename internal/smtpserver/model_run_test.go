@@ -85,12 +85,11 @@ func (w *world) connect() (*trial, error) {
 	c := newConn(far, bufio.NewReaderSize(nil, readBuffer), cancel)
 	s.join(c)
 	origin := mail.Origin{Protocol: smtp.ProtocolSMTP}
-	refusal := s.enter(c, &origin)
 	tr.session = newSession(s, c, origin)
 	go func() {
 		defer close(tr.done)
 		defer cancel()
-		tr.session.run(ctx, refusal)
+		tr.session.run(ctx, s.admit)
 		c.close()
 		s.leave(c)
 	}()

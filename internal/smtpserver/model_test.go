@@ -39,6 +39,7 @@ var fields = map[reflect.Type]map[string]string{
 		"errors":    "a counter without limit here; TestModelLimits",
 		"chatter":   "a counter without limit here; TestModelLimits",
 		"accepted":  "read by the log alone",
+		"noted":     "read by metrics alone",
 		"authTried": "decides only whether facts name unknown verbs; take compares these",
 	},
 	reflect.TypeFor[transaction](): {"mail": "", "recipients": "", "surplus": ""},
@@ -53,7 +54,7 @@ var fields = map[reflect.Type]map[string]string{
 	},
 	reflect.TypeFor[smtp.DataReader](): {
 		"br": "that of conn", "chunks": "the same for all messages", "newlines": "the same in all sessions", "limit": "the same in all sessions",
-		"tail": "read by the log alone",
+		"tail": "read by the log alone", "repaired": "read by metrics alone",
 		"size": "", "owed": "", "state": "", "ended": "", "err": "", "broken": "", "chunk": "",
 	},
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
+	"runtime"
 	"time"
 
 	"postern/internal/mail"
@@ -21,6 +23,24 @@ type Options struct {
 	// session tickets are off: they break some clients, and resumption saves
 	// little in sessions that last.
 	TLS *tls.Config
+	// Implicit begins TLS with the connection instead (RFC 8314 3.3).
+	Implicit bool
+	// TLSRequired refuses in clear what leads to mail: 530 5.7.0 to all but EHLO, HELO,
+	// STARTTLS, NOOP, RSET and QUIT (RFC 3207 4).
+	TLSRequired bool
+	// ClientCertificates say what is asked of clients under TLS.
+	ClientCertificates ClientCertificates
+	// Handshakes bounds the handshakes of all servers that have it (default: those of
+	// this server to one for each two processors).
+	Handshakes *Handshakes
+
+	// ProxyFrom are the networks of proxies. A connection from there begins with a PROXY
+	// header, before TLS, and its client is who that says; one without is refused. From
+	// elsewhere such a header is no command.
+	ProxyFrom []netip.Prefix
+
+	// Without are extensions that are not offered, nor taken.
+	Without Without
 
 	// AuthInClear offers AUTH in clear too, where everybody on the way can read
 	// passwords.
@@ -80,7 +100,9 @@ type Options struct {
 	Metrics *Metrics
 }
 
-const handshakeTimeout = time.Minute
+// Without are extensions that a listener can do without: for clients that choke on
+// them, and where what is behind the server cannot honour them.
+type Without struct{ Pipelining, EightBitMIME, SMTPUTF8, DSN, Chunking bool }
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.Hostname, "localhost")
@@ -117,7 +139,13 @@ func (o Options) withDefaults() Options {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	o.TLS = withoutTickets(o.TLS)
+	if o.Handshakes == nil {
+		o.Handshakes = NewHandshakes(runtime.GOMAXPROCS(0) / 2)
+	}
+	if o.ClientCertificates.Require {
+		o.TLSRequired, o.ClientCertificates.Ask = true, true
+	}
+	o.TLS = o.ClientCertificates.prepare(o.TLS)
 	return o
 }
 
@@ -128,19 +156,22 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// withoutTickets returns a copy of c, and of whatever c chooses for a client,
-// that issues no session tickets.
-func withoutTickets(c *tls.Config) *tls.Config {
-	if c == nil {
+// prepare returns a copy of t, and of whatever t chooses for a client, that issues no
+// session tickets, and asks for certificates as it should.
+func (c *ClientCertificates) prepare(t *tls.Config) *tls.Config {
+	if t == nil {
 		return nil
 	}
-	c = c.Clone()
-	c.SessionTicketsDisabled = true
-	if choose := c.GetConfigForClient; choose != nil {
-		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	t = t.Clone()
+	t.SessionTicketsDisabled = true
+	if c.Ask {
+		t.ClientAuth, t.ClientCAs = tls.RequestClientCert, c.Authorities
+	}
+	if choose := t.GetConfigForClient; choose != nil {
+		t.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			chosen, err := choose(hello)
-			return withoutTickets(chosen), err
+			return c.prepare(chosen), err
 		}
 	}
-	return c
+	return t
 }

@@ -209,10 +209,10 @@ func (s *Server) serve(ctx context.Context, nc net.Conn) {
 	s.join(c)
 	defer s.leave(c)
 	o := &c.edition.options
-	origin := newOrigin(nc, o)
-	refusal := s.enter(c, &origin)
-	newSession(s, c, origin).run(ctx, refusal)
-	s.release(c, &origin)
+	defer o.Metrics.connected()()
+	session := newSession(s, c, newOrigin(nc, o))
+	session.run(ctx, s.admit)
+	s.release(c, &session.origin)
 	if s.mayLinger(o) {
 		c.linger()
 	}

@@ -37,6 +37,7 @@ type session struct {
 	chatter  int // commands without use since the last accepted message
 	closing  bool
 
+	noted     notes
 	authTried bool // AUTH was said: what is no command may be credentials
 }
 
@@ -47,10 +48,10 @@ func newSession(s *Server, c *conn, o mail.Origin) *session {
 	}
 }
 
-// run leads the session from greeting to end, which is when the last reply was
-// written. refusal, if not zero, is what the client gets instead of a greeting.
-func (s *session) run(ctx context.Context, refusal mail.Reply) {
-	defer s.options.Metrics.connected()()
+// run leads the session from its first octet to its end, which is when the last
+// reply was written. What admit returns, if not zero, is what the client gets
+// instead of a greeting.
+func (s *session) run(ctx context.Context, admit func(context.Context, *session) mail.Reply) {
 	s.log.Debug("session begins", "listener", s.origin.Listener, "client", s.origin.Client)
 	defer func() {
 		err := s.conn.flush()
@@ -62,7 +63,7 @@ func (s *session) run(ctx context.Context, refusal mail.Reply) {
 			s.handler.End()
 		}
 	}()
-	s.greet(ctx, refusal)
+	s.greet(ctx, admit(ctx, s))
 	for !s.closing {
 		line, err := s.readLine()
 		if err != nil {
@@ -94,6 +95,9 @@ func (s *session) survive() {
 
 // greet sends the greeting, or the refusal: ours, or the handler's.
 func (s *session) greet(ctx context.Context, r mail.Reply) {
+	if r.IsZero() {
+		r = s.checkCertificate()
+	}
 	if r.IsZero() {
 		s.handler, r = s.conn.edition.handler.Begin(ctx, s.origin)
 		r = or(r, 220, "", s.options.Hostname+" ESMTP Postern")

@@ -2,7 +2,6 @@ package smtpserver
 
 import (
 	"context"
-	"crypto/tls"
 
 	"postern/internal/mail"
 	"postern/internal/smtp"
@@ -26,25 +25,14 @@ func (s *session) starttls(ctx context.Context, c smtp.Command) mail.Reply {
 		return r
 	}
 	s.conn.reply(r)
-	state, err := s.conn.startTLS(ctx, s.options.TLS)
+	state, err := s.conn.startTLS(ctx)
 	if err != nil {
-		s.log.Info("TLS handshake failed", "client", s.origin.Client, "error", err)
-		s.closing = true
+		s.handshakeFailed(err)
 		return mail.Reply{Code: mail.NoReply}
 	}
-	s.options.Metrics.secured.Add(1)
 	s.dropTransaction()
 	s.greeted, s.ext = false, smtp.Extensions{}
 	s.origin.Hello, s.origin.Protocol, s.origin.Account = "", smtp.ProtocolSMTP, nil
-	s.origin.TLS = describeTLS(state)
+	s.secured(state)
 	return mail.Reply{}
-}
-
-func describeTLS(state tls.ConnectionState) *mail.TLS {
-	return &mail.TLS{
-		Version:    tls.VersionName(state.Version),
-		Cipher:     tls.CipherSuiteName(state.CipherSuite),
-		ServerName: state.ServerName,
-		Verified:   len(state.VerifiedChains) > 0,
-	}
 }

@@ -8,6 +8,9 @@
 //	nameserver NAME FILE     starts a name server with the zone in the file
 //	                         (mailtest.DNS), and sets the variable to its
 //	                         address
+//	certificate NAME CERT KEY
+//	                         makes a certificate for a name, signed by itself, in
+//	                         two files
 //	await ADDRESS            waits until a server greets there, or with "!"
 //	                         until nobody listens there
 //	chat FILE                holds a conversation at $SMTP: "C: text" is sent,
@@ -49,6 +52,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"postern/internal/certs"
 	"postern/internal/cli"
 	"postern/internal/mailtest"
 	"postern/test/harness"
@@ -76,12 +80,13 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"free":       free,
-			"nameserver": nameserver,
-			"await":      await,
-			"chat":       chat,
-			"eventually": eventually,
-			"receiver":   receiver,
+			"free":        free,
+			"nameserver":  nameserver,
+			"certificate": certificate,
+			"await":       await,
+			"chat":        chat,
+			"eventually":  eventually,
+			"receiver":    receiver,
 		},
 		Condition: func(condition string) (bool, error) {
 			if condition != "ipv6" {
@@ -124,6 +129,15 @@ func nameserver(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(server.Close)
 	ts.Setenv(args[0], server.Addr().String())
+}
+
+func certificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: certificate NAME CERTIFICATE KEY")
+	}
+	made, err := certs.SelfSigned(certs.Options{Names: args[:1]})
+	ts.Check(err)
+	ts.Check(certs.Save(made, ts.MkAbs(args[1]), ts.MkAbs(args[2])))
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {

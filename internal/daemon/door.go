@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"postern/internal/admin"
+	"postern/internal/certs"
+	"postern/internal/config"
+	"postern/internal/mail"
+	"postern/internal/smtpserver"
+)
+
+// This file says how the listeners of a graph take their clients in.
+
+// loadAuthorities reads by whom the certificates of clients verify.
+func (g *graph) loadAuthorities() error {
+	g.authorities = make([]*x509.CertPool, len(g.config.Listeners))
+	var errs []error
+	for i := range g.config.Listeners {
+		l := &g.config.Listeners[i]
+		if l.ClientAuthorities == "" {
+			continue
+		}
+		pool, err := certs.LoadPool(l.ClientAuthorities, g.clock.Now())
+		if err != nil {
+			errs = append(errs, l.Wrong("listener.client_authorities", err))
+			continue
+		}
+		g.authorities[i] = pool
+	}
+	return errors.Join(errs...)
+}
+
+// changedAuthorities tells of files whose authorities are others than before.
+func (g *graph) changedAuthorities(before *graph) []config.Change {
+	var changes []config.Change
+	for i, pool := range g.authorities {
+		c := &g.config.Listeners[i]
+		was := before.listener(c.Name)
+		if pool == nil || was < 0 || before.config.Listeners[was].ClientAuthorities != c.ClientAuthorities || pool.Equal(before.authorities[was]) {
+			continue
+		}
+		changes = append(changes, config.Change{Key: "listener.client_authorities", Name: c.Name, Old: `"some certificates"`, New: `"others, in the same file"`, Effect: config.AtReload})
+	}
+	return changes
+}
+
+// doorOf gives the options of a listener what says how clients are taken in; i is its
+// number in the graph.
+func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Options {
+	c := &g.config.Listeners[i]
+	o.TLS = listenerTLS(c, d.tlsConfig(g, i))
+	o.Implicit = c.TLSMode() == config.ListenerImplicit
+	o.TLSRequired = c.TLSRequired
+	o.ClientCertificates = smtpserver.ClientCertificates{
+		Ask:         c.ClientCertificates != config.ClientCertificatesIgnore,
+		Require:     c.ClientCertificates == config.ClientCertificatesRequire,
+		Authorities: g.authorities[i],
+	}
+	o.Handshakes = d.handshakes
+	o.ProxyFrom = c.ProxyFrom
+	o.Without = without(c)
+	return o
+}
+
+// listenerTLS returns how a listener does TLS with its certificate; nil for in clear.
+func listenerTLS(c *config.Listener, certificate *tls.Config) *tls.Config {
+	if certificate == nil || c.TLS == config.ListenerClear {
+		return nil
+	}
+	t := certificate.Clone()
+	t.MinVersion = uint16(c.TLSMinVersion)
+	if set := c.Ciphers(); len(set) > 0 {
+		t.CipherSuites = nil
+		for _, suite := range set {
+			t.CipherSuites = append(t.CipherSuites, uint16(suite))
+		}
+	}
+	return t
+}
+
+func without(c *config.Listener) smtpserver.Without {
+	return smtpserver.Without{
+		Pipelining:   c.Lacks(config.ExtensionPipelining),
+		EightBitMIME: c.Lacks(config.Extension8BitMIME),
+		SMTPUTF8:     c.Lacks(config.ExtensionSMTPUTF8),
+		DSN:          c.Lacks(config.ExtensionDSN),
+		Chunking:     c.Lacks(config.ExtensionChunking),
+	}
+}
+
+// missing says which fields a message gets that has none, by the listener by which it
+// came in.
+func (g *graph) missing(o *mail.Origin) (addDate, addMessageID bool) {
+	m := &g.config.Message
+	if i := g.listener(o.Listener); i >= 0 {
+		l := &g.config.Listeners[i]
+		return l.AddDate.Adds(m.AddDate), l.AddMessageID.Adds(m.AddMessageID)
+	}
+	return m.AddDate, m.AddMessageID
+}
+
+// describeDoor tells how a listener of the configuration takes its clients in.
+func describeDoor(s *admin.Listener, c *config.Listener, o *smtpserver.Options) {
+	s.TLS = string(c.TLSMode())
+	s.TLSRequired = o.TLSRequired
+	s.ClientCertificates = string(c.ClientCertificates)
+	s.Auth = string(c.Auth)
+	s.Extensions = smtpserver.Offered(o).Keywords()
+	s.Unsafe = c.Unsafe()
+	for _, p := range c.ProxyFrom {
+		s.ProxyFrom = append(s.ProxyFrom, p.String())
+	}
+}
+
+// doorWarnings tell of listeners that are less strict than they should be where
+// strangers may reach them.
+func doorWarnings(c *config.Config) []string {
+	var warnings []string
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		if !l.ReachedFromOutside() {
+			continue
+		}
+		for _, why := range l.Unsafe() {
+			warnings = append(warnings, fmt.Sprintf("listener %s at %s is unsafe: it %s; whoever reaches this host may use it", l.Name, l.Address, why))
+		}
+	}
+	return warnings
+}
