@@ -23,6 +23,7 @@ var (
 	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
 		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Certificate{}, "Place", "Places"),
+		cmpopts.IgnoreFields(OIDC{}, "Place", "Places"), cmpopts.IgnoreFields(HTTPAuth{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
@@ -243,6 +244,41 @@ address = ":8443"
 ca_file = "acme-root.pem"
 check_every = "1m"
 
+[[oidc]]
+name = "company"
+issuer = "https://login.example.net/realms/mail"
+audience = ["mail-programs", "api://mail"]
+user_claim = "preferred_username"
+unverified_email = true
+must_exist = false
+address_claims = ["email", "proxy.addresses"]
+groups_claim = "realm_access.roles"
+services = ["submit", "relay=senders", "pop"]
+required_claims = ["hd=example.net", "azp=mail=programs"]
+scopes = ["mail.send"]
+algorithms = ["ES256"]
+clock_skew = "30s"
+authorities = "oidc-ca.pem"
+timeout = "3s"
+refresh = "30m"
+key_wait = "1m"
+keep_keys = "12h"
+
+[[http_auth]]
+name = "intranet"
+url = "http://[::1]:8080/login?for=mail"
+request = "json"
+user_field = "user"
+password_field = "pass"
+secret_header = "X-Secret"
+secret = "env:INTRANET"
+services = ["submit"]
+client_certificate = "http.pem"
+client_key = "http.key"
+authorities = "http-ca.pem"
+timeout = "2s"
+max_connections = 3
+
 [submission]
 directory = "spool"
 max_size = "1MiB"
@@ -332,7 +368,8 @@ func TestEverySetting(t *testing.T) {
 	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
 	for i := range settings {
 		s := &settings[i]
-		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], certificate: &certificate}
+		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], certificate: &certificate,
+			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0]}
 		if s.key != "version" && s.value.show(f) == s.value.show(defaults) {
 			t.Errorf("%s has its default, the row sets another field", s.key)
 		}
@@ -351,12 +388,12 @@ func words[T interface{ String() string }](list []T) string {
 // sets a field of its own, so as many rows as fields leave none over.
 func TestEveryFieldHasItsSetting(t *testing.T) {
 	var rows int
-	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Certificate{}, ACME{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
+	for _, s := range []any{Config{}, Log{}, Listener{}, Handler{}, List{}, BlockList{}, Filter{}, Rate{}, Certificate{}, ACME{}, OIDC{}, HTTPAuth{}, Submission{}, Message{}, Delivery{}, Quarantine{}, DNS{}, Journal{}, Pressure{}, Admin{}} {
 		rows += reflect.TypeOf(s).NumField()
 	}
-	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Certificates, ACME, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin;
-	// Files, Places, Warnings; Place and Places of Listener, Handler, List, BlockList, Filter, Rate and Certificate; Filter.Steps, which is filter.then
-	const notSettings = 17 + 3 + 14 + 1
+	// Log, Listeners, Handlers, Lists, BlockLists, Filters, Rates, Certificates, ACME, OIDC, HTTPAuth, Submission, Message, Delivery, Quarantine, DNS, Journal, Pressure, Admin;
+	// Files, Places, Warnings; Place and Places of Listener, Handler, List, BlockList, Filter, Rate, Certificate, OIDC and HTTPAuth; Filter.Steps, which is filter.then
+	const notSettings = 19 + 3 + 18 + 1
 	fields := len(settings) // and one more of each that can name lists
 	for i := range settings {
 		if settings[i].value.names != nil {
