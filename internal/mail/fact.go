@@ -52,6 +52,8 @@ const (
 	ReasonCertificateExpiring Reason = "certificate-expiring" // its end is near, or has come
 	ReasonLeftOut             Reason = "left-out"             // a block list is not asked for a while: it fails, or lies
 	ReasonAskedAgain          Reason = "asked-again"          // it answers again
+	ReasonSourceDown          Reason = "source-down"          // a source of users answers nothing: clients are told to come back
+	ReasonSourceUp            Reason = "source-up"            // it answers again
 	ReasonLoginFailed         Reason = "login-failed"         // passwords were wrong; Count says how many
 	ReasonStepped             Reason = "stepped"              // the clock was set
 	ReasonOverflow            Reason = "overflow"             // facts were lost for want of room; Count says how many
@@ -66,7 +68,7 @@ var Reasons = []Reason{
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
 	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
-	ReasonLeftOut, ReasonAskedAgain, ReasonLoginFailed, ReasonStepped, ReasonOverflow, ReasonDirectory,
+	ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonLoginFailed, ReasonStepped, ReasonOverflow, ReasonDirectory,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.
