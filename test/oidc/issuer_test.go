@@ -1,6 +1,6 @@
 // Package oidc_test has Postern verify the tokens of a real issuer, which is built from
 // the module beside it and run on loopback: a user logs in at it with a browser's steps,
-// and the mail program shows the token.
+// and the mail program shows the token. An issuer that cannot be built fails the tests.
 package oidc_test
 
 import (
