@@ -82,7 +82,7 @@ func (g *graph) newHTTPAuth(c *config.HTTPAuth) (*httpauth.Source, error) {
 
 // clientCertificate reads what is shown to a service.
 func (g *graph) clientCertificate(c *config.HTTPAuth) (*tls.Certificate, error) {
-	certificate, err := certs.Load(c.ClientCertificate, c.ClientKey, g.clock.Now())
+	certificate, err := certs.Load(certs.Pair{Certificate: c.ClientCertificate, Key: c.ClientKey}, g.clock.Now())
 	if wrong, ok := errors.AsType[*certs.Error](err); ok && wrong.File == c.ClientKey {
 		return nil, c.Wrong("http_auth.client_key", err)
 	}

@@ -198,7 +198,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestNeverAsked: what cannot be a user is told to nobody.
+// TestNeverAsked: what cannot be a user is told to nobody, nor one with a colon where
+// HTTP cannot name it (RFC 7617 2).
 func TestNeverAsked(t *testing.T) {
 	var asked atomic.Int64
 	at := serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -97,7 +97,7 @@ func (c claims) words(name string) []string {
 	return list
 }
 
-// maxTime is the last second that a time can be written of (RFC 3339 1).
+// maxTime is the last second of the year 9999, in seconds since 1970.
 const maxTime = 253402300799
 
 // time returns a claim that is a time, in seconds since 1970, with or without a

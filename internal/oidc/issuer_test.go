@@ -170,7 +170,7 @@ func TestIssuerDown(t *testing.T) {
 }
 
 // TestWrongDocuments: an issuer whose documents are wrong is as one that is down; what
-// was known before stays.
+// was known before stays. Keys that cannot be used are left out (RFC 7517 5).
 func TestWrongDocuments(t *testing.T) {
 	text := func(status int, body string) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) {

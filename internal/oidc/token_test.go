@@ -257,7 +257,8 @@ func TestTokensGoNowhere(t *testing.T) {
 	}
 }
 
-// TestSettings shows a good token to sources with other settings.
+// TestSettings shows a good token to sources with other settings. Scopes stand in a text
+// (RFC 8693 4.2), or in a list as some issuers write them.
 func TestSettings(t *testing.T) {
 	i := newIssuer(t, public("rsa", "k1", ""), public("p384", "k2", ""))
 	relay := config.Grant{Service: config.ServiceRelay, Group: "senders"}
