@@ -41,6 +41,13 @@ const (
 	HTTPBasic HTTPRequest = "basic"
 )
 
+// DefaultHTTPAuth returns a table with every default set. Name and URL have none.
+func DefaultHTTPAuth() HTTPAuth {
+	f := fields{httpAuth: &HTTPAuth{}}
+	findSection("http_auth").reset(f)
+	return *f.httpAuth
+}
+
 // Problem returns one with a setting of the table, at its place if it was set.
 func (h *HTTPAuth) Problem(key, message, hint string) Problem {
 	return problemOf(h.Place, h.Places, key, "http_auth "+h.Name+": "+message, hint)

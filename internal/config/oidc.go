@@ -35,6 +35,13 @@ type OIDC struct {
 	KeepKeys        time.Duration
 }
 
+// DefaultOIDC returns a table with every default set. Name, Issuer and Audience have none.
+func DefaultOIDC() OIDC {
+	f := fields{oidc: &OIDC{}}
+	findSection("oidc").reset(f)
+	return *f.oidc
+}
+
 // Problem returns one with a setting of the table, at its place if it was set.
 func (o *OIDC) Problem(key, message, hint string) Problem {
 	return problemOf(o.Place, o.Places, key, "oidc "+o.Name+": "+message, hint)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,10 +34,7 @@ const tendEvery = time.Second
 func (g *graph) loadWebSources() error {
 	var errs []error
 	for i := range g.config.OIDC {
-		s, err := oidc.New(g.config.OIDC[i], oidc.Options{
-			Account: g.lasting.account, Tell: func(e oidc.Event) { g.tellSource("oidc "+e.Name, e.Err) },
-			Clock: g.clock, Logger: g.told.logger, Metrics: g.told.oidc,
-		})
+		s, err := g.newOIDC(&g.config.OIDC[i])
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -52,6 +50,27 @@ func (g *graph) loadWebSources() error {
 		g.web.services = append(g.web.services, s)
 	}
 	return errors.Join(errs...)
+}
+
+func (g *graph) newOIDC(c *config.OIDC) (*oidc.Source, error) {
+	o := oidc.Options{
+		Account: g.lasting.account, Tell: func(e oidc.Event) { g.tellSource("oidc "+e.Name, e.Err) },
+		Clock: g.clock, Logger: g.told.logger, Metrics: g.told.oidc,
+	}
+	var err error
+	if o.Authorities, err = g.authorities(c.Authorities); err != nil {
+		return nil, c.Wrong("oidc.authorities", err)
+	}
+	return oidc.New(*c, o), nil
+}
+
+// authorities reads a file of those that are trusted; nil, those of the system, without
+// one.
+func (g *graph) authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	return certs.LoadPool(file, g.clock.Now())
 }
 
 func (g *graph) newHTTPAuth(c *config.HTTPAuth) (*httpauth.Source, error) {
@@ -74,10 +93,12 @@ func (g *graph) newHTTPAuth(c *config.HTTPAuth) (*httpauth.Source, error) {
 		}
 		o.Certificate = certificate
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	authorities, err := g.authorities(c.Authorities)
+	if err != nil {
+		errs = append(errs, c.Wrong("http_auth.authorities", err))
 	}
-	return httpauth.New(*c, o)
+	o.Authorities = authorities
+	return httpauth.New(*c, o), errors.Join(errs...)
 }
 
 // clientCertificate reads what is shown to a service.
@@ -250,7 +271,7 @@ func TryToken(ctx context.Context, c *config.Config, name, user, token string) (
 		}
 		r := TokenReport{Source: name, Issuer: o.Issuer, Directory: o.MustExist}
 		o.MustExist = false
-		s, err := oidc.New(o, oidc.Options{})
+		s, err := newGraph(c, mail.SystemClock{}).newOIDC(&o)
 		if err != nil {
 			return r, err
 		}

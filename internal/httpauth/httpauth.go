@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ const maxAnswer = 64 << 10
 type Options struct {
 	// Secret is the value of the field secret_header of requests.
 	Secret mail.Secret
+	// Authorities are those that may vouch for the service; nil for those of the system.
+	Authorities *x509.CertPool
 	// Certificate is what is shown to the service; nil for none.
 	Certificate *tls.Certificate
 	// Tell is told when the service does not answer, and when it answers again. It may
@@ -61,9 +64,8 @@ type health struct {
 	since   time.Time
 }
 
-// New returns a Source that has asked nothing yet. It fails with a problem of the
-// configuration if the file of authorities cannot be read.
-func New(c config.HTTPAuth, o Options) (*Source, error) {
+// New returns a Source that has asked nothing yet.
+func New(c config.HTTPAuth, o Options) *Source {
 	if o.Tell == nil {
 		o.Tell = func(Event) {}
 	}
@@ -76,14 +78,10 @@ func New(c config.HTTPAuth, o Options) (*Source, error) {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	authorities, err := httpclient.Authorities(c.Authorities)
-	if err != nil {
-		return nil, c.Wrong("http_auth.authorities", err)
-	}
 	client := httpclient.New(httpclient.Options{
-		Authorities: authorities, Certificate: o.Certificate, Timeout: c.Timeout, MaxBody: maxAnswer, MaxConnections: c.MaxConnections,
+		Authorities: o.Authorities, Certificate: o.Certificate, Timeout: c.Timeout, MaxBody: maxAnswer, MaxConnections: c.MaxConnections,
 	})
-	return &Source{config: c, options: o, client: client, health: new(health)}, nil
+	return &Source{config: c, options: o, client: client, health: new(health)}
 }
 
 // Name returns what the source is called.

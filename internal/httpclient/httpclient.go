@@ -10,12 +10,9 @@ package httpclient
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 )
 
@@ -100,43 +97,4 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		return n - 1, ErrTooLarge
 	}
 	return n, err
-}
-
-// maxAuthorities bounds a file of authorities, in octets.
-const maxAuthorities = 1 << 20
-
-// Authorities reads a file with certificates in PEM. An empty path is nil: those of the
-// system. It fails when there is none in it, or one that cannot be read.
-func Authorities(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxAuthorities+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(text) > maxAuthorities:
-		return nil, fmt.Errorf("%s is larger than 1 MiB", path)
-	}
-	pool, found := x509.NewCertPool(), 0
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s, certificate %d: %w", path, found+1, err)
-		}
-		pool.AddCert(c)
-		found++
-	}
-	if found == 0 {
-		return nil, fmt.Errorf("%s has no certificate in PEM", path)
-	}
-	return pool, nil
 }

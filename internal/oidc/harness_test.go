@@ -7,14 +7,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -106,15 +104,11 @@ func (i *issuerServer) set(change func(*issuerServer)) {
 	change(i)
 }
 
-// authority writes the certificate of the server to a file.
-func (i *issuerServer) authority(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "ca.pem")
-	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate().Raw})
-	if err := os.WriteFile(path, block, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+// authority is what vouches for the server.
+func (i *issuerServer) authority() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(i.Certificate())
+	return pool
 }
 
 // public is the public half of a pair, as an issuer publishes it.
@@ -123,11 +117,11 @@ func public(pair, id, algorithm string) jose.JSONWebKey {
 }
 
 // settings are those of a source for the issuer.
-func settings(t *testing.T, i *issuerServer) config.OIDC {
+func settings(i *issuerServer) config.OIDC {
 	return config.OIDC{
 		Name: "company", Issuer: i.URL, Audience: []string{"mail", "mail2"}, UserClaim: "email", AddressClaims: []string{"email"},
 		Services:   []config.Grant{{Service: config.ServiceSubmit}},
-		Algorithms: []string{"RS256", "ES256", "EdDSA"}, ClockSkew: time.Minute, Authorities: i.authority(t),
+		Algorithms: []string{"RS256", "ES256", "EdDSA"}, ClockSkew: time.Minute,
 		Timeout: 5 * time.Second, Refresh: time.Hour, KeyWait: 30 * time.Second, KeepKeys: 24 * time.Hour,
 	}
 }
@@ -144,21 +138,17 @@ type bench struct {
 func newBench(t *testing.T, i *issuerServer, change func(*config.OIDC)) *bench {
 	t.Helper()
 	b := &bench{issuer: i, clock: mail.NewManualClock(start)}
-	c := settings(t, i)
+	c := settings(i)
 	if change != nil {
 		change(&c)
 	}
 	var mu sync.Mutex
-	s, err := New(c, Options{Clock: b.clock, Account: account, Tell: func(e Event) {
+	b.Source = New(c, Options{Clock: b.clock, Account: account, Authorities: i.authority(), Tell: func(e Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		b.events = append(b.events, e)
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	b.Source = s
+	t.Cleanup(b.Close)
 	return b
 }
 

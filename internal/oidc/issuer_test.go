@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -316,35 +314,14 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestAuthorities: only those of the file are believed, and a file without any is a
-// mistake at its place.
+// TestAuthorities: an issuer for which no authority vouches is not believed.
 func TestAuthorities(t *testing.T) {
 	i := newIssuer(t, public("rsa", "k1", ""))
-	b := newBench(t, i, func(c *config.OIDC) { c.Authorities = "" })
-	b.Tend(t.Context())
-	if err := b.State().Err; err == nil || !strings.Contains(err.Error(), "certificate") {
+	s := New(settings(i), Options{})
+	t.Cleanup(s.Close)
+	s.Tend(t.Context())
+	if err := s.State().Err; err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("the authorities of the system vouch for it: %v", err)
-	}
-	for content, want := range map[string]string{
-		"none": "has no certificate",
-		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n": "certificate 1",
-	} {
-		path := filepath.Join(t.TempDir(), "ca.pem")
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c := settings(t, i)
-		c.Authorities = path
-		_, err := New(c, Options{})
-		wrong, is := errors.AsType[config.Problem](err)
-		if !is || wrong.Key != "oidc.authorities" || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", content, err, want)
-		}
-	}
-	c := settings(t, i)
-	c.Authorities = filepath.Join(t.TempDir(), "none")
-	if _, err := New(c, Options{}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
 	}
 }
 
@@ -360,7 +337,7 @@ func TestFollow(t *testing.T) {
 	}{
 		"the same":          {func(c *config.OIDC) { *c = before.config; c.Name, c.Audience = "new", nil }, 1},
 		"another issuer":    {func(c *config.OIDC) { *c = before.config; c.Issuer += "/x" }, 0},
-		"other authorities": {func(c *config.OIDC) { *c = before.config; c.Authorities = "" }, 0},
+		"other authorities": {func(c *config.OIDC) { *c = before.config; c.Authorities = "other.pem" }, 0},
 	} {
 		after := newBench(t, i, c.change)
 		after.Follow(before.Source)

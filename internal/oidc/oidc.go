@@ -12,6 +12,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -28,6 +29,9 @@ type Options struct {
 	// Account returns what the directory says of the account of a name; ok is false for
 	// one that is not there, not enabled or expired.
 	Account func(name string) (who mail.Principal, ok bool)
+	// Authorities are those that may vouch for the issuer's server; nil for those of the
+	// system.
+	Authorities *x509.CertPool
 	// Tell is told when the issuer does not answer, and when it answers again. It may be
 	// called by several goroutines at a time.
 	Tell    func(Event)
@@ -44,9 +48,8 @@ type Source struct {
 	issuer  *issuer
 }
 
-// New returns a Source that has asked nothing yet. It fails with a problem of the
-// configuration if the file of authorities cannot be read.
-func New(c config.OIDC, o Options) (*Source, error) {
+// New returns a Source that has asked nothing yet.
+func New(c config.OIDC, o Options) *Source {
 	if o.Account == nil {
 		o.Account = func(string) (mail.Principal, bool) { return mail.Principal{}, false }
 	}
@@ -62,12 +65,8 @@ func New(c config.OIDC, o Options) (*Source, error) {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	authorities, err := httpclient.Authorities(c.Authorities)
-	if err != nil {
-		return nil, c.Wrong("oidc.authorities", err)
-	}
-	client := httpclient.New(httpclient.Options{Authorities: authorities, Timeout: c.Timeout, MaxBody: maxDocument, MaxConnections: maxConnections})
-	return &Source{config: c, options: o, client: client, issuer: new(issuer)}, nil
+	client := httpclient.New(httpclient.Options{Authorities: o.Authorities, Timeout: c.Timeout, MaxBody: maxDocument, MaxConnections: maxConnections})
+	return &Source{config: c, options: o, client: client, issuer: new(issuer)}
 }
 
 // Name returns what the source is called.
