@@ -269,33 +269,35 @@ func TestKeysURL(t *testing.T) {
 	}
 }
 
-// TestSlowIssuer: a client waits no longer than it likes, and the others get the keys
-// that it has waited for in vain.
+// TestSlowIssuer: a client waits no longer than it likes, and one that has gone while the
+// issuer was asked for it keeps the others from nothing.
 func TestSlowIssuer(t *testing.T) {
 	i := newIssuer(t, public("rsa", "k1", ""))
 	begun, answer := make(chan struct{}), make(chan struct{})
-	var once sync.Once
 	i.document = func(w http.ResponseWriter) {
-		once.Do(func() { close(begun) })
+		close(begun)
 		<-answer
 		writeJSON(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + keysPath})
 	}
 	b := newBench(t, i, nil)
+	asks, leave := context.WithCancel(t.Context())
 	first := make(chan error)
 	go func() {
-		_, err := b.Token(t.Context(), "", b.signedBy("rsa", "k1"))
+		_, err := b.Token(asks, "", b.signedBy("rsa", "k1"))
 		first <- err
 	}()
 	<-begun
-	gone, leave := context.WithCancel(t.Context())
 	leave()
+	gone, left := context.WithCancel(t.Context())
+	left()
 	if _, err := b.Token(gone, "", b.signedBy("rsa", "k1")); !errors.Is(err, context.Canceled) || errors.Is(err, auth.ErrInvalid) {
-		t.Errorf("who has gone: %v", err)
+		t.Errorf("who waits no longer: %v", err)
 	}
 	close(answer)
 	if err := <-first; err != nil {
-		t.Errorf("who has waited: %v", err)
+		t.Errorf("the issuer was asked for who has gone: %v", err)
 	}
+	b.takes(t, b.signedBy("rsa", "k1"))
 	if n := b.asked(discoveryPath); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
