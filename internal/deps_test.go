@@ -43,6 +43,9 @@ proxyproto:
 monitor: limit metrics
 systemd:
 
+# httpclient is how sources of accounts ask over HTTP.
+httpclient:
+
 # state: disk, database, resolver; no SMTP
 # stamp tells whether a file has changed.
 stamp:
@@ -78,8 +81,8 @@ policy: mail message smime dkim limit config metrics
 # ask a server. What a source tells of a user is a mail.Principal.
 auth: mail smtp directory limit config metrics
 ldap: mail directory auth config metrics
-oidc: mail auth config metrics
-httpauth: mail auth config metrics
+oidc: mail httpclient auth config metrics
+httpauth: mail httpclient auth config metrics
 tlspolicy: mail dns directory
 route: mail dns directory tlspolicy
 # blocklist has its settings as config has read them, as policy does.

@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -17,18 +18,64 @@ type bearer struct {
 	auth    *Authenticator
 	at      *Attempt
 	parse   func(response []byte) (user, token string, err error)
-	refusal string
+	refusal func(status, scope, configuration string) any
 	failed  error
 }
 
 func beginOAuthBearer(a *Authenticator, at *Attempt) mechanism {
 	return &clientFirst{mechanism: &bearer{auth: a, at: at, parse: parseOAuthBearer,
-		refusal: `{"status":"invalid_token","schemes":"bearer"}`}}
+		refusal: func(status, scope, configuration string) any {
+			return oauthBearerRefusal{status, "bearer", scope, configuration}
+		}}}
+}
+
+// oauthBearerRefusal is what the client is told of a token that is no good (RFC 7628 3.2.2).
+type oauthBearerRefusal struct {
+	Status        string `json:"status"`
+	Schemes       string `json:"schemes"`
+	Scope         string `json:"scope,omitempty"`
+	Configuration string `json:"openid-configuration,omitempty"`
 }
 
 func beginXOAuth2(a *Authenticator, at *Attempt) mechanism {
 	return &clientFirst{mechanism: &bearer{auth: a, at: at, parse: parseXOAuth2,
-		refusal: `{"status":"401","schemes":"bearer","scope":""}`}}
+		refusal: func(status, scope, _ string) any {
+			code := "401"
+			if status == insufficientScope {
+				code = "403"
+			}
+			return xoauth2Refusal{code, "bearer", scope}
+		}}}
+}
+
+// xoauth2Refusal is the same of XOAUTH2, whose status is that of HTTP.
+type xoauth2Refusal struct {
+	Status  string `json:"status"`
+	Schemes string `json:"schemes"`
+	Scope   string `json:"scope"`
+}
+
+// What is wrong with a token (RFC 6750 3.1).
+const (
+	invalidToken      = "invalid_token"
+	insufficientScope = "insufficient_scope"
+)
+
+// Challenger is an ErrInvalid of a TokenSource that says more to the client: the status, the
+// scopes that are needed, and the URL of the document that tells of the issuer. All but the
+// status may be empty.
+type Challenger interface {
+	error
+	Challenge() (status, scope, configuration string)
+}
+
+// challenge writes what the client is told.
+func (b *bearer) challenge(err error) ([]byte, error) {
+	status, scope, configuration := invalidToken, "", ""
+	if c, is := errors.AsType[Challenger](err); is {
+		status, scope, configuration = c.Challenge()
+	}
+	return json.Marshal(b.refusal(status, scope, configuration))
 }
 
 func (b *bearer) next(ctx context.Context, response []byte) ([]byte, *mail.Principal, error) {
@@ -43,7 +90,8 @@ func (b *bearer) next(ctx context.Context, response []byte) ([]byte, *mail.Princ
 	switch {
 	case errors.Is(err, ErrInvalid):
 		b.failed = err
-		return []byte(b.refusal), nil, nil
+		told, err := b.challenge(err)
+		return told, nil, err
 	case err != nil:
 		return nil, nil, err
 	}

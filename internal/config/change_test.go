@@ -50,6 +50,10 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.Rates = []Rate{*defaultFields().rate}
 	before.Rates[0].Name = "per-client"
 	before.Certificates = []Certificate{{Name: "files"}, {Name: "authority"}}
+	before.OIDC = []OIDC{*defaultFields().oidc}
+	before.OIDC[0].Name = "company"
+	before.HTTPAuth = []HTTPAuth{*defaultFields().httpAuth}
+	before.HTTPAuth[0].Name = "intranet"
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {

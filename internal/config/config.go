@@ -55,6 +55,8 @@ type Config struct {
 	Rates        []Rate
 	Certificates []Certificate
 	ACME         ACME
+	OIDC         []OIDC
+	HTTPAuth     []HTTPAuth
 	Submission   Submission
 	Message      Message
 	Delivery     Delivery

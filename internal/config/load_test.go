@@ -24,6 +24,7 @@ var (
 	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
 		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Certificate{}, "Place", "Places"),
+		cmpopts.IgnoreFields(OIDC{}, "Place", "Places"), cmpopts.IgnoreFields(HTTPAuth{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
@@ -278,6 +279,41 @@ account_ban_time = "5m"
 never_ban = ["192.0.2.0/24"]
 delay = "2s"
 
+[[oidc]]
+name = "company"
+issuer = "https://login.example.net/realms/mail"
+audience = ["mail-programs", "api://mail"]
+user_claim = "preferred_username"
+unverified_email = true
+must_exist = false
+address_claims = ["email", "proxy.addresses"]
+groups_claim = "realm_access.roles"
+services = ["submit", "relay=senders", "pop"]
+required_claims = ["hd=example.net", "azp=mail=programs"]
+scopes = ["mail.send"]
+algorithms = ["ES256"]
+clock_skew = "30s"
+authorities = "oidc-ca.pem"
+timeout = "3s"
+refresh = "30m"
+key_wait = "1m"
+keep_keys = "12h"
+
+[[http_auth]]
+name = "intranet"
+url = "http://[::1]:8080/login?for=mail"
+request = "json"
+user_field = "user"
+password_field = "pass"
+secret_header = "X-Secret"
+secret = "env:INTRANET"
+services = ["submit"]
+client_certificate = "http.pem"
+client_key = "http.key"
+authorities = "http-ca.pem"
+timeout = "2s"
+max_connections = 3
+
 [submission]
 directory = "spool"
 max_size = "1MiB"
@@ -367,7 +403,8 @@ func TestEverySetting(t *testing.T) {
 	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
 	for i := range settings {
 		s := &settings[i]
-		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], certificate: &certificate}
+		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], certificate: &certificate,
+			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0]}
 		if s.key != "version" && s.value.show(f) == s.value.show(defaults) {
 			t.Errorf("%s has its default, the row sets another field", s.key)
 		}

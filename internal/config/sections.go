@@ -130,6 +130,37 @@ var sections = []section{
 		text: "What is done about those who guess passwords, at all listeners together. [authentication.md](authentication.md#guessing) tells how it works, and who is kept out by it and who is not.",
 	},
 	{
+		name:     "oidc",
+		repeated: true,
+		open:     func(f *fields) { f.oidc = &OIDC{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.OIDC = append(f.config.OIDC, *f.oidc) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.OIDC {
+				x := &c.OIDC[i]
+				list = append(list, member{x.Name, fields{config: c, oidc: x, places: x.Places}})
+			}
+			return list
+		},
+		text: "An issuer of tokens (OpenID Connect) by which users show who they are, with the mechanisms OAUTHBEARER and XOAUTH2. [oidc.md](oidc.md) tells what is asked of a token, and how it is set up with known issuers. " +
+			"`postern oidc test` tries a token. Each has a table of its own; there can be 20.",
+	},
+	{
+		name:     "http_auth",
+		repeated: true,
+		open:     func(f *fields) { f.httpAuth = &HTTPAuth{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.HTTPAuth = append(f.config.HTTPAuth, *f.httpAuth) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.HTTPAuth {
+				x := &c.HTTPAuth[i]
+				list = append(list, member{x.Name, fields{config: c, httpAuth: x, places: x.Places}})
+			}
+			return list
+		},
+		text: "A service of your own that is asked over HTTP whether a user and a password belong together. [http-auth.md](http-auth.md) tells what it is asked, and how it must answer. Each has a table of its own; there can be 20.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -87,6 +87,8 @@ type fields struct {
 	filter      *Filter      // in a [[filter]] table
 	rate        *Rate        // in a [[rate]] table
 	certificate *Certificate // in a [[certificate]] table
+	oidc        *OIDC        // in an [[oidc]] table
+	httpAuth    *HTTPAuth    // in an [[http_auth]] table
 	place       mail.Place   // where the table begins
 	places      Places       // of the table's settings
 	dir         string       // from which relative paths are taken; may be empty

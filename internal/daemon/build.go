@@ -224,6 +224,6 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
-	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), doorWarnings(g.config))
+	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.web.warnings(), doorWarnings(g.config))
 	return s
 }

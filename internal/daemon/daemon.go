@@ -147,6 +147,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 		g.certificates.store = d.graph.certificates.store
 	}
 	g.certificates.acme = d.acme
+	g.told.source, g.told.oidc, g.told.httpAuth = d.tellSource, d.counts.oidc, d.counts.httpAuth
 	g.lasting = lasting{limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks}
 	return g
 }
@@ -199,6 +200,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.running.Go(func() { d.reloadOnHangup(ctx) })
 	d.running.Go(func() { d.watchFiles(ctx) })
 	d.wantCertificates()
+	d.running.Go(func() { d.tendIssuers(ctx) })
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	c := d.inForce().config // which a reload may replace by now

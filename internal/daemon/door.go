@@ -15,9 +15,9 @@ import (
 
 // This file says how the listeners of a graph take their clients in.
 
-// loadAuthorities reads by whom the certificates of clients verify.
-func (g *graph) loadAuthorities() error {
-	g.authorities = make([]*x509.CertPool, len(g.config.Listeners))
+// loadClientAuthorities reads by whom the certificates of clients verify.
+func (g *graph) loadClientAuthorities() error {
+	g.clientAuthorities = make([]*x509.CertPool, len(g.config.Listeners))
 	var errs []error
 	for i := range g.config.Listeners {
 		l := &g.config.Listeners[i]
@@ -29,7 +29,7 @@ func (g *graph) loadAuthorities() error {
 			errs = append(errs, l.Wrong("listener.client_authorities", err))
 			continue
 		}
-		g.authorities[i] = pool
+		g.clientAuthorities[i] = pool
 	}
 	return errors.Join(errs...)
 }
@@ -37,10 +37,10 @@ func (g *graph) loadAuthorities() error {
 // changedAuthorities tells of files whose authorities are others than before.
 func (g *graph) changedAuthorities(before *graph) []config.Change {
 	var changes []config.Change
-	for i, pool := range g.authorities {
+	for i, pool := range g.clientAuthorities {
 		c := &g.config.Listeners[i]
 		was := before.listener(c.Name)
-		if pool == nil || was < 0 || before.config.Listeners[was].ClientAuthorities != c.ClientAuthorities || pool.Equal(before.authorities[was]) {
+		if pool == nil || was < 0 || before.config.Listeners[was].ClientAuthorities != c.ClientAuthorities || pool.Equal(before.clientAuthorities[was]) {
 			continue
 		}
 		changes = append(changes, config.Change{Key: "listener.client_authorities", Name: c.Name, Old: `"some certificates"`, New: `"others, in the same file"`, Effect: config.AtReload})
@@ -58,7 +58,7 @@ func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Option
 	o.ClientCertificates = smtpserver.ClientCertificates{
 		Ask:         c.ClientCertificates != config.ClientCertificatesIgnore,
 		Require:     c.ClientCertificates == config.ClientCertificatesRequire,
-		Authorities: g.authorities[i],
+		Authorities: g.clientAuthorities[i],
 	}
 	o.Handshakes = d.handshakes
 	o.ProxyFrom = c.ProxyFrom

@@ -16,10 +16,12 @@ import (
 	"postern/internal/container"
 	"postern/internal/deliver"
 	"postern/internal/dns"
+	"postern/internal/httpauth"
 	"postern/internal/intake"
 	"postern/internal/limit"
 	"postern/internal/lists"
 	"postern/internal/mail"
+	"postern/internal/oidc"
 	"postern/internal/policy"
 	"postern/internal/pressure"
 	"postern/internal/route"
@@ -39,10 +41,10 @@ type graph struct {
 	loaded     time.Time
 
 	certificates certificates
-	// authorities are those of the clients of the listeners, in their order; nil for
+	// clientAuthorities are those of the clients of the listeners, in their order; nil for
 	// none.
-	authorities []*x509.CertPool
-	local       *intake.Local
+	clientAuthorities []*x509.CertPool
+	local             *intake.Local
 	// credentials are those for the smarthosts.
 	credentials mail.Credentials
 	api         api
@@ -53,8 +55,10 @@ type graph struct {
 	// each of them, and would push what mail needs out of a cache.
 	blockResolver *dns.Client
 	// around is where the server runs.
-	around  container.Surroundings
-	policy  *policy.Engine
+	around container.Surroundings
+	policy *policy.Engine
+	// web are the sources of accounts that are asked over HTTP.
+	web     webSources
 	told    told
 	lasting lasting
 }
@@ -68,15 +72,21 @@ type lasting struct {
 	masks func(netip.Addr) string
 	// offline says that no block list is to be asked.
 	offline bool
+	// account is what the directory says of an account that may be used. Without it there
+	// is none.
+	account func(name string) (mail.Principal, bool)
 }
 
-// told are those who are told what becomes of lists.
+// told are those who are told what becomes of lists, and of sources of accounts.
 type told struct {
 	list       func(lists.Event)
 	blockList  func(blocklist.Event)
 	lists      *lists.Metrics
 	blockLists *blocklist.Metrics
 	logger     *slog.Logger
+	source     func(name string, err error) // nil error: it answers again
+	oidc       *oidc.Metrics
+	httpAuth   *httpauth.Metrics
 }
 
 // newGraph returns a graph that has read nothing yet.
@@ -87,7 +97,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadWebSources(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }
@@ -103,6 +113,7 @@ func (g *graph) follow(before *graph) {
 	}
 	g.lists.Follow(before.lists)
 	g.blockLists.Follow(before.blockLists)
+	g.web.follow(&before.web)
 }
 
 // loadCredentials reads what proves this server to the smarthosts.

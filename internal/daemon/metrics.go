@@ -6,10 +6,12 @@ import (
 
 	"postern/internal/blocklist"
 	"postern/internal/deliver"
+	"postern/internal/httpauth"
 	"postern/internal/intake"
 	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/metrics"
+	"postern/internal/oidc"
 	"postern/internal/policy"
 	"postern/internal/pressure"
 	"postern/internal/queue"
@@ -29,6 +31,8 @@ type counts struct {
 	lists      *lists.Metrics
 	blockLists *blocklist.Metrics
 	policy     *policy.Metrics
+	oidc       *oidc.Metrics
+	httpAuth   *httpauth.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -46,11 +50,15 @@ func newCounts(d *Daemon) counts {
 		lists:      lists.NewMetrics(s),
 		blockLists: blocklist.NewMetrics(s),
 		policy:     policy.NewMetrics(s),
+		oidc:       oidc.NewMetrics(s),
+		httpAuth:   httpauth.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
 		func() float64 { return float64(len(d.inForce().lists.Stale())) })
 	s.ReadGauge("postern_block_lists_left_out", "Block lists that are not asked for a while, because they failed or listed everybody.",
 		func() float64 { return float64(len(d.inForce().blockLists.Out())) })
+	s.ReadGauge("postern_web_sources_down", "Issuers of tokens, and services that are asked about passwords, that do not answer. `postern status` names them. An issuer whose keys are known is among them, though its tokens are still verified.",
+		func() float64 { return d.inForce().web.down() })
 	d.readQueue(s)
 	d.readJournal(s)
 	s.ReadGauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits.",

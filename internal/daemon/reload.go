@@ -125,6 +125,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	d.deliverer.Change(d.deliverSettings(next))
 	d.keeper.Change(d.quarantineSettings(next))
 	d.limits.Keep(next.policy.Limits())
+	running.web.close()
 	if level := next.config.Log.Level; level != running.config.Log.Level {
 		d.Level.Set(level)
 	}

@@ -52,6 +52,8 @@ const (
 	ReasonCertificateExpiring Reason = "certificate-expiring" // its end is near, or has come
 	ReasonLeftOut             Reason = "left-out"             // a block list is not asked for a while: it fails, or lies
 	ReasonAskedAgain          Reason = "asked-again"          // it answers again
+	ReasonSourceDown          Reason = "source-down"          // a source of users answers nothing: clients are told to come back
+	ReasonSourceUp            Reason = "source-up"            // it answers again
 	ReasonLoginFailed         Reason = "login-failed"         // passwords were wrong; Count says how many
 	ReasonBanned              Reason = "banned"               // a network or an account is kept out for a while
 	ReasonStepped             Reason = "stepped"              // the clock was set
@@ -67,8 +69,8 @@ var Reasons = []Reason{
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
 	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
-	ReasonLeftOut, ReasonAskedAgain, ReasonLoginFailed, ReasonBanned, ReasonStepped, ReasonOverflow,
-	ReasonDirectory,
+	ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonLoginFailed, ReasonBanned,
+	ReasonStepped, ReasonOverflow, ReasonDirectory,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.

@@ -1,0 +1,257 @@
+package config
+
+import "time"
+
+// oidcSettings are those of the tables [[oidc]].
+var oidcSettings = []setting{
+	{
+		key:      "oidc.name",
+		value:    one(plainName, func(f fields) *string { return &f.oidc.Name }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"company"`,
+		text:     "What the source is called where a listener or a handler chooses it, in log and journal. No two sources can have the same name, whatever their kind, and `directory` is taken.",
+	},
+	{
+		key:      "oidc.issuer",
+		value:    one(issuerURL, func(f fields) *string { return &f.oidc.Issuer }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"https://login.example.com"`,
+		text: "The issuer, exactly as it stands in the claim `iss` of its tokens, with or without a slash at the end. Its keys are found by `/.well-known/openid-configuration` behind it. " +
+			"It is a URL with https; with http it must be at this machine. The server starts without it, too, and asks again until it answers.",
+		see: []string{"oidc.audience"},
+	},
+	{
+		key:      "oidc.audience",
+		value:    list(audience, func(f fields) *[]string { return &f.oidc.Audience }),
+		effect:   AtReload,
+		required: true,
+		example:  `["mail-programs"]`,
+		text: "For whom a token must be made: one of these must stand in its claim `aud`. Usually that is the client ID which the mail programs have at the issuer, or the URI of an API that was registered for mail. " +
+			"A token that was made for another service is refused: who runs that could use it here.",
+		see: []string{"oidc.required_claims", "oidc.scopes"},
+	},
+	{
+		key:    "oidc.user_claim",
+		value:  one(claimName, func(f fields) *string { return &f.oidc.UserClaim }, "email"),
+		effect: AtReload,
+		text: "The claim that has the name of the account: `email`, `preferred_username`, `upn`, `sub` or another one, which must be text. The user that the client names must be the same, but for case. " +
+			"Choose one that users cannot change themselves.",
+		see: []string{"oidc.unverified_email", "oidc.must_exist"},
+	},
+	{
+		key:    "oidc.unverified_email",
+		value:  one(boolean, func(f fields) *bool { return &f.oidc.UnverifiedEmail }, false),
+		effect: AtReload,
+		text:   "Whether the claim `email` is believed although `email_verified` is not there. Where it is false, `email` is never believed. Set it only for an issuer at which nobody can enter an address of somebody else.",
+		see:    []string{"oidc.user_claim", "oidc.address_claims"},
+	},
+	{
+		key:    "oidc.must_exist",
+		value:  one(withoutDirectory(boolean), func(f fields) *bool { return &f.oidc.MustExist }, true),
+		effect: AtReload,
+		text: "Whether there must be an account of that name in the directory, enabled and not expired. Its services, addresses and limits are then those that hold, and `services` and `address_claims` are not asked. " +
+			"If it is false, whoever gets a token for the audience has an account here.",
+		see: []string{"oidc.services", "oidc.address_claims"},
+	},
+	{
+		key:    "oidc.address_claims",
+		value:  list(claimName, func(f fields) *[]string { return &f.oidc.AddressClaims }, "email"),
+		effect: AtReload,
+		text:   "The claims that have the addresses which the account may send as: an address, or a list of addresses. What is no address there is left out; if none is left, nothing is said of it and the listener decides.",
+		see:    []string{"oidc.must_exist", "oidc.unverified_email"},
+	},
+	{
+		key:       "oidc.groups_claim",
+		value:     one(claimName, func(f fields) *string { return &f.oidc.GroupsClaim }, ""),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"groups"`,
+		text:      "The claim that has the names of the groups which the account is in: a list, or one text. Dots lead into an object: `realm_access.roles`. At most 1,000 are taken.",
+		see:       []string{"oidc.services"},
+	},
+	{
+		key:    "oidc.services",
+		value:  list(grant, func(f fields) *[]Grant { return &f.oidc.Services }, Grant{Service: ServiceSubmit}, Grant{Service: ServiceRelay}),
+		effect: AtReload,
+		text: "What an account that need not be in the directory may do: `submit` (send to addresses of this host), `relay` (send to anywhere), `pop` (fetch mail). " +
+			"A group behind the service, as in `relay=GROUP`, gives it to those who are in the group alone.",
+		see: []string{"oidc.groups_claim", "oidc.must_exist"},
+	},
+	{
+		key:       "oidc.required_claims",
+		value:     list(claim, func(f fields) *[]Claim { return &f.oidc.RequiredClaims }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `["hd=example.com"]`,
+		text:      "Claims that a token must have, each with a value, as in `hd=example.com`. If the claim is a list, the value must be in it; a number or boolean is compared as JSON writes it. All must be there.",
+		see:       []string{"oidc.audience", "oidc.scopes"},
+	},
+	{
+		key:       "oidc.scopes",
+		value:     list(scope, func(f fields) *[]string { return &f.oidc.Scopes }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `["mail.send"]`,
+		text:      "Scopes that a token must have, in its claim `scope` or `scp`. All must be there. A client whose token lacks one is told which (RFC 7628 3.2.2).",
+		see:       []string{"oidc.required_claims"},
+	},
+	{
+		key:    "oidc.algorithms",
+		value:  list(algorithm, func(f fields) *[]string { return &f.oidc.Algorithms }, usualAlgorithms...),
+		effect: AtReload,
+		text: "The algorithms by which tokens may be signed: `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `ES512` and `EdDSA`. " +
+			"Those without a key pair, `none` and `HS256` with its like, cannot be allowed (RFC 8725 3.1). A key that names its algorithm is used with that one alone.",
+	},
+	{
+		key:    "oidc.clock_skew",
+		value:  one(duration(0, 5*time.Minute), func(f fields) *time.Duration { return &f.oidc.ClockSkew }, time.Minute),
+		effect: AtReload,
+		text:   "How much the clocks of the issuer and of this machine may differ: so long a token is taken before it is valid, and after it has expired.",
+	},
+	{
+		key:       "oidc.authorities",
+		value:     file(func(f fields) *string { return &f.oidc.Authorities }),
+		effect:    AtReload,
+		byDefault: "those of the system",
+		example:   `"/etc/postern/company-ca.pem"`,
+		text:      "A file with the certificates of the authorities that alone may vouch for the issuer's server, in PEM.",
+	},
+	{
+		key:    "oidc.timeout",
+		value:  one(duration(time.Second, 30*time.Second), func(f fields) *time.Duration { return &f.oidc.Timeout }, 5*time.Second),
+		effect: AtReload,
+		text:   "How long the issuer may take for each of its two documents. A client waits for it only when the keys are not known yet, or a token names a key that is not.",
+	},
+	{
+		key:    "oidc.refresh",
+		value:  one(duration(5*time.Minute, day), func(f fields) *time.Duration { return &f.oidc.Refresh }, time.Hour),
+		effect: AtReload,
+		text:   "How often the keys are asked for again, in the background. A key that the issuer has taken back is good for so long at most while it answers.",
+		see:    []string{"oidc.keep_keys", "oidc.key_wait"},
+	},
+	{
+		key:    "oidc.key_wait",
+		value:  one(duration(time.Second, 10*time.Minute), func(f fields) *time.Duration { return &f.oidc.KeyWait }, 30*time.Second),
+		effect: AtReload,
+		text:   "How long after the keys were asked for they are not asked for again because of a token that names an unknown one. However many such tokens come, the issuer is asked once in this time.",
+		see:    []string{"oidc.refresh"},
+	},
+	{
+		key:    "oidc.keep_keys",
+		value:  one(duration(time.Hour, 30*day), func(f fields) *time.Duration { return &f.oidc.KeepKeys }, day),
+		effect: AtReload,
+		text:   "How long the keys that are known are used while the issuer cannot be reached. Behind that, clients are told to come back later (454). It must be longer than `refresh`.",
+		see:    []string{"oidc.refresh"},
+	},
+}
+
+// httpAuthSettings are those of the tables [[http_auth]].
+var httpAuthSettings = []setting{
+	{
+		key:      "http_auth.name",
+		value:    one(plainName, func(f fields) *string { return &f.httpAuth.Name }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"intranet"`,
+		text:     "What the source is called where a listener or a handler chooses it, in log and journal. No two sources can have the same name, whatever their kind, and `directory` is taken.",
+	},
+	{
+		key:      "http_auth.url",
+		value:    one(webURL, func(f fields) *string { return &f.httpAuth.URL }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"https://intranet.example.com/mail-login"`,
+		text:     "Where the service is. It is a URL with https; with http it must be at this machine. Redirects are not followed.",
+	},
+	{
+		key: "http_auth.request",
+		value: one(oneOf(
+			choice[HTTPRequest]{"form", HTTPForm, "POST, with user and password as the fields of a form"},
+			choice[HTTPRequest]{"json", HTTPJSON, "POST, with user and password in an object of JSON"},
+			choice[HTTPRequest]{"basic", HTTPBasic, "GET, with user and password as HTTP has them (RFC 7617); a user with a colon is then unknown"},
+		), func(f fields) *HTTPRequest { return &f.httpAuth.Request }, HTTPForm),
+		effect: AtReload,
+		text:   "How the service is told user and password.",
+		see:    []string{"http_auth.user_field", "http_auth.password_field"},
+	},
+	{
+		key:    "http_auth.user_field",
+		value:  one(fieldOfForm, func(f fields) *string { return &f.httpAuth.UserField }, "username"),
+		effect: AtReload,
+		text:   "The field that has the user.",
+		see:    []string{"http_auth.request"},
+	},
+	{
+		key:    "http_auth.password_field",
+		value:  one(fieldOfForm, func(f fields) *string { return &f.httpAuth.PasswordField }, "password"),
+		effect: AtReload,
+		text:   "The field that has the password.",
+		see:    []string{"http_auth.request"},
+	},
+	{
+		key:       "http_auth.secret_header",
+		value:     one(fieldName, func(f fields) *string { return &f.httpAuth.SecretHeader }, ""),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"X-Postern-Secret"`,
+		text:      "A field of the request that carries `secret`, by which the service knows that this server asks.",
+		see:       []string{"http_auth.secret"},
+	},
+	{
+		key:       "http_auth.secret",
+		value:     secret(func(f fields) *Secret { return &f.httpAuth.Secret }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"file:/etc/postern/intranet.secret"`,
+		text:      "Where the value of that field is kept: `file:PATH`, `env:VARIABLE` or `credential:NAME`, as of `smarthost_password`. It is sent as it stands there, so that it may be `Bearer ...` for a field `Authorization`.",
+		see:       []string{"http_auth.secret_header"},
+	},
+	{
+		key:    "http_auth.services",
+		value:  list(grant, func(f fields) *[]Grant { return &f.httpAuth.Services }, Grant{Service: ServiceSubmit}, Grant{Service: ServiceRelay}),
+		effect: AtReload,
+		text: "What an account may do: `submit` (send to addresses of this host), `relay` (send to anywhere), `pop` (fetch mail). With a group behind it, as in `pop=GROUP`, it is for those alone whom the service says to be in that group. " +
+			"The service can give an account less, and never more.",
+	},
+	{
+		key:       "http_auth.client_certificate",
+		value:     file(func(f fields) *string { return &f.httpAuth.ClientCertificate }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"/etc/postern/intranet.pem"`,
+		text:      "A file with a certificate that this server shows to the service, in PEM, with those between it and its authority behind it.",
+		see:       []string{"http_auth.client_key"},
+	},
+	{
+		key:       "http_auth.client_key",
+		value:     file(func(f fields) *string { return &f.httpAuth.ClientKey }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"/etc/postern/intranet.key"`,
+		text:      "The file with the key of that certificate, in PEM.",
+		see:       []string{"http_auth.client_certificate"},
+	},
+	{
+		key:       "http_auth.authorities",
+		value:     file(func(f fields) *string { return &f.httpAuth.Authorities }),
+		effect:    AtReload,
+		byDefault: "those of the system",
+		example:   `"/etc/postern/company-ca.pem"`,
+		text:      "A file with the certificates of the authorities that alone may vouch for the service, in PEM.",
+	},
+	{
+		key:    "http_auth.timeout",
+		value:  one(duration(time.Second, 30*time.Second), func(f fields) *time.Duration { return &f.httpAuth.Timeout }, 5*time.Second),
+		effect: AtReload,
+		text:   "How long the service may take. Behind that the client is told to come back later (454).",
+	},
+	{
+		key:    "http_auth.max_connections",
+		value:  one(integer(1, 100), func(f fields) *int { return &f.httpAuth.MaxConnections }, 10),
+		effect: AtReload,
+		text:   "How many connections to the service there may be. They are kept for the next request. What is more waits, as long as `timeout` allows.",
+		see:    []string{"http_auth.timeout"},
+	},
+}
