@@ -25,6 +25,8 @@ type Tx struct {
 	next     uint64 // number of the next fact
 	facts    int
 	prepared map[string]*sql.Stmt
+	// failed is the first error of the database: there is nothing left to commit then.
+	failed error
 }
 
 // Change makes changes for an actor, the person or program that asks for them: all that
@@ -59,11 +61,15 @@ func (d *Directory) transact(ctx context.Context, actor string, fn func(tx *Tx) 
 	if err := fn(tx); err != nil {
 		return d.dialect.explain(err)
 	}
+	if err := errors.Join(tx.failed, ctx.Err()); err != nil {
+		return d.dialect.explain(err)
+	}
 	return d.commit(tx)
 }
 
 func (d *Directory) begin(ctx context.Context, actor string) (*Tx, error) {
-	t, err := d.writer.BeginTx(ctx, nil)
+	// A commit that has begun is not broken off: nobody would know what became of it.
+	t, err := d.writer.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +103,7 @@ func (d *Directory) commit(tx *Tx) error {
 // knows what is on the disk.
 func (d *Directory) commitFailed(err error) error {
 	err = d.dialect.explain(err)
-	if _, told := errors.AsType[*mail.Error](err); told || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if _, told := errors.AsType[*mail.Error](err); told {
 		return err
 	}
 	d.failed = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
@@ -184,11 +190,19 @@ func (tx *Tx) exec(statement string, values ...any) error {
 	if s == nil {
 		var err error
 		if s, err = tx.sql.PrepareContext(tx.ctx, tx.d.dialect.sql(statement)); err != nil {
-			return err
+			return tx.fail(err)
 		}
 		tx.prepared[statement] = s
 	}
 	_, err := s.ExecContext(tx.ctx, values...)
+	return tx.fail(err)
+}
+
+// fail notes an error of the database.
+func (tx *Tx) fail(err error) error {
+	if tx.failed == nil {
+		tx.failed = err
+	}
 	return err
 }
 
