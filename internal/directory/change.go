@@ -116,30 +116,53 @@ func (d *Directory) commitFailed(err error) error {
 const largeChange = 1000
 
 func (d *Directory) show(tx *Tx) {
-	if len(tx.order) < largeChange {
+	records, live := tx.order, []Key(nil)
+	if len(records) >= largeChange {
+		records, live = tx.divided()
+		fresh := d.cloned()
+		tx.apply(fresh, records)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		tx.apply(d.image)
+		fresh.usage, fresh.bans, fresh.banned = d.image.usage, d.image.bans, d.image.banned
+		d.image = fresh
+		tx.apply(fresh, live)
 		return
 	}
-	d.mu.RLock()
-	fresh := d.image.clone()
-	d.mu.RUnlock()
-	tx.apply(fresh)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	fresh.usage = d.image.usage // which others change meanwhile
-	d.image = fresh
+	tx.apply(d.image, records)
 }
 
-// apply makes the changes in an image: first what is gone, so that nothing else leads to it.
-func (tx *Tx) apply(m *image) {
+// cloned returns a copy of the image, of which only a change can make another one: all but
+// the bans and the use of users.
+func (d *Directory) cloned() *image {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.image.clone()
+}
+
+// divided returns the records that were changed: those that only a change can change, and
+// those that others change meanwhile. Users that were removed are both.
+func (tx *Tx) divided() (records, live []Key) {
 	for _, k := range tx.order {
+		if k.Kind != KindBan {
+			records = append(records, k)
+		}
+		if k.Kind == KindBan || k.Kind == KindUser && tx.records[k] == nil {
+			live = append(live, k)
+		}
+	}
+	return records, live
+}
+
+// apply makes changes in an image: first what is gone, so that nothing else leads to it.
+func (tx *Tx) apply(m *image, keys []Key) {
+	for _, k := range keys {
 		if tx.records[k] == nil {
 			m.remove(k)
 		}
 	}
-	for _, k := range tx.order {
+	for _, k := range keys {
 		if record := tx.records[k]; record != nil {
 			m.put(record)
 		}
