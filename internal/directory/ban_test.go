@@ -1,9 +1,12 @@
 package directory
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,6 +186,33 @@ func TestUse(t *testing.T) {
 		}
 		if n := len(o.texts()); n != told+1 {
 			t.Errorf("%d facts, want %d", n, told+1)
+		}
+	})
+}
+
+// What cannot be written now is tried again each second, told once, and not lost.
+func TestWriteBehindTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newDirectory(t)
+		o.change(putAll(User{Login: "joe"}))
+		var log bytes.Buffer
+		o.log = slog.New(slog.NewTextHandler(&log, nil))
+		if _, err := o.writer.Exec(`PRAGMA query_only = 1`); err != nil {
+			t.Fatal(err)
+		}
+		o.LoginFailed("joe")
+		time.Sleep(5 * writeEvery)
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+			t.Errorf("told %d times: %s", n, log.String())
+		}
+		if _, err := o.writer.Exec(`PRAGMA query_only = 0`); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * writeEvery)
+		synctest.Wait()
+		var failed int
+		if err := o.reader.QueryRow(`SELECT failed_logins FROM users`).Scan(&failed); err != nil || failed != 1 {
+			t.Errorf("%d failed logins were written, %v", failed, err)
 		}
 	})
 }

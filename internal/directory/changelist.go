@@ -13,13 +13,11 @@ import (
 // List returns a list as it is in the change. Nobody may change its entries.
 func (tx *Tx) List(name string) (List, bool) {
 	name = strings.ToLower(name)
-	if l, changed := changedOf[listRecord](tx, Key{Kind: KindList, Name: name}); changed {
-		if l == nil {
-			return List{}, false
-		}
-		return l.List, true
-	}
-	return tx.d.List(name)
+	r, found := inChange(tx, Key{Kind: KindList, Name: name}, func() (listRecord, bool) {
+		l, found := tx.d.List(name)
+		return listRecord{List: l}, found
+	})
+	return r.List, found
 }
 
 // PutList creates a list, or replaces the one with that name, its entries included. It
@@ -34,29 +32,26 @@ func (tx *Tx) PutList(l List) error {
 
 // putList records a list that is in its normal form.
 func (tx *Tx) putList(l List) error {
+	e := edit{key: l.Key(), after: listFields(&l)}
 	before, exists := tx.List(l.Name)
-	if exists && slices.Equal(listFields(&before), listFields(&l)) && slices.Equal(before.Entries, l.Entries) {
+	if exists {
+		e.before = listFields(&before)
+	}
+	added, removed := difference(before.Entries, l.Entries)
+	if exists && slices.Equal(e.before, e.after) && len(added)+len(removed) == 0 {
 		return nil
 	}
 	record, err := recordOf(l)
 	if err != nil {
 		return err
 	}
-	const put = `INSERT INTO lists (name, kind, address, owner, posters) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, address = excluded.address, owner = excluded.owner, posters = excluded.posters`
-	if err := tx.exec(put, l.Name, string(l.Kind), l.Address, l.Owner, string(l.Posters)); err != nil {
+	e.record, e.more = record, entriesText(added, removed)
+	if err := tx.edit(e, `INSERT INTO lists (name, kind, address, owner, posters) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, address = excluded.address, owner = excluded.owner, posters = excluded.posters`,
+		l.Name, string(l.Kind), l.Address, l.Owner, string(l.Posters)); err != nil {
 		return err
 	}
-	added, removed := difference(before.Entries, l.Entries)
-	if err := tx.writeEntries(l.Name, added, removed); err != nil {
-		return err
-	}
-	tx.set(l.Key(), record)
-	entries := entriesText(added, removed)
-	if exists {
-		return tx.tell(changedText(l.Key(), listFields(&before), listFields(&l), entries...))
-	}
-	return tx.tell(createdText(l.Key(), listFields(&l), entries...))
+	return tx.writeEntries(l.Name, added, removed)
 }
 
 // recordOf makes of a list for policy what policy asks. It fails with Problems, where the
@@ -137,13 +132,10 @@ func (tx *Tx) DeleteList(name string) error {
 	if !found {
 		return notFound(Key{Kind: KindList, Name: name})
 	}
-	for _, statement := range []string{`DELETE FROM list_entries WHERE list = ?`, `DELETE FROM lists WHERE name = ?`} {
-		if err := tx.exec(statement, l.Name); err != nil {
-			return err
-		}
+	if err := tx.exec(`DELETE FROM list_entries WHERE list = ?`, l.Name); err != nil {
+		return err
 	}
-	tx.set(l.Key(), nil)
-	return tx.tell(removedText(l.Key(), listFields(&l), entriesText(nil, l.Entries)...))
+	return tx.edit(edit{key: l.Key(), before: listFields(&l), more: entriesText(nil, l.Entries)}, `DELETE FROM lists WHERE name = ?`, l.Name)
 }
 
 // difference returns what one of two sorted lists has and the other has not.

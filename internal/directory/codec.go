@@ -88,15 +88,7 @@ const (
 )
 
 func userFlags(u *User) int64 {
-	var flags int64
-	for bit, set := range map[int64]bool{
-		flagEnabled: u.Enabled, flagSubmit: u.Services.Submit, flagRelay: u.Services.Relay, flagPOP: u.Services.POP,
-	} {
-		if set {
-			flags |= bit
-		}
-	}
-	return flags
+	return bit(u.Enabled)*flagEnabled | bit(u.Services.Submit)*flagSubmit | bit(u.Services.Relay)*flagRelay | bit(u.Services.POP)*flagPOP
 }
 
 func (u *User) setFlags(flags int64) {

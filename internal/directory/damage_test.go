@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -169,6 +170,72 @@ func TestUnknownOutcome(t *testing.T) {
 	o.Close()
 	o.open()
 	o.change(putAll(Domain{Name: "b.example"}))
+}
+
+// A change that is given up, or that goes on although the database has failed, leaves
+// nothing; the next one succeeds.
+func TestChangeGivenUp(t *testing.T) {
+	o := newDirectory(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := o.Change(ctx, "ann", func(tx *Tx) error {
+		defer cancel()
+		return tx.PutDomain(Domain{Name: "a.example"})
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("given up at its end: %v", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	err = o.Change(ctx, "ann", func(tx *Tx) error {
+		cancel()
+		return tx.PutDomain(Domain{Name: "a.example"})
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("given up at its start: %v", err)
+	}
+	err = o.Change(t.Context(), "ann", func(tx *Tx) error {
+		if err := tx.PutDomain(Domain{Name: "a.example"}); err != nil {
+			return err
+		}
+		if err := tx.exec(`INSERT INTO domains (name, alias_of) VALUES (?, ?)`, "a.example", ""); err == nil {
+			t.Error("two domains have the same name")
+		}
+		return nil
+	})
+	if err == nil {
+		t.Error("a change in which the database has failed was committed")
+	}
+	for range 2 {
+		if o.IsLocal("a.example") || len(o.texts()) > 0 {
+			t.Error("something was left")
+		}
+		o.reopen()
+	}
+	o.change(putAll(Domain{Name: "b.example"}))
+}
+
+// While another program keeps the database to itself a change fails for now.
+func TestBusy(t *testing.T) {
+	o := newDirectory(t)
+	if _, err := o.writer.Exec(`PRAGMA busy_timeout = 1`); err != nil {
+		t.Fatal(err)
+	}
+	other, err := sqliteIn(filepath.Join(o.dir, File)).open(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = o.Change(t.Context(), "ann", putAll(Domain{Name: "a.example"}))
+	if r := mail.ReplyOf(err); !r.Temporary() || errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("got %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	o.change(putAll(Domain{Name: "a.example"}))
 }
 
 // A copy that is made while the directory is used has all of it, also what waits to be

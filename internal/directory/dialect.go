@@ -54,12 +54,16 @@ func (s *dialect) sql(statement string) string {
 // milliseconds.
 const busy = 5000
 
+// maxLog is how long the log beside the database stays, in octets, after a large change.
+const maxLog = 16 << 20
+
 // sqliteIn is SQLite, with the database in a file. With synchronous=FULL a commit is on
 // stable storage when it returns.
 func sqliteIn(file string) dialect {
 	open := func(readOnly bool) (*sql.DB, error) {
 		pragmas := []string{
 			fmt.Sprintf("busy_timeout(%d)", busy), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+			fmt.Sprintf("journal_size_limit(%d)", maxLog),
 		}
 		if readOnly {
 			pragmas = append(pragmas, "query_only(1)")
@@ -81,8 +85,12 @@ func sqliteIn(file string) dialect {
 	}
 }
 
-// storageFull is what a client is told while the disk is full.
-var storageFull = mail.Refuse(452, "4.3.1", "Insufficient system storage")
+// What a client is told while the disk is full, and while another program keeps the
+// database busy.
+var (
+	storageFull  = mail.Refuse(452, "4.3.1", "Insufficient system storage")
+	databaseBusy = &mail.Error{Reply: mail.LocalError}
+)
 
 func explainSQLite(err error) error {
 	failed, ok := errors.AsType[*sqlite.Error](err)
@@ -94,6 +102,8 @@ func explainSQLite(err error) error {
 		return fmt.Errorf("%w (%w)", ErrDamaged, err)
 	case sqlite3.SQLITE_FULL:
 		return storageFull.Because(err)
+	case sqlite3.SQLITE_BUSY:
+		return databaseBusy.Because(err)
 	}
 	return err
 }

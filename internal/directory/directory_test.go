@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,10 +30,14 @@ type opened struct {
 	t     *testing.T
 	clock *mail.ManualClock
 	dir   string
+	url   string // of PostgreSQL, if that has it
 }
 
 func newDirectory(t *testing.T) *opened {
 	o := &opened{t: t, clock: mail.NewManualClock(start), dir: filepath.Join(t.TempDir(), "directory")}
+	if url := os.Getenv(postgresURL); url != "" {
+		o.url = inSchema(t, url)
+	}
 	o.open()
 	t.Cleanup(func() { o.Close() })
 	return o
@@ -40,11 +45,16 @@ func newDirectory(t *testing.T) *opened {
 
 func (o *opened) open() {
 	o.t.Helper()
-	d, err := Open(o.t.Context(), Options{Dir: o.dir, Clock: o.clock})
+	options := Options{Dir: o.dir, Clock: o.clock}
+	var err error
+	if o.url != "" {
+		o.Directory, err = open(o.t.Context(), options, postgres(o.url))
+	} else {
+		o.Directory, err = Open(o.t.Context(), options)
+	}
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	o.Directory = d
 }
 
 // reopen closes and opens it, so that all is read from the disk.
@@ -334,5 +344,59 @@ func TestClosed(t *testing.T) {
 	}
 	if !o.IsLocal("a.example") {
 		t.Error("a look-up finds nothing")
+	}
+}
+
+// What is read at one time is what there was at that time, whatever is changed meanwhile.
+func TestReadIsOneTime(t *testing.T) {
+	o := newDirectory(t)
+	o.change(putAll(User{Login: "a"}, User{Login: "b"}, User{Login: "c"}))
+	logins := func(r *Reader, after string) (list []string) {
+		users, err := r.Users(after, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range users {
+			list = append(list, u.Login)
+		}
+		return list
+	}
+	read := func(during func()) (list []string) {
+		if err := o.Read(t.Context(), func(r *Reader) error {
+			list = logins(r, "")
+			during()
+			list = append(list, logins(r, "b")...)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c"}, read(func() {
+		o.change(func(tx *Tx) error { return errors.Join(tx.DeleteUser("c"), tx.PutUser(User{Login: "d"})) })
+	})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "d"}, read(func() {})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Whoever watches is told of each change, when look-ups find it.
+func TestWatch(t *testing.T) {
+	o := newDirectory(t)
+	var told []Key
+	stop := o.Watch(func(changed []Key) {
+		told = append(told, changed...)
+		if _, found := o.User("joe"); !found {
+			t.Error("what is told of is not found")
+		}
+	})
+	o.change(putAll(User{Login: "Joe"}, Domain{Name: "example.com"}))
+	o.change(putAll(User{Login: "joe"})) // changes nothing
+	stop()
+	o.change(putAll(User{Login: "ann"}))
+	if diff := cmp.Diff([]Key{{Kind: KindUser, Name: "joe"}, {Kind: KindDomain, Name: "example.com"}}, told); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -79,37 +79,23 @@ func numberText(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// sameUser reports whether nothing differs that a person can change.
-func sameUser(a, b *User) bool {
-	before := userFields(a)
-	for i, f := range userFields(b) {
-		if f != before[i] {
-			return false
+// text is what a fact tells of a change: what the fields of a record are that is new or was
+// removed, or each field that has changed, before and after.
+func (e *edit) text() string {
+	var parts []string
+	switch {
+	case e.before == nil:
+		parts = append([]string{"created"}, present(e.after)...)
+	case e.after == nil:
+		parts = append([]string{"removed"}, present(e.before)...)
+	default:
+		for i, f := range e.after {
+			if f != e.before[i] {
+				parts = append(parts, f.name+" "+changeOf(e.before[i], f))
+			}
 		}
 	}
-	return true
-}
-
-// createdText is what a fact tells of a new record: what its fields are; more is what
-// else there is to tell.
-func createdText(k Key, fields []field, more ...string) string {
-	return factText(k, append([]string{"created"}, append(present(fields), more...)...))
-}
-
-// removedText is what a fact tells of a record that is gone: what its fields were.
-func removedText(k Key, fields []field, more ...string) string {
-	return factText(k, append([]string{"removed"}, append(present(fields), more...)...))
-}
-
-// changedText is what a fact tells of a record that has changed: each field before and after.
-func changedText(k Key, before, after []field, more ...string) string {
-	parts := []string{}
-	for i, f := range after {
-		if f != before[i] {
-			parts = append(parts, f.name+" "+changeOf(before[i], f))
-		}
-	}
-	return factText(k, append(parts, more...))
+	return factText(e.key, append(parts, e.more...))
 }
 
 func changeOf(before, after field) string {

@@ -165,13 +165,14 @@ func (m *image) removeBan(subject string) {
 	}
 }
 
-// clone returns a copy that can be changed while m is read.
+// clone returns a copy that can be changed while m is read. It has no bans, and knows
+// nothing of the use of users.
 func (m *image) clone() *image {
 	c := *m
 	c.users, c.aliases, c.own = m.users.clone(), m.aliases.clone(), m.own.clone()
 	c.domains, c.lists, c.listAt = maps.Clone(m.domains), maps.Clone(m.lists), maps.Clone(m.listAt)
-	c.networks, c.banned = m.networks.clone(), m.banned.clone()
-	c.certificates, c.bans, c.usage = maps.Clone(m.certificates), maps.Clone(m.bans), maps.Clone(m.usage)
+	c.networks, c.certificates = m.networks.clone(), maps.Clone(m.certificates)
+	c.bans, c.banned, c.usage = nil, newNetworks(), nil
 	c.delegations = map[string][]string{}
 	for login, by := range m.delegations {
 		c.delegations[login] = slices.Clone(by)

@@ -54,6 +54,7 @@ func (k *keeper) stop() error {
 
 func (k *keeper) run(ctx context.Context) {
 	defer close(k.done)
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -61,9 +62,11 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		case <-k.wake:
 		}
-		if err := k.write(ctx); err != nil && ctx.Err() == nil {
-			k.d.log.Warn("directory: what was to be written later is not yet written", "error", err)
+		err := k.write(ctx)
+		if err != nil && ctx.Err() == nil && !failing { // told once, and tried again
+			k.d.log.Warn("directory: bans, or how users are used, cannot be written now", "error", err)
 		}
+		failing = err != nil
 		timer := time.NewTimer(writeEvery)
 		select {
 		case <-ctx.Done():

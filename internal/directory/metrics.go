@@ -23,10 +23,12 @@ func NewMetrics(s *metrics.Set) *Metrics {
 }
 
 func (m *Metrics) changed(err error) {
+	_, wrongFile := errors.AsType[*ImportProblems](err)
 	switch {
+	case errors.Is(err, errDryRun):
 	case err == nil:
 		m.changes.Add(1, changeCommitted)
-	case ProblemsOf(err) != nil, errors.Is(err, ErrNotFound):
+	case wrongFile, ProblemsOf(err) != nil, errors.Is(err, ErrNotFound):
 		m.changes.Add(1, changeWrong)
 	default:
 		m.changes.Add(1, changeFailed)

@@ -1,9 +1,9 @@
-// Command bench measures Postern on this machine, in three parts: whole relays
-// end to end beside Postfix, what it takes to store a message, and what a
-// large backlog costs. README.md beside it says how it measures, and what the
+// Command bench measures Postern on this machine, in four parts: whole relays
+// end to end beside Postfix, what it takes to store a message, what a large
+// backlog costs, and what a large directory does. README.md beside it says how it measures, and what the
 // figures do and do not mean.
 //
-//	go run ./test/bench [-only relay,storage,backlog] [-quick] [-pairs 5] [-rows PATTERN] [-fsync=false] [-postern bin/postern] [-backlog 200000]
+//	go run ./test/bench [-only relay,storage,backlog,directory] [-quick] [-pairs 5] [-rows PATTERN] [-fsync=false] [-postern bin/postern] [-backlog 200000]
 //
 // It needs root, who alone may start Postfix. It prints tables in Markdown,
 // its progress to the standard error, and ends with 1 when it could not
@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -103,6 +104,7 @@ func parts() []part {
 		{"relay", "Relays, end to end", relayWorkloads, compareRelays},
 		{"storage", "Storing a message", storageWorkloads, compareStores},
 		{"backlog", "With a backlog", backlogWorkloads, compareBacklog},
+		{"directory", "A large directory", directoryWorkloads, weighDirectory},
 	}
 }
 
@@ -118,8 +120,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run := func(ctx context.Context) error { return runParts(ctx, parseFlags()) }
-	if len(os.Args) == 3 && os.Args[1] == storeCommand {
-		run = func(ctx context.Context) error { return storeChild(ctx, os.Args[2], os.Stdout) }
+	children := map[string]func(ctx context.Context, argument string, out io.Writer) error{
+		storeCommand: storeChild, directoryCommand: directoryChild,
+	}
+	if len(os.Args) == 3 && children[os.Args[1]] != nil {
+		run = func(ctx context.Context) error { return children[os.Args[1]](ctx, os.Args[2], os.Stdout) }
 	}
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -74,21 +74,27 @@ func compareStores(ctx context.Context, b *bench) error {
 func (b *bench) store(ctx context.Context, job storeJob) (f figures, err error) {
 	job.Dir = b.newDir()
 	defer func() { err = errors.Join(err, os.RemoveAll(job.Dir)) }()
+	err = runChild(ctx, storeCommand, job, &f)
+	return f, err
+}
+
+// runChild has a process of its own do a job, and reads what it has measured.
+func runChild(ctx context.Context, command string, job, measured any) error {
 	argument, err := json.Marshal(job)
 	if err != nil {
-		return f, err
+		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return f, err
+		return err
 	}
-	child := exec.CommandContext(ctx, self, storeCommand, string(argument))
+	child := exec.CommandContext(ctx, self, command, string(argument))
 	child.Stderr = os.Stderr
 	out, err := child.Output()
 	if err != nil {
-		return f, fmt.Errorf("%v: %w", child.Args, err)
+		return fmt.Errorf("%v: %w", child.Args, err)
 	}
-	return f, json.Unmarshal(out, &f)
+	return json.Unmarshal(out, measured)
 }
 
 // holdSettings have Postfix keep what it takes in, and do nothing more.
