@@ -28,6 +28,7 @@ import (
 	"postern/internal/container"
 	"postern/internal/crashpoint"
 	"postern/internal/deliver"
+	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/intake"
 	"postern/internal/journal"
@@ -69,6 +70,10 @@ type Daemon struct {
 
 	journal *journal.Journal
 	store   *embedded.Store
+	// directory has the records. It is open before anybody is served.
+	directory *directory.Directory
+	// trapped are the local domains whose mail the world sends elsewhere.
+	trapped trapped
 	gauge   *pressure.Gauge
 	counts  counts
 	watch   watch
@@ -144,7 +149,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 		g.certificates.store = d.graph.certificates.store
 	}
 	g.certificates.acme = d.acme
-	g.lasting = lasting{limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks}
+	g.lasting = lasting{limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks, directory: func() *directory.Directory { return d.directory }}
 	return g
 }
 
@@ -195,6 +200,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.running.Go(func() { d.reloadOnHangup(ctx) })
 	d.running.Go(func() { d.watchFiles(ctx) })
 	d.wantCertificates()
+	d.running.Go(func() { d.watchDomains(ctx) })
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	c := d.inForce().config // which a reload may replace by now
@@ -278,6 +284,9 @@ func (d *Daemon) open() error {
 	if err := d.journal.Trim(context.Background(), queue.FactSource, d.store); err != nil {
 		return fmt.Errorf("cannot match the queue with the journal: %w", err)
 	}
+	if err := d.openDirectory(g); err != nil {
+		return err
+	}
 	d.gauge = pressure.New(d.gaugeOptions(g))
 	d.deliverer = deliver.New(d.deliverOptions(g))
 	d.suspended.tell(d.deliverer.SuspendSite)
@@ -341,6 +350,7 @@ func (d *Daemon) part(name string, err error) {
 // alone.
 func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	d.copying.Go(func() { d.part("the journal's copying", d.journal.Copy(copyCtx, d.store)) })
+	d.copying.Go(func() { d.part("the journal's copying of the directory", d.journal.Copy(copyCtx, d.directory)) })
 	d.copying.Go(func() { d.gauge.Run(copyCtx) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
 	d.running.Go(func() { d.part("the quarantine", d.keeper.Run(deliverCtx)) })
@@ -368,6 +378,9 @@ func (d *Daemon) close() error {
 	}
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
+	}
+	if d.directory != nil {
+		errs = append(errs, d.directory.Close())
 	}
 	if d.journal != nil {
 		errs = append(errs, d.journal.Close())

@@ -14,6 +14,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/deliver"
+	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/intake"
 	"postern/internal/limit"
@@ -64,6 +65,8 @@ type lasting struct {
 	masks func(netip.Addr) string
 	// offline says that no block list is to be asked.
 	offline bool
+	// directory returns the records; nil, or what it returns: there are none yet.
+	directory func() *directory.Directory
 }
 
 // told are those who are told what becomes of lists.
@@ -120,6 +123,7 @@ func (g *graph) loadCredentials() error {
 func (g *graph) loadLocal() error {
 	g.local = &intake.Local{
 		Names:      []string{g.config.Hostname},
+		Directory:  records{g},
 		Addresses:  slices.Clone(g.config.OwnAddresses),
 		Postmaster: g.config.Postmaster,
 	}

@@ -6,6 +6,7 @@ import (
 
 	"postern/internal/blocklist"
 	"postern/internal/deliver"
+	"postern/internal/directory"
 	"postern/internal/intake"
 	"postern/internal/lists"
 	"postern/internal/mail"
@@ -29,6 +30,7 @@ type counts struct {
 	lists      *lists.Metrics
 	blockLists *blocklist.Metrics
 	policy     *policy.Metrics
+	directory  *directory.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -46,12 +48,14 @@ func newCounts(d *Daemon) counts {
 		lists:      lists.NewMetrics(s),
 		blockLists: blocklist.NewMetrics(s),
 		policy:     policy.NewMetrics(s),
+		directory:  directory.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
 		func() float64 { return float64(len(d.inForce().lists.Stale())) })
 	s.ReadGauge("postern_block_lists_left_out", "Block lists that are not asked for a while, because they failed or listed everybody.",
 		func() float64 { return float64(len(d.inForce().blockLists.Out())) })
 	d.readQueue(s)
+	d.readDirectory(s)
 	d.readJournal(s)
 	s.ReadGauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits.",
 		func() float64 { return float64(d.deliverer.SitesDown()) })
@@ -73,6 +77,30 @@ func (d *Daemon) readQueue(s *metrics.Set) {
 		metrics.Label{Name: "part", Values: []string{"database", "contents"}}, d.size)
 	s.ReadGauge("postern_damaged_files", "Files of the queue in which damage was found. `postern status` names them.",
 		func() float64 { return float64(len(d.store.DamagedFiles())) })
+}
+
+// readDirectory declares what the directory says of itself.
+func (d *Daemon) readDirectory(s *metrics.Set) {
+	s.ReadGauges("postern_directory_records", "Records of the directory, by what they are. Bans that have ended are not among them.",
+		metrics.Label{Name: "kind", Values: []string{"user", "domain", "alias", "list", "ban"}}, func(kind string) float64 {
+			return float64(countOf(d.directory.Counts(), directory.Kind(kind)))
+		})
+	s.ReadGauge("postern_directory_trapped_domains", "Local domains whose mail the world sends elsewhere, by their MX records: what this server is given for them is trapped here. `postern status` names them.",
+		func() float64 { return float64(len(d.trapped.list())) })
+}
+
+func countOf(c directory.Counts, k directory.Kind) int {
+	switch k {
+	case directory.KindUser:
+		return c.Users
+	case directory.KindDomain:
+		return c.Domains
+	case directory.KindAlias:
+		return c.Aliases
+	case directory.KindList:
+		return c.Lists
+	}
+	return c.Bans
 }
 
 // readJournal declares what the journal says of itself.
