@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -29,6 +30,7 @@ type Options struct {
 	// Snapshot makes a snapshot for a backup. Errors: ErrBusy.
 	Snapshot func(context.Context) (Snapshot, error)
 	Control  Controller
+	Records  Records
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -45,13 +47,22 @@ type Server struct {
 	Options
 	api       huma.API
 	methods   map[string][]string // those that each path takes
+	large     map[string]int64    // paths whose bodies may be so large, in octets
 	places    places
+	exporting sync.Mutex // held while records are exported
 	strangers strangers
 	http      http.Server
 }
 
 // NewServer returns a server; Serve sets it to work.
 func NewServer(o Options) *Server {
+	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations,
+		(*Server).quarantineOperations, (*Server).partOperations, (*Server).suspendOperations, (*Server).importOperations,
+		(*Server).backupOperations, (*Server).storeOperations, (*Server).journalOperations, (*Server).recordOperations)
+}
+
+// newServer returns a server with some operations.
+func newServer(o Options, operations ...func(*Server)) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -59,21 +70,13 @@ func NewServer(o Options) *Server {
 		o.Clock = mail.SystemClock{}
 	}
 	mux := http.NewServeMux()
-	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), places: places{taken: make(map[string]int)}}
-	s.serverOperations()
-	s.controlOperations()
-	s.queueOperations()
-	s.siteOperations()
-	s.quarantineOperations()
-	s.partOperations()
-	s.suspendOperations()
-	s.importOperations()
-	s.backupOperations()
-	s.storeOperations()
-	s.journalOperations()
+	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), large: make(map[string]int64), places: places{taken: make(map[string]int)}}
+	for _, add := range operations {
+		add(s)
+	}
 	s.refuseTheRest(mux)
 	s.http = http.Server{
-		Handler:           hurried(s.authenticated(whole(s.limited(mux)))),
+		Handler:           hurried(s.authenticated(s.whole(s.limited(mux)))),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      stallTimeout, // streams prolong it

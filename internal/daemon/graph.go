@@ -15,6 +15,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/deliver"
+	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
@@ -72,9 +73,8 @@ type lasting struct {
 	masks func(netip.Addr) string
 	// offline says that no block list is to be asked.
 	offline bool
-	// account is what the directory says of an account that may be used. Without it there
-	// is none.
-	account func(name string) (mail.Principal, bool)
+	// directory returns the records; nil, or what it returns: there are none yet.
+	directory func() *directory.Directory
 }
 
 // told are those who are told what becomes of lists, and of sources of accounts.
@@ -134,7 +134,8 @@ func (g *graph) loadCredentials() error {
 // configuration says, and the addresses of the machine.
 func (g *graph) loadLocal() error {
 	g.local = &intake.Local{
-		Names:      append([]string{g.config.Hostname}, g.config.LocalDomains...),
+		Names:      []string{g.config.Hostname},
+		Directory:  records{g},
 		Addresses:  slices.Clone(g.config.OwnAddresses),
 		Postmaster: g.config.Postmaster,
 	}
@@ -180,7 +181,7 @@ func (g *graph) router() deliver.Router {
 		// What is before this host, such as a NAT router, passes all on to it.
 		return g.own(a) || slices.Contains(g.config.OwnAddresses, a.Addr())
 	}
-	return route.NewKeyed(hosts, route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), Names: g.local.Names, TLS: string(c.MXTLS)}))
+	return route.NewKeyed(hosts, route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), IsName: g.local.HasName, TLS: string(c.MXTLS)}))
 }
 
 // own reports whether an address is one that the server itself listens at.

@@ -25,7 +25,7 @@ func (g *graph) loadLists() error {
 		Resolver: g.blockResolver, Tell: g.told.blockList, Metrics: g.told.blockLists, Clock: g.clock, Logger: g.told.logger,
 	})
 	var err error
-	g.lists, err = lists.Open(g.config.Lists, lists.Options{Tell: g.told.list, Check: g.checkList, Metrics: g.told.lists, Clock: g.clock})
+	g.lists, err = lists.Open(g.config.Lists, lists.Options{Tell: g.told.list, Check: g.checkList, Records: g.recordedList, Metrics: g.told.lists, Clock: g.clock})
 	return err
 }
 
@@ -93,6 +93,9 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 
 // tellList tells what became of the file of a list, wherever an operator may look.
 func (d *Daemon) tellList(e lists.Event) {
+	if e.File == "" {
+		e.File = "in the directory"
+	}
 	fact := mail.Fact{Reason: mail.ReasonListRead, Time: d.clock.Now()}
 	if e.Err == nil {
 		d.Logger.Info("list read again", "list", e.Name, "file", e.File, "entries", e.Entries, "before", e.Before)
