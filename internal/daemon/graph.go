@@ -180,7 +180,7 @@ func (g *graph) router() deliver.Router {
 		// What is before this host, such as a NAT router, passes all on to it.
 		return g.own(a) || slices.Contains(g.config.OwnAddresses, a.Addr())
 	}
-	return route.NewKeyed(hosts, route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), Names: g.local.Names, TLS: string(c.MXTLS)}))
+	return route.NewKeyed(hosts, route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), IsName: g.local.HasName, TLS: string(c.MXTLS)}))
 }
 
 // own reports whether an address is one that the server itself listens at.

@@ -154,7 +154,7 @@ func newMenagerie(t *testing.T, port uint16) *menagerie {
 	server := mailtest.NewDNS(t, zone)
 	by := func(timeout time.Duration) *route.MX {
 		return route.NewMX(route.MXOptions{
-			Port: port, TLS: "none", Names: []string{"gate.example"},
+			Port: port, TLS: "none", IsName: func(name string) bool { return strings.EqualFold(name, "gate.example") },
 			Lookup: route.Lookup{
 				Resolver: dns.NewClient(dns.Options{Servers: []netip.AddrPort{server.Addr()}, Timeout: timeout}),
 				Self:     func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("127.0.0.7") },

@@ -61,8 +61,13 @@ func (l *Local) Is(a mail.Address, connected netip.Addr) bool {
 	if ip, ok := a.LiteralIP(); ok {
 		return l.Has(ip) || ip.Unmap() == connected.Unmap().WithZone("")
 	}
-	same := func(name string) bool { return mail.SameDomain(name, a.Domain) }
-	return same("localhost") || slices.ContainsFunc(l.Names, same) || l.Directory != nil && l.Directory.IsLocal(a.Domain)
+	return l.HasName(a.Domain)
+}
+
+// HasName reports whether a domain is a name of this host, or one of its domains.
+func (l *Local) HasName(domain string) bool {
+	same := func(name string) bool { return mail.SameDomain(name, domain) }
+	return same("localhost") || slices.ContainsFunc(l.Names, same) || l.Directory != nil && l.Directory.IsLocal(domain)
 }
 
 // Has reports whether an IP address is one of this host.

@@ -9,7 +9,8 @@ import (
 
 func TestLocal(t *testing.T) {
 	local := &Local{
-		Names:      []string{"gate.example.com", "mail.example.com", "bücher.example"},
+		Names:      []string{"gate.example.com", "bücher.example"},
+		Domains:    func(domain string) bool { return domain == "mail.example.com" },
 		Addresses:  []netip.Addr{netip.MustParseAddr("203.0.113.5")},
 		Postmaster: mail.Address{Local: "admin", Domain: "example.com"},
 	}

@@ -19,8 +19,8 @@ type MXOptions struct {
 	Lookup
 	// Port is where the servers listen: 25 (RFC 5321 4.5.4.2) but for tests.
 	Port uint16
-	// Names are this server's own, in any form.
-	Names []string
+	// IsName reports whether a name, in any form, is this server's own; nil: none is.
+	IsName func(name string) bool
 	// TLS is the policy for each server; see Hop.
 	TLS string
 }
@@ -43,6 +43,9 @@ const (
 // NewMX returns the route that asks DNS for each domain.
 func NewMX(o MXOptions) *MX {
 	o.complete = true
+	if o.IsName == nil {
+		o.IsName = func(string) bool { return false }
+	}
 	return &MX{options: o}
 }
 
@@ -157,7 +160,7 @@ func (m *MX) find(ctx context.Context, list []exchanger) {
 }
 
 func (m *MX) findOne(ctx context.Context, x *exchanger) found {
-	if slices.ContainsFunc(m.options.Names, func(own string) bool { return mail.SameDomain(own, x.Host) }) {
+	if m.options.IsName(x.Host) {
 		return found{self: true, err: fmt.Errorf("%s: %w", x.Host, errSelf)}
 	}
 	h := mail.HostPort{Host: x.Host, Port: m.options.Port}

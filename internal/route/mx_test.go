@@ -50,9 +50,9 @@ func domains() *dns.Memory {
 
 func newMX(resolver dns.Resolver) *MX {
 	return NewMX(MXOptions{
-		Port:  25,
-		Names: []string{"gate.test"},
-		TLS:   "opportunistic",
+		Port:   25,
+		IsName: func(name string) bool { return strings.EqualFold(name, "gate.test") },
+		TLS:    "opportunistic",
 		Lookup: Lookup{
 			Resolver: resolver,
 			Self:     func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("192.0.2.9") },
