@@ -17,7 +17,7 @@ func TestChanged(t *testing.T) {
 		{"nothing", minimal, "# a comment\n" + minimal, nil},
 		{"a default, written", minimal, minimal + "max_errors = 20\n", nil},
 		{"a setting of a table", minimal, minimal + "[log]\nlevel = \"debug\"\n", []string{`log.level: "info" is now "debug"`}},
-		{"a list", minimal, strings.Replace(minimal, "\n\n", "\nlocal_domains = [\"a.example\"]\n\n", 1), []string{`local_domains: [] is now ["a.example"]`}},
+		{"a list", minimal, strings.Replace(minimal, "\n\n", "\nown_addresses = [\"192.0.2.1\"]\n\n", 1), []string{`own_addresses: [] is now ["192.0.2.1"]`}},
 		{"of a listener", minimal + second, minimal + second + "max_errors = 3\n", []string{"listener.max_errors of second: 20 is now 3"}},
 		{"a listener more", minimal, minimal + second, []string{`listener of second: new, "127.0.0.1:2526"`}},
 		{"a listener less", minimal + second, minimal, []string{`listener of second: gone, was "127.0.0.1:2526"`}},

@@ -87,10 +87,8 @@ func (d *decoder) listensAt(h mail.HostPort) bool {
 	})
 }
 
-// ownNames are the domains that are this host.
-func (d *decoder) ownNames() []string {
-	return append([]string{d.config.Hostname, "localhost"}, d.config.LocalDomains...)
-}
+// ownNames are the names of this host, as far as the configuration has them.
+func (d *decoder) ownNames() []string { return []string{d.config.Hostname, "localhost"} }
 
 // checkSmarthostUser wants user and password together, and a server that is
 // verified before it is shown them.

@@ -43,7 +43,6 @@ type Config struct {
 	DataDir      string
 	AdminSocket  string // empty for the default; use Socket
 	Postmaster   mail.Address
-	LocalDomains []string
 	OwnAddresses []netip.Addr
 
 	Log          Log

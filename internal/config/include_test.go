@@ -29,7 +29,7 @@ func TestInclude(t *testing.T) {
 		"etc/postern.toml", "include = [\"conf.d/*.toml\", \"none/*.toml\", \"site.toml\"]\n"+minimal,
 		"etc/conf.d/20-b.toml", "[[listener]]\nname = \"b\"\naddress = \"[::1]:2\"\n[delivery]\nport = 26\n",
 		"etc/conf.d/10-a.toml", "include = [\"more/x.toml\"]\n[[listener]]\nname = \"a\"\naddress = \"[::1]:1\"\n",
-		"etc/conf.d/more/x.toml", "local_domains = [\"x.example\"]\n[[listener]]\nname = \"x\"\naddress = \"[::1]:3\"\n",
+		"etc/conf.d/more/x.toml", "own_addresses = [\"192.0.2.1\"]\n[[listener]]\nname = \"x\"\naddress = \"[::1]:3\"\n",
 		"etc/conf.d/.hidden.toml", "colour = 1\n",
 		"etc/conf.d/README", "colour = 1\n",
 		"etc/site.toml", "\ufeff[delivery]\nmax_recipients = 7\n",
@@ -51,7 +51,7 @@ func TestInclude(t *testing.T) {
 	}
 	got := []any{
 		strings.Join(names, " "), c.Delivery.Port, c.Delivery.MaxRecipients, strings.Join(c.Files, " "), c.Include,
-		c.Places["local_domains"], c.Listeners[3].Places["listener.address"], c.Places["include"],
+		c.Places["own_addresses"], c.Listeners[3].Places["listener.address"], c.Places["include"],
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

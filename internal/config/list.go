@@ -9,10 +9,20 @@ type List struct {
 	Place  mail.Place
 	Places Places
 
-	Name string // unique
-	Kind ListKind
-	File string
+	Name   string // unique
+	Kind   ListKind
+	Source ListSource
+	File   string // of a list in a file
 }
+
+// ListSource is where the entries of a list are.
+type ListSource string
+
+// The sources of lists.
+const (
+	ListInFile      ListSource = "file"
+	ListInDirectory ListSource = "directory"
+)
 
 // ListKind is what the entries of a list are.
 type ListKind string
@@ -45,6 +55,18 @@ func (d *decoder) checkLists() {
 		if name := t.fields.list.Name; name != "" {
 			d.unique(t, "name", name, names)
 		}
+		d.checkSource(t)
+	}
+}
+
+// checkSource wants a file for a list in a file, and for no other.
+func (d *decoder) checkSource(t *table) {
+	file, given := t.given["file"]
+	switch inDirectory := t.fields.list.Source == ListInDirectory; {
+	case inDirectory && given:
+		d.fault(file.key, "list.file", faultf(`leave it out, or leave out source = "directory"`, "is set, but the entries of this list are in the directory"))
+	case !inDirectory && !given && !d.meant["list.file"]:
+		d.fault(t.at, "list.file", faultf("write file = "+findSetting("list.file").example+`, or source = "directory"`, "is missing"))
 	}
 }
 

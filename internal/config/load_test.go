@@ -140,7 +140,6 @@ hostname = 'relay.example.net'
 data_dir = "data"
 postmaster = "root@example.org"
 admin_socket = "/run/x.sock"
-local_domains = ["Example.NET", "example.de"]
 policy_tests = ["tests/*.toml"]
 own_addresses = ["192.0.2.1", "2001:db8::1"]
 log = { level = "debug", format = "json" }
@@ -220,7 +219,7 @@ file = "lists/partners"
 [[list]]
 name = "lan"
 kind = "networks"
-file = "lists/lan"
+source = "directory"
 
 [[block_list]]
 zone = "Key.bl.test"
@@ -380,7 +379,7 @@ func TestEverySetting(t *testing.T) {
 		"data", filepath.Join("tls", "cert.pem"), "/etc/tls/key.pem", "/run/x.sock",
 		netip.MustParseAddrPort("127.0.0.1:8025"), "env:TOKENS", "admin.pem", "admin.key",
 		netip.MustParseAddrPort("[::]:25"), int64(65536), 30 * time.Second, TLSVerify, BareNewlineRefuse, slog.LevelDebug,
-		"relay user", "file:secret", "10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25", "example.net example.de",
+		"relay user", "file:secret", "10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25",
 		"1s, every 2s until 1m", int64(1 << 30), "192.0.2.53:53 [2001:db8::53]:5353 192.0.2.54:53", TLSRequired, IPv6First,
 	}
 	l, d := got.Listeners[0], got.Delivery
@@ -388,7 +387,7 @@ func TestEverySetting(t *testing.T) {
 		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
 		got.Admin.Address, got.Admin.Tokens.String(), got.Admin.TLSCertificate, got.Admin.TLSKey,
 		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
-		d.SmarthostUser, d.SmarthostPassword.String(), words(l.Trust), words(d.Smarthosts), strings.Join(got.LocalDomains, " "),
+		d.SmarthostUser, d.SmarthostPassword.String(), words(l.Trust), words(d.Smarthosts),
 		d.Retry.String(), got.Journal.MaxFile, words(got.DNS.Servers), d.MXTLS, d.AddressFamily,
 	}
 	if diff := cmp.Diff(want, have, compareValues); diff != "" {
@@ -405,6 +404,9 @@ func TestEverySetting(t *testing.T) {
 		s := &settings[i]
 		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], certificate: &certificate,
 			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0]}
+		if s.key == "list.source" {
+			f.list = &got.Lists[1] // one in the directory has no file
+		}
 		if s.key != "version" && s.value.show(f) == s.value.show(defaults) {
 			t.Errorf("%s has its default, the row sets another field", s.key)
 		}

@@ -55,8 +55,8 @@ var sections = []section{
 			}
 			return list
 		},
-		text: "A list of networks, domains, addresses or patterns in a file of its own, one a line, which handlers and other settings ask by its name. " +
-			"The file is read again when it changes. [lists.md](lists.md) tells what can stand in it. Each has a table of its own; there can be 100.",
+		text: "A list of networks, domains, addresses or patterns, in a file of its own, one a line, or in the directory, which handlers and other settings ask by its name. " +
+			"What changes is in force at once. [lists.md](lists.md) tells what can stand in it. Each has a table of its own; there can be 100.",
 	},
 	{
 		name:     "block_list",

@@ -72,7 +72,7 @@ var serverSettings = []setting{
 		example:  `"mail.example.com"`,
 		text: "The full name of this host in DNS. The server greets its clients with it, presents itself with it to the next server, and writes it " +
 			"into the Received fields. Many servers refuse mail from a host whose name does not lead to the address it comes from, or that address not back to the name; `postern check --dns` asks whether they do.",
-		see: []string{"local_domains", "own_addresses"},
+		see: []string{"own_addresses"},
 	},
 	{
 		key:      "data_dir",
@@ -91,7 +91,7 @@ var serverSettings = []setting{
 		example:  `"admin@example.com"`,
 		text: "Where mail for `postmaster` at this host goes; every mail server must have somebody who reads it (RFC 5321 4.5.1). " +
 			"It is a mailbox on another server: one at this host itself is refused.",
-		see: []string{"local_domains", "own_addresses"},
+		see: []string{"own_addresses"},
 	},
 	{
 		key:       "admin_socket",
@@ -103,21 +103,13 @@ var serverSettings = []setting{
 			"Whoever may open it may do all that an operator can. Its path may have 107 octets.",
 	},
 	{
-		key:    "local_domains",
-		value:  list(domain, func(f fields) *[]string { return &f.config.LocalDomains }),
-		effect: AtReload,
-		text: "The domains that are this host's own, besides `hostname` and `localhost`. Mail for them is never sent on, because the next server would send it back: " +
-			"what is for `postmaster` goes to the address of that setting; another recipient needs a handler with `redirect`, `rewrite_recipient`, `route_via` or `discard` at `rcpt` or before, and is refused as unknown without (550 5.1.1). A domain below one that is named is another domain.",
-		see: []string{"postmaster", "own_addresses"},
-	},
-	{
 		key:    "own_addresses",
 		value:  list(ipAddress, func(f fields) *[]netip.Addr { return &f.config.OwnAddresses }),
 		effect: AtReload,
-		text: "The addresses of this host as others see them, for mail to `user@[192.0.2.1]`. It is treated as mail for `local_domains` is. " +
+		text: "The addresses of this host as others see them, for mail to `user@[192.0.2.1]`. It is treated as mail for a local domain is ([directory-commands.md](directory-commands.md#domains)). " +
 			"Loopback addresses and the address a client connected to need not be named. Name those that lie on a router or load balancer before this host. " +
 			"A server of a domain that has one of them is taken for this host too, and never connected to.",
-		see: []string{"postmaster", "local_domains"},
+		see: []string{"postmaster"},
 	},
 
 	{
@@ -216,7 +208,7 @@ var serverSettings = []setting{
 		effect: AtReload,
 		text: "Whether `user%host@local`, with a domain of this host itself, means `user@host` (RFC 1123 5.2.16). Whether the client may send there is asked about `user@host`. " +
 			"Without it the address is that of an unknown user of this host.",
-		see: []string{"local_domains", "listener.relay"},
+		see: []string{"listener.relay"},
 	},
 	{
 		key:       "listener.tls_certificate",

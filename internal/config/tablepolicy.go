@@ -106,16 +106,27 @@ var policySettings = []setting{
 		effect:   AtReload,
 		required: true,
 		example:  `"networks"`,
-		text:     "What stands in the file.",
+		text:     "What its entries are.",
 	},
 	{
-		key:      "list.file",
-		value:    file(func(f fields) *string { return &f.list.File }),
-		effect:   AtReload,
-		required: true,
-		example:  `"/etc/postern/lists/partners"`,
+		key: "list.source",
+		value: one(oneOf(
+			choice[ListSource]{"file", ListInFile, "in the file that `file` names, which a person or a program keeps"},
+			choice[ListSource]{"directory", ListInDirectory, "in the directory, as the list of the same name, which `postern list` changes while the server runs"},
+		), func(f fields) *ListSource { return &f.list.Source }, ListInFile),
+		effect: AtReload,
+		text:   "Where its entries are. A list in the directory is empty as long as the directory has none of that name and kind; `postern status` says so.",
+		see:    []string{"list.file"},
+	},
+	{
+		key:       "list.file",
+		value:     file(func(f fields) *string { return &f.list.File }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"/etc/postern/lists/partners"`,
 		text: "The file, of up to 100,000 lines. It must be there when the server starts, and be right; if it is wrong later, what it said before stays in force, and log and journal tell of it. " +
 			"Whoever changes it had better write another file and rename that, so that nobody reads half of it.",
+		see: []string{"list.source"},
 	},
 
 	{

@@ -2,10 +2,18 @@ package config
 
 import "strings"
 
+// movedToDirectory are settings that there were once, and what took their place.
+var movedToDirectory = map[string]string{
+	"local_domains": "local domains are records now: postern domain add example.com",
+}
+
 // unknownSetting says what was perhaps meant by a key that table s has not;
 // meant is the full key of that, or "".
 func unknownSetting(s *section, key string) (f *fault, meant string) {
 	const message = "there is no such setting"
+	if hint := movedToDirectory[key]; s.name == "" && hint != "" {
+		return faultf(hint, message), ""
+	}
 	if home := homeOf(key); home != nil {
 		table := "at the top of the file"
 		if s.name != "" {

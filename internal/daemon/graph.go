@@ -134,7 +134,7 @@ func (g *graph) loadCredentials() error {
 // configuration says, and the addresses of the machine.
 func (g *graph) loadLocal() error {
 	g.local = &intake.Local{
-		Names:      append([]string{g.config.Hostname}, g.config.LocalDomains...),
+		Names:      []string{g.config.Hostname},
 		Addresses:  slices.Clone(g.config.OwnAddresses),
 		Postmaster: g.config.Postmaster,
 	}

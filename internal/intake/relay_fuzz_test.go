@@ -13,7 +13,6 @@ import (
 
 const relayOfTest = `version = 1
 hostname = "gate.example"
-local_domains = ["tür.example"]
 postmaster = "admin@example.com"
 data_dir = "/var/lib/postern"
 [[listener]]
