@@ -93,6 +93,9 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 
 // tellList tells what became of the file of a list, wherever an operator may look.
 func (d *Daemon) tellList(e lists.Event) {
+	if e.File == "" {
+		e.File = "in the directory"
+	}
 	fact := mail.Fact{Reason: mail.ReasonListRead, Time: d.clock.Now()}
 	if e.Err == nil {
 		d.Logger.Info("list read again", "list", e.Name, "file", e.File, "entries", e.Entries, "before", e.Before)

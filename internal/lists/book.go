@@ -19,14 +19,21 @@ type Options struct {
 	Tell func(Event)
 	// Check says what is wrong with what a list holds, though each line is right: a
 	// list with an error is like one whose file is wrong. Nil: nothing is.
-	Check   func(name string, l *List) error
+	Check func(name string, l *List) error
+	// Records returns the entries of a list that is in the directory, which nobody
+	// changes any more, and whether there is one. Nil: the directory is not known, and
+	// these lists are empty.
+	Records func(name string) (r Records, found bool)
 	Clock   mail.Clock
 	Metrics *Metrics
 }
 
-// Event is that the file of a list has changed.
+// Event is that the file of a list has changed; or that a list in the directory cannot be
+// used, or can again.
 type Event struct {
-	Name, File string
+	Name string
+	// File is empty for a list in the directory.
+	File string
 	// Before and Entries are how many entries there were and are.
 	Before, Entries int
 	// Err is why the file cannot be used: then its list is as before. Nil: it is in
@@ -58,6 +65,8 @@ type content struct {
 	// wrong is why the file could not be used; nil if current is what it says.
 	wrong error
 	since time.Time // of wrong
+	// records are what was read of the directory last.
+	records Records
 }
 
 // Open reads the lists of a configuration. It fails with config.Problems, joined:
@@ -72,6 +81,9 @@ func Open(c []config.List, o Options) (*Book, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = mail.SystemClock{}
+	}
+	if o.Records == nil {
+		o.Records = func(string) (Records, bool) { return Records{}, false }
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
@@ -89,6 +101,10 @@ func Open(c []config.List, o Options) (*Book, error) {
 }
 
 func (l *Live) open(o *Options) error {
+	if l.inDirectory() {
+		l.content.current.Store(empty(l.config.Kind))
+		return nil
+	}
 	data, at, err := stamp.Read(l.config.File, MaxFile, o.Clock.Now())
 	if err != nil {
 		return l.config.Wrong("list.file", err)
@@ -183,7 +199,7 @@ func (b *Book) Stale() []Stale {
 func (b *Book) Follow(before *Book) {
 	for _, l := range b.lists {
 		old := before.List(l.config.Name)
-		if old == nil || old.config.Kind != l.config.Kind || old.config.File != l.config.File {
+		if old == nil || old.config.Kind != l.config.Kind || old.config.Source != l.config.Source || old.config.File != l.config.File {
 			continue
 		}
 		fresh := l.content
@@ -210,7 +226,7 @@ func (c *content) take(fresh *content) *Event {
 	return e
 }
 
-// Look looks at every file, and reads those that have changed. What it says is in
+// Look looks at every file and at the directory, and reads what has changed. What it says is in
 // force at once, and as a whole; if it is wrong, what it said before stays so. It does
 // not fail: what went wrong is told.
 func (b *Book) Look() {
@@ -233,6 +249,9 @@ func (l *Live) look(o *Options) *Event {
 	c, now := l.content, o.Clock.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if l.inDirectory() {
+		return l.lookInDirectory(o)
+	}
 	if c.stamp.Stands(l.config.File) {
 		return nil
 	}

@@ -1,0 +1,111 @@
+package lists
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"postern/internal/config"
+)
+
+// TestListInDirectory: what the directory has is in force when it is looked at; a list
+// that is not there is empty, one that cannot be used stays as it was, and each is told
+// once.
+func TestListInDirectory(t *testing.T) {
+	records := map[string]Records{}
+	var told []string
+	o := Options{
+		Records: func(name string) (Records, bool) { r, found := records[name]; return r, found },
+		Check: func(_ string, l *List) error {
+			if _, is := l.Find("forbidden.example"); is {
+				return errors.New("forbidden")
+			}
+			return nil
+		},
+		Tell: func(e Event) {
+			text := "good"
+			if e.Err != nil {
+				text = e.Err.Error()
+			}
+			told = append(told, text)
+		},
+	}
+	open := func() *Book {
+		b, err := Open([]config.List{{Name: "partners", Kind: Domains, Source: config.ListInDirectory}}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b := open()
+	if b.Contains("partners", "a.example") {
+		t.Error("a list that nobody has made has an entry")
+	}
+	for _, step := range []struct {
+		name  string
+		is    *Records
+		a, b  bool   // whether a.example and b.example are on it
+		told  string // of the last event; "" for none
+		stale bool
+	}{
+		{"not there", nil, false, false, "the directory has no such list", true},
+		{"still not there", nil, false, false, "", true},
+		{"made", &Records{Domains, []string{"A.example"}}, true, false, "good", false},
+		{"the same", nil, true, false, "", false},
+		{"changed", &Records{Domains, []string{"b.example", "c.example # d"}}, true, false, "list:partners:2:11: goes on behind", true},
+		{"mended", &Records{Domains, []string{"b.example"}}, false, true, "good", false},
+		{"changed again", &Records{Domains, []string{"a.example"}}, true, false, "", false},
+		{"of another kind", &Records{Networks, []string{"192.0.2.1"}}, true, false, "in the directory it is one of networks", true},
+		{"what the check refuses", &Records{Domains, []string{"forbidden.example"}}, true, false, "forbidden", true},
+		{"gone", &Records{}, false, false, "the directory has no such list", true},
+	} {
+		switch {
+		case step.is == nil:
+		case step.is.Kind == "":
+			delete(records, "partners")
+		default:
+			records["partners"] = *step.is
+		}
+		told = nil
+		b.Look()
+		if gotA, gotB := b.Contains("partners", "a.example"), b.Contains("partners", "b.example"); gotA != step.a || gotB != step.b {
+			t.Errorf("%s: a is on it: %v, b is: %v", step.name, gotA, gotB)
+		}
+		if got := strings.Join(told, "; "); !strings.HasPrefix(got, step.told) || got != "" && step.told == "" {
+			t.Errorf("%s: told %q, want %q", step.name, got, step.told)
+		}
+		if stale := len(b.Stale()) > 0; stale != step.stale {
+			t.Errorf("%s: stale: %v", step.name, stale)
+		}
+	}
+	records["partners"] = Records{Domains, []string{"a.example"}}
+	b.Look()
+	next := open()
+	next.Follow(b)
+	if !next.Contains("partners", "a.example") {
+		t.Error("the book after another begins empty")
+	}
+}
+
+func TestParseEntries(t *testing.T) {
+	for _, c := range []struct {
+		kind    Kind
+		entries []string
+		want    string
+	}{
+		{Patterns, []string{"# x@*", "a b"}, ""},
+		{Networks, []string{"192.0.2.0/24", "10.0.0.1/8"}, "n:2:1: "},
+		{Addresses, []string{"joe@example.com", " "}, "n:2:1: is empty"},
+		{Addresses, []string{"joe@example.com", "a@b.example\n"}, "n:2:12: has a character"},
+		{Domains, []string{strings.Repeat("a", MaxLine+1)}, "n:1:1: has 1025 octets"},
+		{Networks, make([]string, MaxLines+1), "n:1:1: is empty"},
+	} {
+		l, err := ParseEntries(c.kind, "n", c.entries)
+		switch {
+		case c.want == "" && (err != nil || l.Len() != len(c.entries)):
+			t.Errorf("%q: %v", c.entries, err)
+		case c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %q", c.kind, err, c.want)
+		}
+	}
+}
