@@ -19,11 +19,13 @@ func withPeer(ctx context.Context, conn net.Conn) context.Context {
 	if limited, ok := conn.(*limit.Conn); ok {
 		conn = limited.NetConn()
 	}
-	unix, ok := conn.(*net.UnixConn)
-	if !ok {
-		return ctx
+	switch conn := conn.(type) {
+	case *net.UnixConn:
+		return context.WithValue(ctx, actorKey{}, peerName(conn))
+	case ownPipe:
+		return context.WithValue(ctx, actorKey{}, ownName())
 	}
-	return context.WithValue(ctx, actorKey{}, peerName(unix))
+	return ctx
 }
 
 // actor returns who asks; "" when that must be shown by a token first.

@@ -33,13 +33,18 @@ var ErrNotRunning = errors.New("no server answers")
 // NewClient returns a client for the socket at a path.
 func NewClient(socket string) *Client {
 	c := &Client{socket: socket}
+	c.connectBy(c.dial)
+	return c
+}
+
+// connectBy sets how the client gets its connections.
+func (c *Client) connectBy(dial func(context.Context) (net.Conn, error)) {
 	c.http.Transport = &http.Transport{
-		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		ResponseHeaderTimeout: patience,
 		// A connection that is kept would hold up the end of the server.
 		DisableKeepAlives: true,
 	}
-	return c
 }
 
 // dialError is why there is no connection; it names the socket.

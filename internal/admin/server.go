@@ -52,6 +52,13 @@ type Server struct {
 
 // NewServer returns a server; Serve sets it to work.
 func NewServer(o Options) *Server {
+	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations,
+		(*Server).quarantineOperations, (*Server).partOperations, (*Server).suspendOperations, (*Server).importOperations,
+		(*Server).backupOperations, (*Server).storeOperations, (*Server).journalOperations, (*Server).recordOperations)
+}
+
+// newServer returns a server with some operations.
+func newServer(o Options, operations ...func(*Server)) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -60,17 +67,9 @@ func NewServer(o Options) *Server {
 	}
 	mux := http.NewServeMux()
 	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), places: places{taken: make(map[string]int)}}
-	s.serverOperations()
-	s.controlOperations()
-	s.queueOperations()
-	s.siteOperations()
-	s.quarantineOperations()
-	s.partOperations()
-	s.suspendOperations()
-	s.importOperations()
-	s.backupOperations()
-	s.storeOperations()
-	s.journalOperations()
+	for _, add := range operations {
+		add(s)
+	}
 	s.refuseTheRest(mux)
 	s.http = http.Server{
 		Handler:           hurried(s.authenticated(whole(s.limited(mux)))),

@@ -58,7 +58,7 @@ func Parse(kind Kind, file string, data []byte) (*List, error) {
 }
 
 type parser struct {
-	file     string // or what stands in its place
+	file     string
 	kind     Kind
 	entries  entries
 	problems []error
