@@ -109,8 +109,9 @@ policytest: mail message config explain
 
 # edges
 # admin hands intake what is imported, shows the sites as deliver has them, names
-# their destinations to the queue, and lets people look into what is in quarantine.
-admin: mail message limit queue journal config intake quarantine filter deliver
+# their destinations to the queue, lets people look into what is in quarantine, and
+# changes records of the directory, whose files it reads and writes.
+admin: mail message limit queue journal directory config intake quarantine filter deliver
 console: admin
 events: mail journal
 zos: mail admin config

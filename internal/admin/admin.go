@@ -46,6 +46,8 @@ type Status struct {
 	// JournalError says why the journal cannot be written at present; empty
 	// while it can. Facts wait in the queue meanwhile.
 	JournalError string `json:"journal_error,omitempty"`
+	// Directory is how many records there are.
+	Directory RecordCounts `json:"directory"`
 	// Sites is how the sites stand.
 	Sites SiteSummary `json:"sites"`
 	// Suspensions are what is suspended.
@@ -58,6 +60,15 @@ type Status struct {
 	// wrong, block lists that are left out, clients that are not trusted because
 	// everybody may appear with their address.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// RecordCounts is how many records the directory has.
+type RecordCounts struct {
+	Users   int `json:"users"`
+	Domains int `json:"domains"`
+	Aliases int `json:"aliases"`
+	Lists   int `json:"lists"`
+	Bans    int `json:"bans"` // that have not ended
 }
 
 // Pressure is something that the server runs short of.

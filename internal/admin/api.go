@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Queued" + name
 	case reflect.TypeFor[config.Problem](), reflect.TypeFor[config.Change]():
 		return "Configuration" + name
+	case reflect.TypeFor[User](), reflect.TypeFor[Domain](), reflect.TypeFor[Alias](), reflect.TypeFor[List]():
+		return "Directory" + name
 	}
 	return name
 }
@@ -192,7 +195,7 @@ func (l *lines[Line]) end(problem *Problem) {
 
 // operation adds what all operations share.
 func (s *Server) operation(o huma.Operation) huma.Operation {
-	o.MaxBodyBytes, o.BodyReadTimeout = maxBody+1, -1 // the body is there: see whole
+	o.MaxBodyBytes, o.BodyReadTimeout = cmp.Or(s.large[o.Path], maxBody)+1, -1 // the body is there: see whole
 	s.methods[o.Path] = append(s.methods[o.Path], o.Method)
 	return o
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -60,10 +61,10 @@ func hurried(h http.Handler) http.Handler {
 
 // whole lets h answer a request when its body is there, so that no operation
 // waits for a client. The body of an import is read as it comes.
-func whole(h http.Handler) http.Handler {
+func (s *Server) whole(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 && r.URL.Path != importPath {
-			body, problem := readBody(w, r)
+			body, problem := readBody(w, r, cmp.Or(s.large[r.URL.Path], maxBody))
 			if problem != nil {
 				refuse(w, problem)
 				return
@@ -76,13 +77,18 @@ func whole(h http.Handler) http.Handler {
 
 // readBody reads the body of a request, after which its answer may take as long
 // as it takes.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Problem) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, *Problem) {
+	patient := &patientReader{body: http.MaxBytesReader(w, r.Body, most), control: http.NewResponseController(w)}
+	from := io.Reader(patient)
+	if most <= maxBody {
+		from = patient.body // it has bodyTimeout
+	}
+	body, err := io.ReadAll(from)
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case tooLarge:
 		return nil, &Problem{Status: http.StatusRequestEntityTooLarge, Title: "Request too large",
-			Detail: fmt.Sprintf("the body is too large: it may have %d octets", maxBody)}
+			Detail: fmt.Sprintf("the body is too large: it may have %d octets", most)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &Problem{Status: http.StatusRequestTimeout, Title: "Request too slow",
 			Detail: fmt.Sprintf("the body did not come within %s", bodyTimeout)}

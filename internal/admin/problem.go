@@ -25,6 +25,8 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 	// Errors are what is wrong with single parts of a request.
 	Errors []Fault `json:"errors,omitempty"`
+	// Faults are what is wrong with the lines of a file.
+	Faults []LineFault `json:"faults,omitempty"`
 }
 
 // Fault is one thing that is wrong with a request.

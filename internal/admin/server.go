@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -29,6 +30,7 @@ type Options struct {
 	// Snapshot makes a snapshot for a backup. Errors: ErrBusy.
 	Snapshot func(context.Context) (Snapshot, error)
 	Control  Controller
+	Records  Records
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -45,7 +47,9 @@ type Server struct {
 	Options
 	api       huma.API
 	methods   map[string][]string // those that each path takes
+	large     map[string]int64    // paths whose bodies may be so large, in octets
 	places    places
+	exporting sync.Mutex // held while records are exported
 	strangers strangers
 	http      http.Server
 }
@@ -66,13 +70,13 @@ func newServer(o Options, operations ...func(*Server)) *Server {
 		o.Clock = mail.SystemClock{}
 	}
 	mux := http.NewServeMux()
-	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), places: places{taken: make(map[string]int)}}
+	s := &Server{Options: o, api: newAPI(mux), methods: make(map[string][]string), large: make(map[string]int64), places: places{taken: make(map[string]int)}}
 	for _, add := range operations {
 		add(s)
 	}
 	s.refuseTheRest(mux)
 	s.http = http.Server{
-		Handler:           hurried(s.authenticated(whole(s.limited(mux)))),
+		Handler:           hurried(s.authenticated(s.whole(s.limited(mux)))),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      stallTimeout, // streams prolong it

@@ -5,6 +5,7 @@
 //	backup.json  what it is of, and the size of each file; written last
 //	queue/       the store
 //	journal/     the journal
+//	directory/   the directory: users, domains, aliases, lists
 //
 // It copies files, and knows nothing of what is in them; who calls it names
 // them, and keeps them from going away. A directory is written under its name

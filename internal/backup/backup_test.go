@@ -26,9 +26,11 @@ func source(t *testing.T) []File {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "fixed"), "table")
 	write(t, filepath.Join(dir, "active"), "log and what came later")
+	write(t, filepath.Join(dir, "records"), "records")
 	return []File{
 		{Name: "queue/db/1.sst", Path: filepath.Join(dir, "fixed"), Size: 5, Fixed: true},
 		{Name: "journal/1.jsonl", Path: filepath.Join(dir, "active"), Size: 3},
+		{Name: "directory/directory.db", Path: filepath.Join(dir, "records"), Size: 7, Fixed: true},
 	}
 }
 
@@ -67,11 +69,11 @@ func TestWrite(t *testing.T) {
 		}
 		return 2, nil
 	}, func(n int64) { total += n })
-	if err != nil || total != 8 {
+	if err != nil || total != 15 {
 		t.Fatalf("%v; %d octets", err, total)
 	}
 	m, err := Open(dir)
-	if err != nil || m.Flaws != 2 || !m.Made.Equal(noon) || len(m.Files) != 2 || m.Octets() != 8 {
+	if err != nil || m.Flaws != 2 || !m.Made.Equal(noon) || len(m.Files) != 3 || m.Octets() != 15 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	if got := read(t, filepath.Join(dir, "journal", "1.jsonl")); got != "log" {
@@ -84,7 +86,7 @@ func TestWrite(t *testing.T) {
 	if !os.SameFile(linked, original) {
 		t.Error("a file that does not change was copied")
 	}
-	if names, err := os.ReadDir(dir); err != nil || len(names) != 3 {
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 4 {
 		t.Errorf("in it are %v, %v", names, err)
 	}
 }
@@ -181,7 +183,7 @@ func TestRestore(t *testing.T) {
 	if got := read(t, filepath.Join(from, "queue", "db", "1.sst")); got != "table" {
 		t.Errorf("in the backup there is %q then", got)
 	}
-	if names, err := os.ReadDir(dataDir); err != nil || len(names) != 2 {
+	if names, err := os.ReadDir(dataDir); err != nil || len(names) != 3 {
 		t.Errorf("in data_dir are %v, %v", names, err)
 	}
 	for _, part := range Parts {
@@ -271,7 +273,7 @@ func TestRestoreCutShort(t *testing.T) {
 			if got := read(t, filepath.Join(dataDir, "queue", "db", "1.sst")); got != "table" {
 				t.Errorf("restored: %q", got)
 			}
-			if names, err := os.ReadDir(dataDir); err != nil || len(names) != 2 {
+			if names, err := os.ReadDir(dataDir); err != nil || len(names) != 3 {
 				t.Errorf("in data_dir are %v, %v", names, err)
 			}
 		})

@@ -18,7 +18,7 @@ const Restoring = "restoring"
 
 // Parts are the directories of a backup, in the order in which a restore gives
 // them their names: with the last there is a store.
-var Parts = []string{"journal", "queue"}
+var Parts = []string{"directory", "journal", "queue"}
 
 // Restore copies a backup into a data directory that holds nothing of the kind
 // yet. ready makes the copy fit for a start; what it has made must be durable.

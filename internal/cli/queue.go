@@ -145,6 +145,9 @@ func printEntry(w io.Writer, e *queue.Entry) {
 
 // firstOf names the first of some and how many there are besides.
 func firstOf(names []string) string {
+	if len(names) == 0 {
+		return "-"
+	}
 	first := column(names[0])
 	if more := len(names) - 1; more > 0 {
 		return fmt.Sprintf("%s and %d more", first, more)

@@ -51,6 +51,9 @@ func (a *app) showStatus(s *admin.Status) {
 		fmt.Fprintf(a.out, "in quarantine: %s with %s, %s, the oldest for %s; counted %s ago\n", several(q.Messages, "message", "messages"),
 			several(q.Recipients, "recipient", "recipients"), size(q.Size), age(q.Oldest), age(q.Counted))
 	}
+	d := &s.Directory
+	fmt.Fprintf(a.out, "directory: %s, %s, %s, %s, %s\n", several(d.Users, "user", "users"), several(d.Domains, "local domain", "local domains"),
+		several(d.Aliases, "alias", "aliases"), several(d.Lists, "list", "lists"), several(d.Bans, "ban", "bans"))
 	fmt.Fprintln(a.out, siteCounts(&s.Sites.SiteCounts))
 	fmt.Fprintln(a.out, transactions(&s.Sites.Transactions))
 	if worst := s.Sites.Worst; worst != nil {

@@ -166,6 +166,22 @@ func size(least, most int64) scalar[int64] {
 	}
 }
 
+// ParseSize reads a size as a setting has it: octets, or a number and a unit.
+func ParseSize(text string) (int64, error) {
+	n := node{kind: nodeText, text: text}
+	if _, err := strconv.ParseInt(text, 10, 64); err == nil {
+		n.kind = nodeInteger
+	}
+	octets, wrong := parseSize(n)
+	if wrong == nil && octets < 0 {
+		wrong = faultf("", "is less than nothing")
+	}
+	if wrong != nil {
+		return 0, fmt.Errorf("%s; %s", wrong.message, wrong.hint)
+	}
+	return octets, nil
+}
+
 func parseSize(n node) (int64, *fault) {
 	const hint = `write octets as a number, or with a unit: "64KiB", "50MiB", "1GiB"`
 	switch n.kind {

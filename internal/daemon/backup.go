@@ -12,6 +12,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/backup"
 	"postern/internal/config"
+	"postern/internal/directory"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -24,19 +25,23 @@ const (
 	journalName = "journal"
 )
 
-// snapshot makes a snapshot of store and journal, in this order: what the
-// store has handed to the journal by then is in there.
+// snapshot makes a snapshot of store, directory and journal, in this order: what the
+// others have handed to the journal by then is in there.
 func (d *Daemon) snapshot(ctx context.Context) (admin.Snapshot, error) {
 	stored, err := d.snapshotStore(ctx)
 	if err != nil {
 		return admin.Snapshot{}, err
 	}
-	release := func() error { return errors.Join(d.journal.Unlink(), stored.Release()) }
+	records, err := d.snapshotDirectory(ctx)
+	if err != nil {
+		return admin.Snapshot{}, errors.Join(err, stored.Release())
+	}
+	release := func() error { return errors.Join(d.journal.Unlink(), stored.Release(), os.Remove(records.Path)) }
 	linked, err := d.journal.Link()
 	if err != nil {
 		return admin.Snapshot{}, errors.Join(err, release())
 	}
-	s := admin.Snapshot{Release: release}
+	s := admin.Snapshot{Files: []admin.SnapshotFile{records}, Release: release}
 	for _, f := range stored.Files {
 		s.Files = append(s.Files, admin.SnapshotFile{Name: queueName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
 	}
@@ -81,6 +86,31 @@ func absolute(files []admin.SnapshotFile) (err error) {
 	return err
 }
 
+// snapshotName is the copy of the directory that a backup is made of, beside it.
+const snapshotName = "snapshot.db"
+
+// snapshotDirectory makes a copy of the directory. One that a crash has left behind is
+// replaced; there is one backup at a time, because the store has one snapshot.
+func (d *Daemon) snapshotDirectory(ctx context.Context) (admin.SnapshotFile, error) {
+	path := filepath.Join(directoryDir(d.inForce().config), snapshotName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return admin.SnapshotFile{}, err
+	}
+	if err := d.directory.Snapshot(ctx, path); err != nil {
+		return admin.SnapshotFile{}, err
+	}
+	return recordFile(path)
+}
+
+// recordFile is a copy of the directory as a file of a backup.
+func recordFile(path string) (admin.SnapshotFile, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return admin.SnapshotFile{}, err
+	}
+	return admin.SnapshotFile{Name: directoryName + "/" + directory.File, Path: path, Size: info.Size(), Fixed: true}, nil
+}
+
 // Backup is what came of a backup.
 type Backup struct {
 	backup.Manifest
@@ -108,8 +138,38 @@ func (m Maintenance) Backup(ctx context.Context, dir, version string, progress f
 	for _, f := range journaled {
 		files = append(files, admin.SnapshotFile{Name: journalName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
 	}
+	records, done, err := m.recordFiles(ctx)
+	if err != nil {
+		return b, err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	files = append(files, records...)
 	ready := admin.SnapshotReady{Made: time.Now(), Host: m.Config.Hostname, Version: version}
 	return m.WriteBackup(ctx, dir, ready, files, progress)
+}
+
+// recordFiles is a copy of the directory, if there is one; done removes it.
+func (m Maintenance) recordFiles(ctx context.Context) (files []admin.SnapshotFile, done func() error, err error) {
+	dir := directoryDir(m.Config)
+	done = func() error { return nil }
+	if _, err := os.Stat(filepath.Join(dir, directory.File)); errors.Is(err, fs.ErrNotExist) {
+		return nil, done, nil
+	}
+	d, err := directory.Open(ctx, directory.Options{Dir: dir, Logger: m.Logger})
+	if err != nil {
+		return nil, done, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	path := filepath.Join(dir, snapshotName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, done, err
+	}
+	done = func() error { return os.Remove(path) }
+	if err := d.Snapshot(ctx, path); err != nil {
+		return nil, done, err
+	}
+	file, err := recordFile(path)
+	return []admin.SnapshotFile{file}, done, err
 }
 
 // WriteBackup writes files, which stay as they are, to a backup, and verifies
@@ -134,14 +194,26 @@ func (m Maintenance) WriteBackup(ctx context.Context, dir string, of admin.Snaps
 	return b, err
 }
 
-// verifyCopy verifies a copy of a store.
+// verifyCopy verifies a copy of a store, and of the directory.
 func (m Maintenance) verifyCopy(ctx context.Context, dir string, progress func(queue.Progress)) (queue.Verified, error) {
+	if err := viewable(ctx, filepath.Join(dir, directoryName)); err != nil {
+		return queue.Verified{}, err
+	}
 	store := filepath.Join(dir, queueName)
 	v, err := embedded.Verify(ctx, store, m.options(), progress)
 	if err == nil {
 		err = os.Remove(filepath.Join(store, "lock")) // it is no part of a copy
 	}
 	return v, err
+}
+
+// viewable fails when a directory that nobody has open is damaged.
+func viewable(ctx context.Context, dir string) error {
+	d, err := directory.View(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return d.Close()
 }
 
 // DamagedError says that a backup is of a damaged store.
@@ -196,11 +268,23 @@ func (m Maintenance) suspend(ctx context.Context, dir string, of backup.Manifest
 	if err := j.Trim(ctx, queue.FactSource, store); err != nil {
 		return err
 	}
+	if err := m.matchDirectory(ctx, dir, j); err != nil {
+		return err
+	}
 	mark := queue.Mark{
 		Kind: queue.MarkSuspendDelivery, Key: queue.All, At: time.Now(), Actor: "restore",
 		Value: "restored from a backup of " + of.Made.UTC().Format("2006-01-02 15:04:05 UTC") + ": mail delivered since then would be sent again",
 	}
 	return store.PutMark(ctx, mark, mail.Fact{Time: mark.At, Reason: mail.ReasonMarked, Actor: mark.Actor, Text: "delivery suspended: " + mark.Value})
+}
+
+// matchDirectory numbers the facts of a directory behind those that the journal has.
+func (m Maintenance) matchDirectory(ctx context.Context, dir string, j *journal.Journal) error {
+	d, err := directory.Open(ctx, directory.Options{Dir: filepath.Join(dir, directoryName), Logger: m.Logger})
+	if err != nil {
+		return err
+	}
+	return errors.Join(j.Trim(ctx, directory.Source, d), d.Close())
 }
 
 // checkRestored refuses a data directory in which a restore was cut short.

@@ -107,7 +107,7 @@ func newlines(g *graph, c *config.Listener) func(mail.Origin) smtp.Newlines {
 // journal may be on a disk of its own.
 func (d *Daemon) gaugeOptions(g *graph) pressure.Options {
 	return pressure.Options{
-		Directories: []pressure.Directory{{Path: queueDir(g.config), Contents: true}, {Path: journalDir(g.config)}},
+		Directories: []pressure.Directory{{Path: queueDir(g.config), Contents: true}, {Path: journalDir(g.config)}, {Path: directoryDir(g.config)}},
 		Limits:      pressureLimits(g),
 		Memory:      d.store.Memory,
 		Journal:     d.journal.Failure,
@@ -224,6 +224,7 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
-	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.web.warnings(), doorWarnings(g.config))
+	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.web.warnings(), doorWarnings(g.config), d.trapped.list())
+	s.Directory = admin.RecordCounts(d.directory.Counts())
 	return s
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -27,6 +28,11 @@ type Checked struct {
 func Check(c *config.Config, o Options) Checked {
 	g := newGraph(c, mail.SystemClock{})
 	found := Checked{Warnings: slices.Clone(c.Warnings)}
+	if err := g.readDirectory(); errors.Is(err, fs.ErrPermission) {
+		found.Warnings = append(found.Warnings, problemsOf(err)...) // the server may be another user's
+	} else {
+		found.Problems = problemsOf(err)
+	}
 	for _, p := range problemsOf(g.load()) {
 		if _, absent := errors.AsType[absentError](p); absent {
 			found.Warnings = append(found.Warnings, p)
@@ -37,6 +43,8 @@ func Check(c *config.Config, o Options) Checked {
 	if len(found.Problems) == 0 {
 		found.Problems = append(found.Problems, runCases(c)...)
 	}
+	g.lists.LookInDirectory()
+	found.Warnings = append(found.Warnings, g.adviseRecords()...)
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
 	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.lists, g.around), g.adviseLists(), doctor.Listeners(c, g.local.Addresses))
@@ -85,6 +93,9 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 	)
 	for i := range found {
 		found[i].Place = c.Places[found[i].Key]
+	}
+	if g.readDirectory() == nil { // check has told what is wrong with it
+		found = append(found, g.trappedDomains(ctx)...)
 	}
 	blockLists := blocklist.New(c.BlockLists, blocklist.Options{Resolver: alone})
 	return append(found, blockLists.Verify(ctx)...)

@@ -29,6 +29,7 @@ import (
 	"postern/internal/container"
 	"postern/internal/crashpoint"
 	"postern/internal/deliver"
+	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/intake"
 	"postern/internal/journal"
@@ -70,6 +71,10 @@ type Daemon struct {
 
 	journal *journal.Journal
 	store   *embedded.Store
+	// directory has the records. It is open before anybody is served.
+	directory *directory.Directory
+	// trapped are the local domains whose mail the world sends elsewhere.
+	trapped trapped
 	gauge   *pressure.Gauge
 	counts  counts
 	watch   watch
@@ -148,7 +153,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 	}
 	g.certificates.acme = d.acme
 	g.told.source, g.told.oidc, g.told.httpAuth = d.tellSource, d.counts.oidc, d.counts.httpAuth
-	g.lasting = lasting{limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks}
+	g.lasting = lasting{limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks, account: d.account, directory: func() *directory.Directory { return d.directory }}
 	return g
 }
 
@@ -201,6 +206,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.running.Go(func() { d.watchFiles(ctx) })
 	d.wantCertificates()
 	d.running.Go(func() { d.tendIssuers(ctx) })
+	d.running.Go(func() { d.watchDomains(ctx) })
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	c := d.inForce().config // which a reload may replace by now
@@ -284,6 +290,9 @@ func (d *Daemon) open() error {
 	if err := d.journal.Trim(context.Background(), queue.FactSource, d.store); err != nil {
 		return fmt.Errorf("cannot match the queue with the journal: %w", err)
 	}
+	if err := d.openDirectory(g); err != nil {
+		return err
+	}
 	d.gauge = pressure.New(d.gaugeOptions(g))
 	d.deliverer = deliver.New(d.deliverOptions(g))
 	d.suspended.tell(d.deliverer.SuspendSite)
@@ -347,6 +356,7 @@ func (d *Daemon) part(name string, err error) {
 // alone.
 func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	d.copying.Go(func() { d.part("the journal's copying", d.journal.Copy(copyCtx, d.store)) })
+	d.copying.Go(func() { d.part("the journal's copying of the directory", d.journal.Copy(copyCtx, d.directory)) })
 	d.copying.Go(func() { d.gauge.Run(copyCtx) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
 	d.running.Go(func() { d.part("the quarantine", d.keeper.Run(deliverCtx)) })
@@ -374,6 +384,9 @@ func (d *Daemon) close() error {
 	}
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
+	}
+	if d.directory != nil {
+		errs = append(errs, d.directory.Close())
 	}
 	if d.journal != nil {
 		errs = append(errs, d.journal.Close())

@@ -23,9 +23,10 @@ func Explainer(c *config.Config, askDNS bool) (*explain.Server, error) {
 	g.resolver = g.newResolver(dns.Options{})
 	g.lasting.offline = !askDNS
 	g.lasting.masks = func(client netip.Addr) string { return g.around.Masks(client) }
-	if err := errors.Join(g.loadLocal(), g.loadLists(), g.loadPolicy()); err != nil {
+	if err := errors.Join(g.readDirectory(), g.loadLocal(), g.loadLists(), g.loadPolicy()); err != nil {
 		return nil, err
 	}
+	g.lists.LookInDirectory()
 	g.around = lookAround(g.local.Addresses)
 	return g.explainer(), nil
 }

@@ -15,6 +15,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/deliver"
+	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
@@ -75,6 +76,8 @@ type lasting struct {
 	// account is what the directory says of an account that may be used. Without it there
 	// is none.
 	account func(name string) (mail.Principal, bool)
+	// directory returns the records; nil, or what it returns: there are none yet.
+	directory func() *directory.Directory
 }
 
 // told are those who are told what becomes of lists, and of sources of accounts.
@@ -135,6 +138,7 @@ func (g *graph) loadCredentials() error {
 func (g *graph) loadLocal() error {
 	g.local = &intake.Local{
 		Names:      []string{g.config.Hostname},
+		Directory:  records{g},
 		Addresses:  slices.Clone(g.config.OwnAddresses),
 		Postmaster: g.config.Postmaster,
 	}

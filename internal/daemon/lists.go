@@ -25,7 +25,7 @@ func (g *graph) loadLists() error {
 		Resolver: g.blockResolver, Tell: g.told.blockList, Metrics: g.told.blockLists, Clock: g.clock, Logger: g.told.logger,
 	})
 	var err error
-	g.lists, err = lists.Open(g.config.Lists, lists.Options{Tell: g.told.list, Check: g.checkList, Metrics: g.told.lists, Clock: g.clock})
+	g.lists, err = lists.Open(g.config.Lists, lists.Options{Tell: g.told.list, Check: g.checkList, Records: g.recordedList, Metrics: g.told.lists, Clock: g.clock})
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"postern/internal/blocklist"
 	"postern/internal/deliver"
+	"postern/internal/directory"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
 	"postern/internal/lists"
@@ -33,6 +34,7 @@ type counts struct {
 	policy     *policy.Metrics
 	oidc       *oidc.Metrics
 	httpAuth   *httpauth.Metrics
+	directory  *directory.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -52,6 +54,7 @@ func newCounts(d *Daemon) counts {
 		policy:     policy.NewMetrics(s),
 		oidc:       oidc.NewMetrics(s),
 		httpAuth:   httpauth.NewMetrics(s),
+		directory:  directory.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
 		func() float64 { return float64(len(d.inForce().lists.Stale())) })
@@ -60,6 +63,7 @@ func newCounts(d *Daemon) counts {
 	s.ReadGauge("postern_web_sources_down", "Issuers of tokens, and services that are asked about passwords, that do not answer. `postern status` names them. An issuer whose keys are known is among them, though its tokens are still verified.",
 		func() float64 { return d.inForce().web.down() })
 	d.readQueue(s)
+	d.readDirectory(s)
 	d.readJournal(s)
 	s.ReadGauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits.",
 		func() float64 { return float64(d.deliverer.SitesDown()) })
@@ -81,6 +85,30 @@ func (d *Daemon) readQueue(s *metrics.Set) {
 		metrics.Label{Name: "part", Values: []string{"database", "contents"}}, d.size)
 	s.ReadGauge("postern_damaged_files", "Files of the queue in which damage was found. `postern status` names them.",
 		func() float64 { return float64(len(d.store.DamagedFiles())) })
+}
+
+// readDirectory declares what the directory says of itself.
+func (d *Daemon) readDirectory(s *metrics.Set) {
+	s.ReadGauges("postern_directory_records", "Records of the directory, by what they are. Bans that have ended are not among them.",
+		metrics.Label{Name: "kind", Values: []string{"user", "domain", "alias", "list", "ban"}}, func(kind string) float64 {
+			return float64(countOf(d.directory.Counts(), directory.Kind(kind)))
+		})
+	s.ReadGauge("postern_directory_trapped_domains", "Local domains whose mail the world sends elsewhere, by their MX records: what this server is given for them is trapped here. `postern status` names them.",
+		func() float64 { return float64(len(d.trapped.list())) })
+}
+
+func countOf(c directory.Counts, k directory.Kind) int {
+	switch k {
+	case directory.KindUser:
+		return c.Users
+	case directory.KindDomain:
+		return c.Domains
+	case directory.KindAlias:
+		return c.Aliases
+	case directory.KindList:
+		return c.Lists
+	}
+	return c.Bans
 }
 
 // readJournal declares what the journal says of itself.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 
 	"postern/internal/admin"
 	"postern/internal/config"
+	"postern/internal/directory"
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/queue"
@@ -58,7 +60,6 @@ func doors() []doorway {
 
 const relayHead = `version = 1
 hostname = "gate.example"
-local_domains = ["grün.example"]
 postmaster = "admin@corp.example"
 data_dir = %q
 [delivery]
@@ -104,7 +105,28 @@ func relaying(t *testing.T, doors []doorway, settings, tables string) *run {
 	for i := range c.Listeners {
 		c.Listeners[i].Address = netip.MustParseAddrPort("127.0.0.1:0")
 	}
+	haveDomains(t, c, "grün.example")
 	return start(t, c)
+}
+
+// haveDomains records local domains in the directory of a server that does not run.
+func haveDomains(t *testing.T, c *config.Config, names ...string) {
+	t.Helper()
+	d, err := directory.Open(t.Context(), directory.Options{Dir: directoryDir(c)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Change(t.Context(), "test", func(tx *directory.Tx) error {
+		for _, name := range names {
+			if err := tx.PutDomain(directory.Domain{Name: name}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // withConfig returns a directory with a configuration.

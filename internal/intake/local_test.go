@@ -9,8 +9,7 @@ import (
 
 func TestLocal(t *testing.T) {
 	local := &Local{
-		Names:      []string{"gate.example.com", "bücher.example"},
-		Domains:    func(domain string) bool { return domain == "mail.example.com" },
+		Names:      []string{"gate.example.com", "mail.example.com", "bücher.example"},
 		Addresses:  []netip.Addr{netip.MustParseAddr("203.0.113.5")},
 		Postmaster: mail.Address{Local: "admin", Domain: "example.com"},
 	}

@@ -20,10 +20,10 @@ type Options struct {
 	// Check says what is wrong with what a list holds, though each line is right: a
 	// list with an error is like one whose file is wrong. Nil: nothing is.
 	Check func(name string, l *List) error
-	// Records returns the entries of a list that is in the directory, which nobody
-	// changes any more, and whether there is one. Nil: the directory is not known, and
-	// these lists are empty.
-	Records func(name string) (r Records, found bool)
+	// Records returns a list that is in the directory, another one when it has changed;
+	// nil if there is none. Without it the directory is not known, and these lists are
+	// empty.
+	Records func(name string) *List
 	Clock   mail.Clock
 	Metrics *Metrics
 }
@@ -65,8 +65,8 @@ type content struct {
 	// wrong is why the file could not be used; nil if current is what it says.
 	wrong error
 	since time.Time // of wrong
-	// records are what was read of the directory last.
-	records Records
+	// record is what the directory had last.
+	record *List
 }
 
 // Open reads the lists of a configuration. It fails with config.Problems, joined:
@@ -83,7 +83,7 @@ func Open(c []config.List, o Options) (*Book, error) {
 		o.Clock = mail.SystemClock{}
 	}
 	if o.Records == nil {
-		o.Records = func(string) (Records, bool) { return Records{}, false }
+		o.Records = func(string) *List { return nil }
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
@@ -232,6 +232,15 @@ func (c *content) take(fresh *content) *Event {
 func (b *Book) Look() {
 	for _, l := range b.lists {
 		b.tell(l, l.look(&b.options))
+	}
+}
+
+// LookInDirectory looks at the lists in the directory alone.
+func (b *Book) LookInDirectory() {
+	for _, l := range b.lists {
+		if l.inDirectory() {
+			b.tell(l, l.look(&b.options))
+		}
 	}
 }
 

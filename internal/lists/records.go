@@ -3,24 +3,9 @@ package lists
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"postern/internal/config"
 )
-
-// Records are the entries of a list in the directory, each as a line of a file has it.
-type Records struct {
-	Kind    Kind
-	Entries []string
-}
-
-// same reports whether these are the same entries in memory.
-func (r Records) same(other Records) bool {
-	if r.Kind != other.Kind || len(r.Entries) != len(other.Entries) {
-		return false
-	}
-	return len(r.Entries) == 0 || &r.Entries[0] == &other.Entries[0]
-}
 
 // errNoRecord says that the directory has no list.
 var errNoRecord = errors.New("the directory has no such list, so it is empty: `postern list add` makes it")
@@ -35,23 +20,20 @@ func (l *Live) inDirectory() bool { return l.config.Source == config.ListInDirec
 // there is empty; one that cannot be used stays as it was. mu is held.
 func (l *Live) lookInDirectory(o *Options) *Event {
 	c := l.content
-	r, found := o.Records(l.config.Name)
-	if !found {
-		c.records = Records{}
+	list := o.Records(l.config.Name)
+	switch {
+	case list == nil:
+		c.record = nil
 		e := c.fail(errNoRecord, o.Clock.Now())
 		c.current.Store(empty(l.config.Kind))
 		return e
-	}
-	if r.same(c.records) {
+	case list == c.record:
 		return nil
 	}
-	c.records = r
-	if r.Kind != l.config.Kind {
-		return c.fail(fmt.Errorf("in the directory it is one of %s, and the configuration wants %s", r.Kind, l.config.Kind), o.Clock.Now())
-	}
-	list, err := Parse(r.Kind, "list:"+l.config.Name, []byte(strings.Join(r.Entries, "\n")))
-	if err == nil {
-		err = o.Check(l.config.Name, list)
+	c.record = list
+	err := o.Check(l.config.Name, list)
+	if list.Kind() != l.config.Kind {
+		err = fmt.Errorf("in the directory it is one of %s, and the configuration wants %s", list.Kind(), l.config.Kind)
 	}
 	if err != nil {
 		return c.fail(err, o.Clock.Now())

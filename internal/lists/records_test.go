@@ -12,10 +12,18 @@ import (
 // that is not there is empty, one that cannot be used stays as it was, and each is told
 // once.
 func TestListInDirectory(t *testing.T) {
-	records := map[string]Records{}
+	records := map[string]*List{}
+	made := func(kind Kind, entry string) *List {
+		l, err := Parse(kind, "", []byte(entry))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	gone := new(List)
 	var told []string
 	o := Options{
-		Records: func(name string) (Records, bool) { r, found := records[name]; return r, found },
+		Records: func(name string) *List { return records[name] },
 		Check: func(_ string, l *List) error {
 			if _, is := l.Find("forbidden.example"); is {
 				return errors.New("forbidden")
@@ -43,28 +51,27 @@ func TestListInDirectory(t *testing.T) {
 	}
 	for _, step := range []struct {
 		name  string
-		is    *Records
+		is    *List
 		a, b  bool   // whether a.example and b.example are on it
 		told  string // of the last event; "" for none
 		stale bool
 	}{
 		{"not there", nil, false, false, "the directory has no such list", true},
 		{"still not there", nil, false, false, "", true},
-		{"made", &Records{Domains, []string{"A.example"}}, true, false, "good", false},
+		{"made", made(Domains, "A.example"), true, false, "good", false},
 		{"the same", nil, true, false, "", false},
-		{"changed", &Records{Domains, []string{"b.example", "c.example d"}}, true, false, "list:partners:2:11: goes on behind", true},
-		{"mended", &Records{Domains, []string{"b.example"}}, false, true, "good", false},
-		{"changed again", &Records{Domains, []string{"a.example"}}, true, false, "", false},
-		{"of another kind", &Records{Networks, []string{"192.0.2.1"}}, true, false, "in the directory it is one of networks", true},
-		{"what the check refuses", &Records{Domains, []string{"forbidden.example"}}, true, false, "forbidden", true},
-		{"gone", &Records{}, false, false, "the directory has no such list", true},
+		{"changed", made(Domains, "b.example"), false, true, "", false},
+		{"changed again", made(Domains, "a.example"), true, false, "", false},
+		{"of another kind", made(Networks, "192.0.2.1"), true, false, "in the directory it is one of networks", true},
+		{"what the check refuses", made(Domains, "forbidden.example"), true, false, "forbidden", true},
+		{"gone", gone, false, false, "the directory has no such list", true},
 	} {
 		switch {
 		case step.is == nil:
-		case step.is.Kind == "":
+		case step.is == gone:
 			delete(records, "partners")
 		default:
-			records["partners"] = *step.is
+			records["partners"] = step.is
 		}
 		told = nil
 		b.Look()
@@ -78,7 +85,7 @@ func TestListInDirectory(t *testing.T) {
 			t.Errorf("%s: stale: %v", step.name, stale)
 		}
 	}
-	records["partners"] = Records{Domains, []string{"a.example"}}
+	records["partners"] = made(Domains, "a.example")
 	b.Look()
 	next := open()
 	next.Follow(b)

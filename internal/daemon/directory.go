@@ -1,0 +1,224 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"postern/internal/admin"
+	"postern/internal/auth"
+	"postern/internal/config"
+	"postern/internal/directory"
+	"postern/internal/lists"
+	"postern/internal/mail"
+)
+
+// directoryName is the part of a data directory that has the records.
+const directoryName = "directory"
+
+func directoryDir(c *config.Config) string { return filepath.Join(c.DataDir, directoryName) }
+
+// openDirectory opens the directory, and puts its lists in force.
+func (d *Daemon) openDirectory(g *graph) (err error) {
+	d.directory, err = directory.Open(context.Background(), directory.Options{
+		Dir: directoryDir(g.config), Clock: d.clock, Logger: d.Logger, Metrics: d.counts.directory,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot open the directory: %w", err)
+	}
+	if err := d.journal.Trim(context.Background(), directory.Source, d.directory); err != nil {
+		return fmt.Errorf("cannot match the directory with the journal: %w", err)
+	}
+	g.lists.Look()
+	d.directory.Watch(d.directoryChanged)
+	return nil
+}
+
+// directoryChanged puts lists in force that have changed.
+func (d *Daemon) directoryChanged(changed []directory.Key) {
+	for _, k := range changed {
+		if k.Kind == directory.KindList {
+			d.inForce().lists.LookInDirectory()
+			return
+		}
+	}
+}
+
+// records returns the directory, nil while there is none: before the server is open, and
+// in a graph that nobody serves.
+func (g *graph) records() *directory.Directory {
+	if g.lasting.directory == nil {
+		return nil
+	}
+	return g.lasting.directory()
+}
+
+// account is what the directory says of an account that may be used.
+func (d *Daemon) account(name string) (mail.Principal, bool) {
+	u, found := d.directory.User(name)
+	if !found || !u.Usable(d.clock.Now()) {
+		return mail.Principal{}, false
+	}
+	return d.directory.Principal(u), true
+}
+
+// records are those of a graph, for the door; there are none before the server is open.
+type records struct{ graph *graph }
+
+// IsLocal reports whether a domain is recorded as a local one.
+func (r records) IsLocal(domain string) bool {
+	d := r.graph.records()
+	return d != nil && d.IsLocal(domain)
+}
+
+// ResolveFor returns what an address stands for, in what the user with the login sends.
+func (r records) ResolveFor(login string, a mail.Address) (directory.Resolution, bool) {
+	if d := r.graph.records(); d != nil {
+		return d.ResolveFor(login, a)
+	}
+	return directory.Resolution{}, false
+}
+
+// recordedList returns a list for policy as the directory has it, nil if it has none.
+func (g *graph) recordedList(name string) *lists.List {
+	if r := g.records(); r != nil {
+		return r.PolicyList(name)
+	}
+	return nil
+}
+
+// readDirectory reads the directory for a graph that nobody serves, as it is on the disk
+// now: a server may have it open.
+func (g *graph) readDirectory() error {
+	r, err := directory.View(context.Background(), directoryDir(g.config))
+	if err != nil {
+		return err
+	}
+	g.lasting.directory = func() *directory.Directory { return r }
+	return nil
+}
+
+// checkRecorded says why a list for policy cannot be as it is to be: a listener that
+// trusts it must not trust a large part of the Internet.
+func (g *graph) checkRecorded(l *directory.List) error {
+	parsed, err := lists.Parse(lists.Kind(l.Kind), "list:"+l.Name, []byte(strings.Join(l.Entries, "\n")))
+	if err != nil {
+		return err
+	}
+	return g.checkList(l.Name, parsed)
+}
+
+// recordOptions are what the API needs for records.
+func (d *Daemon) recordOptions() admin.Records {
+	return admin.Records{
+		Directory: d.directory, Seal: sealer(d.clock),
+		CheckList: func(l *directory.List) error { return d.inForce().checkRecorded(l) },
+		Advise:    func(ctx context.Context, domain string) []string { return d.inForce().adviseDomain(ctx, domain) },
+	}
+}
+
+// sealer returns what makes what is stored of a password, one at a time: each takes some
+// 19 MiB of memory.
+func sealer(clock mail.Clock) func(ctx context.Context, password string) (hash, scram string, err error) {
+	h := auth.NewHasher(1, clock)
+	return func(ctx context.Context, password string) (hash, scram string, err error) {
+		c, err := h.Make(ctx, password)
+		if errors.Is(err, auth.ErrBusy) {
+			err = fmt.Errorf("%w: %w", admin.ErrBusy, err)
+		}
+		return c.Password, c.SCRAM, err
+	}
+}
+
+// adviseRecords warns of records that do not fit the configuration.
+func (g *graph) adviseRecords() []config.Problem {
+	if g.records() == nil {
+		return nil
+	}
+	var found []config.Problem
+	for _, l := range g.lists.Stale() {
+		if l.File == "" {
+			found = append(found, config.Problem{Key: "list.source", Message: fmt.Sprintf("list %s: %v", l.Name, l.Err)})
+		}
+	}
+	for _, domain := range g.records().Domains() {
+		if mail.SameDomain(domain.Name, g.config.Postmaster.Domain) {
+			found = append(found, config.Problem{Key: "postmaster", Place: g.config.Places["postmaster"], Message: postmasterHere(g.config.Postmaster)})
+		}
+	}
+	return found
+}
+
+// postmasterHere warns of an address for postmaster that is in a local domain.
+func postmasterHere(a mail.Address) string {
+	return fmt.Sprintf("%s is in a local domain: unless an alias leads it elsewhere, nobody reads what is for postmaster", a)
+}
+
+// RecordsInside is the directory of a server that does not run, with a server of its own.
+type RecordsInside struct {
+	*admin.Inside
+	directory *directory.Directory
+	give      func() error
+}
+
+// Records opens the directory of a server that does not run. Close it. It fails when
+// another process has it open.
+func (m Maintenance) Records(ctx context.Context) (*RecordsInside, error) {
+	if err := checkRestored(m.Config); err != nil {
+		return nil, err
+	}
+	g := newGraph(m.Config, mail.SystemClock{})
+	if err := errors.Join(g.loadLocal(), g.loadLists()); err != nil {
+		return nil, err
+	}
+	give, err := ownerOf(m.Config.DataDir)
+	if err != nil {
+		return nil, m.Config.Wrong("data_dir", err)
+	}
+	d, err := directory.Open(ctx, directory.Options{Dir: directoryDir(m.Config), Logger: m.Logger})
+	if err != nil {
+		return nil, err
+	}
+	g.lasting.directory = func() *directory.Directory { return d }
+	inside := admin.NewInside(admin.Options{Logger: m.Logger, Records: admin.Records{
+		Directory: d, Seal: sealer(g.clock), CheckList: g.checkRecorded, Advise: g.adviseDomain,
+	}})
+	return &RecordsInside{inside, d, func() error { return give(directoryDir(m.Config)) }}, nil
+}
+
+// Close ends the server and closes the directory.
+func (r *RecordsInside) Close() error {
+	return errors.Join(r.Inside.Close(), r.directory.Close(), r.give())
+}
+
+// ownerOf returns what gives files to the user whose data directory it is, if root has
+// made them: the server may run as another user.
+func ownerOf(dataDir string) (give func(path string) error, err error) {
+	info, err := os.Stat(dataDir)
+	isRoot := os.Geteuid() == 0
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && isRoot:
+		return nil, fmt.Errorf("%s does not exist yet: make it, and give it to the user that the server runs as, or start the server once", dataDir)
+	case errors.Is(err, fs.ErrNotExist):
+		return func(string) error { return nil }, nil
+	case err != nil:
+		return nil, err
+	}
+	is, ok := info.Sys().(*syscall.Stat_t)
+	if !isRoot || !ok {
+		return func(string) error { return nil }, nil
+	}
+	return func(path string) error {
+		return filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(path, int(is.Uid), int(is.Gid))
+		})
+	}, nil
+}

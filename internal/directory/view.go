@@ -1,0 +1,67 @@
+package directory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"postern/internal/mail"
+)
+
+// View reads the directory in dir as it is now, and verifies it. It makes, locks and changes nothing, so
+// that a server may have it open; what it returns answers look-ups, and all else fails with
+// ErrClosed. One that is not there is empty. It fails with ErrDamaged or ErrNewer, wrapped.
+func View(ctx context.Context, dir string) (*Directory, error) {
+	file := filepath.Join(dir, File)
+	d := &Directory{clock: mail.SystemClock{}, image: newImage(0, 0), closed: true, writing: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	d.writing <- struct{}{}
+	d.keeper = startKeeper(d)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return d, nil
+	} else if err != nil {
+		return nil, err
+	}
+	d.dialect = sqliteIn(file)
+	if err := d.readOnce(ctx, file); err != nil {
+		d.keeper.end()
+		return nil, fmt.Errorf("directory %s: %w", file, d.dialect.explain(err))
+	}
+	return d, nil
+}
+
+// readOnce checks the database, and reads it into the image.
+func (d *Directory) readOnce(ctx context.Context, file string) (err error) {
+	if d.reader, err = sql.Open("sqlite", readOnlyName(file)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.reader.Close()) }()
+	if err := d.Verify(ctx); err != nil {
+		return err
+	}
+	version := 0
+	if err := d.reader.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) FROM schema_version`).Scan(&version); err != nil {
+		return err
+	}
+	if version > len(schema) {
+		return fmt.Errorf("%w: its schema is %d, this release knows %d", ErrNewer, version, len(schema))
+	}
+	d.image, err = d.load(ctx)
+	return err
+}
+
+// readOnlyName names a database that is opened to read. Without a log beside it nobody has
+// it open, and SQLite must not make one.
+func readOnlyName(file string) string {
+	values := url.Values{"_pragma": {fmt.Sprintf("busy_timeout(%d)", busy), "query_only(1)"}, "mode": {"ro"}}
+	if _, err := os.Stat(file + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		values.Set("immutable", "1")
+	}
+	name := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: values.Encode()}
+	return name.String()
+}
