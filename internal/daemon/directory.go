@@ -200,17 +200,14 @@ func (r *RecordsInside) Close() error {
 // made them: the server may run as another user.
 func ownerOf(dataDir string) (give func(path string) error, err error) {
 	info, err := os.Stat(dataDir)
-	isRoot := os.Geteuid() == 0
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && isRoot:
-		return nil, fmt.Errorf("%s does not exist yet: make it, and give it to the user that the server runs as, or start the server once", dataDir)
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return func(string) error { return nil }, nil
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
 	is, ok := info.Sys().(*syscall.Stat_t)
-	if !isRoot || !ok {
+	if os.Geteuid() != 0 || !ok {
 		return func(string) error { return nil }, nil
 	}
 	return func(path string) error {
