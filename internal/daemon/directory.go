@@ -25,6 +25,10 @@ func directoryDir(c *config.Config) string { return filepath.Join(c.DataDir, dir
 
 // openDirectory opens the directory, and puts its lists in force.
 func (d *Daemon) openDirectory(g *graph) (err error) {
+	// A backup that was killed has left its copy behind.
+	if err := os.Remove(filepath.Join(directoryDir(g.config), snapshotName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot open the directory: %w", err)
+	}
 	d.directory, err = directory.Open(context.Background(), directory.Options{
 		Dir: directoryDir(g.config), Clock: d.clock, Logger: d.Logger, Metrics: d.counts.directory,
 	})
