@@ -21,7 +21,7 @@ func View(ctx context.Context, dir string) (*Directory, error) {
 	file := filepath.Join(dir, File)
 	d := &Directory{clock: mail.SystemClock{}, image: newImage(0, 0), closed: true, writing: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	d.writing <- struct{}{}
-	d.keeper = startKeeper(d)
+	d.keeper = idleKeeper(d)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return d, nil
 	} else if err != nil {
@@ -29,10 +29,16 @@ func View(ctx context.Context, dir string) (*Directory, error) {
 	}
 	d.dialect = sqliteIn(file)
 	if err := d.readOnce(ctx, file); err != nil {
-		d.keeper.end()
 		return nil, fmt.Errorf("directory %s: %w", file, d.dialect.explain(err))
 	}
 	return d, nil
+}
+
+// idleKeeper is one that writes nothing, because nothing can be written.
+func idleKeeper(d *Directory) *keeper {
+	k := &keeper{d: d, done: make(chan struct{}), end: func() {}, wake: make(chan struct{}, 1), users: map[string]bool{}, bans: map[string]bool{}}
+	close(k.done)
+	return k
 }
 
 // readOnce checks the database, and reads it into the image.
