@@ -89,6 +89,9 @@ func TestViewFails(t *testing.T) {
 	if _, err := View(t.Context(), dir); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), file) {
 		t.Errorf("what is no database: %v", err)
 	}
+	if err := VerifyFiles(t.Context(), dir); !errors.Is(err, ErrDamaged) {
+		t.Errorf("what is no database is verified: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := View(ctx, dir); err == nil {
