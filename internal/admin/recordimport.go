@@ -2,10 +2,12 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -153,6 +155,7 @@ func notImported(wrong *directory.ImportProblems) *Problem {
 	for _, w := range wrong.List {
 		p.Faults = append(p.Faults, LineFault{Line: w.Line, Column: w.Column, Message: w.Problem, Hint: w.Hint})
 	}
+	slices.SortStableFunc(p.Faults, func(a, b LineFault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
 	switch n := len(wrong.List) + wrong.More; {
 	case n == 1:
 		p.Detail = "nothing was imported: one thing is wrong"

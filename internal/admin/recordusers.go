@@ -42,11 +42,11 @@ type User struct {
 // sealed is what is stored of a password.
 type sealed struct{ hash, scram string }
 
-// String returns a placeholder: what it stands for is a secret.
-func (sealed) String() string { return "[secret]" }
+// String returns the login: all else may have a secret in it.
+func (u User) String() string { return "user " + u.Login }
 
-// GoString returns a placeholder.
-func (sealed) GoString() string { return "[secret]" }
+// GoString returns the same, for the verb %#v.
+func (u User) GoString() string { return u.String() }
 
 var users = noun[User]{
 	kind: directory.KindUser,

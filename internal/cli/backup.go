@@ -14,8 +14,8 @@ import (
 )
 
 func (a *app) backupCommand() *cobra.Command {
-	return &cobra.Command{Use: "backup DIR", Short: "Write a backup of the queue and the journal; the server may run meanwhile", Args: oneDirectory,
-		Long: `Write a backup of queue and journal to a directory that does not exist yet, as
+	return &cobra.Command{Use: "backup DIR", Short: "Write a backup of queue, directory and journal; the server may run meanwhile", Args: oneDirectory,
+		Long: `Write a backup of queue, directory and journal to a directory that does not exist yet, as
 they are at this moment, and verify it. On the file system of data_dir it takes
 little room, because files that do not change any more are linked; that protects
 from mistakes, and not from the loss of the disk.
@@ -69,8 +69,8 @@ func (a *app) backup(ctx context.Context, dir string, progress func(queue.Progre
 func (a *app) restoreCommand() *cobra.Command {
 	var damaged bool
 	c := &cobra.Command{Use: "restore DIR", Short: "Restore a backup into an empty data_dir; the server must not run", Args: oneDirectory,
-		Long: `Copy a backup to data_dir, where there must be neither queue nor journal, and
-verify it. If it is interrupted, run it again.
+		Long: `Copy a backup to data_dir, where there must be neither queue, directory nor
+journal, and verify it. If it is interrupted, run it again.
 
 The queue is old then: mail that was delivered since the backup is still in it.
 So delivery is suspended in what was restored; "postern status" says so, and

@@ -196,7 +196,7 @@ func (m Maintenance) WriteBackup(ctx context.Context, dir string, of admin.Snaps
 
 // verifyCopy verifies a copy of a store, and of the directory.
 func (m Maintenance) verifyCopy(ctx context.Context, dir string, progress func(queue.Progress)) (queue.Verified, error) {
-	if err := viewable(ctx, filepath.Join(dir, directoryName)); err != nil {
+	if err := directory.VerifyFiles(ctx, filepath.Join(dir, directoryName)); err != nil {
 		return queue.Verified{}, err
 	}
 	store := filepath.Join(dir, queueName)
@@ -205,15 +205,6 @@ func (m Maintenance) verifyCopy(ctx context.Context, dir string, progress func(q
 		err = os.Remove(filepath.Join(store, "lock")) // it is no part of a copy
 	}
 	return v, err
-}
-
-// viewable fails when a directory that nobody has open is damaged.
-func viewable(ctx context.Context, dir string) error {
-	d, err := directory.View(ctx, dir)
-	if err != nil {
-		return err
-	}
-	return d.Close()
 }
 
 // DamagedError says that a backup is of a damaged store.

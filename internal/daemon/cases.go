@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/config"
+	"postern/internal/directory"
 	"postern/internal/policytest"
 )
 
@@ -38,9 +39,9 @@ func PolicyTests(c *config.Config) ([]string, error) {
 // casesTime bounds how long the cases of a configuration may take.
 const casesTime = 30 * time.Second
 
-// runCases runs the cases of policy_tests, and returns what of them is not as
+// runCases runs the cases of policy_tests with the records of a directory, and returns what of them is not as
 // expected, or cannot be run.
-func runCases(c *config.Config) []config.Problem {
+func runCases(c *config.Config, r *directory.Directory) []config.Problem {
 	ctx, cancel := context.WithTimeout(context.Background(), casesTime)
 	defer cancel()
 	files, err := PolicyTests(c)
@@ -50,7 +51,7 @@ func runCases(c *config.Config) []config.Problem {
 	if len(files) == 0 {
 		return nil
 	}
-	server, err := Explainer(c, false)
+	server, err := explainerOf(c, r, false)
 	if err != nil {
 		return nil // check has told of it
 	}

@@ -41,7 +41,7 @@ func Check(c *config.Config, o Options) Checked {
 		}
 	}
 	if len(found.Problems) == 0 {
-		found.Problems = append(found.Problems, runCases(c)...)
+		found.Problems = append(found.Problems, runCases(c, g.records())...)
 	}
 	g.lists.LookInDirectory()
 	found.Warnings = append(found.Warnings, g.adviseRecords()...)

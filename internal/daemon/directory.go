@@ -25,6 +25,10 @@ func directoryDir(c *config.Config) string { return filepath.Join(c.DataDir, dir
 
 // openDirectory opens the directory, and puts its lists in force.
 func (d *Daemon) openDirectory(g *graph) (err error) {
+	// A backup that was killed has left its copy behind.
+	if err := os.Remove(filepath.Join(directoryDir(g.config), snapshotName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot open the directory: %w", err)
+	}
 	d.directory, err = directory.Open(context.Background(), directory.Options{
 		Dir: directoryDir(g.config), Clock: d.clock, Logger: d.Logger, Metrics: d.counts.directory,
 	})
@@ -56,6 +60,15 @@ func (g *graph) records() *directory.Directory {
 		return nil
 	}
 	return g.lasting.directory()
+}
+
+// account is what the directory says of an account that may be used.
+func (d *Daemon) account(name string) (mail.Principal, bool) {
+	u, found := d.directory.User(name)
+	if !found || !u.Usable(d.clock.Now()) {
+		return mail.Principal{}, false
+	}
+	return d.directory.Principal(u), true
 }
 
 // records are those of a graph, for the door; there are none before the server is open.
@@ -191,17 +204,14 @@ func (r *RecordsInside) Close() error {
 // made them: the server may run as another user.
 func ownerOf(dataDir string) (give func(path string) error, err error) {
 	info, err := os.Stat(dataDir)
-	isRoot := os.Geteuid() == 0
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && isRoot:
-		return nil, fmt.Errorf("%s does not exist yet: make it, and give it to the user that the server runs as, or start the server once", dataDir)
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return func(string) error { return nil }, nil
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
 	is, ok := info.Sys().(*syscall.Stat_t)
-	if !isRoot || !ok {
+	if os.Geteuid() != 0 || !ok {
 		return func(string) error { return nil }, nil
 	}
 	return func(path string) error {
@@ -212,17 +222,4 @@ func ownerOf(dataDir string) (give func(path string) error, err error) {
 			return os.Lchown(path, int(is.Uid), int(is.Gid))
 		})
 	}, nil
-}
-
-// account is what the directory says of an account that may be used.
-func (g *graph) account(name string) (mail.Principal, bool) {
-	d := g.records()
-	if d == nil {
-		return mail.Principal{}, false
-	}
-	u, known := d.User(name)
-	if !known || !u.Usable(g.clock.Now()) {
-		return mail.Principal{}, false
-	}
-	return d.Principal(u), true
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"postern/internal/config"
+	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/explain"
 	"postern/internal/mail"
@@ -19,9 +21,19 @@ import (
 // and needs neither certificates nor secrets. Block lists are asked if askDNS says so.
 // It fails with all that is wrong in what it needs.
 func Explainer(c *config.Config, askDNS bool) (*explain.Server, error) {
+	r, err := directory.View(context.Background(), directoryDir(c))
+	if err != nil {
+		return nil, err
+	}
+	return explainerOf(c, r, askDNS)
+}
+
+// explainerOf is Explainer with the records of a directory.
+func explainerOf(c *config.Config, r *directory.Directory, askDNS bool) (*explain.Server, error) {
 	g := newGraph(c, mail.SystemClock{})
 	g.resolver = g.newResolver(dns.Options{})
 	g.lasting.offline = !askDNS
+	g.lasting.directory = func() *directory.Directory { return r }
 	g.lasting.masks = func(client netip.Addr) string { return g.around.Masks(client) }
 	if err := errors.Join(g.readDirectory(), g.loadLocal(), g.loadLists(), g.loadPolicy()); err != nil {
 		return nil, err

@@ -78,7 +78,7 @@ func (d *Daemon) reload() (admin.Reloaded, error) {
 	}
 	// A case that fails does not keep the configuration out: mail that waits is worse
 	// than a case that was not kept up. check fails on it.
-	done.Warnings = append(done.Warnings, runCases(c)...)
+	done.Warnings = append(done.Warnings, runCases(c, d.directory)...)
 	next.follow(running)
 	done.Changes = append(done.Changes, next.readAnew(running)...)
 	if len(done.Changes) == 0 {
