@@ -35,7 +35,7 @@ func explainerOf(c *config.Config, r *directory.Directory, askDNS bool) (*explai
 	g.lasting.offline = !askDNS
 	g.lasting.directory = func() *directory.Directory { return r }
 	g.lasting.masks = func(client netip.Addr) string { return g.around.Masks(client) }
-	if err := errors.Join(g.readDirectory(), g.loadLocal(), g.loadLists(), g.loadPolicy()); err != nil {
+	if err := errors.Join(g.loadLocal(), g.loadLists(), g.loadPolicy()); err != nil {
 		return nil, err
 	}
 	g.lists.LookInDirectory()
