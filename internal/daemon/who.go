@@ -1,13 +1,11 @@
 package daemon
 
 import (
-	"context"
 	"net/netip"
 
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/intake"
-	"postern/internal/mail"
 )
 
 // This file says what follows from accounts and names for the way in.
@@ -32,16 +30,3 @@ func (d *Daemon) clientResolver() dns.Resolver { return d.inForce().blockResolve
 
 // clientName begins to look up the name of a client.
 func (d *Daemon) clientName(ip netip.Addr) func() string { return d.namer.Begin(ip).Name }
-
-// account is that of a user of the directory who may log in now.
-func (g *graph) account(_ context.Context, login string) (mail.Principal, bool) {
-	d := g.records()
-	if d == nil {
-		return mail.Principal{}, false
-	}
-	u, found := d.User(login)
-	if !found || !u.Usable(g.clock.Now()) {
-		return mail.Principal{}, false
-	}
-	return d.Principal(u), true
-}

@@ -291,7 +291,7 @@ func accountOf(name string) mail.Principal {
 	return p
 }
 
-func account(_ context.Context, name string) (mail.Principal, bool) { return accountOf(name), true }
+func account(name string) (mail.Principal, bool) { return accountOf(name), true }
 
 // randomAuth is what a listener may need accounts for.
 func randomAuth(r *rand.Rand) string {

@@ -119,7 +119,7 @@ func (w *walk) commands(ctx context.Context) {
 		}
 	}
 	if w.mail.User != "" && origin.User == nil {
-		who := w.account(ctx)
+		who := w.account()
 		if !w.say(config.AtAuth, w.mail.User, func() mail.Reply { return w.session.Auth(ctx, who) }) {
 			return
 		}
@@ -130,9 +130,9 @@ func (w *walk) commands(ctx context.Context) {
 
 // account is that of the client. One that is not known is taken for one that may do
 // all, and for which nothing else is recorded.
-func (w *walk) account(ctx context.Context) mail.Principal {
+func (w *walk) account() mail.Principal {
 	if w.server.Account != nil {
-		if p, known := w.server.Account(ctx, w.mail.User); known {
+		if p, known := w.server.Account(w.mail.User); known {
 			return p
 		}
 	}
