@@ -5,7 +5,7 @@ var accountSettings = []setting{
 	{
 		key: "listener.auth",
 		value: one(oneOf(
-			choice[Auth]{"off", AuthOff, "AUTH is not offered; a client that is known by its certificate or its address has its account all the same"},
+			choice[Auth]{"off", AuthOff, "AUTH is not offered, and accounts do not matter: not even what is known by a certificate or an address"},
 			choice[Auth]{"optional", AuthOptional, "offered: an account with the service `relay` may send to anywhere, and so may a client without one, as `relay` has it"},
 			choice[Auth]{"relay", AuthRelay, "only accounts may send to anywhere: that a client is in `trust` does not suffice"},
 			choice[Auth]{"relay_and_local", AuthRelayAndLocal, "mail for this host and for `near` needs an account, too, but for that for a `postmaster`; and sender and From must be its own"},

@@ -154,7 +154,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 	g.certificates.acme = d.acme
 	g.told.source, g.told.oidc, g.told.httpAuth = d.tellSource, d.counts.oidc, d.counts.httpAuth
 	g.lasting = lasting{
-		limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks, account: d.account,
+		limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks,
 		directory: func() *directory.Directory { return d.directory },
 	}
 	return g

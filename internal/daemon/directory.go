@@ -63,12 +63,16 @@ func (g *graph) records() *directory.Directory {
 }
 
 // account is what the directory says of an account that may be used.
-func (d *Daemon) account(name string) (mail.Principal, bool) {
-	u, found := d.directory.User(name)
-	if !found || !u.Usable(d.clock.Now()) {
+func (g *graph) account(name string) (mail.Principal, bool) {
+	d := g.records()
+	if d == nil {
 		return mail.Principal{}, false
 	}
-	return d.directory.Principal(u), true
+	u, known := d.User(name)
+	if !known || !u.Usable(g.clock.Now()) {
+		return mail.Principal{}, false
+	}
+	return d.Principal(u), true
 }
 
 // records are those of a graph, for the door; there are none before the server is open.

@@ -49,7 +49,7 @@ func (g *graph) explainer() *explain.Server {
 	o.Room = g.room()
 	return &explain.Server{
 		Engine: g.policy, Door: o, Listeners: g.config.Listeners, Sendmail: g.config.Submission,
-		Route: g.leaves, BlockLists: !g.lasting.offline,
+		Account: g.account, Route: g.leaves, BlockLists: !g.lasting.offline,
 	}
 }
 

@@ -73,9 +73,6 @@ type lasting struct {
 	masks func(netip.Addr) string
 	// offline says that no block list is to be asked.
 	offline bool
-	// account is what the directory says of an account that may be used. Without it there
-	// is none.
-	account func(name string) (mail.Principal, bool)
 	// directory returns the records; nil, or what it returns: there are none yet.
 	directory func() *directory.Directory
 }

@@ -54,7 +54,7 @@ func (g *graph) loadWebSources() error {
 
 func (g *graph) newOIDC(c *config.OIDC) (*oidc.Source, error) {
 	o := oidc.Options{
-		Account: g.lasting.account, Tell: func(e oidc.Event) { g.tellSource("oidc "+e.Name, e.Err) },
+		Account: g.account, Tell: func(e oidc.Event) { g.tellSource("oidc "+e.Name, e.Err) },
 		Clock: g.clock, Logger: g.told.logger, Metrics: g.told.oidc,
 	}
 	var err error

@@ -52,6 +52,7 @@ func relayTables(s seen) string {
 			row(&b, cells...)
 		}
 	}
+	accountTable(&b, s)
 	for i := range relayCases {
 		b.WriteString("\n## " + relayCases[i].title + "\n\n")
 		head(&b, "RCPT TO:", "is", "goes to", "from a stranger: `near`", "`clients`", "from `trust`: `clients`")

@@ -233,8 +233,12 @@ func (s seen) note(cell string, r mail.Reply) {
 // Out of what was observed it makes docs/relay.md.
 func TestRelayMatrix(t *testing.T) {
 	r := relaying(t, doors(), relayLists, "")
-	wantRelayPage(t, r.matrix(t))
+	observed := r.matrix(t)
 	r.end(t)
+	r = relayingAccounts(t)
+	r.accountMatrix(t, observed)
+	r.end(t)
+	wantRelayPage(t, observed)
 }
 
 // TestRelayMatrixOfLists is the same with the lists in files.

@@ -12,7 +12,6 @@
 package explain
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -36,7 +35,7 @@ type Server struct {
 	Sendmail config.Submission
 	// Account returns the account of a name, and whether there is one that may log in.
 	// Nil: there is none.
-	Account func(ctx context.Context, name string) (mail.Principal, bool)
+	Account func(name string) (mail.Principal, bool)
 	// Route says how mail for a destination leaves, as far as that is known without
 	// asking anybody.
 	Route func(mail.Destination) string

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -156,4 +157,52 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// TestAccountsAndMembers: explain tells who the account is, for whom a recipient stands,
+// and what refuses him.
+func TestAccountsAndMembers(t *testing.T) {
+	s := server(t, strings.Replace(head, "max_recipients = 5\n", "max_recipients = 5\nauth = \"required\"\n", 1))
+	s.Door.Local.Directory, s.Account = people(t), account
+	for _, c := range []struct {
+		user, from, to string
+		want           []string
+	}{
+		{"joe", "joe@a.example", "two@gate.example", []string{
+			"accepted, for 2 addresses: <seller@home.example>, <second@home.example>\n", "  nobody here is at nobody@gate.example\n", "AUTH joe: accepted\n", "authentication.relay = true"}},
+		{"joe", "joe@a.example", "staff@gate.example", []string{"accepted, for 2 addresses of the list staff: <s1@home.example>, <s2@home.example>\n", "  the sender is <boss@home.example>\n"}},
+		{"joe", "joe@a.example", "sales@gate.example", []string{"accepted, for <seller@home.example> instead, to go to home.example\n"}},
+		{"joe", "joe@a.example", "loop@gate.example", []string{"451 4.4.6", "by the server itself"}},
+		{"joe", "sue@b.example", "x@x.example", []string{"refused at MAIL: 553 5.7.1 joe may not send as sue@b.example, by auth of smtp (sender) (f:13)\n", "smtp.mail.own = false"}},
+		{"ann", "sue@b.example", "x@x.example", []string{"refused at RCPT: 550 5.7.1 Relaying denied: ann may not send to this domain, by relay of smtp"}},
+		{"ann", "sue@b.example", "two@gate.example", []string{"limit_account: not counted for ann; at most 3 messages per 1h"}},
+		{"", "sue@b.example", "two@gate.example", []string{"refused at MAIL: 530 5.7.0 Authentication required, by auth of smtp (account) (f:13)\n"}},
+	} {
+		m := &Mail{Client: client("203.0.113.7"), User: c.user, From: address(t, c.from), To: addresses(t, c.to)}
+		var text strings.Builder
+		if err := walkIt(t, s, m).Write(&text); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("%s to %s: no %q in\n%s", c.from, c.to, want, text.String())
+			}
+		}
+	}
+	s.Account = nil
+	r := walkIt(t, s, &Mail{Client: client("203.0.113.7"), User: "max", From: address(t, "sue@b.example"), To: addresses(t, "x@x.example")})
+	if r.Refused != nil || len(r.Notes) < 2 || !strings.Contains(r.Notes[0]+r.Notes[1], "there is no account max that may log in") {
+		t.Errorf("an account that there is not: %+v, %q", r.Refused, r.Notes)
+	}
+}
+
+// TestManyMembers: of many members the first are told of.
+func TestManyMembers(t *testing.T) {
+	r := Recipient{Outcome: Expanded, List: "staff"}
+	for i := range maxMembersTold + 2 {
+		r.Members = append(r.Members, fmt.Sprintf("m%d@x.example", i))
+	}
+	if got := r.Summary(); !strings.HasPrefix(got, "accepted, for 12 addresses of the list staff: <m0@x.example>, ") || !strings.HasSuffix(got, "<m9@x.example> and 2 more") {
+		t.Error(got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/intake"
 	"postern/internal/mail"
 	"postern/internal/message"
 	"postern/internal/policy"
@@ -58,6 +59,10 @@ func (w *walk) accepted(r *Recipient, to mail.Address) {
 	if a != nil {
 		r.treated(&a.Treatment)
 	}
+	if x := w.expansion(r.as, a); x != nil {
+		w.expanded(r, a, x)
+		return
+	}
 	r.Outcome, r.because = Discarded, w.handlers(r.as, "discard", "remove_recipient")
 	variant := 0
 	for i := range w.store.group.Submissions {
@@ -71,6 +76,45 @@ func (w *walk) accepted(r *Recipient, to mail.Address) {
 			w.stored(r, e, d, stored)
 			return
 		}
+	}
+}
+
+// expansion is whom a recipient stands for that was accepted, if these are several or the
+// members of a list.
+func (w *walk) expansion(as mail.Address, a *policy.Addressee) *intake.Expansion {
+	by, at := intake.Sending{Origin: &w.origin, From: w.mail.From}, as
+	if a != nil {
+		t := &a.Treatment
+		if t.Discard || t.Route != "" {
+			return nil
+		}
+		if !t.Address.IsNull() {
+			at, by.Ours = t.Address, !t.Rewritten
+		}
+	}
+	x, err := w.server.Door.Local.Expand(context.Background(), at, by)
+	if err != nil || x == nil || x.Single() {
+		return nil
+	}
+	return x
+}
+
+// expanded says who gets the mail of a recipient that stands for others.
+func (w *walk) expanded(r *Recipient, a *policy.Addressee, x *intake.Expansion) {
+	r.Outcome, r.List = Expanded, x.List
+	if a != nil && a.Treatment.Hold != "" {
+		r.Outcome, r.Hold, r.Note = Held, a.Treatment.Hold, a.Treatment.Note
+		r.because = w.handlers(r.as, "hold", "quarantine")
+	}
+	for i := range x.Members {
+		m := &x.Members[i]
+		r.Members = append(r.Members, m.Address.String())
+		if i == 0 && !m.Owner.IsNull() {
+			r.Sender = m.Owner.Path()
+		}
+	}
+	for i := range x.Unknown {
+		r.Unknown = append(r.Unknown, x.Unknown[i].Address.String())
 	}
 }
 
@@ -152,9 +196,12 @@ func (w *walk) find(e *queue.Entry, named mail.Address) (*queue.Delivery, *queue
 	return nil, nil
 }
 
-// isCopy reports whether an entry is a copy of which sender and recipients do not
-// hear: nobody who was named is in it.
+// isCopy reports whether an entry is a report, or a copy of which sender and recipients
+// do not hear: nobody who was named is in it.
 func (w *walk) isCopy(e *queue.Entry) bool {
+	if e.Message != w.store.group.Submissions[0].Entry.Message { // a report, which may be to one of them
+		return true
+	}
 	return !slices.ContainsFunc(w.mail.To, func(to mail.Address) bool {
 		_, r := w.find(e, to)
 		return r != nil

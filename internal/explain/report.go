@@ -102,6 +102,7 @@ const (
 	Queued    Outcome = "queued"
 	Held      Outcome = "held"
 	Discarded Outcome = "discarded"
+	Expanded  Outcome = "expanded" // it stands for others, who get the mail
 )
 
 // Recipient is one recipient with what would become of it.
@@ -111,6 +112,13 @@ type Recipient struct {
 	Routed  string   `json:"routed,omitempty"`
 	Outcome Outcome  `json:"outcome"`
 	Refusal *Refusal `json:"refusal,omitempty"`
+
+	// Members are the addresses that get the mail, if it stands for several or is a
+	// list with an owner, and List is the name of that; Unknown are addresses among them
+	// that are nobody's.
+	Members []string `json:"members,omitempty"`
+	List    string   `json:"list,omitempty"`
+	Unknown []string `json:"unknown,omitempty"`
 
 	// To is where the mail goes, Destination and Route how, and Variant which of the
 	// messages it is, from 1.

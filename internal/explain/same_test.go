@@ -3,8 +3,10 @@ package explain
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"postern/internal/directory"
 	"postern/internal/intake"
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -23,10 +26,12 @@ import (
 // lies in the queue then.
 func TestExplainIsWhatHappens(t *testing.T) {
 	seen := map[string]int{}
+	records := people(t)
 	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		text := head + randomHandlers(r)
+		text := strings.Replace(head, "max_recipients = 5\n", "max_recipients = 5\n"+randomAuth(r)+"\n", 1) + randomHandlers(r)
 		s := server(t, text)
+		s.Door.Local.Directory, s.Account = records, account
 		for range 4 {
 			m := randomMail(t, r)
 			explained := walkIt(t, s, m)
@@ -41,7 +46,7 @@ func TestExplainIsWhatHappens(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"refused CONNECT", "refused EHLO", "refused AUTH", "refused MAIL", "refused RCPT", "refused DATA", "by nobody",
-		"queued", "held", "discarded", "edits", "sender", "tags", "copies", "added", "tls", "readdressed", "routed", "variants"} {
+		"queued", "held", "discarded", "edits", "sender", "tags", "copies", "added", "tls", "readdressed", "routed", "variants", "expanded", "held members"} {
 		if seen[what] < 5 {
 			t.Errorf("%q was seen %d times: too few to show anything", what, seen[what])
 		}
@@ -62,7 +67,7 @@ func count(seen map[string]int, r *Report) {
 		x := &r.Recipients[i]
 		seen[string(x.Outcome)]++
 		for what, is := range map[string]bool{"edits": len(x.Edits) > 0, "sender": x.Sender != "", "tags": len(x.Tags) > 0, "copies": len(x.Copies) > 0,
-			"added": len(x.Added) > 0, "tls": x.TLS != "", "later": !x.NotBefore.IsZero(), "readdressed": x.To != "" && x.To != x.as.String(), "routed": x.Routed != "" && x.Outcome != Refused, "variants": x.Variant > 1} {
+			"added": len(x.Added) > 0, "tls": x.TLS != "", "later": !x.NotBefore.IsZero(), "readdressed": x.To != "" && x.To != x.as.String(), "routed": x.Routed != "" && x.Outcome != Refused, "variants": x.Variant > 1, "held members": x.Outcome == Held && len(x.Members) > 0} {
 			if is {
 				seen[what]++
 			}
@@ -104,7 +109,7 @@ func happen(t *testing.T, s *Server, m *Mail) happened {
 		ok = say("EHLO", origin.Hello, session.Hello(t.Context(), origin))
 	}
 	if m.User != "" && ok {
-		ok = say("AUTH", m.User, session.Auth(t.Context(), madeUpAccount(m.User)))
+		ok = say("AUTH", m.User, session.Auth(t.Context(), accountOf(m.User)))
 	}
 	command := smtp.Mail{Envelope: mail.Envelope{From: m.From}}
 	if m.Content != nil {
@@ -129,6 +134,9 @@ func happen(t *testing.T, s *Server, m *Mail) happened {
 		line := to.String() + " refused"
 		if taken[i] {
 			line = inQueue(t, store, entries, to)
+			if text, is := expansionOf(t, store, s.Engine.Routed(l.name, to, l.address.Addr())); is {
+				line = to.String() + " " + text
+			}
 		}
 		h.lines = append(h.lines, line)
 	}
@@ -221,6 +229,10 @@ func tell(r *Report) []string {
 			lines = append(lines, x.Address+" "+string(x.Outcome))
 			continue
 		}
+		if len(x.Members) > 0 {
+			lines = append(lines, x.Address+" expanded: "+(&intake.Expansion{Members: make([]intake.Member, len(x.Members)), Unknown: unknownOf(x), List: x.List}).String())
+			continue
+		}
 		told := *x
 		if told.Sender == "" {
 			told.Sender = r.Mail.From
@@ -242,6 +254,73 @@ func copiesOf(r *Report) []string {
 }
 
 func pick(r *rand.Rand, list ...string) string { return list[r.IntN(len(list))] }
+
+// people is a directory with some for whom recipients stand.
+func people(t *testing.T) *directory.Directory {
+	t.Helper()
+	d, err := directory.Open(t.Context(), directory.Options{Dir: t.TempDir(), Clock: mail.SystemClock{}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	err = d.Change(t.Context(), "test", func(tx *directory.Tx) error {
+		return errors.Join(
+			tx.PutDomain(directory.Domain{Name: "gate.example"}),
+			tx.PutAlias(directory.Alias{Address: "sales@gate.example", Targets: []string{"seller@home.example"}}),
+			tx.PutAlias(directory.Alias{Address: "two@gate.example", Targets: []string{"sales@gate.example", "second@home.example", "nobody@gate.example"}}),
+			tx.PutAlias(directory.Alias{Address: "loop@gate.example", Targets: []string{"loop@gate.example"}}),
+			tx.PutList(directory.List{Name: "staff", Kind: directory.Distribution, Address: "staff@gate.example", Owner: "boss@home.example", Posters: directory.Accounts, Entries: []string{"s1@home.example", "s2@home.example"}}),
+		)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// accountOf is an account: joe may send as himself, to anywhere, ann to this host alone, and
+// she has limits, which are not counted here.
+func accountOf(name string) mail.Principal {
+	p := mail.Principal{Account: mail.Account{Name: name, Source: "directory", Mechanism: "PLAIN"}, Services: mail.Services{Submit: true}}
+	switch name {
+	case "joe":
+		p.Services.Relay, p.Addresses = true, []string{"joe@a.example"}
+	case "ann":
+		p.Limits = mail.AccountLimits{MessagesPerHour: 3, MaxSize: 300}
+	}
+	return p
+}
+
+func account(name string) (mail.Principal, bool) { return accountOf(name), true }
+
+// randomAuth is what a listener may need accounts for.
+func randomAuth(r *rand.Rand) string {
+	return pick(r, "", "auth = \"optional\"", "auth = \"relay\"\nverify_from = \"account\"", "auth = \"relay_and_local\"", "auth = \"required\"\nverify_sender = \"account\"")
+}
+
+// expansionOf says for whom a recipient was expanded, by the facts.
+func expansionOf(t *testing.T, store *queue.Memory, to mail.Address) (string, bool) {
+	t.Helper()
+	facts, err := store.NextFacts(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range facts {
+		if f.Reason == mail.ReasonExpanded && slices.Contains(f.To, to.String()) {
+			return "expanded: " + f.Text, true
+		}
+	}
+	return "", false
+}
+
+func unknownOf(r *Recipient) []intake.Member {
+	var list []intake.Member
+	for _, text := range r.Unknown {
+		a, _ := mail.ParseAddress(text)
+		list = append(list, intake.Member{Address: a})
+	}
+	return list
+}
 
 // randomHandlers writes some, with everything that steps can do. Their priorities
 // are of their own, so that none is a tie.
@@ -284,7 +363,7 @@ func randomCondition(r *rand.Rand, at string) string {
 }
 
 func randomSteps(r *rand.Rand, at string) string {
-	all := []string{`"hold"`, `{ quarantine = "q ${client.address}" }`, `{ redirect = "desk@y.example" }`, `{ redirect = "postmaster@gate.example" }`, `{ add_header = "X-A: ${client.address}" }`, `{ remove_header = "X-Old" }`,
+	all := []string{`"hold"`, `{ quarantine = "q ${client.address}" }`, `{ redirect = "desk@y.example" }`, `{ redirect = "postmaster@gate.example" }`, `{ redirect = "two@gate.example" }`, `{ add_header = "X-A: ${client.address}" }`, `{ remove_header = "X-Old" }`,
 		`{ replace_header = "Subject: new" }`, `{ tag = "t1" }`, `{ tag = ["t2", "t3"] }`, `{ route_via = "relay.example:2525" }`, `"require_tls"`, `{ limit = "1000/1h", per = "client.address" }`,
 		`{ copy_to = "copy-a@z.example" }`, `{ log = "x" }`, `{ set = "my.word", to = "w" }`}
 	final := []string{`"accept"`, `{ reject = "no ${client.address}" }`, `"defer"`, `"discard"`}
@@ -314,7 +393,7 @@ func randomMail(t *testing.T, r *rand.Rand) *Mail {
 		TLS: pick(r, "", "TLS 1.3"), User: pick(r, "", "joe", "ann"), From: address(t, pick(r, "joe@a.example", "<>", "sue@b.example")),
 	}
 	for range 1 + r.IntN(4) {
-		m.To = append(m.To, address(t, pick(r, "ann@x.example", "bob@x.example", "eve@w.example", "ann@gate.example", "postmaster@gate.example", "postmaster", "zoe%x.example@gate.example", "ann%w.example@gate.example")))
+		m.To = append(m.To, address(t, pick(r, "ann@x.example", "bob@x.example", "eve@w.example", "ann@gate.example", "postmaster@gate.example", "postmaster", "sales@gate.example", "two@gate.example", "staff@gate.example", "loop@gate.example", "zoe%x.example@gate.example", "ann%w.example@gate.example")))
 	}
 	if r.IntN(4) > 0 {
 		m.Content = []byte("Subject: " + pick(r, "hello", "you win") + "\nX-Old: 1\n\n" + strings.Repeat("text\n", r.IntN(100)) + pick(r, "", "gold\n"))

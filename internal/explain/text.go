@@ -76,6 +76,8 @@ func (r *Recipient) Summary() string {
 		return r.Refusal.String()
 	case Discarded:
 		return "accepted and discarded" + r.by()
+	case Expanded:
+		return "accepted, for " + r.members()
 	case Held:
 		return "accepted and held (" + strings.TrimSpace(string(r.Hold)+") "+r.Note) + r.by()
 	}
@@ -87,6 +89,25 @@ func (r *Recipient) Summary() string {
 		s += ", not before " + r.NotBefore.Format(time.RFC3339)
 	}
 	return s
+}
+
+// maxMembersTold is how many members are told of in the text.
+const maxMembersTold = 10
+
+// members are those for whom it stands.
+func (r *Recipient) members() string {
+	text := fmt.Sprintf("%d addresses", len(r.Members))
+	if len(r.Members) == 1 {
+		text = "1 address"
+	}
+	if r.List != "" {
+		text += " of the list " + r.List
+	}
+	text += ": <" + strings.Join(r.Members[:min(len(r.Members), maxMembersTold)], ">, <") + ">"
+	if more := len(r.Members) - maxMembersTold; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // by names the handlers that hold or discard it.
@@ -110,12 +131,15 @@ func (r *Recipient) details() []string {
 		}
 	}
 	say("stands for <%s>, by percent_routing", r.Routed)
-	if r.Outcome == Held {
+	if r.Outcome == Held && len(r.Members) > 0 {
+		say("for %s", r.members())
+	} else if r.Outcome == Held {
 		say("to go %s when it is released", r.Route)
 		if r.To != r.as.String() {
 			say("for <%s> instead", r.To)
 		}
 	}
+	say("nobody here is at %s", strings.Join(r.Unknown, ", "))
 	say("leaves by TLS only: %s", string(r.TLS))
 	say("the sender is %s", r.Sender)
 	list = append(list, r.Edits...)

@@ -70,7 +70,8 @@ type walk struct {
 	store       *nothing
 	session     *intake.Session
 	explanation *policy.Explanation
-	taken       int // recipients that were accepted
+	origin      mail.Origin // as far as the client is known
+	taken       int         // recipients that were accepted
 	report      Report
 }
 
@@ -96,7 +97,8 @@ func (w *walk) open() {
 		p, w.explanation = w.server.Engine.Explain(origin)
 		return p
 	}
-	w.session = intake.New(o).Session(w.mail.origin(w.listener))
+	w.origin = w.mail.origin(w.listener)
+	w.session = intake.New(o).Session(w.origin)
 }
 
 // commands says one command after the other, until one refuses all.
@@ -116,17 +118,21 @@ func (w *walk) commands(ctx context.Context) {
 			return
 		}
 	}
-	if w.mail.User != "" && origin.User == nil && !w.say(config.AtAuth, w.mail.User, func() mail.Reply { return w.session.Auth(ctx, w.account(ctx)) }) {
-		return
+	if w.mail.User != "" && origin.User == nil {
+		who := w.account()
+		if !w.say(config.AtAuth, w.mail.User, func() mail.Reply { return w.session.Auth(ctx, who) }) {
+			return
+		}
+		w.origin.Account = &who.Account
 	}
 	w.transaction(ctx)
 }
 
 // account is that of the client. One that is not known is taken for one that may do
 // all, and for which nothing else is recorded.
-func (w *walk) account(ctx context.Context) mail.Principal {
+func (w *walk) account() mail.Principal {
 	if w.server.Account != nil {
-		if p, known := w.server.Account(ctx, w.mail.User); known {
+		if p, known := w.server.Account(w.mail.User); known {
 			return p
 		}
 	}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -351,5 +354,101 @@ func TestLeads(t *testing.T) {
 	local.Postmaster = address(t, "nobody@corp.example")
 	if x, err := local.Expand(t.Context(), mail.Address{Local: "postmaster"}, Sending{}); mail.ReplyOf(err).Code != 451 {
 		t.Errorf("a postmaster who is nobody: %v, %v", x, err)
+	}
+}
+
+// graph is a directory of aliases alone.
+type graph map[string][]string
+
+func (graph) IsLocal(domain string) bool { return domain == "corp.example" }
+
+func (g graph) ResolveFor(_ string, a mail.Address) (directory.Resolution, bool) {
+	targets, found := g[a.String()]
+	r := directory.Resolution{Kind: directory.KindAlias, Address: a}
+	for _, t := range targets {
+		to, err := mail.ParseAddress(t)
+		if err != nil {
+			return r, false
+		}
+		r.Targets = append(r.Targets, to)
+	}
+	return r, found
+}
+
+// ends collects where ways from an alias end; it reports whether one comes back.
+func (g graph) ends(at string, way map[string]bool, ends map[string]bool) (circle bool) {
+	targets, is := g[at]
+	switch {
+	case way[at]:
+		return true
+	case !is:
+		ends[at] = true
+		return false
+	}
+	way[at] = true
+	defer delete(way, at)
+	for _, t := range targets {
+		if g.ends(t, way, ends) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestExpandOfRandomAliases: whatever aliases there are, those who get the mail are those
+// at the ends of all ways, each once; unless a way comes back.
+func TestExpandOfRandomAliases(t *testing.T) {
+	seen := map[string]int{}
+	for seed := range uint64(2000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		g := graph{}
+		const nodes = maxDepth - 1 // so that no way is too long
+		for i := range nodes {
+			var to []string
+			for range 1 + r.IntN(3) {
+				switch n := r.IntN(12); {
+				case n < 6 && i+1 < nodes:
+					to = append(to, fmt.Sprintf("a%d@corp.example", i+1+r.IntN(nodes-i-1)))
+				case n == 6 && seed%3 == 0:
+					to = append(to, fmt.Sprintf("a%d@corp.example", r.IntN(nodes)))
+				case n == 7:
+					to = append(to, fmt.Sprintf("nobody%d@corp.example", r.IntN(3)))
+				default:
+					to = append(to, fmt.Sprintf("x%d@far.example", r.IntN(5)))
+				}
+			}
+			g[fmt.Sprintf("a%d@corp.example", i)] = to
+		}
+		local := hostOf(t, nil)
+		local.Directory = g
+		x, err := local.Expand(t.Context(), address(t, "a0@corp.example"), Sending{})
+		ends := map[string]bool{}
+		want, got := "circle", "circle"
+		if !g.ends("a0@corp.example", map[string]bool{}, ends) {
+			want = fmt.Sprint(slices.Sorted(maps.Keys(ends)))
+		}
+		switch {
+		case errors.Is(err, errLoop):
+		case errors.Is(err, errUnknownUser):
+			if got = want; strings.Contains(want, "far.example") {
+				got = "nobody"
+			}
+		case err != nil:
+			got = err.Error()
+		default:
+			var all []string
+			for _, m := range slices.Concat(x.Members, x.Unknown) {
+				all = append(all, m.Address.String())
+			}
+			slices.Sort(all)
+			got = fmt.Sprint(all)
+		}
+		if got != want {
+			t.Fatalf("seed %d: %s, want %s\n%v", seed, got, want, g)
+		}
+		seen[map[bool]string{true: "circle", false: "ends"}[want == "circle"]]++
+	}
+	if seen["circle"] < 50 || seen["ends"] < 50 {
+		t.Errorf("%v: too few to show anything", seen)
 	}
 }

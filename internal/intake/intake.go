@@ -1,8 +1,8 @@
 // Package intake is the one door by which mail comes in: whatever the way a
 // message arrived, it is checked, given its trace fields and stored here,
 // and nowhere else. Reports are the stated exception; they enter when an
-// attempt is settled. What was accepted by another queue is imported by this
-// door, and changed in nothing.
+// attempt is settled, or with the message of which they tell. What was accepted by
+// another queue is imported by this door, and changed in nothing.
 //
 // It speaks SMTP's words but not its protocol: a Session answers the commands
 // that an SMTP engine hands it. What cannot be taken is refused with a

@@ -17,7 +17,7 @@ const (
 	ReasonAttempted   Reason = "attempted"   // a transaction with the next server has ended
 	ReasonDelivered   Reason = "delivered"   // the next server took it for this recipient
 	ReasonRelayed     Reason = "relayed"     // likewise, and it will tell no DSN
-	ReasonExpanded    Reason = "expanded"    // the recipient was replaced by a list's members
+	ReasonExpanded    Reason = "expanded"    // the recipient was replaced by those for whom it stands
 	ReasonDeferred    Reason = "deferred"    // failed for now, with the time of the next attempt
 	ReasonBounced     Reason = "bounced"     // failed for good
 	ReasonExpired     Reason = "expired"     // still failing when its time was over
@@ -27,7 +27,7 @@ const (
 	ReasonReleased    Reason = "released"    // a hold ended
 	ReasonRetried     Reason = "retried"     // an operator asked for an attempt now
 	ReasonRerouted    Reason = "rerouted"    // an operator gave it another destination
-	ReasonReaddressed Reason = "readdressed" // an operator gave it another address
+	ReasonReaddressed Reason = "readdressed" // policy, an alias or an operator gave it another address
 	ReasonRemoved     Reason = "removed"     // an operator took it out
 	ReasonDamaged     Reason = "damaged"     // stored bytes cannot be read; set aside
 )

@@ -48,6 +48,8 @@ var forms = []form{
 	{word: "redirected to", value: "an address", check: checkAddress, met: func(_ *explain.Report, to *explain.Recipient, v string) bool {
 		return to.To == v && to.To != to.Address
 	}, happened: func(to *explain.Recipient, _ string) string { return "for " + or(to.To, "nobody") }},
+	{word: "expanded to", value: "an address", check: checkAddress, met: func(_ *explain.Report, to *explain.Recipient, v string) bool { return slices.Contains(to.Members, v) },
+		happened: func(to *explain.Recipient, _ string) string { return "for " + list(to.Members) }},
 	{word: "route", value: "a server", met: func(_ *explain.Report, to *explain.Recipient, v string) bool {
 		return string(to.Destination.Route()) == v
 	},

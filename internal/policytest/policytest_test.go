@@ -3,6 +3,7 @@ package policytest
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"postern/internal/config"
+	"postern/internal/directory"
 	"postern/internal/explain"
 	"postern/internal/intake"
 	"postern/internal/mail"
@@ -55,13 +57,31 @@ recipient = ["drop@*"]
 steps = ["discard"]
 `
 
+// several is a directory in which one address stands for two.
+func several(t *testing.T) *directory.Directory {
+	t.Helper()
+	d, err := directory.Open(t.Context(), directory.Options{Dir: t.TempDir(), Clock: mail.SystemClock{}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	err = d.Change(t.Context(), "test", func(tx *directory.Tx) error {
+		return errors.Join(tx.PutDomain(directory.Domain{Name: "gate.example"}),
+			tx.PutAlias(directory.Alias{Address: "several@gate.example", Targets: []string{"one@home.example", "two@home.example"}}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func server(t *testing.T) *explain.Server {
 	t.Helper()
 	c, err := config.Load(fstest.MapFS{"f": {Data: []byte(rules)}}, "f")
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := &intake.Local{Names: []string{"gate.example"}, Postmaster: c.Postmaster}
+	local := &intake.Local{Names: []string{"gate.example"}, Postmaster: c.Postmaster, Directory: several(t)}
 	e, problems := policy.Compile(policy.Options{Config: c, Local: local.Is})
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -74,9 +94,9 @@ func server(t *testing.T) *explain.Server {
 func TestForms(t *testing.T) {
 	s := server(t)
 	met := map[string]string{ // by expectation, the recipients for whom it is met
-		"accept": "all keep judge drop plain", "reject": "no nobody", "defer": "later", "reject 553": "no", "553 5.1.3": "no", "553 5.1.3 Not him": "no",
+		"accept": "all keep judge drop plain several", "reject": "no nobody", "defer": "later", "reject 553": "no", "553 5.1.3": "no", "553 5.1.3 Not him": "no",
 		"550": "nobody", "450 4.7.1": "later", "defer 450": "later", "queued": "all plain", "held": "keep judge", "quarantined": "judge", "discarded": "drop",
-		"redirected to new@y.example": "all", "route r.example:25": "all", "tls required": "all", "sender <>": "all", "sender joe@a.example": "keep judge drop plain",
+		"redirected to new@y.example": "all", "expanded to two@home.example": "several", "route r.example:25": "all", "tls required": "all", "sender <>": "all", "sender joe@a.example": "keep judge drop plain several",
 		"tag t": "all", "copy to c@z.example": "all", "header X-A = gr\u00fc\u00dfe": "all", "header X-Old = 1": "keep judge plain", "by keep": "keep", "by no": "no",
 	}
 	for text, who := range met {
@@ -85,9 +105,9 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		for _, name := range strings.Fields("all keep judge drop plain no nobody later") {
+		for _, name := range strings.Fields("all keep judge drop plain no nobody later several") {
 			domain := "x.example"
-			if name == "nobody" {
+			if name == "nobody" || name == "several" {
 				domain = "gate.example"
 			}
 			m := &explain.Mail{Client: netip.MustParseAddrPort("127.0.0.1:4025"), From: address(t, "joe@a.example"),
