@@ -252,6 +252,15 @@ func TestSnapshot(t *testing.T) {
 	if err := o.Snapshot(t.Context(), copied); err == nil {
 		t.Error("a file was overwritten")
 	}
+	for _, file := range []string{copied, filepath.Join(o.dir, File), filepath.Join(o.dir, File+"-wal")} {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has the mode %v: there are hashes of passwords in it", file, info.Mode())
+		}
+	}
 	other := &opened{t: t, clock: o.clock, dir: to}
 	other.open()
 	defer other.Close()

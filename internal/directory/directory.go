@@ -96,13 +96,28 @@ func Open(ctx context.Context, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory %s: %w", o.Dir, err)
 	}
-	d, err := open(ctx, o, sqliteIn(filepath.Join(o.Dir, File)))
+	d, err := openFile(ctx, o)
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("directory %s: %w", filepath.Join(o.Dir, File), err)
 	}
 	d.lock = lock
 	return d, nil
+}
+
+// openFile opens the database in its file, which nobody else may read.
+func openFile(ctx context.Context, o Options) (*Directory, error) {
+	name := filepath.Join(o.Dir, File)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	// What SQLite syncs are its files and where they are, and not where that is.
+	if err := syncFile(o.Dir); err != nil {
+		return nil, err
+	}
+	return open(ctx, o, sqliteIn(name))
 }
 
 // open opens a database of a dialect.
