@@ -136,12 +136,11 @@ func (d *Directory) Snapshot(ctx context.Context, file string) error {
 		return err
 	}
 	defer d.release()
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if _, err := makeFile(file); err != nil {
 		return err
 	}
-	f.Close()
-	if _, err = d.writer.ExecContext(ctx, d.dialect.copyTo, file); err == nil {
+	_, err := d.writer.ExecContext(ctx, d.dialect.copyTo, file)
+	if err == nil {
 		err = syncFile(file)
 	}
 	if err != nil {
