@@ -101,6 +101,47 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
+// A directory that is not there any more is not taken for one that is empty, at this start
+// and the next ones, until somebody says so.
+func TestLost(t *testing.T) {
+	o := newDirectory(t)
+	o.change(putAll(Domain{Name: "example.com"}))
+	if err := o.ForgetFacts(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(o.dir, File)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		o.open()
+		if err := o.ForgetFacts(t.Context(), 1); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), file) {
+			t.Errorf("got %v", err)
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Error("an empty directory was left")
+		}
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.open()
+	if err := o.ForgetFacts(t.Context(), 1); err != nil {
+		t.Errorf("of a file that somebody has made: %v", err)
+	}
+	o.change(putAll(Domain{Name: "example.org"}))
+	facts, err := o.NextFacts(t.Context(), 0, 10)
+	if err != nil || len(facts) != 1 || facts[0].N != 2 {
+		t.Errorf("got %v, %v", facts, err)
+	}
+}
+
 func TestNewerSchema(t *testing.T) {
 	o := newDirectory(t)
 	if _, err := o.writer.Exec(`INSERT INTO schema_version (version) VALUES (1000)`); err != nil {
@@ -251,6 +292,15 @@ func TestSnapshot(t *testing.T) {
 	}
 	if err := o.Snapshot(t.Context(), copied); err == nil {
 		t.Error("a file was overwritten")
+	}
+	for _, file := range []string{copied, filepath.Join(o.dir, File), filepath.Join(o.dir, File+"-wal")} {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has the mode %v: there are hashes of passwords in it", file, info.Mode())
+		}
 	}
 	other := &opened{t: t, clock: o.clock, dir: to}
 	other.open()

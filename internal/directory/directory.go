@@ -24,6 +24,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -56,6 +57,8 @@ var (
 	ErrClosed = errors.New("the directory is closed")
 	// ErrUnknownOutcome says that a commit failed, and nobody knows what is on the disk.
 	ErrUnknownOutcome = errors.New("a change of the directory has failed, and it is unknown what is on the disk: restart")
+	// ErrLost says that the journal knows of changes of a directory that is not there.
+	ErrLost = errors.New("the directory is lost: restore " + File + " from a backup, or make an empty file of that name to begin with an empty directory")
 	// ErrNotFound says that there is no such record.
 	ErrNotFound = errors.New("not found")
 )
@@ -77,6 +80,8 @@ type Directory struct {
 	writing chan struct{} // holds a token while nobody writes
 	failed  error         // wraps ErrUnknownOutcome; held by writing
 	closed  bool          // held by writing
+	made    string        // the file, if Open has made it
+	lost    bool          // nothing was to be made; held by writing
 
 	mu    sync.RWMutex // of image
 	image *image
@@ -96,13 +101,40 @@ func Open(ctx context.Context, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory %s: %w", o.Dir, err)
 	}
-	d, err := open(ctx, o, sqliteIn(filepath.Join(o.Dir, File)))
+	d, err := openFile(ctx, o)
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("directory %s: %w", filepath.Join(o.Dir, File), err)
 	}
 	d.lock = lock
 	return d, nil
+}
+
+// openFile opens the database in its file, which nobody else may read.
+func openFile(ctx context.Context, o Options) (*Directory, error) {
+	name := filepath.Join(o.Dir, File)
+	made, err := makeFile(name)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	// What SQLite syncs are its files and where they are, and not where that is.
+	if err := syncFile(o.Dir); err != nil {
+		return nil, err
+	}
+	d, err := open(ctx, o, sqliteIn(name))
+	if err == nil && made {
+		d.made = name
+	}
+	return d, err
+}
+
+// makeFile makes an empty file that nobody else may read. It fails if there is one.
+func makeFile(name string) (made bool, err error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
 }
 
 // open opens a database of a dialect.
@@ -171,6 +203,9 @@ func (d *Directory) Close() error {
 	}
 	d.closed = true
 	err := errors.Join(errKeeper, d.disconnect())
+	if d.lost { // so that the next start fails too
+		err = errors.Join(err, os.Remove(d.made))
+	}
 	if d.lock != nil {
 		err = errors.Join(err, d.lock.Close())
 	}

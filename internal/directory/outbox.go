@@ -32,7 +32,10 @@ func (d *Directory) NextFacts(ctx context.Context, after uint64, limit int) ([]m
 	return facts, d.dialect.explain(rows.Err())
 }
 
-// ForgetFacts drops the facts up to and including n, and numbers later ones behind it.
+// ForgetFacts drops the facts up to and including n, and numbers later ones behind it. It
+// fails with ErrLost, wrapped, in a directory that Open has made, if it never told n: the
+// journal knows another, and an empty one would refuse the mail of all who were in that.
+// Close takes the file away again then.
 func (d *Directory) ForgetFacts(ctx context.Context, n uint64) error {
 	if err := d.acquire(ctx); err != nil {
 		return err
@@ -43,6 +46,10 @@ func (d *Directory) ForgetFacts(ctx context.Context, n uint64) error {
 		return d.dialect.explain(err)
 	}
 	defer tx.sql.Rollback()
+	if d.made != "" && n >= tx.next {
+		d.lost = tx.next == 1
+		return fmt.Errorf("%s: %w (the journal has %d changes of it)", d.made, ErrLost, n)
+	}
 	if err := tx.exec(`DELETE FROM outbox WHERE n <= ?`, int64(n)); err != nil {
 		return d.dialect.explain(err)
 	}

@@ -126,8 +126,8 @@ func (r *Reader) page(query string, one func(*sql.Rows) error, values ...any) er
 	return each(rows, one)
 }
 
-// Snapshot writes a copy of the database, as it is now, to a file that does not exist; it
-// is synced. Changes wait meanwhile, look-ups do not.
+// Snapshot writes a copy of the database, as it is now, to a file that does not exist, and
+// that nobody else can read; it is synced. Changes wait meanwhile, look-ups do not.
 func (d *Directory) Snapshot(ctx context.Context, file string) error {
 	if err := d.Flush(ctx); err != nil {
 		return err
@@ -136,10 +136,17 @@ func (d *Directory) Snapshot(ctx context.Context, file string) error {
 		return err
 	}
 	defer d.release()
-	if _, err := d.writer.ExecContext(ctx, d.dialect.copyTo, file); err != nil {
-		return d.dialect.explain(err)
+	if _, err := makeFile(file); err != nil {
+		return err
 	}
-	return syncFile(file)
+	_, err := d.writer.ExecContext(ctx, d.dialect.copyTo, file)
+	if err == nil {
+		err = syncFile(file)
+	}
+	if err != nil {
+		os.Remove(file)
+	}
+	return d.dialect.explain(err)
 }
 
 // Verify reads all of the database, indexes included, and compares what is in it. It fails
