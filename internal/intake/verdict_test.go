@@ -38,7 +38,11 @@ func (r *ruling) Helo(context.Context, mail.Origin) policy.Decision { return r.s
 
 func (r *ruling) Auth(context.Context, mail.Principal) policy.Decision { return r.say["auth"] }
 
-func (r *ruling) Know(mail.Principal) {}
+func (r *ruling) Know(p mail.Principal) { r.known = p }
+
+func (r *ruling) Source(_ context.Context, user, _ string) (string, policy.Decision) {
+	return r.source[user], r.say["source"]
+}
 
 func (r *ruling) MaxSize() int64 { return 0 }
 
