@@ -30,6 +30,9 @@ type ruling struct {
 	// resets counts the transactions that were ended, withdrawn the recipients that
 	// were accepted and then refused.
 	resets, withdrawn int
+	// source is what is chosen for a user, known who was said to be there.
+	source map[string]string
+	known  mail.Principal
 }
 
 func (r *ruling) Connect(context.Context) policy.Decision { return r.say["connect"] }
