@@ -88,6 +88,9 @@ type Attempt struct {
 	// Accept decides about a client that is verified: any reply but the zero one
 	// refuses it. Nil: it is accepted.
 	Accept func(ctx context.Context, who mail.Principal) mail.Reply
+	// Guessed says that the attempt is refused, and counted by the guard. Nil: nobody
+	// wants to know.
+	Guessed func()
 }
 
 // sources are the methods of those that are to be asked about a user, with their names.

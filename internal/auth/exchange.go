@@ -141,6 +141,9 @@ func (e *Exchange) refuse(ctx context.Context, err error, began time.Time) mail.
 	o := &e.attempt.Origin
 	e.auth.Logger.Log(ctx, level, "authentication failed", "session", o.Session, "client", o.Client, "mechanism", e.attempt.Mechanism, "error", err)
 	if guard := e.auth.Guard; guard != nil && (result == resultInvalid || result == resultBanned) {
+		if e.attempt.Guessed != nil {
+			e.attempt.Guessed()
+		}
 		guard.slow(ctx, o.Client.Addr(), began)
 	}
 	return reply

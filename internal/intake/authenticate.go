@@ -37,6 +37,7 @@ func (s *Session) Mechanisms(o mail.Origin) smtp.Mechanisms {
 func (s *Session) Authenticate(_ context.Context, mechanism string, tls *tls.ConnectionState) (smtp.Exchange, mail.Reply) {
 	x, reply := s.in.Auth.Begin(auth.Attempt{
 		Mechanism: mechanism, Origin: s.origin, TLS: tls, Mechanisms: s.Mechanisms(s.origin), Accept: s.Auth,
+		Guessed: func() { s.recorded = true },
 		Sources: func(ctx context.Context, user string) ([]string, mail.Reply) {
 			return s.sources(ctx, user, mechanism)
 		},
@@ -85,5 +86,15 @@ func (s *Session) refuseBanned() mail.Reply {
 	if s.in.Auth == nil {
 		return mail.Reply{}
 	}
-	return s.in.Auth.Refuse(s.origin)
+	refusal := s.in.Auth.Refuse(s.origin)
+	s.recorded = !refusal.IsZero()
+	return refusal
+}
+
+// Recorded reports whether the last refusal is one of many guesses, which are told
+// together.
+func (s *Session) Recorded() bool {
+	recorded := s.recorded
+	s.recorded = false
+	return recorded
 }

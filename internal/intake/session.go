@@ -22,6 +22,7 @@ type Session struct {
 	name   func() string // of the client, as far as it is known
 	ruled  *ruled        // nil where policy has nothing to say
 
+	recorded   bool // the last refusal needs no fact
 	envelope   mail.Envelope
 	recipients []mail.Recipient
 	// members is for how many addresses they stand; expands says that one stands for
