@@ -161,18 +161,17 @@ func TestRefusalThatIsRecorded(t *testing.T) {
 		got = append(got, f.Command)
 	}}
 	h := HandlerFunc(func(ctx context.Context, o mail.Origin) (Session, mail.Reply) {
-		s, r := newRecording().Begin(ctx, o)
+		s, r := (&scripted{}).Begin(ctx, o)
 		return &telling{Session: s}, r
 	})
-	start(t, o, h).dial().open().play(`
+	c := start(t, o, h).dial().open()
+	c.play(`
 		C: MAIL FROM:<a@a.example>
-		S: 250
+		S: 250 2.1.0 Ok
 		C: RCPT TO:<b@b.example>
-		S: 550
+		S: 550 5.7.1 no
 		C: NONSENSE
-		S: 500
-		C: QUIT
-		S: 221
+		S: 500 5.5.1 Command not recognized
 	`)
 	mu.Lock()
 	defer mu.Unlock()

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -142,12 +143,14 @@ func (s *server) checkClosed(ctx context.Context, t *testing.T) {
 func (s *server) untilStored(ctx context.Context, t *testing.T) {
 	t.Helper()
 	must(t, harness.Until(ctx, "bans in the database", func() (bool, error) {
-		d, err := directory.Read(ctx, filepath.Join(s.Data(), "directory"))
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Data(), "directory", directory.File)+"?mode=ro")
 		if err != nil {
 			return false, err
 		}
-		defer d.Close()
-		return len(d.Bans()) == addresses+1, nil
+		defer db.Close()
+		var bans int
+		err = db.QueryRowContext(ctx, "SELECT count(*) FROM bans").Scan(&bans)
+		return bans == addresses+1, err
 	}))
 }
 
