@@ -69,21 +69,18 @@ func guardSettings(c *config.Config) auth.GuardSettings {
 	}
 }
 
-// sourceNames are the names of all sources, that of the directory first.
-func (g *graph) sourceNames() []string {
-	return []string{directory.Source}
-}
-
-// authSources are those that verify clients, by name.
-func (d *Daemon) authSources(*graph) map[string]auth.Methods {
-	own := auth.NewDirectorySource(d.directory, d.logins.hasher, d.clock, d.Logger)
-	return map[string]auth.Methods{directory.Source: own.Methods()}
+// authSources are those that verify clients, by name: the directory, and those that the
+// configuration has.
+func (g *graph) authSources(own *auth.DirectorySource) map[string]auth.Methods {
+	all := g.web.methods()
+	all[directory.Source] = own.Methods()
+	return all
 }
 
 // checkSources wants every source that a listener names to be there.
 func (g *graph) checkSources() error {
 	var errs []error
-	names := g.sourceNames()
+	names := g.config.SourceNames()
 	for i := range g.config.Listeners {
 		l := &g.config.Listeners[i]
 		for _, s := range l.AuthSources {
@@ -114,7 +111,7 @@ func (d *Daemon) authenticator(g *graph) *auth.Authenticator {
 	}
 	own := auth.NewDirectorySource(d.directory, d.logins.hasher, d.clock, d.Logger)
 	return auth.New(auth.Options{
-		Sources: d.authSources(g), Listeners: listeners, Addresses: own, Masks: g.lasting.masks,
+		Sources: g.authSources(own), Listeners: listeners, Addresses: own, Masks: g.lasting.masks,
 		Hasher: d.logins.hasher, Secret: d.logins.secret, Usage: d.directory, Guard: d.logins.guard,
 		Logger: d.Logger, Metrics: d.counts.auth,
 	})
