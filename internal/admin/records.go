@@ -19,6 +19,8 @@ type Records struct {
 	Directory *directory.Directory
 	// Seal makes what is stored of a password. Its error is for the operator as it is.
 	Seal func(ctx context.Context, password string) (hash, scram string, err error)
+	// Lifted is told of a ban that was lifted. Nil: nobody wants to know.
+	Lifted func(subject string)
 	// CheckList says why a list for policy cannot be as it is to be.
 	CheckList func(*directory.List) error
 	// Advise says what is allowed but unwise about a local domain; it may ask DNS.
@@ -80,6 +82,7 @@ func (s *Server) recordOperations() {
 	recordsOf(s, aliases)
 	recordsOf(s, listRecords)
 	s.entryOperations()
+	s.banOperations()
 }
 
 // recordsOf adds the operations for one kind of record.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"unicode/utf8"
 
@@ -24,6 +25,13 @@ type Methods struct {
 type Options struct {
 	// Sources are those that there are, by name.
 	Sources map[string]Methods
+	// Listeners are how their clients can authenticate, by the names of the listeners.
+	Listeners map[string]Listener
+	// Addresses knows users by their address. Nil: nobody is known so.
+	Addresses Addresses
+	// Masks says why an address tells nobody who a client is; empty for one that tells.
+	// Nil: each tells.
+	Masks func(client netip.Addr) string
 	// Hasher bounds what is computed. Required.
 	Hasher *Hasher
 	// Secret makes the keys of users that there are not; of 32 octets. It should outlive
@@ -72,13 +80,17 @@ type Attempt struct {
 	// Mechanisms are those that the client was offered: SCRAM-SHA-256 tells by them
 	// whether somebody on the way took SCRAM-SHA-256-PLUS out.
 	Mechanisms []string
-	// Sources names those to ask, in order: the next one when the user is unknown to
-	// one. A reply that is not zero refuses the attempt. The name of the user is empty
-	// where it is not known before the source has been asked.
+	// Sources names those to ask about a user, in order: the next one when the user is
+	// unknown to one. None: those of the listener. A reply that is not zero refuses the
+	// attempt. The name of the user is empty where it is not known before the source has
+	// been asked.
 	Sources func(ctx context.Context, user string) ([]string, mail.Reply)
 	// Accept decides about a client that is verified: any reply but the zero one
 	// refuses it. Nil: it is accepted.
 	Accept func(ctx context.Context, who mail.Principal) mail.Reply
+	// Guessed says that the attempt is refused, and counted by the guard. Nil: nobody
+	// wants to know.
+	Guessed func()
 }
 
 // sources are the methods of those that are to be asked about a user, with their names.
@@ -86,6 +98,9 @@ func (a *Authenticator) sources(ctx context.Context, at *Attempt, user string) (
 	names, reply := at.Sources(ctx, user)
 	if !reply.IsZero() {
 		return nil, &mail.Error{Reply: reply}
+	}
+	if len(names) == 0 {
+		names = a.Listeners[at.Origin.Listener].Sources
 	}
 	list := make([]namedMethods, 0, len(names))
 	for _, name := range names {

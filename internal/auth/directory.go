@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"postern/internal/directory"
 	"postern/internal/mail"
@@ -95,4 +96,13 @@ func (s *DirectorySource) Certificate(_ context.Context, c mail.Certificate, ver
 		return mail.Principal{}, ErrUnknown
 	}
 	return s.directory.Principal(u), nil
+}
+
+// Address returns the user whose network a client is in.
+func (s *DirectorySource) Address(client netip.Addr) (mail.Principal, bool) {
+	u, known := s.directory.UserByAddress(client)
+	if !known {
+		return mail.Principal{}, false
+	}
+	return s.directory.Principal(u), true
 }

@@ -35,15 +35,27 @@ type mechanism interface {
 var begin = []struct {
 	name  string
 	begin func(*Authenticator, *Attempt) mechanism
+	// needs says what a source must be able to do; possible, whether the client can.
+	needs    func(*Methods) bool
+	possible func(*mail.Origin) bool
 }{
-	{ScramPlus, beginScram},
-	{Scram, beginScram},
-	{External, beginExternal},
-	{OAuthBearer, beginOAuthBearer},
-	{XOAuth2, beginXOAuth2},
-	{Plain, beginPlain},
-	{Login, beginLogin},
+	{ScramPlus, beginScram, hasKeys, underTLS},
+	{Scram, beginScram, hasKeys, anyhow},
+	{External, beginExternal, hasCertificates, withCertificate},
+	{OAuthBearer, beginOAuthBearer, hasTokens, anyhow},
+	{XOAuth2, beginXOAuth2, hasTokens, anyhow},
+	{Plain, beginPlain, hasPasswords, anyhow},
+	{Login, beginLogin, hasPasswords, anyhow},
 }
+
+func hasPasswords(m *Methods) bool    { return m.Passwords != nil }
+func hasKeys(m *Methods) bool         { return m.Keys != nil }
+func hasTokens(m *Methods) bool       { return m.Tokens != nil }
+func hasCertificates(m *Methods) bool { return m.Certificates != nil }
+
+func anyhow(*mail.Origin) bool            { return true }
+func underTLS(o *mail.Origin) bool        { return o.TLS != nil }
+func withCertificate(o *mail.Origin) bool { return o.TLS != nil && o.TLS.Certificate != nil }
 
 // Mechanisms are all that there are, in the order in which they are offered.
 func Mechanisms() []string {
@@ -129,6 +141,9 @@ func (e *Exchange) refuse(ctx context.Context, err error, began time.Time) mail.
 	o := &e.attempt.Origin
 	e.auth.Logger.Log(ctx, level, "authentication failed", "session", o.Session, "client", o.Client, "mechanism", e.attempt.Mechanism, "error", err)
 	if guard := e.auth.Guard; guard != nil && (result == resultInvalid || result == resultBanned) {
+		if e.attempt.Guessed != nil {
+			e.attempt.Guessed()
+		}
 		guard.slow(ctx, o.Client.Addr(), began)
 	}
 	return reply

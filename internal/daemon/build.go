@@ -43,6 +43,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 	o.Store, o.IDs = d.store, &d.ids
 	o.Room, o.Suspended = d.gauge.Refuse, d.suspended.intake
 	o.Policy, o.Inspections, o.ClientName = g.policy.Begin, d.inspections, d.clientName
+	o.Auth = d.authenticator(g)
 	o.Logger, o.Metrics = d.Logger, d.counts.intake
 	return intake.New(o)
 }
@@ -78,6 +79,7 @@ func (d *Daemon) serverOptions(g *graph, c *config.Listener) smtpserver.Options 
 		Limit:                   func() int { return d.gauge.Connections(c.MaxConnections) },
 		MaxErrors:               c.MaxErrors,
 		Newlines:                newlines(g, c),
+		AuthInClear:             c.AuthWithoutTLS,
 		CommandTimeout:          c.CommandTimeout,
 		DataTimeout:             c.DataTimeout,
 		IDs:                     &d.ids,

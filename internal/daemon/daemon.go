@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/auth"
 	"postern/internal/certs"
 	"postern/internal/config"
 	"postern/internal/container"
@@ -73,6 +74,8 @@ type Daemon struct {
 	store   *embedded.Store
 	// directory has the records. It is open before anybody is served.
 	directory *directory.Directory
+	// logins is what verifies clients, and keeps those out who guess.
+	logins logins
 	// trapped are the local domains whose mail the world sends elsewhere.
 	trapped trapped
 	gauge   *pressure.Gauge
@@ -179,6 +182,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 		failed:     make(chan error, 1),
 		ended:      make(chan error, 1),
 	}
+	d.logins.hasher = auth.NewHasher(0, clock)
 	d.counts = newCounts(d)
 	d.inspections = intake.NewInspections(0)
 	d.limits, d.accountLimits = limit.NewSet(clock), limit.NewSet(clock)
@@ -296,6 +300,9 @@ func (d *Daemon) open() error {
 	if err := d.openDirectory(g); err != nil {
 		return err
 	}
+	if err := d.openLogins(g); err != nil {
+		return err
+	}
 	d.gauge = pressure.New(d.gaugeOptions(g))
 	d.deliverer = deliver.New(d.deliverOptions(g))
 	d.suspended.tell(d.deliverer.SuspendSite)
@@ -361,6 +368,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	d.copying.Go(func() { d.part("the journal's copying", d.journal.Copy(copyCtx, d.store)) })
 	d.copying.Go(func() { d.part("the journal's copying of the directory", d.journal.Copy(copyCtx, d.directory)) })
 	d.copying.Go(func() { d.gauge.Run(copyCtx) })
+	d.running.Go(func() { d.guardLogins(deliverCtx) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
 	d.running.Go(func() { d.part("the quarantine", d.keeper.Run(deliverCtx)) })
 	for _, l := range d.listeners {

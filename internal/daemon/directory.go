@@ -124,7 +124,7 @@ func (g *graph) checkRecorded(l *directory.List) error {
 // recordOptions are what the API needs for records.
 func (d *Daemon) recordOptions() admin.Records {
 	return admin.Records{
-		Directory: d.directory, Seal: sealer(d.clock),
+		Directory: d.directory, Seal: sealer(d.clock), Lifted: d.logins.guard.Lifted,
 		CheckList: func(l *directory.List) error { return d.inForce().checkRecorded(l) },
 		Advise:    func(ctx context.Context, domain string) []string { return d.inForce().adviseDomain(ctx, domain) },
 	}

@@ -97,7 +97,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadWebSources(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadWebSources(), g.checkSources(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }

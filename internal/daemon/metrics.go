@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"postern/internal/auth"
 	"postern/internal/blocklist"
 	"postern/internal/deliver"
 	"postern/internal/directory"
@@ -35,6 +36,7 @@ type counts struct {
 	oidc       *oidc.Metrics
 	httpAuth   *httpauth.Metrics
 	directory  *directory.Metrics
+	auth       *auth.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -55,6 +57,7 @@ func newCounts(d *Daemon) counts {
 		oidc:       oidc.NewMetrics(s),
 		httpAuth:   httpauth.NewMetrics(s),
 		directory:  directory.NewMetrics(s),
+		auth:       auth.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
 		func() float64 { return float64(len(d.inForce().lists.Stale())) })
@@ -62,6 +65,7 @@ func newCounts(d *Daemon) counts {
 		func() float64 { return float64(len(d.inForce().blockLists.Out())) })
 	s.ReadGauge("postern_web_sources_down", "Issuers of tokens, and services that are asked about passwords, that do not answer. `postern status` names them. An issuer whose keys are known is among them, though its tokens are still verified.",
 		func() float64 { return d.inForce().web.down() })
+	d.logins.hasher.Watch(s)
 	d.readQueue(s)
 	d.readDirectory(s)
 	d.readJournal(s)

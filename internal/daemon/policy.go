@@ -14,7 +14,7 @@ import (
 // before it.
 func (g *graph) loadPolicy() error {
 	o := policy.Options{
-		Config: g.config, Lists: g.lists, Local: g.local.Is, Nobody: g.nobody, Masks: g.lasting.masks,
+		Config: g.config, Lists: g.lists, Local: g.local.Is, Nobody: g.nobody, Masks: g.lasting.masks, Sources: g.config.SourceNames(),
 		Logger: g.told.logger, Clock: g.clock, Metrics: g.lasting.metrics,
 	}
 	if !g.lasting.offline {

@@ -124,6 +124,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	debug.SetMemoryLimit(next.memoryBudget())
 	d.deliverer.Change(d.deliverSettings(next))
 	d.keeper.Change(d.quarantineSettings(next))
+	d.logins.guard.Set(guardSettings(next.config))
 	d.limits.Keep(next.policy.Limits())
 	running.web.close()
 	if level := next.config.Log.Level; level != running.config.Log.Level {

@@ -62,6 +62,8 @@ type Options struct {
 	Routed func(listener string, to mail.Address, connected netip.Addr) mail.Address
 	// VRFY says what a listener tells of addresses. Nil: nothing.
 	VRFY func(listener string) Disclosure
+	// Auth verifies clients. Nil: nobody can authenticate.
+	Auth Authenticator
 	// Inspections bounds how many messages policy looks at at a time. Nil: as
 	// many as DefaultInspections by this door alone.
 	Inspections *Inspections

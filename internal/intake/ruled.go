@@ -15,6 +15,7 @@ type rules interface {
 	Helo(ctx context.Context, o mail.Origin) policy.Decision
 	Auth(ctx context.Context, p mail.Principal) policy.Decision
 	Know(p mail.Principal)
+	Source(ctx context.Context, user, mechanism string) (string, policy.Decision)
 	MaxSize() int64
 	Mail(ctx context.Context, from mail.Address, size int64) policy.Decision
 	Rcpt(ctx context.Context, to mail.Recipient) (policy.Decision, policy.Treatment)

@@ -22,6 +22,7 @@ type Session struct {
 	name   func() string // of the client, as far as it is known
 	ruled  *ruled        // nil where policy has nothing to say
 
+	recorded   bool // the last refusal needs no fact
 	envelope   mail.Envelope
 	recipients []mail.Recipient
 	// members is for how many addresses they stand; expands says that one stands for
@@ -45,6 +46,9 @@ func (in *Intake) Session(o mail.Origin) *Session {
 // Begin decides whether the client is served: what policy says of whoever
 // connects.
 func (s *Session) Begin(ctx context.Context) mail.Reply {
+	if refusal := s.refuseBanned(); !refusal.IsZero() {
+		return refusal
+	}
 	if s.ruled == nil {
 		return mail.Reply{}
 	}
@@ -53,6 +57,9 @@ func (s *Session) Begin(ctx context.Context) mail.Reply {
 
 // Hello notes what EHLO or HELO said, and what TLS is like by now.
 func (s *Session) Hello(ctx context.Context, o mail.Origin) mail.Reply {
+	if refusal := s.imply(ctx, &o); !refusal.IsZero() {
+		return refusal
+	}
 	if s.ruled == nil {
 		s.origin = o
 		return mail.Reply{}

@@ -30,6 +30,9 @@ type ruling struct {
 	// resets counts the transactions that were ended, withdrawn the recipients that
 	// were accepted and then refused.
 	resets, withdrawn int
+	// source is what is chosen for a user, known who was said to be there.
+	source map[string]string
+	known  mail.Principal
 }
 
 func (r *ruling) Connect(context.Context) policy.Decision { return r.say["connect"] }
@@ -38,7 +41,11 @@ func (r *ruling) Helo(context.Context, mail.Origin) policy.Decision { return r.s
 
 func (r *ruling) Auth(context.Context, mail.Principal) policy.Decision { return r.say["auth"] }
 
-func (r *ruling) Know(mail.Principal) {}
+func (r *ruling) Know(p mail.Principal) { r.known = p }
+
+func (r *ruling) Source(_ context.Context, user, _ string) (string, policy.Decision) {
+	return r.source[user], r.say["source"]
+}
 
 func (r *ruling) MaxSize() int64 { return 0 }
 

@@ -104,6 +104,7 @@ func (c *compiler) rule(d *draft) *rule {
 		r.when = c.condition(d)
 	}
 	r.steps = c.steps(d)
+	r.source = sourceOf(d.Steps)
 	return r
 }
 

@@ -28,6 +28,9 @@ type Options struct {
 	// Nobody reports whether an address is one of this host at which there is nobody;
 	// nil: that is not known.
 	Nobody func(mail.Address) bool
+	// Sources are the names of those that can verify a user. Nil: they are not known, and
+	// any name is taken.
+	Sources []string
 	// Masks says why an address tells nobody who a client is, such as that of a
 	// gateway behind which everybody appears; empty for one that tells. It is asked
 	// anew at each command.
@@ -169,6 +172,7 @@ type rule struct {
 	when      *expression
 	priority  int
 	steps     []step
+	source    string // that the step authenticate names
 	ending    Verdict
 	// senders and recipients are its patterns, at least one of each.
 	senders, recipients []pattern

@@ -89,6 +89,9 @@ func kinds() []stepKind {
 			text: "A line in the log."},
 		{name: "allow_relay", word: true, at: untilMail, compile: allowsRelay,
 			text: "The relay layer is content with what this client sends: in the session, or from `mail` in the transaction."},
+		{name: "authenticate", value: "source", at: []config.Command{config.AtAuth}, compile: authenticates,
+			text: "Who verifies the client: `directory`, or another source by its name, instead of `auth_sources` of the listener. The handler is chosen before that, for the name that the client has given (`authentication.subject.id`, empty for a token or a certificate that comes without one) and `authentication.mechanism`; " +
+				"groups and addresses are not known by then. Its other steps are taken once the client is verified. Only the source gets the password: no step and no condition can read it."},
 		{name: "greeting", value: "text", at: []config.Command{config.AtHelo}, compile: greets,
 			text: "The text of the first line of the reply to EHLO or HELO. Without it that is the server's own."},
 	}

@@ -47,6 +47,7 @@ var stepSamples = map[string]struct {
 	"copy_to":        {`{ copy_to = ["a@example.com", "b@example.com"] }`, "a copy goes to <a@example.com>, <b@example.com>", func(t Treatment) bool { return len(t.Copies) == 2 }},
 	"log":            {`{ log = "from ${client.address}" }`, `logs "from 192.0.2.66"`, nil},
 	"allow_relay":    {`"allow_relay"`, "may relay", nil},
+	"authenticate":   {`{ authenticate = "company" }`, "verified by company", nil},
 	"greeting":       {`{ greeting = "Hi ${smtp.helo.domain}" }`, `smtp.helo.greeting is "Hi client.example"`, nil},
 }
 

@@ -133,3 +133,49 @@ func TestGreetingOfTheHandler(t *testing.T) {
 		c.expect("250-"+want, "250-PIPELINING")
 	}
 }
+
+// telling is a session that tells of refusals at RCPT itself.
+type telling struct {
+	Session
+	told bool
+}
+
+func (s *telling) Rcpt(ctx context.Context, r smtp.Rcpt) mail.Reply {
+	s.told = true
+	return mail.NewReply(550, "5.7.1", "no")
+}
+
+func (s *telling) Recorded() bool {
+	told := s.told
+	s.told = false
+	return told
+}
+
+// A refusal that the session has told of has no fact; others have theirs.
+func TestRefusalThatIsRecorded(t *testing.T) {
+	var mu sync.Mutex
+	var got []string
+	o := Options{Record: func(f mail.Fact) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, f.Command)
+	}}
+	h := HandlerFunc(func(ctx context.Context, o mail.Origin) (Session, mail.Reply) {
+		s, r := (&scripted{}).Begin(ctx, o)
+		return &telling{Session: s}, r
+	})
+	c := start(t, o, h).dial().open()
+	c.play(`
+		C: MAIL FROM:<a@a.example>
+		S: 250 2.1.0 Ok
+		C: RCPT TO:<b@b.example>
+		S: 550 5.7.1 no
+		C: NONSENSE
+		S: 500 5.5.1 Command not recognized
+	`)
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(got, []string{"NONSENSE"}) {
+		t.Errorf("there are facts of %q", got)
+	}
+}

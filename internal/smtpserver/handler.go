@@ -68,6 +68,15 @@ type Explainer interface {
 	Trail() []mail.Decided
 }
 
+// Recorder is a Session that tells of some refusals itself, together with others like
+// them. It is asked, with the session's other methods, after each reply that refuses
+// something.
+type Recorder interface {
+	// Recorded reports whether the last refusal that the session gave needs no fact of
+	// its own, and forgets it.
+	Recorded() bool
+}
+
 // Greeter is a Session that has words of its own for the first line of the
 // reply to EHLO and HELO. It is asked when Hello has accepted.
 type Greeter interface {

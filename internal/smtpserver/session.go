@@ -242,7 +242,9 @@ func (s *session) refused(command string, r mail.Reply, cause string) {
 	case command == "RCPT":
 		fact.To = []string{s.named.Path()}
 	}
-	s.options.Record(fact)
+	if r, ok := s.handler.(Recorder); !ok || !r.Recorded() {
+		s.options.Record(fact)
+	}
 	s.options.Metrics.refused(command, r)
 	s.log.Debug("refused", "command", fact.Command, "reply", r.String(), "cause", cause)
 }

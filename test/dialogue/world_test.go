@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/auth"
+	"postern/internal/directory"
+	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/test/harness"
 )
@@ -78,6 +81,7 @@ func newWorld(t *testing.T, dialogues []*dialogue) *world {
 	w.postern, err = harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: dir, Settings: settings + w.moreListeners(t, dir)})
 	must(t, err)
 	w.listeners["smtp"] = w.postern.Addr()
+	w.addUser(ctx, t)
 	must(t, w.postern.Start(ctx))
 	t.Cleanup(func() {
 		if err := w.postern.Stop(); err != nil {
@@ -91,6 +95,19 @@ func newWorld(t *testing.T, dialogues []*dialogue) *world {
 	return w
 }
 
+// addUser gives the server the user "joe" with the password "secret".
+func (w *world) addUser(ctx context.Context, t *testing.T) {
+	t.Helper()
+	d, err := directory.Open(ctx, directory.Options{Dir: filepath.Join(w.postern.Data(), "directory")})
+	must(t, err)
+	c, err := auth.NewCredentials("secret")
+	must(t, err)
+	must(t, d.Change(ctx, "test", func(tx *directory.Tx) error {
+		return tx.PutUser(directory.User{Login: "joe", Password: c.Password, SCRAM: c.SCRAM, Enabled: true, Services: mail.Services{Submit: true, Relay: true}})
+	}))
+	must(t, d.Close())
+}
+
 // moreListeners are the listeners beside that of the harness, which trusts all
 // clients here and has the limits that are the default.
 func (w *world) moreListeners(t *testing.T, dir string) string {
@@ -102,6 +119,7 @@ func (w *world) moreListeners(t *testing.T, dir string) string {
 		"small": "trust = [\"127.0.0.0/8\"]\nbare_newline = \"refuse\"\n" +
 			"max_size = \"1KiB\"\nmax_recipients = 2\nmax_messages = 3\nmax_errors = 5\n",
 		"stranger": "trust = []\n",
+		"login":    "auth = \"optional\"\nauth_without_tls = true\nauth_mechanisms = [\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"]\n",
 	} {
 		port, err := harness.FreePort()
 		must(t, err)
