@@ -94,10 +94,15 @@ var oldDevices = []CipherSuite{
 	CipherSuite(tls.TLS_RSA_WITH_AES_128_CBC_SHA), CipherSuite(tls.TLS_RSA_WITH_AES_256_CBC_SHA),
 }
 
+// takesOldTLS reports whether a listener takes versions of TLS before 1.2.
+func (l *Listener) takesOldTLS() bool {
+	return l.TLSMinVersion != 0 && l.TLSMinVersion < tls.VersionTLS12
+}
+
 // Ciphers returns the suites of TLS 1.2 and before that a listener takes; none: those
 // that crypto/tls takes for safe.
 func (l *Listener) Ciphers() []CipherSuite {
-	if len(l.TLSCiphers) > 0 || l.TLSMinVersion >= tls.VersionTLS12 {
+	if len(l.TLSCiphers) > 0 || !l.takesOldTLS() {
 		return l.TLSCiphers
 	}
 	var suites []CipherSuite
@@ -113,7 +118,7 @@ func (l *Listener) Ciphers() []CipherSuite {
 // as a clause. Such a listener belongs on a network of one's own.
 func (l *Listener) Unsafe() []string {
 	var unsafe []string
-	if l.TLSMode() != ListenerClear && l.TLSMinVersion < tls.VersionTLS12 {
+	if l.TLSMode() != ListenerClear && l.takesOldTLS() {
 		unsafe = append(unsafe, "takes "+tls.VersionName(uint16(l.TLSMinVersion))+", which can be broken")
 	}
 	for _, s := range l.TLSCiphers {
@@ -190,7 +195,7 @@ func (d *decoder) checkTLS(t *table, l *Listener) {
 			}
 		}
 	}
-	if at, is := t.given["tls_min_version"]; is && l.TLSMinVersion < tls.VersionTLS12 {
+	if at, is := t.given["tls_min_version"]; is && l.takesOldTLS() {
 		const hint = `leave it out; or listen for old devices at a private address, with a [[listener]] of its own`
 		switch l.reach() {
 		case reachedByAnyone:

@@ -56,7 +56,7 @@ func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Option
 	o.Implicit = c.TLSMode() == config.ListenerImplicit
 	o.TLSRequired = c.TLSRequired
 	o.ClientCertificates = smtpserver.ClientCertificates{
-		Ask:         c.ClientCertificates != config.ClientCertificatesIgnore,
+		Ask:         c.ClientCertificates == config.ClientCertificatesAccept,
 		Require:     c.ClientCertificates == config.ClientCertificatesRequire,
 		Authorities: g.clientAuthorities[i],
 	}
