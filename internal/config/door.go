@@ -126,6 +126,9 @@ func (l *Listener) Unsafe() []string {
 			unsafe = append(unsafe, "takes "+s.String()+", which can be broken")
 		}
 	}
+	if l.AuthWithoutTLS && l.Auth != AuthOff {
+		unsafe = append(unsafe, "takes passwords in clear, which everybody on the way can read")
+	}
 	if l.BareNewline == BareNewlineRepair {
 		unsafe = append(unsafe, "repairs bare newlines for everybody")
 	}
@@ -224,6 +227,10 @@ const submissionsPort = submissions
 // adviseDoor says what is unwise in how a listener takes its clients in.
 func (d *decoder) adviseDoor(t *table) {
 	l := t.fields.listener
+	if at, is := t.given["bare_newline"]; is && l.BareNewline == BareNewlineRepair && l.ReachedFromOutside() {
+		d.fault(at.value, "listener.bare_newline", advicef(`set "auto", and name the clients that need it in trust; or listen for them at a private address, with a [[listener]] of its own`,
+			"repairs bare newlines for everybody: who means to hide one message in another is not refused"))
+	}
 	at, is := t.given["address"]
 	if !is {
 		return

@@ -5,20 +5,22 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
-func TestLoadAuthorities(t *testing.T) {
+// TestLoadPool: a file of which a part cannot be read is refused whole.
+func TestLoadPool(t *testing.T) {
 	dir := t.TempDir()
 	one, key := filepath.Join(dir, "one"), filepath.Join(dir, "key")
 	made, err := SelfSigned(Options{Names: []string{"one.example"}})
 	if err := errors.Join(err, Save(made, one, key)); err != nil {
 		t.Fatal(err)
 	}
-	pool, err := LoadAuthorities(one)
+	pool, err := LoadPool(one, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := LoadAuthorities(one)
+	again, err := LoadPool(one, time.Now())
 	if err != nil || !pool.Equal(again) {
 		t.Errorf("read again it is another, %v", err)
 	}
@@ -40,12 +42,12 @@ func TestLoadAuthorities(t *testing.T) {
 		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := LoadAuthorities(file)
+		_, err := LoadPool(file, time.Now())
 		if wrong, ok := errors.AsType[*Error](err); !ok || wrong.File != file || !errors.Is(err, c.reason) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := LoadAuthorities(filepath.Join(dir, "none")); !errors.Is(err, ErrMissing) {
+	if _, err := LoadPool(filepath.Join(dir, "none"), time.Now()); !errors.Is(err, ErrMissing) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
