@@ -69,6 +69,8 @@ func TestWarnings(t *testing.T) {
 		{"clear on purpose", public + "tls = \"none\"", `6:11: listener.address: takes mail from other machines, and only in clear`},
 		{"old TLS", strings.Replace(public, "192.0.2.1:25", ":25", 1) + "tls_min_version = \"1.1\"", `9:19: listener.tls_min_version: is unsafe: whoever`},
 		{"old TLS nearby", strings.Replace(public, "192.0.2.1:25", "10.0.0.1:25", 1) + "tls_min_version = \"1.0\"", ``},
+		{"repairs for everybody", public + "bare_newline = \"repair\"", `9:16: listener.bare_newline: repairs bare newlines for everybody`},
+		{"repairs nearby", wise + "bare_newline = \"repair\"", ``},
 		{"a weak cipher", public + "tls_ciphers = [\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\", \"TLS_RSA_WITH_RC4_128_SHA\"]", `9:57: listener.tls_ciphers: "TLS_RSA_WITH_RC4_128_SHA" can be broken`},
 		{"authorities in vain", public + "client_authorities = \"a\"", `9:1: listener.client_authorities: does nothing`},
 		{"authorities", public + "client_authorities = \"a\"\nclient_certificates = \"accept\"", ``},

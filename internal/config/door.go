@@ -94,10 +94,15 @@ var oldDevices = []CipherSuite{
 	CipherSuite(tls.TLS_RSA_WITH_AES_128_CBC_SHA), CipherSuite(tls.TLS_RSA_WITH_AES_256_CBC_SHA),
 }
 
+// takesOldTLS reports whether a listener takes versions of TLS before 1.2.
+func (l *Listener) takesOldTLS() bool {
+	return l.TLSMinVersion != 0 && l.TLSMinVersion < tls.VersionTLS12
+}
+
 // Ciphers returns the suites of TLS 1.2 and before that a listener takes; none: those
 // that crypto/tls takes for safe.
 func (l *Listener) Ciphers() []CipherSuite {
-	if len(l.TLSCiphers) > 0 || l.TLSMinVersion >= tls.VersionTLS12 {
+	if len(l.TLSCiphers) > 0 || !l.takesOldTLS() {
 		return l.TLSCiphers
 	}
 	var suites []CipherSuite
@@ -113,13 +118,16 @@ func (l *Listener) Ciphers() []CipherSuite {
 // as a clause. Such a listener belongs on a network of one's own.
 func (l *Listener) Unsafe() []string {
 	var unsafe []string
-	if l.TLSMode() != ListenerClear && l.TLSMinVersion < tls.VersionTLS12 {
+	if l.TLSMode() != ListenerClear && l.takesOldTLS() {
 		unsafe = append(unsafe, "takes "+tls.VersionName(uint16(l.TLSMinVersion))+", which can be broken")
 	}
 	for _, s := range l.TLSCiphers {
 		if l.TLSMode() != ListenerClear && s.insecure() {
 			unsafe = append(unsafe, "takes "+s.String()+", which can be broken")
 		}
+	}
+	if l.AuthWithoutTLS && l.Auth != AuthOff {
+		unsafe = append(unsafe, "takes passwords in clear, which everybody on the way can read")
 	}
 	if l.BareNewline == BareNewlineRepair {
 		unsafe = append(unsafe, "repairs bare newlines for everybody")
@@ -190,7 +198,7 @@ func (d *decoder) checkTLS(t *table, l *Listener) {
 			}
 		}
 	}
-	if at, is := t.given["tls_min_version"]; is && l.TLSMinVersion < tls.VersionTLS12 {
+	if at, is := t.given["tls_min_version"]; is && l.takesOldTLS() {
 		const hint = `leave it out; or listen for old devices at a private address, with a [[listener]] of its own`
 		switch l.reach() {
 		case reachedByAnyone:
@@ -219,6 +227,10 @@ const submissionsPort = submissions
 // adviseDoor says what is unwise in how a listener takes its clients in.
 func (d *decoder) adviseDoor(t *table) {
 	l := t.fields.listener
+	if at, is := t.given["bare_newline"]; is && l.BareNewline == BareNewlineRepair && l.ReachedFromOutside() {
+		d.fault(at.value, "listener.bare_newline", advicef(`set "auto", and name the clients that need it in trust; or listen for them at a private address, with a [[listener]] of its own`,
+			"repairs bare newlines for everybody: who means to hide one message in another is not refused"))
+	}
 	at, is := t.given["address"]
 	if !is {
 		return

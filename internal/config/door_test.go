@@ -48,6 +48,8 @@ func TestUnsafe(t *testing.T) {
 		{Listener{TLSMinVersion: tls.VersionTLS10, TLSCiphers: c}, ""}, // does no TLS
 		{Listener{TLSCertificate: "c", TLSMinVersion: tls.VersionTLS11}, "takes TLS 1.1, which can be broken"},
 		{Listener{TLSCertificate: "c", TLSMinVersion: tls.VersionTLS12, TLSCiphers: c}, "takes TLS_RSA_WITH_RC4_128_SHA, which can be broken"},
+		{Listener{AuthWithoutTLS: true, Auth: AuthOff}, ""},
+		{Listener{AuthWithoutTLS: true, Auth: AuthRequired}, "takes passwords in clear, which everybody on the way can read"},
 		{Listener{BareNewline: BareNewlineRepair}, "repairs bare newlines for everybody"},
 	} {
 		if got := strings.Join(test.l.Unsafe(), "; "); got != test.want {

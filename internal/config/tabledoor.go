@@ -114,7 +114,7 @@ var doorSettings = []setting{
 		byDefault: "none: no certificate verifies",
 		example:   `"/etc/postern/tls/clients.pem"`,
 		text: "A PEM file with the certificates of the authorities by whom those of clients verify; one that a client has signed itself can stand there too. The authorities that the system trusts are not among them: " +
-			"everybody can have a certificate of these. A certificate must be for clients (or for any use), and valid at the time.",
+			"everybody can have a certificate of these. A certificate must be for TLS (clients, servers, or any use), and valid at the time.",
 		see: []string{"listener.client_certificates"},
 	},
 	{

@@ -54,9 +54,9 @@ func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Option
 	c := &g.config.Listeners[i]
 	o.TLS = listenerTLS(c, d.tlsConfig(g, i))
 	o.Implicit = c.TLSMode() == config.ListenerImplicit
-	o.TLSRequired = c.TLSRequired
+	o.TLSRequired, o.AuthInClear = c.TLSRequired, c.AuthWithoutTLS
 	o.ClientCertificates = smtpserver.ClientCertificates{
-		Ask:         c.ClientCertificates != config.ClientCertificatesIgnore,
+		Ask:         c.ClientCertificates == config.ClientCertificatesAccept,
 		Require:     c.ClientCertificates == config.ClientCertificatesRequire,
 		Authorities: g.clientAuthorities[i],
 	}

@@ -125,3 +125,29 @@ near = ["near.example", "list:near"]`
 		}
 	}
 }
+
+// TestProxiesAreNotTrusted for their addresses, because anybody may be behind them,
+// unless the listener says that nobody else is.
+func TestProxiesAreNotTrusted(t *testing.T) {
+	text := strings.Replace(head, `relay = "everybody"`, "trust = [\"10.0.0.0/8\"]\nproxy_from = [\"10.0.0.7\"]", 1) + `
+[[listener]]
+name = "alone"
+address = "127.0.0.1:2527"
+trust = ["10.0.0.0/8"]
+proxy_from = ["10.0.0.7"]
+trust_gateway = true
+`
+	e, problems := Compile(options(load(t, text)))
+	for _, p := range problems {
+		t.Fatal(p)
+	}
+	for client, want := range map[string]bool{"10.0.0.7": false, "10.0.0.8": true} {
+		trusted, masked := e.Trusts("smtp", netip.MustParseAddr(client))
+		if trusted != want || trusted != (masked == "") {
+			t.Errorf("%s: %v %q", client, trusted, masked)
+		}
+		if trusted, masked := e.Trusts("alone", netip.MustParseAddr(client)); !trusted || masked != "" {
+			t.Errorf("%s, with trust_gateway: %v %q", client, trusted, masked)
+		}
+	}
+}

@@ -60,8 +60,12 @@ func ParseCommand(line []byte) (Command, error) {
 	return c, nil
 }
 
-// verbs are those that a client sends all day; upper makes no copy of them.
-var verbs = [...]string{"MAIL", "RCPT", "DATA", "EHLO", "RSET", "QUIT", "NOOP", "HELO", "STARTTLS"}
+// verbs are those of SMTP, the most frequent first; upper makes no copy of them.
+var verbs = [...]string{"MAIL", "RCPT", "DATA", "EHLO", "RSET", "QUIT", "NOOP", "HELO", "STARTTLS", "BDAT", "AUTH", "VRFY", "HELP", "EXPN",
+	"TURN", "SEND", "SOML", "SAML"}
+
+// IsVerb reports whether a verb, in upper case, is one of SMTP.
+func IsVerb(verb string) bool { return slices.Contains(verbs[:], verb) }
 
 func upper(word []byte) string {
 	for _, v := range verbs {

@@ -126,3 +126,11 @@ func FuzzCommand(f *testing.F) {
 }
 
 func breaksReceived(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`()<>"\;`, r) }
+
+func TestIsVerb(t *testing.T) {
+	for verb, want := range map[string]bool{"MAIL": true, "AUTH": true, "SAML": true, "mail": false, "XYZZY": false, "": false, "MAI": false} {
+		if got := IsVerb(verb); got != want {
+			t.Errorf("%q: %v", verb, got)
+		}
+	}
+}

@@ -53,7 +53,6 @@ func (s *session) mayAuth(hidden bool) mail.Reply {
 // auth does AUTH. Where it is not offered it is not known (RFC 5321 4.2.4), and the
 // handler does not hear what may be a password.
 func (s *session) auth(ctx context.Context, c smtp.Command) mail.Reply {
-	s.authTried = true
 	offered, hidden := s.authOffer(s.origin)
 	if len(offered) == 0 && !hidden {
 		return s.unknown(ctx, smtp.Command{Verb: c.Verb})

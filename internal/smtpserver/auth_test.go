@@ -366,12 +366,9 @@ func TestAuthIsSecret(t *testing.T) {
 	var recorded facts
 	var log logBuffer
 	secrets := []string{"aHVudGVyMg", "SFVOVEVSMG", "hunter", "correcthorse", "CORRECTHORSE"}
-	for _, in := range []bool{true, false} {
-		h := newKnowing("LOGIN")
-		if !in {
-			h.mechanisms = nil
-		}
-		s := start(t, Options{AuthInClear: true, Record: recorded.record, Logger: log.logger()}, h)
+	for _, o := range []Options{{AuthInClear: true}, {}, {TLS: testTLS(t), TLSRequired: true}} {
+		o.Record, o.Logger = recorded.record, log.logger()
+		s := start(t, o, newKnowing("LOGIN"))
 		c := s.dial().open()
 		for _, said := range []string{
 			"AUTH LOGIN aHVudGVyMg==", "aHVudGVyMg==", "AUTH aHVudGVyMg== hunter2", "AUTH LOGIN hunter2", "hunter2", "correcthorse", "correcthorse battery",
@@ -389,7 +386,7 @@ func TestAuthIsSecret(t *testing.T) {
 	for _, f := range recorded.all() {
 		text += f.Command + f.Reply.String()
 	}
-	if len(recorded.all()) < 15 || !strings.Contains(text, "another protocol") {
+	if len(recorded.all()) < 25 || !strings.Contains(text, "another protocol") {
 		t.Errorf("%d facts", len(recorded.all()))
 	}
 	for _, secret := range secrets {

@@ -146,7 +146,7 @@ func (in *chunks) more() (smtp.Chunk, error) {
 		if err != nil {
 			return smtp.Chunk{}, err
 		}
-		c, refused := smtp.ParseCommand(line)
+		c, refused := s.parse(line)
 		switch {
 		case isOtherProtocol(c.Verb, line):
 			s.otherProtocol(c.Verb, line)

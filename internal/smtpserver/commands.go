@@ -2,7 +2,6 @@ package smtpserver
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"postern/internal/mail"
@@ -50,11 +49,6 @@ var commands = [...]command{
 	{"SEND", 0, (*session).notImplemented},
 	{"SOML", 0, (*session).notImplemented},
 	{"SAML", 0, (*session).notImplemented},
-}
-
-// isCommand reports whether a verb is one of commands.
-func isCommand(verb string) bool {
-	return slices.ContainsFunc(commands[:], func(c command) bool { return c.verb == verb })
 }
 
 // lookup returns the command of a verb; one for those nobody knows.

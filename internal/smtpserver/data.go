@@ -22,6 +22,9 @@ type content struct {
 // ClientGone implements smtp.Content.
 func (c content) ClientGone() bool { return c.conn.gone() }
 
+// endOfData is what facts call the end of content, which is no command.
+const endOfData = "end of data"
+
 var noRecipients = mail.NewReply(554, "5.5.1", "No valid recipients")
 
 // data does DATA. If it is refused, the transaction stays open.
@@ -62,7 +65,7 @@ func (s *session) takeContent(ctx context.Context) {
 	s.logBroken(data)
 	s.closing = s.closing || !data.Ended() // what follows is content still
 	s.noteContent(data)
-	s.endMessage("end of data", r)
+	s.endMessage(endOfData, r)
 }
 
 func (s *session) newPace() *pace {

@@ -117,8 +117,9 @@ type ClientCertificates struct {
 	Authorities *x509.CertPool
 }
 
-// verify reports whether the certificate that a client has shown is one of a client,
-// valid at this time, by one of the authorities.
+// verify reports whether the certificate that a client has shown is valid at this time,
+// by one of the authorities, and for TLS. That it is for servers is enough: mail servers
+// are clients too, and public authorities issue nothing else any more.
 func (c *ClientCertificates) verify(shown []*x509.Certificate, now time.Time) bool {
 	if len(shown) == 0 || c.Authorities == nil {
 		return false
@@ -128,7 +129,8 @@ func (c *ClientCertificates) verify(shown []*x509.Certificate, now time.Time) bo
 		others.AddCert(issuer)
 	}
 	_, err := shown[0].Verify(x509.VerifyOptions{
-		Roots: c.Authorities, Intermediates: others, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		Roots: c.Authorities, Intermediates: others, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	})
 	return err == nil
 }

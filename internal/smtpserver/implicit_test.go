@@ -313,6 +313,7 @@ func TestClientCertificates(t *testing.T) {
 	ours, others := newAuthority(t), newAuthority(t)
 	expired := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
 	server := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
+	code := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} }
 	anyUse := func(c *x509.Certificate) { c.ExtKeyUsage = nil }
 	for name, c := range map[string]struct {
 		ask      ClientCertificates
@@ -331,7 +332,8 @@ func TestClientCertificates(t *testing.T) {
 		"required, none":         {ClientCertificates{Require: true, Authorities: ours.pool()}, &tls.Config{InsecureSkipVerify: true}, false, false, "554 5.7.0 Refused: a client certificate is required"},
 		"required, of others":    {ClientCertificates{Require: true, Authorities: ours.pool()}, others.client(fine509), false, true, "554 5.7.0 Refused: the client certificate "},
 		"required, expired":      {ClientCertificates{Require: true, Authorities: ours.pool()}, ours.client(expired), false, true, "554 5.7.0 Refused: the client certificate "},
-		"required, of a server":  {ClientCertificates{Require: true, Authorities: ours.pool()}, ours.client(server), false, true, "554 5.7.0 Refused: the client certificate "},
+		"required, of a server":  {ClientCertificates{Require: true, Authorities: ours.pool()}, ours.client(server), true, true, ""},
+		"required, for code":     {ClientCertificates{Require: true, Authorities: ours.pool()}, ours.client(code), false, true, "554 5.7.0 Refused: the client certificate "},
 		"required, no authority": {ClientCertificates{Require: true}, ours.client(fine509), false, true, "554 5.7.0 Refused: the client certificate "},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

@@ -21,7 +21,7 @@ type Metrics struct {
 // The labels of a refusal. What a client may invent counts as the last.
 var (
 	commandLabel = metrics.Label{Name: "command", Values: []string{
-		"connect", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "end of data", "other",
+		"connect", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", endOfData, "other",
 	}}
 	classLabel = metrics.Label{Name: "class", Values: []string{"4xx", "5xx"}}
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/smtp"
 )
 
 // This file is the reference: a server as RFC 5321, 3030, 3207, 4954 and 6531
@@ -95,6 +96,7 @@ type machine struct {
 	greeted string // the verb
 	known   bool   // who the client is
 	tried   bool   // AUTH, upon which facts name no unknown verbs
+	strict  bool   // TLS is required
 	from    string // of the open transaction; "" when none is
 	utf8    bool
 	rcpts   int
@@ -116,7 +118,11 @@ func (m *machine) drop() {
 
 // does returns what the client must hear of a step.
 func (m *machine) does(s *step) want {
+	m.tried = m.tried || s.verb == "AUTH"
 	w := want{command: s.verb, from: m.from}
+	if m.tried && !smtp.IsVerb(s.verb) {
+		w.command = ""
+	}
 	between := m.chunked
 	switch {
 	case s.act == stops:
@@ -160,6 +166,11 @@ func (w *want) refused() bool {
 
 // command does a command outside of chunks.
 func (m *machine) command(s *step, w *want) {
+	const early = " EHLO HELO STARTTLS NOOP RSET QUIT BDAT "
+	if m.strict && !m.secure && !strings.Contains(early, " "+s.verb+" ") { // RFC 3207 4
+		w.code(530)
+		return
+	}
 	switch s.verb {
 	case "EHLO", "HELO":
 		m.hello(s, w)
@@ -197,9 +208,6 @@ func (m *machine) command(s *step, w *want) {
 	case "AUTH":
 		m.auth(s, w)
 	default:
-		if m.tried {
-			w.command = ""
-		}
 		m.ask(s, w, s.verb, 500, 502)
 	}
 }
@@ -318,6 +326,8 @@ func (m *machine) bdat(s *step, w *want) {
 	case s.act == gone || s.act == silent:
 		m.cut(s, w)
 		return
+	case m.strict && !m.secure:
+		w.code(530)
 	case m.greeted == "" || m.greeted == "EHLO" && !m.open() || !m.open():
 		w.code(503)
 	case m.greeted == "HELO":
@@ -438,7 +448,6 @@ func (m *machine) starttls(s *step, w *want) {
 // auth: the mechanisms are PLAIN, with one response, and LOGIN, with two; they are
 // offered under TLS (RFC 4954 4).
 func (m *machine) auth(s *step, w *want) {
-	m.tried = true
 	switch {
 	case m.greeted == "", m.open(), m.known:
 		w.code(503)

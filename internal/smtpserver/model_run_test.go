@@ -46,6 +46,7 @@ type world struct {
 	server *tls.Config
 	client *tls.Config
 	limits limits
+	strict bool // TLS is required
 }
 
 func newWorld(t testing.TB) *world {
@@ -72,10 +73,10 @@ const never = 1 << 30
 func (w *world) connect() (*trial, error) {
 	far, near := net.Pipe()
 	tr := &trial{handler: &modelHandler{}, client: w.client, near: near, rw: near, br: bufio.NewReader(near), done: make(chan struct{})}
-	tr.machine.limits = w.limits
+	tr.machine.limits, tr.machine.strict = w.limits, w.strict
 	o := Options{
 		Hostname: "mx.test", TLS: w.server, MaxSize: modelSize, MaxRecipients: modelRecipients,
-		MaxErrors: never, MaxMessages: never, Record: tr.facts.record,
+		MaxErrors: never, MaxMessages: never, Record: tr.facts.record, TLSRequired: w.strict,
 	}
 	if w.limits != (limits{}) {
 		o.MaxErrors, o.MaxMessages = w.limits.errors, w.limits.mails

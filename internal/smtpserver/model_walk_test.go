@@ -110,6 +110,64 @@ func testAtRandom(t *testing.T, g *graph) {
 	t.Logf("%d sequences of length %d", count, length)
 }
 
+// TestModelStrict walks at random where TLS is required.
+func TestModelStrict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &graph{world: newWorld(t), steps: modelSteps()}
+		g.world.strict = true
+		count, length := walks()
+		random := rand.New(rand.NewPCG(3207, 4))
+		secured := 0
+		for range 5 * count {
+			if g.walk(t, random, length) {
+				secured++
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		if secured < count {
+			t.Errorf("only %d walks went on under TLS", secured)
+		}
+	})
+}
+
+// walk takes steps at random, of which only the last may end the session. It reports
+// whether the session came to be under TLS.
+func (g *graph) walk(t *testing.T, random *rand.Rand, length int) bool {
+	t.Helper()
+	tr, err := g.world.connect()
+	defer tr.end()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var path []int
+	for len(path) < length && !tr.machine.over {
+		i := random.IntN(len(g.steps))
+		if !tr.machine.secure && random.IntN(10) == 0 { // or few would come to be
+			i = g.towardsTLS(tr.machine.greeted != "")
+		}
+		if alone := tr.machine; len(path) < length-1 {
+			if alone.does(g.steps[i]); alone.over {
+				continue
+			}
+		}
+		path = append(path, i)
+		if err := tr.take(g.steps[i]); err != nil {
+			t.Errorf("%s: %v", g.names(path), err)
+			return false
+		}
+	}
+	return tr.machine.secure
+}
+
+// towardsTLS returns the step that leads to TLS.
+func (g *graph) towardsTLS(greeted bool) int {
+	return slices.IndexFunc(g.steps, func(s *step) bool {
+		return s.at == "" && s.form == fine && (greeted && s.act == secures || !greeted && s.verb == "EHLO")
+	})
+}
+
 // TestModelInPieces sends whole sequences, cut into packets anywhere or not at
 // all. Pipelined or not, the replies are the same (RFC 2920 3.2): what was read
 // ahead must not be taken for something else.

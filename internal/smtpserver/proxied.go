@@ -18,6 +18,7 @@ const proxyTimeout = 10 * time.Second
 // isProxy reports whether an address is that of a proxy, of which a header is
 // expected.
 func (o *Options) isProxy(client netip.Addr) bool {
+	client = client.WithZone("")
 	return slices.ContainsFunc(o.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
@@ -53,16 +54,17 @@ var errNotSecure = errors.New("TLS has not begun")
 // They are not told, as they could not read it.
 func (s *Server) admit(ctx context.Context, session *session) mail.Reply {
 	c, o := session.conn, session.options
+	var r mail.Reply
 	if o.isProxy(session.origin.Client.Addr()) {
-		if r := session.throughProxy(); !r.IsZero() {
-			return r
-		}
+		r = session.throughProxy()
 	}
-	r := s.enter(c, &session.origin)
-	if !o.Implicit {
+	if r.IsZero() {
+		r = s.enter(c, &session.origin)
+	}
+	switch {
+	case !o.Implicit:
 		return r
-	}
-	if !r.IsZero() {
+	case !r.IsZero():
 		c.unread(errNotSecure)
 		return r
 	}
@@ -81,9 +83,6 @@ func (s *session) throughProxy() mail.Reply {
 		return mail.Reply{}
 	case errors.Is(err, errStopping):
 		return s.endReply()
-	}
-	if s.options.Implicit {
-		s.conn.unread(errNotSecure)
 	}
 	s.options.Metrics.unproxied.Add(1)
 	s.log.Warn("a connection from a proxy has no PROXY header, or a wrong one", "proxy", s.origin.Client, "error", err)

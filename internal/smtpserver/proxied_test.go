@@ -188,3 +188,31 @@ func (p *prefixed) Write(b []byte) (int, error) {
 	p.prefix = ""
 	return max(0, written-n), err
 }
+
+func TestIsProxy(t *testing.T) {
+	o := Options{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("fe80::/10")}}
+	for client, want := range map[string]bool{"192.0.2.7": true, "192.0.2.8": false, "fe80::1%eth0": true, "2001:db8::1": false} {
+		if got := o.isProxy(netip.MustParseAddr(client)); got != want {
+			t.Errorf("%s: %v", client, got)
+		}
+	}
+	if o.isProxy(netip.Addr{}) {
+		t.Error("a user of this host is a proxy")
+	}
+}
+
+// TestProxiesThatWait have no place yet, and there are only so many of them.
+func TestProxiesThatWait(t *testing.T) {
+	s := start(t, Options{ProxyFrom: loopbacks, MaxConnections: 1}, &scripted{})
+	first, second := s.dial(), s.dial()
+	for s.Connections() < 2 {
+		first.SetReadDeadline(time.Now().Add(time.Millisecond))
+		first.br.Peek(1)
+	}
+	first.SetReadDeadline(time.Now().Add(patience))
+	s.dial().expect("421 4.3.2 mx.test has too many connections, try again later")
+	second.send(proxyLine)
+	second.expect("220 mx.test ESMTP Postern")
+	first.send(proxyLine)
+	first.expect("421 4.3.2 mx.test has too many connections, try again later")
+}

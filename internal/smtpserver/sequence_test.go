@@ -92,3 +92,13 @@ func TestHangUpBeforeChunk(t *testing.T) {
 		c.expectEnd()
 	}
 }
+
+// TestCommandsAreVerbs: whatever is a command here is one of SMTP, or facts would not
+// name it behind AUTH.
+func TestCommandsAreVerbs(t *testing.T) {
+	for _, c := range commands {
+		if !smtp.IsVerb(c.verb) {
+			t.Errorf("%s is none of package smtp", c.verb)
+		}
+	}
+}

@@ -141,13 +141,13 @@ func (s *session) endReply() mail.Reply {
 // execute does one command.
 func (s *session) execute(ctx context.Context, line []byte) {
 	s.named = nil
-	cmd, err := smtp.ParseCommand(line)
+	cmd, err := s.parse(line)
 	switch {
 	case isOtherProtocol(cmd.Verb, line):
 		s.otherProtocol(cmd.Verb, line)
 		return
 	case err != nil:
-		s.answer(s.shown(cmd.Verb), mail.ReplyOf(err))
+		s.answer(cmd.Verb, mail.ReplyOf(err))
 		return
 	}
 	c := lookup(cmd.Verb)
@@ -158,16 +158,23 @@ func (s *session) execute(ctx context.Context, line []byte) {
 	if r.IsZero() {
 		r = c.do(s, ctx, cmd)
 	}
-	s.answer(s.shown(cmd.Verb), r)
+	s.answer(cmd.Verb, r)
 }
 
-// shown returns what facts have of a verb: nothing of one that nobody knows, when
-// it may be what a client that is out of step says to a challenge.
-func (s *session) shown(verb string) string {
-	if s.authTried && !isCommand(verb) {
+// parse reads a command line.
+func (s *session) parse(line []byte) (smtp.Command, error) {
+	c, err := smtp.ParseCommand(line)
+	s.authTried = s.authTried || c.Verb == "AUTH"
+	return c, err
+}
+
+// shown returns what facts have of a command: nothing of a verb that nobody knows,
+// when it may be what a client that is out of step says to a challenge.
+func (s *session) shown(command string) string {
+	if s.authTried && command != endOfData && !smtp.IsVerb(command) {
 		return ""
 	}
-	return verb
+	return command[:min(len(command), maxFactCommand)]
 }
 
 // answer queues the reply to a command; the zero reply stands for one that
@@ -225,7 +232,7 @@ func (s *session) refused(command string, r mail.Reply, cause string) {
 		Reason:  mail.ReasonRefused,
 		Session: origin.Session,
 		Origin:  &origin,
-		Command: command[:min(len(command), maxFactCommand)],
+		Command: s.shown(command),
 		Reply:   &r,
 		Text:    cause,
 	}

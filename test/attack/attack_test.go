@@ -52,6 +52,22 @@ trust = ["127.0.0.0/8"]
 max_connections = 12000
 max_connections_per_client = 12000
 
+[[listener]]
+name = "secure"
+address = "%s"
+trust = ["127.0.0.0/8"]
+tls = "implicit"
+command_timeout = "2s"
+tls_certificate = "%s"
+tls_key = "%s"
+
+[[listener]]
+name = "proxied"
+address = "%s"
+trust = ["127.0.0.0/8"]
+proxy_from = ["127.0.1.0/24"]
+command_timeout = "2s"
+
 [monitoring]
 address = "%s"
 
@@ -69,6 +85,7 @@ type victim struct {
 	*harness.Postern
 	t                 *testing.T
 	attacked, crowded string // addresses
+	secure, proxied   string // likewise
 	metrics, api      string // likewise
 	spool             string // the directory of submission
 
@@ -94,7 +111,8 @@ func newVictim(t *testing.T) *victim {
 			t.Error(err)
 		}
 	})
-	v := &victim{t: t, arrived: map[string]int{}, attacked: freeAddress(t), crowded: freeAddress(t), metrics: freeAddress(t)}
+	v := &victim{t: t, arrived: map[string]int{}, attacked: freeAddress(t), crowded: freeAddress(t), metrics: freeAddress(t),
+		secure: freeAddress(t), proxied: freeAddress(t)}
 	sink := &harness.Sink{Take: v.take}
 	if err := sink.Listen(); err != nil {
 		t.Fatal(err)
@@ -113,7 +131,8 @@ func newVictim(t *testing.T) *victim {
 	v.must(os.WriteFile(key, mailtest.KeyPEM(t, config), 0o600))
 	v.Postern, err = harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: sink.Addr(),
-		Settings: fmt.Sprintf(settings, v.attacked, certificate, key, v.crowded, v.metrics, v.spool, v.api, tokens),
+		Settings: fmt.Sprintf(settings, v.attacked, certificate, key, v.crowded,
+			v.secure, certificate, key, v.proxied, v.metrics, v.spool, v.api, tokens),
 	})
 	if err != nil {
 		t.Fatal(err)

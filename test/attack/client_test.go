@@ -22,18 +22,9 @@ type client struct {
 
 // dial connects from an address and reads the greeting, whose code it returns.
 func (c *client) dial(ctx context.Context, from net.IP) (string, error) {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
-	conn, err := d.DialContext(ctx, "tcp", c.addr)
-	if err != nil {
+	if err := c.connect(ctx, from); err != nil {
 		return "", err
 	}
-	c.Conn, c.br = conn, bufio.NewReader(conn)
-	// What is closed in good order keeps its port for a minute, and there are
-	// 28,000.
-	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
-		return "", err
-	}
-	context.AfterFunc(ctx, func() { conn.Close() })
 	return c.reply()
 }
 

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -55,6 +56,16 @@ var attacks = []attack{
 	{name: "slow command", attackers: 100, memory: 40 * mib, files: 250, once: drip("EHLO attacker.example")},
 	{name: "slow recipient", attackers: 100, memory: 40 * mib, files: 250, once: drip("RCPT TO:<b", toContent[:2]...)},
 	{name: "slow handshake", attackers: 100, memory: 40 * mib, files: 250, once: drip("\x16\x03\x01\x40\x00", toContent[0], "STARTTLS")},
+	{name: "no handshake", attackers: 100, memory: 40 * mib, files: 250, once: dripAtOnce(""), addr: secure, good: elsewhere},
+	{name: "slow handshake from the first octet", attackers: 100, memory: 40 * mib, files: 250, once: dripAtOnce("\x16\x03\x01\x40\x00"), addr: secure, good: elsewhere},
+	{name: "handshakes that stop in the midst", attackers: 100, memory: 60 * mib, files: 250, once: halfHandshake, addr: secure, good: elsewhere},
+	{name: "flood of handshakes", attackers: 20, memory: 60 * mib, files: 250, rounds: 1000 * long(), once: handshake, addr: secure, good: elsewhere},
+	{name: "slow PROXY header", attackers: 100, memory: 40 * mib, files: 250, once: dripAtOnce("PROXY TCP4 198.51.100.1 203.0.113.5 56224 "), addr: proxied},
+	{name: "endless PROXY header", attackers: 10, memory: 40 * mib, files: 100, once: pourAtOnce("PROXY UNKNOWN "), addr: proxied},
+	{name: "PROXY header of version 2 without end", attackers: 100, memory: 40 * mib, files: 250,
+		once: dripAtOnce("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x0f\xf0"), addr: proxied},
+	{name: "AUTH with long garbage", attackers: 10, memory: 60 * mib, files: 100, rounds: 100 * long(),
+		once: tinyCommands("AUTH PLAIN "+strings.Repeat("A", 12_000)+"\r\n", 30)},
 	{name: "slow content", attackers: 100, memory: 40 * mib, files: 400, once: drip("Subject: x\r\n", append(toContent[:3:3], "DATA")...)},
 	{name: "slow chunk", attackers: 100, memory: 40 * mib, files: 400, once: slowChunk},
 	{name: "replies that are not read", attackers: 5, memory: 60 * mib, files: 100, once: unread},
@@ -199,4 +210,72 @@ func idleConnection(ctx, hold context.Context, c *client) error {
 		return fmt.Errorf("NOOP was answered %q: %w", code, err)
 	}
 	return c.Close()
+}
+
+// The listeners that begin with something else than SMTP.
+func secure(v *victim) string  { return v.secure }
+func proxied(v *victim) string { return v.proxied }
+
+// elsewhere is for attacks on a listener that good clients, who speak in clear, do not
+// use: theirs is the one beside it.
+func elsewhere(*victim, context.Context) error { return nil }
+
+// dripAtOnce drips a text as soon as it has connected.
+func dripAtOnce(text string) func(ctx, _ context.Context, c *client) error {
+	return func(ctx, _ context.Context, c *client) error {
+		if err := c.connect(ctx, net.IPv4(127, 0, 1, byte(c.number))); err != nil {
+			return err
+		}
+		c.ready()
+		return c.drip(ctx, text)
+	}
+}
+
+// pourAtOnce pours a text as soon as it has connected.
+func pourAtOnce(text string) func(ctx, _ context.Context, c *client) error {
+	return func(ctx, _ context.Context, c *client) error {
+		if err := c.connect(ctx, net.IPv4(127, 0, 1, byte(c.number))); err != nil {
+			return err
+		}
+		c.ready()
+		return c.pour(text, 64*mib)
+	}
+}
+
+var anyone = &tls.Config{InsecureSkipVerify: true} // whom an attacker shakes hands with
+
+// handshake shakes hands, and goes.
+func handshake(ctx, _ context.Context, c *client) error {
+	if err := c.connect(ctx, net.IPv4(127, 0, 1, byte(c.number))); err != nil {
+		return err
+	}
+	defer c.Close()
+	c.ready()
+	return tls.Client(c.Conn, anyone).HandshakeContext(ctx)
+}
+
+// halfHandshake lets the server do its part, and never ends the handshake.
+func halfHandshake(ctx, _ context.Context, c *client) error {
+	if err := c.connect(ctx, net.IPv4(127, 0, 1, byte(c.number))); err != nil {
+		return err
+	}
+	defer c.Close()
+	c.ready()
+	// What the client writes behind its first message is lost.
+	_ = tls.Client(&once{Conn: c.Conn}, anyone).HandshakeContext(ctx)
+	return c.drip(ctx, "")
+}
+
+// once writes once.
+type once struct {
+	net.Conn
+	written bool
+}
+
+func (o *once) Write(p []byte) (int, error) {
+	if o.written {
+		return len(p), nil
+	}
+	o.written = true
+	return o.Conn.Write(p)
 }

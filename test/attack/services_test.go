@@ -160,7 +160,7 @@ func askWell(ctx context.Context, url, want string) error {
 	return err
 }
 
-// connect connects to a service as an attacker, which has one address.
+// connect connects to a listener or a service from an address, and waits for nothing.
 func (c *client) connect(ctx context.Context, from net.IP) error {
 	var err error
 	if strings.HasPrefix(c.addr, "/") {
@@ -172,6 +172,7 @@ func (c *client) connect(ctx context.Context, from net.IP) error {
 	if err != nil {
 		return err
 	}
+	// What is closed in good order keeps its port for a minute, and there are 28,000.
 	if tcp, is := c.Conn.(*net.TCPConn); is {
 		err = tcp.SetLinger(0)
 	}
@@ -289,6 +290,7 @@ func deaf(paths ...string) func(ctx, _ context.Context, c *client) error {
 		}
 		defer c.Close()
 		requests := []byte(strings.Repeat(fmt.Sprintf(get, paths[c.number%len(paths)]), 500))
+		// What is closed in good order keeps its port for a minute, and there are 28,000.
 		if tcp, is := c.Conn.(*net.TCPConn); is {
 			if err := tcp.SetReadBuffer(4 << 10); err != nil {
 				return err

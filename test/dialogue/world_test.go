@@ -113,9 +113,13 @@ func (w *world) addUser(ctx context.Context, t *testing.T) {
 func (w *world) moreListeners(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
+	tls := fmt.Sprintf("trust = [\"127.0.0.0/8\"]\ntls_certificate = %q\ntls_key = %q\n", filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem"))
 	for name, settings := range map[string]string{
-		"tls": fmt.Sprintf("trust = [\"127.0.0.0/8\"]\ntls_certificate = %q\ntls_key = %q\n",
-			filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")),
+		"tls":       tls,
+		"required":  tls + "tls_required = true\n",
+		"implicit":  tls + "tls = \"implicit\"\n",
+		"certified": tls + fmt.Sprintf("client_certificates = \"require\"\nclient_authorities = %q\n", filepath.Join(dir, "certificate.pem")),
+		"plain":     "trust = [\"127.0.0.0/8\"]\nextensions_off = [\"8BITMIME\", \"CHUNKING\", \"DSN\", \"PIPELINING\", \"SMTPUTF8\"]\n",
 		"small": "trust = [\"127.0.0.0/8\"]\nbare_newline = \"refuse\"\n" +
 			"max_size = \"1KiB\"\nmax_recipients = 2\nmax_messages = 3\nmax_errors = 5\n",
 		"stranger": "trust = []\n",
