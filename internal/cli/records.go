@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -340,7 +341,11 @@ func formatOf(format, file string) (admin.Format, error) {
 }
 
 func (n *recordNoun[R]) importFile(ctx context.Context, client *admin.Client, i admin.RecordImport, in io.Reader, file string) error {
-	done, err := n.of(client).Import(ctx, i, in)
+	content := bufio.NewReader(in)
+	if _, err := content.Peek(1); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s is empty: it has neither records nor the names of columns", file)
+	}
+	done, err := n.of(client).Import(ctx, i, content)
 	if problem, ok := errors.AsType[*admin.Problem](err); ok && len(problem.Faults) > 0 {
 		return importErrors(problem, file)
 	}
