@@ -164,7 +164,7 @@ func (c *content) allow(name string, replace bool) error {
 // PutRequest stores a key with the request for its certificate, and keeps what is in
 // use by that name until that is there. Errors: ErrName, ErrFull.
 func (s *Store) PutRequest(name string, request []byte, key crypto.Signer) error {
-	text, err := encodeKey(key)
+	text, err := EncodeKey(key)
 	if err != nil {
 		return err
 	}

@@ -232,6 +232,7 @@ func (d *Daemon) lookAtCertificates(g *graph) {
 		d.tellCertificate(e)
 	}
 	d.offerTLS()
+	d.tellExpiring(g)
 }
 
 // watchedCertificates are those in files: of the listeners, and of the API.
