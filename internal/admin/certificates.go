@@ -64,7 +64,7 @@ func (s *Server) makeCertificate(ctx context.Context, in *orderInput) (certs.Mad
 }
 
 type bundleInput struct {
-	certificateName
+	Name string `path:"name" maxLength:"64" doc:"The name of a certificate"`
 	Body certs.Bundle
 }
 
@@ -87,7 +87,7 @@ type assignment struct {
 }
 
 type assignInput struct {
-	listenerName
+	Name string `path:"name" maxLength:"64" doc:"The name of a listener"`
 	Body assignment
 }
 

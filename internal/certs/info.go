@@ -95,13 +95,13 @@ func keyName(key any) string {
 var warnedBefore = []int{0, 3, 14, 30}
 
 // Expiring returns within how many days a certificate ends, of those at which somebody is
-// told; ok is false when there is more time. Days of which there are more than a third of its
-// whole life are left out: it is renewed then.
+// told; ok is false when there is more time. Days that are three tenths of its whole life and
+// more are left out: when a third is left it is renewed.
 func Expiring(c *x509.Certificate, now time.Time) (days int, ok bool) {
 	left, life := c.NotAfter.Sub(now), c.NotAfter.Sub(c.NotBefore)
 	for _, days := range warnedBefore {
 		before := time.Duration(days) * 24 * time.Hour
-		if left <= before && before < life/3 {
+		if left <= before && before < life*3/10 {
 			return days, true
 		}
 	}

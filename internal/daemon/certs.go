@@ -104,7 +104,11 @@ func (g *graph) source(c *config.Certificate) (certs.Source, error) {
 	}
 	f, err := certs.OpenFiles(c.Name, certs.Pair{Certificate: c.File, Key: c.Key}, g.clock)
 	if err != nil {
-		return nil, c.Wrong(ofPair(err, c.Key, "certificate.key", "certificate.certificate"), err)
+		key := "certificate.certificate"
+		if ofKey(err, certs.Pair{Certificate: c.File, Key: c.Key}) {
+			key = "certificate.key"
+		}
+		return nil, c.Wrong(key, err)
 	}
 	g.certificates.files = append(g.certificates.files, watchedFiles{f, "certificate.certificate", c.Name})
 	return f, nil
@@ -153,12 +157,10 @@ func (d *Daemon) wantCertificates() {
 	d.acme.Want(c.authority, c.domains)
 }
 
-// ofPair returns the setting of the one of two files that an error is of.
-func ofPair(err error, key, keySetting, otherSetting string) string {
-	if wrong, ok := errors.AsType[*certs.Error](err); ok && wrong.File == key {
-		return keySetting
-	}
-	return otherSetting
+// ofKey reports whether an error is of the file with the key, and not of the other.
+func ofKey(err error, p certs.Pair) bool {
+	wrong, ok := errors.AsType[*certs.Error](err)
+	return ok && wrong.File == p.Key && p.Key != p.Certificate
 }
 
 // choice is what a listener can choose from: its own files, then what it names, or if it
@@ -172,7 +174,11 @@ func (g *graph) choice(l *config.Listener, named map[string]certs.Source) (certs
 	if l.TLSCertificate != "" {
 		f, err := certs.OpenFiles("listener "+l.Name, certs.Pair{Certificate: l.TLSCertificate, Key: l.TLSKey}, g.clock)
 		if err != nil {
-			errs = append(errs, l.Wrong(ofPair(err, l.TLSKey, "listener.tls_key", "listener.tls_certificate"), err))
+			key := "listener.tls_certificate"
+			if ofKey(err, certs.Pair{Certificate: l.TLSCertificate, Key: l.TLSKey}) {
+				key = "listener.tls_key"
+			}
+			errs = append(errs, l.Wrong(key, err))
 		} else {
 			g.certificates.files = append(g.certificates.files, watchedFiles{f, "listener.tls_certificate", l.Name})
 			choice = append(choice, f)

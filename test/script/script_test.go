@@ -25,6 +25,15 @@
 //	                         variable to it; each message becomes a file in a
 //	                         directory of that name, its recipients one of the
 //	                         same name in NAME.to, in order, each in a line
+//	shown NAME PATTERN [ROOTS]
+//	                         begins TLS at $SMTP, asking for a name ("-": none),
+//	                         until the certificate matches: "for NAMES by
+//	                         ISSUER, KIND OF KEY"; with a file of roots it must
+//	                         verify. "! shown" waits until no TLS is offered
+//	aged FILE NAME LEFT LIFE
+//	                         makes a certificate with its key that has so many
+//	                         days left of its life
+//	mode FILE                wants a file that its owner alone can read
 //
 // A chat in which the server says "accepted as ID" sets $ID. The condition
 // [ipv6] holds where loopback has an address of IPv6; where peers are required
@@ -87,6 +96,9 @@ func TestScript(t *testing.T) {
 			"chat":        chat,
 			"eventually":  eventually,
 			"receiver":    receiver,
+			"shown":       shown,
+			"mode":        mode,
+			"aged":        aged,
 		},
 		Condition: func(condition string) (bool, error) {
 			if condition != "ipv6" {
