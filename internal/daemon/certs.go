@@ -45,11 +45,12 @@ type watchedFiles struct {
 }
 
 // tlsConfig returns the TLS settings of a listener, of that number in its graph, with the
-// certificates that are its own; nil as long as there is none. The certificate is chosen anew in each handshake,
-// so that one that is replaced is in use at once.
+// certificates that are its own; nil as long as there is none. One that takes nothing without
+// TLS has them always: a handshake that fails can be tried again later, and a refusal in clear is for
+// good. The certificate is chosen anew in each handshake, so that one that is replaced is in use at once.
 func (d *Daemon) tlsConfig(g *graph, i int) *tls.Config {
-	choice := g.certificates.choices[i]
-	if !choice.Ready() {
+	choice, l := g.certificates.choices[i], &g.config.Listeners[i]
+	if !choice.Ready() && l.TLSMode() != config.ListenerImplicit && !l.TLSRequired {
 		return nil
 	}
 	return certs.ServerConfig(choice.Get)
@@ -261,17 +262,18 @@ func (d *Daemon) offerTLS() {
 	if d.stopping {
 		return
 	}
-	var services []service
 	for _, l := range d.listeners {
 		i := d.graph.listener(l.name)
-		if i < 0 || d.graph.certificates.choices[i].Ready() == (l.server.Options().TLS != nil) {
+		if i < 0 {
 			continue
 		}
-		if services == nil {
-			services = d.services(d.graph)
+		offer := listenerTLS(&d.graph.config.Listeners[i], d.tlsConfig(d.graph, i)) != nil
+		if offer == (l.server.Options().TLS != nil) {
+			continue
 		}
-		l.server.Change(services[i].options, services[i].handler)
-		d.Logger.Info("listener has another answer to STARTTLS", "listener", l.name, "offered", services[i].options.TLS != nil)
+		s := d.services(d.graph)[i]
+		l.server.Change(s.options, s.handler)
+		d.Logger.Info("listener has another answer to STARTTLS", "listener", l.name, "offered", offer)
 	}
 }
 
@@ -296,7 +298,7 @@ func nameCertificate(c *tls.Certificate) string {
 	return fmt.Sprintf("valid until %s, SHA-256 %.16s...", c.Leaf.NotAfter.UTC().Format(time.RFC3339), certs.Fingerprint(c.Leaf))
 }
 
-// certificateWarnings says which certificates are not as their files are.
+// certificateWarnings says which certificates are not as they should be.
 func (g *graph) certificateWarnings() []string {
 	var warnings []string
 	for _, f := range g.certificates.files {
@@ -306,6 +308,11 @@ func (g *graph) certificateWarnings() []string {
 	}
 	for _, s := range g.certificates.acme.Stale() {
 		warnings = append(warnings, fmt.Sprintf("no certificate by ACME for %s since %s, which is tried again: %v", s.Name, s.Since.Local().Format(time.RFC3339), s.Err))
+	}
+	for i := range g.config.Listeners {
+		if l := &g.config.Listeners[i]; l.TLSMode() != config.ListenerClear && !g.certificates.choices[i].Ready() {
+			warnings = append(warnings, fmt.Sprintf("listener %s has no certificate yet: there is no TLS with it", l.Name))
+		}
 	}
 	for _, e := range g.certificates.store.Entries() {
 		if e.Err != nil {
