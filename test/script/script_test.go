@@ -16,8 +16,9 @@
 //	chat FILE                holds a conversation at $SMTP: "C: text" is sent,
 //	                         "S: pattern" must match the server's next line,
 //	                         "S+: pattern" all lines of its next reply,
-//	                         "-- TLS" begins TLS, "-- end" wants the connection
-//	                         to be closed by the server
+//	                         "-- TLS" begins TLS, with the client's certificate
+//	                         if a file with it and its key is named, "-- end"
+//	                         wants the connection to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
 //	                         matches
 //	receiver [-6] NAME [AT]  starts a server that takes everything and knows no
@@ -290,7 +291,9 @@ func (t *talk) step(line string) {
 		for strings.HasPrefix(t.expect(text)[3:], "-") {
 		}
 	case line == "-- TLS":
-		t.startTLS()
+		t.startTLS(nil)
+	case strings.HasPrefix(line, "-- TLS "):
+		t.startTLS(t.certificate(line[len("-- TLS "):]))
 	case line == "-- end":
 		if rest, err := io.ReadAll(t.in); len(rest) > 0 || err != nil {
 			t.fatalf("the server went on: %q, %v", rest, err)
@@ -336,8 +339,16 @@ func (t *talk) expect(pattern string) string {
 	return line
 }
 
-func (t *talk) startTLS() {
-	secure := tls.Client(t.conn, &tls.Config{InsecureSkipVerify: true}) // a throw-away certificate
+// certificate reads what the client shows, with its key, from one file.
+func (t *talk) certificate(file string) []tls.Certificate {
+	text := []byte(t.ts.ReadFile(file))
+	c, err := tls.X509KeyPair(text, text)
+	t.ts.Check(err)
+	return []tls.Certificate{c}
+}
+
+func (t *talk) startTLS(shown []tls.Certificate) {
+	secure := tls.Client(t.conn, &tls.Config{InsecureSkipVerify: true, Certificates: shown}) // the server's is a throw-away
 	if err := secure.Handshake(); err != nil {
 		t.fatalf("TLS: %v", errors.Unwrap(err))
 	}
