@@ -210,6 +210,18 @@ func TestStoreOfTwo(t *testing.T) {
 	}
 }
 
+// TestSweep: what a process left that ended while it wrote is gone with the next change.
+func TestSweep(t *testing.T) {
+	s := newStore(t)
+	put(t, s, "a")
+	left := filepath.Join(s.dir, ".new-123")
+	write(t, left, "half a key")
+	put(t, s, "b")
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
 // TestWarnedAreForgotten: what ended long ago takes no room.
 func TestWarnedAreForgotten(t *testing.T) {
 	s := newStore(t)

@@ -125,12 +125,19 @@ func (a *app) certAuthorityCommand() *cobra.Command {
 	return group("ca", "Be an authority for a small site, or for tests", a.certAuthorityInitCommand(), a.certAuthorityIssueCommand())
 }
 
+func atMostOneName(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError{fmt.Errorf("%s takes one name at most; see '%[1]s --help'", cmd.CommandPath())}
+	}
+	return nil
+}
+
 // usualAuthority is the name of an authority when nobody says another.
 const usualAuthority = "ca"
 
 func (a *app) certAuthorityInitCommand() *cobra.Command {
 	m := making{order: certs.Order{Making: certs.MakeAuthority}}
-	c := &cobra.Command{Use: "init [NAME]", Short: "Make an authority, which signs certificates of servers and clients", Args: cobra.MaximumNArgs(1),
+	c := &cobra.Command{Use: "init [NAME]", Short: "Make an authority, which signs certificates of servers and clients", Args: atMostOneName,
 		Long: `Make an authority, which signs certificates of servers and clients, by the name "ca"
 unless another is given. Who is to trust these needs its certificate: "postern cert
 export ca". Its key stays in the store of this server.`,
@@ -146,7 +153,7 @@ export ca". Its key stays in the store of this server.`,
 
 func (a *app) certAuthorityIssueCommand() *cobra.Command {
 	m := making{order: certs.Order{Making: certs.MakeIssued}}
-	c := &cobra.Command{Use: "issue [NAME]", Short: "Make a certificate that an authority of here signs, for a server or a client", Args: cobra.MaximumNArgs(1),
+	c := &cobra.Command{Use: "issue [NAME]", Short: "Make a certificate that an authority of here signs, for a server or a client", Args: atMostOneName,
 		Long: `Make a certificate with its key that an authority of here signs, and keep it in the
 store by a name. It is for a server, or with --client for a client.
 
