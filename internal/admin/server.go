@@ -14,6 +14,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"postern/internal/certs"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -28,9 +29,10 @@ type Options struct {
 	// Importer takes in what was exported.
 	Importer Importer
 	// Snapshot makes a snapshot for a backup. Errors: ErrBusy.
-	Snapshot func(context.Context) (Snapshot, error)
-	Control  Controller
-	Records  Records
+	Snapshot     func(context.Context) (Snapshot, error)
+	Control      Controller
+	Records      Records
+	Certificates *certs.Keeper
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -56,7 +58,7 @@ type Server struct {
 
 // NewServer returns a server; Serve sets it to work.
 func NewServer(o Options) *Server {
-	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations,
+	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations, (*Server).certificateOperations,
 		(*Server).quarantineOperations, (*Server).partOperations, (*Server).suspendOperations, (*Server).importOperations,
 		(*Server).backupOperations, (*Server).storeOperations, (*Server).journalOperations, (*Server).recordOperations)
 }

@@ -36,6 +36,9 @@ func (s *Store) change(f func(*content) (files, error)) error {
 		return err
 	}
 	defer unlock()
+	if err := s.sweep(); err != nil {
+		return err
+	}
 	c, err := s.readDir()
 	if err != nil {
 		return err
@@ -90,8 +93,21 @@ func (s *Store) write(name string, data []byte) error {
 	return nil
 }
 
+// unfinished is the pattern of files that are not yet whole.
+const unfinished = ".new-*"
+
+// sweep removes what a process left that ended while it wrote: it may be a key. The
+// lock is held, so that nobody writes now.
+func (s *Store) sweep() error {
+	left, err := filepath.Glob(filepath.Join(s.dir, unfinished))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
 func (s *Store) replace(path string, data []byte) error {
-	f, err := os.CreateTemp(s.dir, ".new-*") // with mode 0600
+	f, err := os.CreateTemp(s.dir, unfinished) // with mode 0600
 	if err != nil {
 		return err
 	}
@@ -164,7 +180,7 @@ func (c *content) allow(name string, replace bool) error {
 // PutRequest stores a key with the request for its certificate, and keeps what is in
 // use by that name until that is there. Errors: ErrName, ErrFull.
 func (s *Store) PutRequest(name string, request []byte, key crypto.Signer) error {
-	text, err := encodeKey(key)
+	text, err := EncodeKey(key)
 	if err != nil {
 		return err
 	}

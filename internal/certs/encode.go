@@ -21,8 +21,8 @@ func EncodeChain(certificate *tls.Certificate) []byte {
 	return text
 }
 
-// encodeKey writes a private key in PEM, as PKCS #8 has it.
-func encodeKey(key crypto.PrivateKey) ([]byte, error) {
+// EncodeKey writes a private key in PEM, as PKCS #8 has it.
+func EncodeKey(key crypto.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("certs: writing the key: %w", err)
@@ -32,7 +32,7 @@ func encodeKey(key crypto.PrivateKey) ([]byte, error) {
 
 // encodeBoth writes a key and its certificate.
 func encodeBoth(certificate *tls.Certificate) ([]byte, error) {
-	text, err := encodeKey(certificate.PrivateKey)
+	text, err := EncodeKey(certificate.PrivateKey)
 	return append(text, EncodeChain(certificate)...), err
 }
 
@@ -54,7 +54,7 @@ func Title(c *x509.Certificate) string {
 // can be read by its owner alone. It fails when a file cannot be written, or the key has no PEM
 // form.
 func Save(certificate tls.Certificate, certificateFile, keyFile string) error {
-	key, err := encodeKey(certificate.PrivateKey)
+	key, err := EncodeKey(certificate.PrivateKey)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 	ca := authority(t)
 	c := forNames(t, "mail.example.com")
 	c.Certificate = append(c.Certificate, ca.Certificate[0])
-	key, err := encodeKey(c.PrivateKey)
+	key, err := EncodeKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestParsePKCS12(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	c, other := forNames(t, "a.example"), forNames(t, "b.example")
-	key, err := encodeKey(other.PrivateKey)
+	key, err := EncodeKey(other.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}

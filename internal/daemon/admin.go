@@ -60,7 +60,8 @@ func (d *Daemon) bindAdmin(g *graph) error {
 		// The door for imports is one for good: it takes one at a time, and no setting
 		// has a say in what they bring.
 		Queue: d.suspended, Sites: d.deliverer, Store: d.store, Journal: d.journal, Importer: d.door(g), Snapshot: d.snapshot, Control: d, Records: d.recordOptions(),
-		Status: d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
+		Certificates: certificateKeeper(g.certificates.store, d.inForce, d.certificateChanged, d.clock),
+		Status:       d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
 	})
 	d.apiCertificate = g.api.files
 	address := g.config.Admin.Address

@@ -45,11 +45,12 @@ type watchedFiles struct {
 }
 
 // tlsConfig returns the TLS settings of a listener, of that number in its graph, with the
-// certificates that are its own; nil as long as there is none. The certificate is chosen anew in each handshake,
-// so that one that is replaced is in use at once.
+// certificates that are its own; nil as long as there is none. One that takes nothing without
+// TLS has them always: a handshake that fails can be tried again later, and a refusal in clear is for
+// good. The certificate is chosen anew in each handshake, so that one that is replaced is in use at once.
 func (d *Daemon) tlsConfig(g *graph, i int) *tls.Config {
-	choice := g.certificates.choices[i]
-	if !choice.Ready() {
+	choice, l := g.certificates.choices[i], &g.config.Listeners[i]
+	if !choice.Ready() && l.TLSMode() != config.ListenerImplicit && !l.TLSRequired {
 		return nil
 	}
 	return certs.ServerConfig(choice.Get)
@@ -104,7 +105,11 @@ func (g *graph) source(c *config.Certificate) (certs.Source, error) {
 	}
 	f, err := certs.OpenFiles(c.Name, certs.Pair{Certificate: c.File, Key: c.Key}, g.clock)
 	if err != nil {
-		return nil, c.Wrong(ofPair(err, c.Key, "certificate.key", "certificate.certificate"), err)
+		key := "certificate.certificate"
+		if ofKey(err, certs.Pair{Certificate: c.File, Key: c.Key}) {
+			key = "certificate.key"
+		}
+		return nil, c.Wrong(key, err)
 	}
 	g.certificates.files = append(g.certificates.files, watchedFiles{f, "certificate.certificate", c.Name})
 	return f, nil
@@ -153,12 +158,10 @@ func (d *Daemon) wantCertificates() {
 	d.acme.Want(c.authority, c.domains)
 }
 
-// ofPair returns the setting of the one of two files that an error is of.
-func ofPair(err error, key, keySetting, otherSetting string) string {
-	if wrong, ok := errors.AsType[*certs.Error](err); ok && wrong.File == key {
-		return keySetting
-	}
-	return otherSetting
+// ofKey reports whether an error is of the file with the key, and not of the other.
+func ofKey(err error, p certs.Pair) bool {
+	wrong, ok := errors.AsType[*certs.Error](err)
+	return ok && wrong.File == p.Key && p.Key != p.Certificate
 }
 
 // choice is what a listener can choose from: its own files, then what it names, or if it
@@ -172,7 +175,11 @@ func (g *graph) choice(l *config.Listener, named map[string]certs.Source) (certs
 	if l.TLSCertificate != "" {
 		f, err := certs.OpenFiles("listener "+l.Name, certs.Pair{Certificate: l.TLSCertificate, Key: l.TLSKey}, g.clock)
 		if err != nil {
-			errs = append(errs, l.Wrong(ofPair(err, l.TLSKey, "listener.tls_key", "listener.tls_certificate"), err))
+			key := "listener.tls_certificate"
+			if ofKey(err, certs.Pair{Certificate: l.TLSCertificate, Key: l.TLSKey}) {
+				key = "listener.tls_key"
+			}
+			errs = append(errs, l.Wrong(key, err))
 		} else {
 			g.certificates.files = append(g.certificates.files, watchedFiles{f, "listener.tls_certificate", l.Name})
 			choice = append(choice, f)
@@ -232,6 +239,7 @@ func (d *Daemon) lookAtCertificates(g *graph) {
 		d.tellCertificate(e)
 	}
 	d.offerTLS()
+	d.tellExpiring(g)
 }
 
 // watchedCertificates are those in files: of the listeners, and of the API.
@@ -254,17 +262,18 @@ func (d *Daemon) offerTLS() {
 	if d.stopping {
 		return
 	}
-	var services []service
 	for _, l := range d.listeners {
 		i := d.graph.listener(l.name)
-		if i < 0 || d.graph.certificates.choices[i].Ready() == (l.server.Options().TLS != nil) {
+		if i < 0 {
 			continue
 		}
-		if services == nil {
-			services = d.services(d.graph)
+		offer := listenerTLS(&d.graph.config.Listeners[i], d.tlsConfig(d.graph, i)) != nil
+		if offer == (l.server.Options().TLS != nil) {
+			continue
 		}
-		l.server.Change(services[i].options, services[i].handler)
-		d.Logger.Info("listener has another answer to STARTTLS", "listener", l.name, "offered", services[i].options.TLS != nil)
+		s := d.services(d.graph)[i]
+		l.server.Change(s.options, s.handler)
+		d.Logger.Info("listener has another answer to STARTTLS", "listener", l.name, "offered", offer)
 	}
 }
 
@@ -289,7 +298,7 @@ func nameCertificate(c *tls.Certificate) string {
 	return fmt.Sprintf("valid until %s, SHA-256 %.16s...", c.Leaf.NotAfter.UTC().Format(time.RFC3339), certs.Fingerprint(c.Leaf))
 }
 
-// certificateWarnings says which certificates are not as their files are.
+// certificateWarnings says which certificates are not as they should be.
 func (g *graph) certificateWarnings() []string {
 	var warnings []string
 	for _, f := range g.certificates.files {
@@ -299,6 +308,11 @@ func (g *graph) certificateWarnings() []string {
 	}
 	for _, s := range g.certificates.acme.Stale() {
 		warnings = append(warnings, fmt.Sprintf("no certificate by ACME for %s since %s, which is tried again: %v", s.Name, s.Since.Local().Format(time.RFC3339), s.Err))
+	}
+	for i := range g.config.Listeners {
+		if l := &g.config.Listeners[i]; l.TLSMode() != config.ListenerClear && !g.certificates.choices[i].Ready() {
+			warnings = append(warnings, fmt.Sprintf("listener %s has no certificate yet: there is no TLS with it", l.Name))
+		}
 	}
 	for _, e := range g.certificates.store.Entries() {
 		if e.Err != nil {

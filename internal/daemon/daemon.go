@@ -103,6 +103,8 @@ type Daemon struct {
 	admin          *admin.Server
 	apiSocket      net.Listener // nil: the API is at no TCP address
 	apiCertificate *certs.Files // nil: it is in clear
+	// expiryLooked is when it was looked last which certificates are about to end.
+	expiryLooked time.Time
 	// acme has certificates from an authority.
 	acme *certs.Manager
 	// around is where the server runs, as it was seen last; masked are the clients of

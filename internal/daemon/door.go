@@ -106,6 +106,9 @@ func (g *graph) missing(o *mail.Origin) (addDate, addMessageID bool) {
 // describeDoor tells how a listener of the configuration takes its clients in.
 func describeDoor(s *admin.Listener, c *config.Listener, o *smtpserver.Options) {
 	s.TLS = string(c.TLSMode())
+	if c.TLS == "" && o.TLS != nil { // with a certificate that is assigned to it
+		s.TLS = string(config.ListenerStartTLS)
+	}
 	s.TLSRequired = o.TLSRequired
 	s.ClientCertificates = string(c.ClientCertificates)
 	s.Auth = string(c.Auth)

@@ -66,6 +66,8 @@ func newCounts(d *Daemon) counts {
 	s.ReadGauge("postern_web_sources_down", "Issuers of tokens, and services that are asked about passwords, that do not answer. `postern status` names them. An issuer whose keys are known is among them, though its tokens are still verified.",
 		func() float64 { return d.inForce().web.down() })
 	d.logins.hasher.Watch(s)
+	s.ReadNamed("postern_certificate_expiry_timestamp_seconds", "When a certificate ends, in seconds since 1970, by its name. Clients that verify it send nothing after that.",
+		"certificate", func() map[string]float64 { return d.inForce().ends() })
 	d.readQueue(s)
 	d.readDirectory(s)
 	d.readJournal(s)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"postern/internal/certs"
 	"postern/internal/mailtest"
 	"postern/internal/metrics"
 )
@@ -32,6 +35,8 @@ func table(all []metrics.Description) string {
 			values := strings.Join(l.Values, ", ")
 			if l.Name == "version" {
 				values = "that of the program"
+			} else if len(l.Values) == 0 {
+				values = "its name"
 			}
 			labels = append(labels, fmt.Sprintf("`%s`: %s", l.Name, values))
 		}
@@ -208,6 +213,12 @@ func TestMonitoring(t *testing.T) {
 	sink := mailtest.NewSink(t)
 	c := settings(t, sink.Addr().String())
 	c.Monitoring.Address = netip.MustParseAddrPort("127.0.0.1:0")
+	l, dir := &c.Listeners[0], t.TempDir()
+	l.TLSCertificate, l.TLSKey = filepath.Join(dir, "crt"), filepath.Join(dir, "key")
+	made, err := certs.SelfSigned(certs.Options{Names: []string{"gate.example"}})
+	if err := errors.Join(err, certs.Save(made, l.TLSCertificate, l.TLSKey)); err != nil {
+		t.Fatal(err)
+	}
 	r := start(t, c)
 	client := r.inContent(t)
 	client.SendRaw("Subject: hello\r\n\r\nhello\r\n.\r\n")
@@ -240,6 +251,7 @@ func TestMonitoring(t *testing.T) {
 		`postern_pressure{kind="disk"} 0`,
 		`postern_damaged_files 0`,
 		`postern_journal_lost_facts_total 0`,
+		fmt.Sprintf(`postern_certificate_expiry_timestamp_seconds{certificate="listener %s"} %g`, l.Name, float64(made.Leaf.NotAfter.Unix())),
 	} {
 		if !strings.Contains(told, line+"\n") {
 			t.Errorf("/metrics does not say %s", line)

@@ -1,14 +1,18 @@
 package doctor
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +98,102 @@ func TestCertificate(t *testing.T) {
 		got := Certificates(&l, []Shown{{Name: "cert.pem", Certificate: weak}}, "mail.example.com", now)
 		if len(got) != want || want == 1 && !strings.Contains(got[0].String(), "an RSA key of 1024 bits") {
 			t.Errorf("RSA with %d bits: %v", bits, got)
+		}
+	}
+}
+
+// TestShownForHostname: one certificate of a listener that is for hostname is enough.
+func TestShownForHostname(t *testing.T) {
+	l := config.DefaultListener()
+	var shown []Shown
+	for _, name := range []string{"other.example.com", "mail.example.com"} {
+		c, err := certs.SelfSigned(certs.Options{Names: []string{name}, Lifetime: 90 * 24 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown = append(shown, Shown{Name: name, Certificate: &c})
+	}
+	if got := Certificates(&l, shown, "mail.example.com", time.Now()); len(got) != 0 {
+		t.Errorf("the second is for it: %v", got)
+	}
+	const want = "listener.certificates: listener smtp: other.example.com is not for gate.example.com: "
+	if got := Certificates(&l, shown, "gate.example.com", time.Now()); len(got) != 1 || !strings.HasPrefix(got[0].String(), want) {
+		t.Errorf("none is for it: %v, want %s", got, want)
+	}
+	if got := Certificates(&l, nil, "mail.example.com", time.Now()); len(got) != 0 {
+		t.Errorf("without any: %v", got)
+	}
+}
+
+// signed makes a certificate from a template; nil signs itself.
+func signed(t *testing.T, template *x509.Certificate, by *tls.Certificate, edit func(*x509.Certificate)) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber, template.NotAfter = big.NewInt(1), time.Now().Add(90*24*time.Hour)
+	edit(template)
+	parent, signer := template, key
+	if by != nil {
+		parent, signer = by.Leaf, by.PrivateKey.(*ecdsa.PrivateKey)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// TestChain: the certificates of the issuers are there if a client needs them, and in
+// order (RFC 5280 6.1); one of a root need not be.
+func TestChain(t *testing.T) {
+	asCA := func(name string) func(*x509.Certificate) {
+		return func(c *x509.Certificate) {
+			c.Subject, c.IsCA, c.BasicConstraintsValid, c.KeyUsage = pkix.Name{CommonName: name}, true, true, x509.KeyUsageCertSign
+		}
+	}
+	plain := func(*x509.Certificate) {}
+	public := func(c *x509.Certificate) { c.IssuingCertificateURL = []string{"http://ca.example/ca.crt"} }
+	root := signed(t, &x509.Certificate{}, nil, asCA("root"))
+	middle := signed(t, &x509.Certificate{}, root, asCA("middle"))
+	of := func(by *tls.Certificate, edit func(*x509.Certificate), behind ...*tls.Certificate) *tls.Certificate {
+		c := signed(t, &x509.Certificate{DNSNames: []string{"mail.example.com"}}, by, edit)
+		for _, b := range behind {
+			c.Certificate = append(c.Certificate, b.Certificate[0])
+		}
+		return c
+	}
+	damaged := of(middle, plain, middle)
+	damaged.Certificate[1] = []byte("nothing")
+	for name, c := range map[string]struct {
+		shown *tls.Certificate
+		want  string
+	}{
+		"whole":              {of(middle, public, middle), ""},
+		"with the root":      {of(middle, public, middle, root), ""},
+		"self-signed":        {of(nil, plain), ""},
+		"of a private root":  {of(root, plain), ""},
+		"without its issuer": {of(middle, public), "comes without the certificate of its issuer, CN=middle"},
+		"another's issuer":   {of(middle, public, root), "is followed by the certificate of CN=root, which is not the issuer"},
+		"wrong order":        {of(middle, public, root, middle), "is followed by the certificate of CN=root"},
+		"damaged":            {damaged, "has a certificate behind the first that cannot be read"},
+	} {
+		if message, hint := chainFault(c.shown); !strings.HasPrefix(message, c.want) || c.want == "" && message != "" || (hint == "") != (message == "") {
+			t.Errorf("%s: %q, want %q", name, message, c.want)
+		}
+	}
+}
+
+// TestWeakSignature: one with SHA-1 can be forged (RFC 9155).
+func TestWeakSignature(t *testing.T) {
+	for algorithm, weak := range map[x509.SignatureAlgorithm]bool{x509.ECDSAWithSHA1: true, x509.SHA1WithRSA: true, x509.ECDSAWithSHA256: false, x509.PureEd25519: false} {
+		if slices.Contains(weakSignatures, algorithm) != weak {
+			t.Errorf("%v: weak %v, want %v", algorithm, !weak, weak)
 		}
 	}
 }

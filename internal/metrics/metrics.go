@@ -10,7 +10,8 @@
 // Every metric has a help text. Every label has a closed list of values: a value
 // that is not in the list counts as the last one. So the number of time series
 // does not depend on what clients, hosts and recipients are called, all of them
-// exist from the start, and to count allocates nothing.
+// exist from the start, and to count allocates nothing. What an operator names, such as
+// a certificate, is the label of a gauge that is read (ReadNamed).
 //
 // What is declared twice, or with a name that Prometheus does not take, is a
 // mistake in the program, and panics at the start.

@@ -30,6 +30,7 @@ func TestValues(t *testing.T) {
 	s.ReadCounter("r_total", "Help of r.", func() float64 { return 7 })
 	s.ReadGauge("rg", "Help of rg.", func() float64 { return 8 })
 	s.ReadGauges("rgs", "Help of rgs.", sizes, func(v string) float64 { return float64(len(v)) })
+	s.ReadNamed("rn", "Help of rn.", "name", func() map[string]float64 { return map[string]float64{"a": 1, "b": 2} })
 	s.Info("i", "Help of i.", "version", "1.2")
 	const want = `
 # HELP a_total Help of a.
@@ -66,6 +67,10 @@ rg 8
 # TYPE rgs gauge
 rgs{size="large"} 5
 rgs{size="small"} 5
+# HELP rn Help of rn.
+# TYPE rn gauge
+rn{name="a"} 1
+rn{name="b"} 2
 `
 	if err := testutil.GatherAndCompare(s.Gatherer(), strings.NewReader(want)); err != nil {
 		t.Error(err)
@@ -74,7 +79,7 @@ rgs{size="small"} 5
 	for _, d := range s.Descriptions() {
 		names = append(names, d.Name+" "+string(d.Kind))
 	}
-	if diff := cmp.Diff([]string{"a_total counter", "b_total counter", "g gauge", "h_seconds histogram", "r_total counter", "rg gauge", "rgs gauge", "i gauge"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"a_total counter", "b_total counter", "g gauge", "h_seconds histogram", "r_total counter", "rg gauge", "rgs gauge", "rn gauge", "i gauge"}, names); diff != "" {
 		t.Errorf("Descriptions (- want, + got):\n%s", diff)
 	}
 }

@@ -16,8 +16,9 @@
 //	chat FILE                holds a conversation at $SMTP: "C: text" is sent,
 //	                         "S: pattern" must match the server's next line,
 //	                         "S+: pattern" all lines of its next reply,
-//	                         "-- TLS" begins TLS, "-- end" wants the connection
-//	                         to be closed by the server
+//	                         "-- TLS" begins TLS, with the client's certificate
+//	                         if a file with it and its key is named, "-- end"
+//	                         wants the connection to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
 //	                         matches
 //	receiver [-6] NAME [AT]  starts a server that takes everything and knows no
@@ -25,6 +26,15 @@
 //	                         variable to it; each message becomes a file in a
 //	                         directory of that name, its recipients one of the
 //	                         same name in NAME.to, in order, each in a line
+//	shown NAME PATTERN [ROOTS]
+//	                         begins TLS at $SMTP, asking for a name ("-": none),
+//	                         until the certificate matches: "for NAMES by
+//	                         ISSUER, KIND OF KEY"; with a file of roots it must
+//	                         verify. "! shown" waits until no TLS is offered
+//	aged FILE NAME LEFT LIFE
+//	                         makes a certificate with its key that has so many
+//	                         days left of its life
+//	mode FILE                wants a file that its owner alone can read
 //
 // A chat in which the server says "accepted as ID" sets $ID. The condition
 // [ipv6] holds where loopback has an address of IPv6; where peers are required
@@ -87,6 +97,9 @@ func TestScript(t *testing.T) {
 			"chat":        chat,
 			"eventually":  eventually,
 			"receiver":    receiver,
+			"shown":       shown,
+			"mode":        mode,
+			"aged":        aged,
 		},
 		Condition: func(condition string) (bool, error) {
 			if condition != "ipv6" {
@@ -278,7 +291,9 @@ func (t *talk) step(line string) {
 		for strings.HasPrefix(t.expect(text)[3:], "-") {
 		}
 	case line == "-- TLS":
-		t.startTLS()
+		t.startTLS(nil)
+	case strings.HasPrefix(line, "-- TLS "):
+		t.startTLS(t.certificate(line[len("-- TLS "):]))
 	case line == "-- end":
 		if rest, err := io.ReadAll(t.in); len(rest) > 0 || err != nil {
 			t.fatalf("the server went on: %q, %v", rest, err)
@@ -324,8 +339,16 @@ func (t *talk) expect(pattern string) string {
 	return line
 }
 
-func (t *talk) startTLS() {
-	secure := tls.Client(t.conn, &tls.Config{InsecureSkipVerify: true}) // a throw-away certificate
+// certificate reads what the client shows, with its key, from one file.
+func (t *talk) certificate(file string) []tls.Certificate {
+	text := []byte(t.ts.ReadFile(file))
+	c, err := tls.X509KeyPair(text, text)
+	t.ts.Check(err)
+	return []tls.Certificate{c}
+}
+
+func (t *talk) startTLS(shown []tls.Certificate) {
+	secure := tls.Client(t.conn, &tls.Config{InsecureSkipVerify: true, Certificates: shown}) // the server's is a throw-away
 	if err := secure.Handshake(); err != nil {
 		t.fatalf("TLS: %v", errors.Unwrap(err))
 	}
