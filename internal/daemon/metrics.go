@@ -9,6 +9,7 @@ import (
 	"postern/internal/directory"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
+	"postern/internal/ldap"
 	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/metrics"
@@ -35,6 +36,7 @@ type counts struct {
 	oidc       *oidc.Metrics
 	httpAuth   *httpauth.Metrics
 	directory  *directory.Metrics
+	ldap       *ldap.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -54,6 +56,7 @@ func newCounts(d *Daemon) counts {
 		policy:     policy.NewMetrics(s),
 		oidc:       oidc.NewMetrics(s),
 		httpAuth:   httpauth.NewMetrics(s),
+		ldap:       ldap.NewMetrics(s),
 		directory:  directory.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
@@ -62,6 +65,7 @@ func newCounts(d *Daemon) counts {
 		func() float64 { return float64(len(d.inForce().blockLists.Out())) })
 	s.ReadGauge("postern_web_sources_down", "Issuers of tokens, and services that are asked about passwords, that do not answer. `postern status` names them. An issuer whose keys are known is among them, though its tokens are still verified.",
 		func() float64 { return d.inForce().web.down() })
+	s.ReadGauge("postern_ldap_servers_down", "Servers of directories that are asked by LDAP, and do not answer as they should. They are left alone for up to a minute.", d.ldapServersDown)
 	d.readQueue(s)
 	d.readDirectory(s)
 	d.readJournal(s)
