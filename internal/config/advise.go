@@ -24,6 +24,7 @@ func (d *decoder) advise() {
 		d.adviseDelay(t)
 	}
 	d.adviseServers()
+	d.adviseKeys()
 }
 
 func (d *decoder) adviseListener(t *table) {

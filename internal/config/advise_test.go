@@ -21,11 +21,20 @@ address = "127.0.0.1:2525"
 func TestWarnings(t *testing.T) {
 	const delivery, smarthost = "[delivery]\n", "[delivery]\nsmarthosts = [\"relay.postern.org\"]\n"
 	const outside = "address = \"192.0.2.1:25\"\ntls_certificate = \"c\"\ntls_key = \"k\"\n"
+	const corp = "\n[[ldap]]\nname = \"corp\"\nbase = \"dc=x\"\nservers = [\"dc1.postern.net\"]\n"
+	const accounts = "auth = \"relay\"\nauth_sources = [\"directory\", \"corp\"]\n"
 	public := strings.Replace(wise, "address = \"127.0.0.1:2525\"\n", outside, 1)
 	for _, c := range []struct {
 		name, text, want string // want is how the one warning begins; "" for none
 	}{
 		{"nothing", wise, ""},
+		{"keys of a directory", wise + accounts + corp, `8:30: listener.auth_sources: users of corp cannot log in by SCRAM`},
+		{"no keys needed", wise + accounts + "auth_mechanisms = [\"PLAIN\"]" + corp, ``},
+		{"keys of nobody", wise + "auth = \"relay\"\nauth_sources = [\"corp\"]" + corp, ``},
+		{"no accounts", wise + "auth_sources = [\"directory\", \"corp\"]" + corp, ``},
+		{"an address of a directory", wise + strings.Replace(corp, "dc1.postern.net", "192.0.2.1", 1), `11:11: ldap.servers: 192.0.2.1 is an address`},
+		{"a directory in clear", wise + corp + "tls = \"unsafe_none\"", `12:7: ldap.tls: sends passwords to dc1.postern.net in clear`},
+		{"a directory here in clear", wise + strings.Replace(corp, "dc1.postern.net", "127.0.0.1", 1) + "tls = \"none\"", ``},
 		{"hostname", strings.Replace(wise, "postern.net", "example.net", 1), `2:12: hostname: "mail.example.net" is the name of an example`},
 		{"hostname like one", strings.Replace(wise, "postern.net", "anexample.net", 1), ""},
 		{"postmaster", strings.Replace(wise, "postern.org", "Example", 1), `4:14: postmaster: "postmaster@Example" is the address of an example`},

@@ -54,6 +54,8 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.OIDC[0].Name = "company"
 	before.HTTPAuth = []HTTPAuth{*defaultFields().httpAuth}
 	before.HTTPAuth[0].Name = "intranet"
+	before.LDAP = []LDAP{*defaultFields().ldap}
+	before.LDAP[0].Name = "corp"
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {

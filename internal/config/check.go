@@ -20,6 +20,7 @@ func (d *decoder) check() {
 	d.checkBlockLists()
 	d.checkFilters()
 	d.checkRates()
+	d.checkLDAP()
 	d.checkCertificates()
 	d.checkOIDC()
 	d.checkHTTPAuth()

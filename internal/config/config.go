@@ -52,6 +52,7 @@ type Config struct {
 	BlockLists   []BlockList
 	Filters      []Filter
 	Rates        []Rate
+	LDAP         []LDAP
 	Certificates []Certificate
 	ACME         ACME
 	OIDC         []OIDC

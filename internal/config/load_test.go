@@ -22,7 +22,7 @@ import (
 
 var (
 	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
-		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"),
+		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"), cmpopts.IgnoreFields(LDAP{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Certificate{}, "Place", "Places"),
 		cmpopts.IgnoreFields(OIDC{}, "Place", "Places"), cmpopts.IgnoreFields(HTTPAuth{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
@@ -249,6 +249,33 @@ per = "network"
 over = "hold"
 exempt = ["192.0.2.0/24"]
 
+[[ldap]]
+name = "corp"
+servers = ["dc1.example.com", "[2001:db8::1]:3269"]
+tls = "ldaps"
+authorities = "ca.pem"
+bind_dn = "cn=postern,dc=example,dc=com"
+bind_password = "env:LDAP"
+base = "dc=example,dc=com"
+schema = "active_directory"
+user_filter = "(uid={login})"
+login_attribute = "uid"
+address_filter = "(mail={address})"
+address_attributes = ["mail"]
+forward_attributes = ["mailRoutingAddress"]
+group_base = "ou=groups,dc=example,dc=com"
+group_filter = "(member={dn})"
+group_attribute = "memberOf"
+group_depth = 2
+certificate_attribute = "userCertificate;binary"
+recipients = false
+list_posters = "members"
+submit_groups = ["users"]
+relay_groups = ["senders"]
+timeout = "2s"
+max_connections = 3
+cache_time = "0s"
+
 [[certificate]]
 name = "files"
 certificate = "tls/mail.pem"
@@ -402,7 +429,7 @@ func TestEverySetting(t *testing.T) {
 	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
 	for i := range settings {
 		s := &settings[i]
-		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], certificate: &certificate,
+		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0], certificate: &certificate,
 			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0]}
 		if s.key == "list.source" {
 			f.list = &got.Lists[1] // one in the directory has no file

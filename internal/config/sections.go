@@ -106,6 +106,22 @@ var sections = []section{
 		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. Each has a table of its own, and all are counted; there can be 100.",
 	},
 	{
+		name:     "ldap",
+		repeated: true,
+		open:     func(f *fields) { f.ldap = &LDAP{Place: f.place, Places: f.places} },
+		close:    func(f fields) { f.config.LDAP = append(f.config.LDAP, *f.ldap) },
+		each: func(c *Config) []member {
+			var list []member
+			for i := range c.LDAP {
+				x := &c.LDAP[i]
+				list = append(list, member{x.Name, fields{config: c, ldap: x, places: x.Places}})
+			}
+			return list
+		},
+		text: "A directory that is asked by LDAP, such as Active Directory: for passwords, and for the addresses, groups and certificates of its users. " +
+			"[ldap.md](ldap.md) tells how, with examples; `postern ldap test` shows what is found. Each has a table of its own; there can be 10.",
+	},
+	{
 		name:     "certificate",
 		repeated: true,
 		open:     func(f *fields) { f.certificate = &Certificate{Place: f.place, Places: f.places} },

@@ -86,6 +86,7 @@ type fields struct {
 	blockList   *BlockList   // in a [[block_list]] table
 	filter      *Filter      // in a [[filter]] table
 	rate        *Rate        // in a [[rate]] table
+	ldap        *LDAP        // in an [[ldap]] table
 	certificate *Certificate // in a [[certificate]] table
 	oidc        *OIDC        // in an [[oidc]] table
 	httpAuth    *HTTPAuth    // in an [[http_auth]] table

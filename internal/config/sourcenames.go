@@ -10,6 +10,7 @@ const DirectorySource = "directory"
 // sourceTables are the tables that are sources of accounts. What asks for a source
 // names it alone, so that their names are those of one list.
 var sourceTables = []sourceTable{
+	{"ldap", func(f fields) string { return f.ldap.Name }},
 	{"oidc", func(f fields) string { return f.oidc.Name }},
 	{"http_auth", func(f fields) string { return f.httpAuth.Name }},
 }

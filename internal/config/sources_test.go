@@ -9,7 +9,7 @@ import (
 )
 
 func TestSourceNames(t *testing.T) {
-	if diff := cmp.Diff([]string{"directory", "company", "intranet"}, load(t, everything).SourceNames()); diff != "" {
+	if diff := cmp.Diff([]string{"directory", "corp", "company", "intranet"}, load(t, everything).SourceNames()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"directory"}, load(t, minimal).SourceNames()); diff != "" {

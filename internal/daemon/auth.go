@@ -74,6 +74,9 @@ func guardSettings(c *config.Config) auth.GuardSettings {
 func (g *graph) authSources(own *auth.DirectorySource) map[string]auth.Methods {
 	all := g.web.methods()
 	all[directory.Source] = own.Methods()
+	for _, s := range g.ldap {
+		all[s.Name()] = auth.Methods{Passwords: s, Certificates: s}
+	}
 	return all
 }
 

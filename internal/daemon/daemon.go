@@ -126,6 +126,8 @@ type Daemon struct {
 	halted    map[string]bool
 	leaving   []*listener
 	stopping  bool // the server stops: nothing is started any more
+	// retired are directories of graphs that were replaced, which sessions may ask.
+	retired []*ldapSource
 
 	stop     context.CancelFunc
 	failOnce sync.Once
@@ -153,6 +155,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 func (d *Daemon) newGraph(c *config.Config) *graph {
 	g := newGraph(c, d.clock)
 	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
+	g.told.ldap = d.counts.ldap
 	if d.graph != nil {
 		g.certificates.store = d.graph.certificates.store
 	}
@@ -415,5 +418,6 @@ func (d *Daemon) close() error {
 	}
 	d.endFeed()
 	d.serving.Wait()
+	d.closeLDAP()
 	return errors.Join(errs...)
 }

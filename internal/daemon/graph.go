@@ -19,6 +19,7 @@ import (
 	"postern/internal/dns"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
+	"postern/internal/ldap"
 	"postern/internal/limit"
 	"postern/internal/lists"
 	"postern/internal/mail"
@@ -62,6 +63,8 @@ type graph struct {
 	web     webSources
 	told    told
 	lasting lasting
+	// ldap are the directories that are asked by LDAP, in the order of the configuration.
+	ldap []*ldapSource
 }
 
 // lasting is what policy has of the process that goes on over reloads. Without it,
@@ -87,6 +90,7 @@ type told struct {
 	source     func(name string, err error) // nil error: it answers again
 	oidc       *oidc.Metrics
 	httpAuth   *httpauth.Metrics
+	ldap       *ldap.Metrics
 }
 
 // newGraph returns a graph that has read nothing yet.
@@ -97,7 +101,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadWebSources(), g.checkSources(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }
@@ -114,6 +118,7 @@ func (g *graph) follow(before *graph) {
 	g.lists.Follow(before.lists)
 	g.blockLists.Follow(before.blockLists)
 	g.web.follow(&before.web)
+	g.followLDAP(before)
 }
 
 // loadCredentials reads what proves this server to the smarthosts.

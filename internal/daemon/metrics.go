@@ -10,6 +10,7 @@ import (
 	"postern/internal/directory"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
+	"postern/internal/ldap"
 	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/metrics"
@@ -37,6 +38,7 @@ type counts struct {
 	httpAuth   *httpauth.Metrics
 	directory  *directory.Metrics
 	auth       *auth.Metrics
+	ldap       *ldap.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -56,6 +58,7 @@ func newCounts(d *Daemon) counts {
 		policy:     policy.NewMetrics(s),
 		oidc:       oidc.NewMetrics(s),
 		httpAuth:   httpauth.NewMetrics(s),
+		ldap:       ldap.NewMetrics(s),
 		directory:  directory.NewMetrics(s),
 		auth:       auth.NewMetrics(s),
 	}
@@ -68,6 +71,7 @@ func newCounts(d *Daemon) counts {
 	d.logins.hasher.Watch(s)
 	s.ReadNamed("postern_certificate_expiry_timestamp_seconds", "When a certificate ends, in seconds since 1970, by its name. Clients that verify it send nothing after that.",
 		"certificate", func() map[string]float64 { return d.inForce().ends() })
+	s.ReadGauge("postern_ldap_servers_down", "Servers of directories that are asked by LDAP, and do not answer as they should. They are left alone for up to a minute.", d.ldapServersDown)
 	d.readQueue(s)
 	d.readDirectory(s)
 	d.readJournal(s)

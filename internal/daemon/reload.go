@@ -127,6 +127,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	d.logins.guard.Set(guardSettings(next.config))
 	d.limits.Keep(next.policy.Limits())
 	running.web.close()
+	d.replaceLDAP(next, running)
 	if level := next.config.Log.Level; level != running.config.Log.Level {
 		d.Level.Set(level)
 	}
@@ -142,6 +143,7 @@ func (g *graph) readAnew(before *graph) []config.Change {
 	if was.SmarthostPassword == is.SmarthostPassword && before.credentials.Password != g.credentials.Password {
 		changes = append(changes, config.Change{Key: "delivery.smarthost_password", Old: `"a secret"`, New: `"another, in the same place"`, Effect: config.AtReload})
 	}
+	changes = append(changes, g.ldapReadAnew(before)...)
 	if old, now := before.machine(), g.machine(); old != now {
 		changes = append(changes, config.Change{Key: "the addresses of this machine", Old: old, New: now, Effect: config.AtReload})
 	}
