@@ -42,11 +42,11 @@ func Changed(before, after *Config) []Change {
 	var changes []Change
 	for i := range sections {
 		s := &sections[i]
-		if !s.repeated {
+		if !s.repeated() {
 			changes = append(changes, s.differences("", fields{config: before}, fields{config: after})...)
 			continue
 		}
-		changes = append(changes, s.changedTables(s.each(before), s.each(after))...)
+		changes = append(changes, s.changedTables(s.tables.each(before), s.tables.each(after))...)
 	}
 	return changes
 }

@@ -267,7 +267,7 @@ type Admin struct {
 func Default() *Config {
 	c := &Config{}
 	for i := range sections {
-		if s := &sections[i]; !s.repeated {
+		if s := &sections[i]; !s.repeated() {
 			s.reset(fields{config: c})
 		}
 	}

@@ -70,9 +70,9 @@ func (d *decoder) decode(first *source) (*Config, error) {
 		return nil, &Errors{Problems: d.problems, Socket: d.config.likelySocket()}
 	}
 	for i := range sections {
-		if s := &sections[i]; s.close != nil {
+		if s := &sections[i]; s.repeated() {
 			for _, t := range d.tables[s.name] {
-				s.close(t.fields)
+				s.tables.close(t.fields)
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func (d *decoder) header(e entry) *table {
 		d.report(at, key, f)
 		return nil
 	}
-	if s.repeated != (e.brackets == 2) {
+	if s.repeated() != (e.brackets == 2) {
 		d.report(at, key, faultf("write "+s.header(), "is in the wrong number of brackets"))
 	}
 	return d.once(s, at)
@@ -132,7 +132,7 @@ func (d *decoder) header(e entry) *table {
 // but settings given twice shall be found as well.
 func (d *decoder) once(s *section, at int) *table {
 	begun := d.tables[s.name]
-	if len(begun) == 0 || s.repeated {
+	if len(begun) == 0 || s.repeated() {
 		return d.begin(s, at)
 	}
 	t, here := begun[0], d.place(at)
@@ -146,11 +146,9 @@ func (d *decoder) once(s *section, at int) *table {
 func (d *decoder) begin(s *section, at int) *table {
 	t := &table{section: s, at: d.place(at), last: d.place(at), given: make(map[string]given)}
 	t.fields = fields{config: d.config, place: t.at, places: d.config.Places}
-	if s.repeated {
+	if s.repeated() {
 		t.fields.places = make(Places)
-	}
-	if s.open != nil {
-		s.open(&t.fields)
+		s.tables.open(&t.fields)
 	}
 	s.reset(t.fields)
 	d.tables[s.name] = append(d.tables[s.name], t)
@@ -198,11 +196,11 @@ func (d *decoder) assign(t *table, key []word, v node) {
 func (d *decoder) assignTable(s *section, key []word, v node) {
 	at := key[0].at
 	switch {
-	case len(key) > 1 && !s.repeated:
+	case len(key) > 1 && !s.repeated():
 		d.assign(d.dotted(s, at), key[1:], v)
-	case len(key) == 1 && !s.repeated && v.kind == nodeTable:
+	case len(key) == 1 && !s.repeated() && v.kind == nodeTable:
 		d.assignPairs(d.once(s, at), v)
-	case len(key) == 1 && s.repeated && v.kind == nodeList && allTables(v.items):
+	case len(key) == 1 && s.repeated() && v.kind == nodeList && allTables(v.items):
 		for _, item := range v.items {
 			d.assignPairs(d.begin(s, item.at), item)
 		}
@@ -251,7 +249,7 @@ func (d *decoder) checkMissing(end mail.Place) {
 		case len(begun) > 0:
 		case s.required:
 			d.fault(end, s.name, faultf("write "+s.header()+", and below it: "+exampleLine(s), "is missing"))
-		case !s.repeated:
+		case !s.repeated():
 			d.checkGiven(&table{section: s}, end, "write below "+s.header()+": ")
 		}
 	}

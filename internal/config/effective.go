@@ -56,11 +56,11 @@ func (c *Config) Effective() []Effective {
 	var list []Effective
 	for i := range sections {
 		s := &sections[i]
-		if !s.repeated {
+		if !s.repeated() {
 			list = append(list, c.effective(s, fields{config: c, places: c.Places}, "")...)
 			continue
 		}
-		for _, t := range s.each(c) {
+		for _, t := range s.tables.each(c) {
 			list = append(list, c.effective(s, t.fields, t.name)...)
 		}
 	}

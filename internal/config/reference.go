@@ -86,8 +86,8 @@ func (s *setting) defaultText(defaults fields) string {
 func defaultFields() fields {
 	f := fields{config: Default()}
 	for i := range sections {
-		if s := &sections[i]; s.repeated {
-			s.open(&f)
+		if s := &sections[i]; s.repeated() {
+			s.tables.open(&f)
 			s.reset(f)
 		}
 	}

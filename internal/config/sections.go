@@ -11,128 +11,80 @@ var sections = []section{
 	},
 	{
 		name:     "listener",
-		repeated: true,
 		required: true,
-		open:     func(f *fields) { f.listener = &Listener{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.Listeners = append(f.config.Listeners, *f.listener) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.Listeners {
-				l := &c.Listeners[i]
-				list = append(list, member{l.Name, fields{config: c, listener: l, places: l.Places}})
-			}
-			return list
+		tables: tablesOf[Listener]{
+			all:   func(c *Config) *[]Listener { return &c.Listeners },
+			in:    func(f *fields) **Listener { return &f.listener },
+			about: func(t *Listener) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "An address at which mail is taken by SMTP. Write one `[[listener]]` table for each; there must be at least one. " +
 			"Every limit is counted for each listener apart.",
 	},
 	{
-		name:     "handler",
-		repeated: true,
-		open:     func(f *fields) { f.handler = &Handler{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.Handlers = append(f.config.Handlers, *f.handler) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.Handlers {
-				h := &c.Handlers[i]
-				list = append(list, member{h.Title(), fields{config: c, handler: h, places: h.Places}})
-			}
-			return list
+		name: "handler",
+		tables: tablesOf[Handler]{
+			all:   func(c *Config) *[]Handler { return &c.Handlers },
+			in:    func(f *fields) **Handler { return &f.handler },
+			about: func(t *Handler) about { return about{t.Title(), &t.Place, &t.Places} },
 		},
 		text: "A rule of policy: what is done about a client, or a message, at a command of SMTP. [policy.md](policy.md) tells how one handler is chosen of many, what each step does, " +
 			"and what conditions can ask. Write one `[[handler]]` table for each.",
 	},
 	{
-		name:     "list",
-		repeated: true,
-		open:     func(f *fields) { f.list = &List{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.Lists = append(f.config.Lists, *f.list) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.Lists {
-				l := &c.Lists[i]
-				list = append(list, member{l.Name, fields{config: c, list: l, places: l.Places}})
-			}
-			return list
+		name: "list",
+		tables: tablesOf[List]{
+			all:   func(c *Config) *[]List { return &c.Lists },
+			in:    func(f *fields) **List { return &f.list },
+			about: func(t *List) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "A list of networks, domains, addresses or patterns, in a file of its own, one a line, or in the directory, which handlers and other settings ask by its name. " +
 			"What changes is in force at once. [lists.md](lists.md) tells what can stand in it. Each has a table of its own; there can be 100.",
 	},
 	{
-		name:     "block_list",
-		repeated: true,
-		open:     func(f *fields) { f.blockList = &BlockList{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.BlockLists = append(f.config.BlockLists, *f.blockList) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.BlockLists {
-				l := &c.BlockLists[i]
-				list = append(list, member{l.Title(), fields{config: c, blockList: l, places: l.Places}})
-			}
-			return list
+		name: "block_list",
+		tables: tablesOf[BlockList]{
+			all:   func(c *Config) *[]BlockList { return &c.BlockLists },
+			in:    func(f *fields) **BlockList { return &f.blockList },
+			about: func(t *BlockList) about { return about{t.Title(), &t.Place, &t.Places} },
 		},
 		text: "A block list in DNS (DNSBL, RFC 5782) that is asked about clients or domains. All are asked at the same time, and those that fail or lie count for nothing: [lists.md](lists.md#block-lists). " +
 			"`postern check --dns` asks whether each works. Each has a table of its own; there can be 20.",
 	},
 	{
-		name:     "filter",
-		repeated: true,
-		open:     func(f *fields) { f.filter = &Filter{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.Filters = append(f.config.Filters, *f.filter) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.Filters {
-				x := &c.Filters[i]
-				list = append(list, member{x.Name, fields{config: c, filter: x, places: x.Places}})
-			}
-			return list
+		name: "filter",
+		tables: tablesOf[Filter]{
+			all:   func(c *Config) *[]Filter { return &c.Filters },
+			in:    func(f *fields) **Filter { return &f.filter },
+			about: func(t *Filter) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "What is kept back of mail because of who has sent it, its subject, its attachments or its types. [policy.md](policy.md#filters) tells how filters are asked, and [mime.md](mime.md) what they are compared with. " +
 			"Each has a table of its own; there can be 200.",
 	},
 	{
-		name:     "rate",
-		repeated: true,
-		open:     func(f *fields) { f.rate = &Rate{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.Rates = append(f.config.Rates, *f.rate) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.Rates {
-				x := &c.Rates[i]
-				list = append(list, member{x.Name, fields{config: c, rate: x, places: x.Places}})
-			}
-			return list
+		name: "rate",
+		tables: tablesOf[Rate]{
+			all:   func(c *Config) *[]Rate { return &c.Rates },
+			in:    func(f *fields) **Rate { return &f.rate },
+			about: func(t *Rate) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. Each has a table of its own, and all are counted; there can be 100.",
 	},
 	{
-		name:     "ldap",
-		repeated: true,
-		open:     func(f *fields) { f.ldap = &LDAP{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.LDAP = append(f.config.LDAP, *f.ldap) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.LDAP {
-				x := &c.LDAP[i]
-				list = append(list, member{x.Name, fields{config: c, ldap: x, places: x.Places}})
-			}
-			return list
+		name: "ldap",
+		tables: tablesOf[LDAP]{
+			all:   func(c *Config) *[]LDAP { return &c.LDAP },
+			in:    func(f *fields) **LDAP { return &f.ldap },
+			about: func(t *LDAP) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "A directory that is asked by LDAP, such as Active Directory: for passwords, and for the addresses, groups and certificates of its users. " +
 			"[ldap.md](ldap.md) tells how, with examples; `postern ldap test` shows what is found. Each has a table of its own; there can be 10.",
 	},
 	{
-		name:     "certificate",
-		repeated: true,
-		open:     func(f *fields) { f.certificate = &Certificate{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.Certificates = append(f.config.Certificates, *f.certificate) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.Certificates {
-				x := &c.Certificates[i]
-				list = append(list, member{x.Name, fields{config: c, certificate: x, places: x.Places}})
-			}
-			return list
+		name: "certificate",
+		tables: tablesOf[Certificate]{
+			all:   func(c *Config) *[]Certificate { return &c.Certificates },
+			in:    func(f *fields) **Certificate { return &f.certificate },
+			about: func(t *Certificate) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "A certificate for listeners, from files or by ACME. [certificates.md](certificates.md) tells of these, and of those that `postern cert` makes, which need no table. " +
 			"Each has a table of its own; there can be 100.",
@@ -146,33 +98,21 @@ var sections = []section{
 		text: "What is done about those who guess passwords, at all listeners together. [authentication.md](authentication.md#guessing) tells how it works, and who is kept out by it and who is not.",
 	},
 	{
-		name:     "oidc",
-		repeated: true,
-		open:     func(f *fields) { f.oidc = &OIDC{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.OIDC = append(f.config.OIDC, *f.oidc) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.OIDC {
-				x := &c.OIDC[i]
-				list = append(list, member{x.Name, fields{config: c, oidc: x, places: x.Places}})
-			}
-			return list
+		name: "oidc",
+		tables: tablesOf[OIDC]{
+			all:   func(c *Config) *[]OIDC { return &c.OIDC },
+			in:    func(f *fields) **OIDC { return &f.oidc },
+			about: func(t *OIDC) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "An issuer of tokens (OpenID Connect) by which users show who they are, with the mechanisms OAUTHBEARER and XOAUTH2. [oidc.md](oidc.md) tells what is asked of a token, and how it is set up with known issuers. " +
 			"`postern oidc test` tries a token. Each has a table of its own; there can be 20.",
 	},
 	{
-		name:     "http_auth",
-		repeated: true,
-		open:     func(f *fields) { f.httpAuth = &HTTPAuth{Place: f.place, Places: f.places} },
-		close:    func(f fields) { f.config.HTTPAuth = append(f.config.HTTPAuth, *f.httpAuth) },
-		each: func(c *Config) []member {
-			var list []member
-			for i := range c.HTTPAuth {
-				x := &c.HTTPAuth[i]
-				list = append(list, member{x.Name, fields{config: c, httpAuth: x, places: x.Places}})
-			}
-			return list
+		name: "http_auth",
+		tables: tablesOf[HTTPAuth]{
+			all:   func(c *Config) *[]HTTPAuth { return &c.HTTPAuth },
+			in:    func(f *fields) **HTTPAuth { return &f.httpAuth },
+			about: func(t *HTTPAuth) about { return about{t.Name, &t.Place, &t.Places} },
 		},
 		text: "A service of your own that is asked over HTTP whether a user and a password belong together. [http-auth.md](http-auth.md) tells what it is asked, and how it must answer. Each has a table of its own; there can be 20.",
 	},

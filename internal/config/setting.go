@@ -47,15 +47,57 @@ const (
 // section is a table of the file, or the top of it.
 type section struct {
 	name     string // empty for the top
-	repeated bool   // written [[name]], any number of times
+	tables   tables // of one that is written [[name]], any number of times; nil for others
 	required bool   // at least one must be there
-	// open gives f the struct that the fields of one table are in, and close
-	// puts it in its place. Sections that are not repeated need neither.
-	open  func(f *fields)
-	close func(f fields)
-	// each returns the tables of a repeated section.
-	each func(c *Config) []member
-	text string // the prose of the reference, in Markdown
+	text     string // the prose of the reference, in Markdown
+}
+
+// tables are those of a repeated section.
+type tables interface {
+	// open gives f the struct that the fields of one table are in, and close puts it in
+	// its place.
+	open(f *fields)
+	close(f fields)
+	// each returns the tables.
+	each(c *Config) []member
+}
+
+// tablesOf are tables each of which is a T.
+type tablesOf[T any] struct {
+	all   func(c *Config) *[]T
+	in    func(f *fields) **T
+	about func(t *T) about
+}
+
+// about is what all tables have.
+type about struct {
+	title  string // what it is called
+	place  *mail.Place
+	places *Places
+}
+
+func (t tablesOf[T]) open(f *fields) {
+	table := new(T)
+	a := t.about(table)
+	*a.place, *a.places = f.place, f.places
+	*t.in(f) = table
+}
+
+func (t tablesOf[T]) close(f fields) {
+	all := t.all(f.config)
+	*all = append(*all, **t.in(&f))
+}
+
+func (t tablesOf[T]) each(c *Config) []member {
+	var list []member
+	for i := range *t.all(c) {
+		table := &(*t.all(c))[i]
+		a := t.about(table)
+		m := member{name: a.title, fields: fields{config: c, places: *a.places}}
+		*t.in(&m.fields) = table
+		list = append(list, m)
+	}
+	return list
 }
 
 // member is one table of a repeated section, with what it is called.
@@ -64,8 +106,11 @@ type member struct {
 	fields fields
 }
 
+// repeated reports whether the section can have any number of tables.
+func (s *section) repeated() bool { return s.tables != nil }
+
 // optional sections are repeated, and need not be there.
-func (s *section) optional() bool { return s.repeated && !s.required }
+func (s *section) optional() bool { return s.repeated() && !s.required }
 
 // example is the first required setting, by which a table is known.
 func (s *section) example() *setting {
@@ -98,7 +143,7 @@ type fields struct {
 
 // header is how the table is begun in a file.
 func (s *section) header() string {
-	if s.repeated {
+	if s.repeated() {
 		return "[[" + s.name + "]]"
 	}
 	return "[" + s.name + "]"

@@ -26,7 +26,7 @@ type sourceTable struct {
 func (c *Config) SourceNames() []string {
 	names := []string{DirectorySource}
 	for _, s := range sourceTables {
-		for _, m := range findSection(s.section).each(c) {
+		for _, m := range findSection(s.section).tables.each(c) {
 			names = append(names, m.name)
 		}
 	}
