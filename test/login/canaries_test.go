@@ -35,8 +35,8 @@ var canaries = struct {
 	passwordOfTheBroken: "marked-password-of-the-broken",
 }
 
-// clear are all canaries.
-func clear() []string {
+// inClear are all canaries.
+func inClear() []string {
 	c := &canaries
 	return []string{
 		password, c.passwordOfPat, c.wrongPassword, c.asName, c.brokenForm, c.token, c.wrongToken, c.ldapUser, c.ldapBind, c.ldapWrongBind,
@@ -59,7 +59,7 @@ func shapes(secret string) []string {
 // clearShapes are all canaries in all shapes.
 func clearShapes() []string {
 	var list []string
-	for _, secret := range clear() {
+	for _, secret := range inClear() {
 		list = append(list, shapes(secret)...)
 	}
 	return list
