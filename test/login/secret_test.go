@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/xdg-go/scram"
+
 	"postern/test/harness"
 )
 
@@ -169,6 +171,8 @@ func (s *safe) sayAll(ctx context.Context, t *testing.T) {
 	} {
 		s.talk(ctx, t, s.login, lines)
 	}
+	s.scram(ctx, t, canaries.wrongPassword, "535")
+	s.scram(ctx, t, password, "235")
 	for _, lines := range [][]string{
 		{"AUTH PLAIN " + plain("lena", canaries.ldapUser), "454"}, // its bind fails
 		{"AUTH XOAUTH2 " + encode("user=joe\x01auth=Bearer "+canaries.wrongToken+"\x01\x01"), "334", "", "535"},
@@ -176,6 +180,32 @@ func (s *safe) sayAll(ctx context.Context, t *testing.T) {
 		{"AUTH OAUTHBEARER " + encode("n,a=joe,\x01auth=Bearer "+jwt+"\x01\x01"), "454"}, // its issuer is down
 	} {
 		s.talk(ctx, t, s.broken, lines)
+	}
+}
+
+// scram authenticates as joe by SCRAM-SHA-256, and wants a code at last.
+func (s *safe) scram(ctx context.Context, t *testing.T, password, code string) {
+	t.Helper()
+	client, err := scram.SHA256.NewClient(user, password, "")
+	must(t, err)
+	conversation := client.NewConversation()
+	first, err := conversation.Step("")
+	must(t, err)
+	c, greeting, err := s.connect(ctx, "127.0.3.1")
+	if c == nil {
+		t.Fatalf("%s, %v", greeting, err)
+	}
+	defer c.Close()
+	reply, err := c.say("AUTH SCRAM-SHA-256 " + encode(first))
+	for err == nil && strings.HasPrefix(reply, "334 ") {
+		challenge, malformed := base64.StdEncoding.DecodeString(reply[4:])
+		must(t, malformed)
+		next, wrong := conversation.Step(string(challenge))
+		must(t, wrong)
+		reply, err = c.say(encode(next))
+	}
+	if err != nil || !strings.HasPrefix(reply, code) {
+		t.Errorf("by SCRAM the server says %q, %v, want %s", reply, err, code)
 	}
 }
 
