@@ -64,7 +64,7 @@ func TestWalk(t *testing.T) {
 			[]string{"<f@x.example>  refused at RCPT: 452 4.5.3 Too many recipients: 5 are taken at a time, by the server itself"}},
 		{"nobody is left", Mail{Client: client("203.0.113.7"), From: joe, To: x}, "refused at RCPT for all recipients", nil},
 		{"sendmail", Mail{Listener: SendmailListener, User: "root", From: joe, To: a}, "accepted, to go to y.example", []string{"at listener sendmail by root, on this host"}},
-		{"not for this listener", Mail{Listener: "inside", Client: client("203.0.113.7"), From: joe, To: a}, "accepted, to go to y.example", []string{"relay of smtp (f:5)  not for the listener inside"}},
+		{"not for this listener", Mail{Listener: "inside", Client: client("203.0.113.7"), From: joe, To: a}, "accepted, to go to y.example", []string{"  - 1 handler is for another listener\n"}},
 	} {
 		var text bytes.Buffer
 		if err := walkIt(t, s, &c.mail).Write(&text); err != nil {
@@ -176,6 +176,8 @@ func TestAccountsAndMembers(t *testing.T) {
 		{"joe", "sue@b.example", "x@x.example", []string{"refused at MAIL: 553 5.7.1 joe may not send as sue@b.example, by auth of smtp (sender) (f:13)\n", "smtp.mail.own = false"}},
 		{"ann", "sue@b.example", "x@x.example", []string{"refused at RCPT: 550 5.7.1 Relaying denied: ann may not send to this domain, by relay of smtp"}},
 		{"ann", "sue@b.example", "two@gate.example", []string{"limit_account: not counted for ann; at most 3 messages per 1h"}},
+		{"joe", "joe@a.example", "clerk@gate.example", []string{"refused at RCPT: 550 5.1.1",
+			"from 203.0.113.7 as joe, in clear, 47 octets\nnote: clerk@gate.example is an address of the user clerk, and there are no mailboxes here"}},
 		{"", "sue@b.example", "two@gate.example", []string{"refused at MAIL: 530 5.7.0 Authentication required, by auth of smtp (account) (f:13)\n"}},
 	} {
 		m := &Mail{Client: client("203.0.113.7"), User: c.user, From: address(t, c.from), To: addresses(t, c.to)}

@@ -266,6 +266,7 @@ func people(t *testing.T) *directory.Directory {
 	err = d.Change(t.Context(), "test", func(tx *directory.Tx) error {
 		return errors.Join(
 			tx.PutDomain(directory.Domain{Name: "gate.example"}),
+			tx.PutUser(directory.User{Login: "clerk", Enabled: true, Addresses: []string{"clerk@gate.example"}}),
 			tx.PutAlias(directory.Alias{Address: "sales@gate.example", Targets: []string{"seller@home.example"}}),
 			tx.PutAlias(directory.Alias{Address: "two@gate.example", Targets: []string{"sales@gate.example", "second@home.example", "nobody@gate.example"}}),
 			tx.PutAlias(directory.Alias{Address: "loop@gate.example", Targets: []string{"loop@gate.example"}}),

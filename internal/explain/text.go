@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // Write writes the report for a person: first what was decisive, then what becomes of
-// each recipient, then every handler at every command. No character of it can do
+// each recipient and what the report cannot know, then every handler at every command. No character of it can do
 // anything to a terminal. It fails as w does.
 func (r *Report) Write(w io.Writer) error {
 	p := &printer{}
@@ -20,6 +21,9 @@ func (r *Report) Write(w io.Writer) error {
 		p.recipients(r.Recipients)
 	}
 	p.question(&r.Mail)
+	for _, n := range r.Notes {
+		p.line("note: %s", n)
+	}
 	for i := range r.Commands {
 		p.command(&r.Commands[i])
 	}
@@ -27,12 +31,6 @@ func (r *Report) Write(w io.Writer) error {
 		p.line("")
 		p.line("NOT REACHED")
 		p.handlers(r.Unreached)
-	}
-	for i, n := range r.Notes {
-		if i == 0 {
-			p.line("")
-		}
-		p.line("note: %s", n)
 	}
 	_, err := io.WriteString(w, p.String())
 	return err
@@ -194,6 +192,8 @@ func (p *printer) question(q *Question) {
 	}
 	if q.Listener == SendmailListener {
 		client, secure = " by "+q.User, "on this host"
+	} else if q.User != "" {
+		client += " as " + q.User
 	}
 	p.line("")
 	p.line("asked: %s at listener %s%s, %s, %d octets", q.From, q.Listener, client, secure, q.Size)
@@ -215,8 +215,12 @@ func (p *printer) command(c *Command) {
 	p.handlers(c.Considered)
 }
 
-// handlers tells of handlers in a column for their names, one for why.
+// handlers tells of handlers in a column for their names, one for why. Of those that
+// settings of other listeners stand for, of which each listener has some, there is only
+// the number.
 func (p *printer) handlers(list []policy.Considered) {
+	whole := len(list)
+	list = slices.DeleteFunc(slices.Clone(list), func(c policy.Considered) bool { return c.Elsewhere && c.Handler != "" })
 	width := 0
 	for i := range list {
 		width = max(width, runes(name(&list[i])))
@@ -224,6 +228,13 @@ func (p *printer) handlers(list []policy.Considered) {
 	width = min(width, 40)
 	for i := range list {
 		p.handler(&list[i], width)
+	}
+	switch n := whole - len(list); n {
+	case 0:
+	case 1:
+		p.line("  - 1 handler is for another listener")
+	default:
+		p.line("  - %d handlers are for other listeners", n)
 	}
 }
 

@@ -183,7 +183,11 @@ func (w *walk) recipient(ctx context.Context, to mail.Address) mail.Reply {
 	if w.taken >= w.listener.maxRecipients {
 		return smtpserver.TooMany(w.listener.maxRecipients)
 	}
-	return w.session.Rcpt(ctx, smtp.Rcpt{Recipient: mail.Recipient{Address: to}})
+	reply := w.session.Rcpt(ctx, smtp.Rcpt{Recipient: mail.Recipient{Address: to}})
+	if login := w.server.Door.Local.Owner(to); login != "" && reply.Code == 550 && reply.Enhanced == "5.1.1" {
+		w.note("%s is an address of the user %s, and there are no mailboxes here: an alias for it would say where its mail goes", to, login)
+	}
+	return reply
 }
 
 // content sends the message. That it was accepted says nothing with the id that it

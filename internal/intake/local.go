@@ -96,6 +96,19 @@ func (l *Local) lookup(ctx context.Context, login string, a mail.Address) (direc
 	return first, found, nil
 }
 
+// Owner returns the login of the user of the directory whose own address it is; "" if
+// it is anything else.
+func (l *Local) Owner(a mail.Address) string {
+	if l.Directory == nil {
+		return ""
+	}
+	a.Domain = l.domainOf(a)
+	if r, found := l.Directory.ResolveFor("", a); found && r.Kind == directory.KindUser {
+		return r.Login
+	}
+	return ""
+}
+
 // domainOf returns the domain under which a local address is recorded: that of the
 // host's name, if the address has none, or has it in other words.
 func (l *Local) domainOf(a mail.Address) string {

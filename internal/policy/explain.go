@@ -39,6 +39,8 @@ type Considered struct {
 	Chosen  bool   `json:"chosen,omitempty"`
 	// Why says why it was chosen or not.
 	Why string `json:"why"`
+	// Elsewhere says that it is for other listeners.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Condition is the text of its condition, if that was worked out, with the
 	// Values of the attributes in it.
 	Condition string           `json:"condition,omitempty"`
@@ -90,7 +92,7 @@ func (x *Explanation) elsewhere(at config.Command) {
 	x.began[at] = true
 	for _, r := range x.engine.rules {
 		if r.at == at && !r.isFor(x.listener) {
-			x.add(r, "", "not for the listener "+x.listener)
+			x.add(r, "", "not for the listener "+x.listener).Elsewhere = true
 		}
 	}
 }
@@ -155,11 +157,11 @@ func (x *Explanation) Unreached() []Considered {
 		if x.began[r.at] {
 			continue
 		}
-		why := "the session did not come to " + string(r.at)
+		c := considered(r, "the session did not come to "+string(r.at))
 		if !r.isFor(x.listener) {
-			why = "not for the listener " + x.listener
+			c.Why, c.Elsewhere = "not for the listener "+x.listener, true
 		}
-		list = append(list, considered(r, why))
+		list = append(list, c)
 	}
 	return list
 }
