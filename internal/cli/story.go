@@ -54,6 +54,8 @@ func told(f *mail.Fact) []string {
 		say("%s from %s to %s", size(f.Size), f.From, strings.Join(f.To, " "))
 	case mail.ReasonRouted:
 		say("attempt %d goes by %s", f.Attempt, f.Text)
+	case mail.ReasonLoginFailed:
+		say("%s", several(int(f.Count), "wrong password", "wrong passwords"))
 	case mail.ReasonAttempted:
 		say("attempt %d ended", f.Attempt)
 	default:
@@ -68,6 +70,9 @@ func told(f *mail.Fact) []string {
 		say("by user %s (uid %d) of this host at %s", o.User, o.User.UID, o.Listener)
 	} else if o != nil && o.Session != "" {
 		say("session %s of %s (%s) with %s at %s", o.Session, o.Client, o.Hello, o.Protocol, o.Listener)
+		if a := o.Account; a != nil {
+			say("account %s (%s, by %s)", a.Name, a.Source, a.Mechanism)
+		}
 	}
 	if f.Reply != nil {
 		say("%s", answer(speaker{f.Host, f.Remote}, f.Command, *f.Reply))
@@ -87,7 +92,11 @@ func toldRest(f *mail.Fact) []string {
 		parts = append(parts, string(f.Hold))
 	}
 	if !f.Next.IsZero() {
-		parts = append(parts, "next attempt at "+nextTime(f))
+		what := "next attempt at "
+		if f.Reason == mail.ReasonBanned {
+			what = "until "
+		}
+		parts = append(parts, what+nextTime(f))
 	}
 	if f.MessageID != "" {
 		parts = append(parts, "Message-ID "+f.MessageID)
