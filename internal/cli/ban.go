@@ -74,8 +74,8 @@ not known. To keep a user out altogether, use user disable.`,
 				return a.say(done, "%s is banned until %s", done.Subject, untilWhen(done.Until))
 			})
 		}}
-	c.Flags().StringVar(&lasts, "for", "", "how long, such as 1h or 30d; without it until it is lifted; a `duration`")
-	c.Flags().StringVarP(&ban.Reason, "reason", "r", "", "why, for whoever finds it; a `text`")
+	c.Flags().StringVar(&lasts, "for", "", "for this `duration`, such as 1h or 30d; without it until it is lifted")
+	c.Flags().StringVarP(&ban.Reason, "reason", "r", "", "a `text` that says why, for whoever finds it")
 	return c
 }
 

@@ -85,6 +85,10 @@ func (n *recordNoun[R]) list(ctx context.Context, client *admin.Client, q admin.
 		return list.add(r, func(w io.Writer) { fmt.Fprintln(w, n.row(r)) })
 	}))
 	if err == nil && list.count == 0 && !n.json {
+		if q.Match != "" {
+			fmt.Fprintf(n.out, "no %s has %q in its name or addresses\n", n.one, printable(q.Match))
+			return nil
+		}
 		fmt.Fprintf(n.out, "there are no %s\n", n.many)
 	}
 	return err

@@ -38,9 +38,9 @@ func (d *decoder) adviseListener(t *table) {
 		d.fault(at.value, "listener.max_connections_per_client", advicef("set less than max_connections",
 			"is %d, more than the %d of max_connections: one client can shut out all others", l.MaxConnectionsPerClient, l.MaxConnections))
 	}
-	if at, is := t.given["trust"]; is && l.Relay == RelayClients && len(l.Trust) == 0 && len(at.node.items) == 0 {
-		d.fault(at.value, "listener.trust", advicef("name the networks whose programs send through it",
-			"is empty: nobody can send anything, but to this host's postmaster"))
+	if at, is := t.given["trust"]; is && l.Relay == RelayClients && len(l.Trust) == 0 && len(at.node.items) == 0 && l.Auth == AuthOff {
+		d.fault(at.value, "listener.trust", advicef(`name the networks whose programs send through it, set auth, or set relay = "nobody"`,
+			"is empty: it takes mail for addresses of this host, and from nobody for elsewhere"))
 	}
 	if at, is := t.given["max_size"]; is && l.MaxSize > d.config.Pressure.MinFreeSpace {
 		d.fault(at.value, "listener.max_size", advicef("set pressure.min_free_space to several times as much",

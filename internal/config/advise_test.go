@@ -66,6 +66,7 @@ func TestWarnings(t *testing.T) {
 		{"monitoring inside", wise + "[monitoring]\naddress = \"10.1.1.1:9625\"", ``},
 		{"large messages", wise + "max_size = \"1GiB\"", `7:12: listener.max_size: is 1GiB, more than the 256MiB of pressure.min_free_space`},
 		{"nobody trusted", wise + "trust = []", `7:9: listener.trust: is empty`},
+		{"nobody trusted where accounts are", wise + "trust = []\nauth = \"required\"", ``},
 		{"nobody relays", wise + "trust = []\nrelay = \"nobody\"", ``},
 		{"everybody relays", wise + "relay = \"everybody\"", `7:9: listener.relay: is an open relay`},
 		{"near nothing", wise + "relay = \"near\"", `7:9: listener.relay: is "near", but near has no domains`},

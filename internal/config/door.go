@@ -194,7 +194,7 @@ func (d *decoder) checkTLS(t *table, l *Listener) {
 		for _, key := range []string{"tls_required", "client_certificates"} {
 			at, is := t.given[key]
 			if is && (key == "tls_required" && l.TLSRequired || key == "client_certificates" && l.ClientCertificates != ClientCertificatesIgnore) {
-				d.fault(at.key, "listener."+key, faultf("set tls_certificate and tls_key, or leave it out", "needs TLS, which the listener does not do"))
+				d.fault(at.key, "listener."+key, faultf("set tls_certificate and tls_key, name certificates, or leave it out", "needs TLS, which the listener does not do"))
 			}
 		}
 	}

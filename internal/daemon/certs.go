@@ -205,7 +205,7 @@ func (g *graph) stored(name string) (certs.Source, error) {
 	e, err := g.certificates.store.Entry(name)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("no table [[certificate]] has that name, and in %s %w", certificatesDir(g.config), certs.ErrNotFound)
+		return nil, fmt.Errorf("no table [[certificate]] has that name, and in %s %w; `postern cert create`, `import` and `ca issue` make one", certificatesDir(g.config), certs.ErrNotFound)
 	case e.Certificate == nil:
 		return nil, cmp.Or(e.Err, certs.ErrPending)
 	case e.Certificate.Leaf.IsCA:

@@ -154,7 +154,7 @@ func (c *consistency) unused(domain string) error {
 	}
 	for address, list := range c.lists {
 		if domainOf(address) == domain {
-			c.wrong("", "remove it first", "list %q has an address in it", list)
+			c.wrong("", "delete it first", "list %q has an address in it", list)
 			break
 		}
 	}
@@ -166,7 +166,7 @@ func (c *consistency) unused(domain string) error {
 	case err != nil:
 		return err
 	}
-	c.wrong("", "remove its aliases first", "%q is an alias in it", address)
+	c.wrong("", "delete its aliases first", "%q is an alias in it", address)
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (c *consistency) place(field, address string) {
 	d, found := c.tx.Domain(name)
 	switch {
 	case !found:
-		c.wrong(field, "create the domain first", "%q is not a local domain", name)
+		c.wrong(field, "add the domain first", "%q is not a local domain", name)
 	case d.AliasOf != "":
 		c.wrong(field, fmt.Sprintf("write it with %q", d.AliasOf), "%q is another name of a domain", name)
 	}

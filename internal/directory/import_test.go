@@ -159,7 +159,7 @@ f:3:7: extraneous or missing " in quoted-field; put a value with a comma, a quot
 		{"nothing", ImportOptions{Format: CSV, Kind: KindDomain}, "\xef\xbb\xbf",
 			`f:1:1: the file is empty; write the names of the columns first: name, alias_of`},
 		{"what is not there", ImportOptions{Format: CSV, Kind: KindAlias}, "address,targets\r\nok@example.com,x@example.com\r\na@example.org,b@example.com\r\n",
-			`f:3:1: alias a@example.org: address: "example.org" is not a local domain; create the domain first`},
+			`f:3:1: alias a@example.org: address: "example.org" is not a local domain; add the domain first`},
 		{"entries of a list in rows", ImportOptions{Format: CSV, Kind: KindList}, "name,kind,entries\nl,domains,a.example;b.example\nl,,c..example\nm,domains,a@b\n",
 			`f:3:1: list l: entries: "c..example" is not a domain: domain malformed: empty label; write "example.com" for the domain itself, ".example.com" for all below it
 f:4:11: list m: entries: "a@b" is an address, not a domain; write "example.com" for the domain itself, ".example.com" for all below it; addresses are for a list of the kind "addresses"`},
