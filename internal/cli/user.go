@@ -253,7 +253,7 @@ func orDash(s string) string {
 func (a *app) showUser(u *admin.User) {
 	fmt.Fprintf(a.out, "user          %s, %s\n", printable(u.Login), userState(u))
 	a.showFields([]shownField{
-		{"expires", timeOrNone(u.Expires)}, {"may", servicesOf(u)}, {"known by", knownBy(u)},
+		{"expires", timeOrNone(u.Expires)}, {"may", orNothing(servicesOf(u))}, {"known by", orNothing(knownBy(u))},
 		{"addresses", strings.Join(u.Addresses, ", ")}, {"delegates", strings.Join(u.Delegates, ", ")},
 		{"groups", strings.Join(u.Groups, ", ")}, {"networks", networksOf(u)},
 		{"certificates", strings.Join(u.Certificates, ", ")}, {"limits", userLimits(u)}, {"language", u.Language}, {"note", u.Note},
@@ -262,6 +262,14 @@ func (a *app) showUser(u *admin.User) {
 	if u.FailedLogins > 0 {
 		fmt.Fprintf(a.out, "FAILED        %s since\n", several(u.FailedLogins, "login", "logins"))
 	}
+}
+
+// orNothing says that there is nothing, where that keeps a user from sending.
+func orNothing(s string) string {
+	if s == "" {
+		return "NOTHING"
+	}
+	return s
 }
 
 func userLimits(u *admin.User) string {

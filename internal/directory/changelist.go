@@ -119,7 +119,7 @@ func (tx *Tx) RemoveEntries(name string, entries ...string) error {
 	}
 	for _, entry := range gone {
 		if _, there := slices.BinarySearch(l.Entries, entry); !there {
-			return fmt.Errorf("%s: entry %q: %w", l.Key(), clip(entry), ErrNotFound)
+			return fmt.Errorf("%s: %w entry %q", l.Key(), ErrNotFound, clip(entry))
 		}
 	}
 	l.Entries, _ = difference(gone, l.Entries)

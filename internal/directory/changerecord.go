@@ -36,7 +36,7 @@ func (tx *Tx) edit(e edit, statement string, values ...any) error {
 	return tx.tell(e.text())
 }
 
-func notFound(k Key) error { return fmt.Errorf("%s: %w", k, ErrNotFound) }
+func notFound(k Key) error { return fmt.Errorf("%w %s", ErrNotFound, k) }
 
 // User returns a user as it is in the change.
 func (tx *Tx) User(login string) (User, bool) {

@@ -60,7 +60,7 @@ var (
 	// ErrLost says that the journal knows of changes of a directory that is not there.
 	ErrLost = errors.New("the directory is lost: restore " + File + " from a backup, or make an empty file of that name to begin with an empty directory")
 	// ErrNotFound says that there is no such record.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = errors.New("there is no")
 )
 
 // File is the name of the database in Options.Dir.

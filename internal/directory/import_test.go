@@ -153,6 +153,9 @@ f:6:1: user kim is here twice; it is at line 2 too`},
 			`f:1:1: there is no column "adress"; the columns are address, owner, targets
 f:1:16: column "targets" is here twice; leave one out
 f:1:1: there is no column "address"; the first row has the names of the columns: address, owner, targets`},
+		{"semicolons", ImportOptions{Format: CSV, Kind: KindDomain}, "name;alias_of\na;b\n",
+			`f:1:1: there is no column "name;alias_of"; separate columns by commas; a semicolon separates the values of one
+f:1:1: there is no column "name"; the first row has the names of the columns: name, alias_of`},
 		{"quotes", ImportOptions{Format: CSV, Kind: KindDomain}, "name\na\"b\n\"open\n",
 			`f:2:2: bare " in non-quoted-field; put a value with a comma, a quote or a line end between quotes, and double the quotes in it
 f:3:7: extraneous or missing " in quoted-field; put a value with a comma, a quote or a line end between quotes, and double the quotes in it`},

@@ -133,7 +133,11 @@ func (s *shape[T]) readHeader(c *csvReader) ([]*column[T], error) {
 		header[i] = strings.ToLower(strings.TrimSpace(name))
 		at := c.at(c.FieldPos(i))
 		if columns[i] = s.column(header[i]); columns[i] == nil {
-			c.im.wrong(at, fmt.Sprintf("there is no column %q", clip(header[i])), "the columns are "+s.columnNames())
+			hint := "the columns are " + s.columnNames()
+			if strings.Contains(name, ";") {
+				hint = "separate columns by commas; a semicolon separates the values of one"
+			}
+			c.im.wrong(at, fmt.Sprintf("there is no column %q", clip(header[i])), hint)
 		}
 		if slices.Contains(header[:i], header[i]) {
 			c.im.wrong(at, fmt.Sprintf("column %q is here twice", clip(header[i])), "leave one out")
