@@ -94,7 +94,7 @@ func (a *app) keeperDoes(ctx context.Context, do func(certKeeper, context.Contex
 func (a *app) certCommand() *cobra.Command {
 	return group("cert", "Look after certificates: of files, by ACME, and those of the store, which these commands make",
 		a.certListCommand(), a.certShowCommand(), a.certExpiringCommand(), a.certImportCommand(), a.certExportCommand(),
-		a.certCreateCommand(), a.certRequestCommand(), a.certAssignCommand(), a.certRemoveCommand(), a.certAuthorityCommand())
+		a.certCreateCommand(), a.certRequestCommand(), a.certAssignCommand(), a.certDeleteCommand(), a.certAuthorityCommand())
 }
 
 func (a *app) certListCommand() *cobra.Command {
@@ -200,14 +200,14 @@ func moment(t time.Time) string {
 	return t.Local().Format(dateTime)
 }
 
-func (a *app) certRemoveCommand() *cobra.Command {
-	return &cobra.Command{Use: "remove NAME", Short: "Remove a certificate of the store, with its key", Args: oneCertificate,
+func (a *app) certDeleteCommand() *cobra.Command {
+	return &cobra.Command{Use: "delete NAME", Short: "Delete a certificate of the store, with its key", Args: oneCertificate,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.keeperDoes(cmd.Context(), func(k certKeeper, ctx context.Context) error { return k.RemoveCertificate(ctx, args[0]) })
 			if err != nil {
 				return err
 			}
-			return a.say(certs.Info{Name: args[0]}, "%s is removed", args[0])
+			return a.say(certs.Info{Name: args[0]}, "certificate %s is deleted", args[0])
 		}}
 }
 
