@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/certs"
 	"postern/internal/config"
@@ -51,6 +53,42 @@ func TestCheck(t *testing.T) {
 	)
 	// A certificate for a day expires soon.
 	wantEach(t, found.Warnings, "listener.trust: unwise", "listener.tls_certificate: listener good: "+good.TLSCertificate+" expires at ")
+}
+
+// TestCheckOfLogins: a listener with AUTH at which AUTH is never offered is warned of.
+func TestCheckOfLogins(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(l *config.Listener)
+		want   []string
+	}{
+		"in clear":            {func(*config.Listener) {}, []string{`listener.auth: listener a: is "required", and nobody can log in`}},
+		"in clear on purpose": {func(l *config.Listener) { l.AuthWithoutTLS = true }, nil},
+		"by address only":     {func(l *config.Listener) { l.AuthMechanisms = nil }, nil},
+		"no accounts":         {func(l *config.Listener) { l.Auth = config.AuthOff }, nil},
+		"TLS":                 {func(l *config.Listener) { l.Certificates = []config.Text{{Text: "mail"}} }, nil},
+		"assigned":            {func(l *config.Listener) { l.Name = "assigned" }, nil},
+		"TLS switched off":    {func(l *config.Listener) { l.Name, l.TLS = "assigned", config.ListenerClear }, []string{`listener.auth: listener assigned: is "required", and nobody`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings := settings(t, nowhere)
+			made, err := certs.SelfSigned(certs.Options{Names: []string{settings.Hostname}, Lifetime: 90 * 24 * time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := config.DefaultListener()
+			l.Name, l.Address, l.Auth = "a", netip.MustParseAddrPort("127.0.0.1:0"), config.AuthRequired
+			c.change(&l)
+			settings.Listeners = []config.Listener{l}
+			store, err := certs.OpenStore(certificatesDir(settings), mail.SystemClock{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(store.Put("mail", &made, false), store.Assign("assigned", []string{"mail"})); err != nil {
+				t.Fatal(err)
+			}
+			wantEach(t, Check(settings, Options{}).Warnings, c.want...)
+		})
+	}
 }
 
 func wantEach(t *testing.T, problems []config.Problem, begins ...string) {

@@ -119,6 +119,19 @@ func describeDoor(s *admin.Listener, c *config.Listener, o *smtpserver.Options) 
 	}
 }
 
+// adviseLogin warns of a listener at which nobody can log in, although it has AUTH.
+func (g *graph) adviseLogin(i int) []config.Problem {
+	l := &g.config.Listeners[i]
+	if l.Auth == config.AuthOff || len(l.AuthMechanisms) == 0 || l.AuthWithoutTLS || i >= len(g.certificates.choices) {
+		return nil
+	}
+	if l.TLS != config.ListenerClear && (l.HasCertificate() || g.certificates.choices[i].Ready()) {
+		return nil
+	}
+	return []config.Problem{l.Problem("listener.auth", fmt.Sprintf("is %q, and nobody can log in: AUTH is offered under TLS alone, which the listener does not do", l.Auth),
+		"give it a certificate by tls_certificate, certificates or `postern cert assign`")}
+}
+
 // doorWarnings tell of listeners that are less strict than they should be where
 // strangers may reach them.
 func doorWarnings(c *config.Config) []string {
