@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +52,10 @@ func (a *app) readJournal(ctx context.Context, q admin.JournalQuery, each func(m
 		return err
 	}
 	fmt.Fprintln(a.err, "the server is not running; this is what the files of its journal have")
-	return files.ReadJournal(ctx, q, each)
+	if err = files.ReadJournal(ctx, q, each); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no journal yet: no server has run with this data_dir (%w)", err)
+	}
+	return err
 }
 
 // printFacts prints the facts that a query selects, and returns their number.

@@ -64,7 +64,7 @@ func (g *graph) localDomains() doctor.LocalDomains {
 func (g *graph) adviseDomain(ctx context.Context, domain string) []string {
 	var advice []string
 	if mail.SameDomain(g.config.Postmaster.Domain, domain) {
-		advice = append(advice, "the address of the setting postmaster, "+postmasterHere(g.config.Postmaster))
+		advice = append(advice, "the setting postmaster: "+postmasterHere(g.config.Postmaster))
 	}
 	ctx, cancel := context.WithTimeout(ctx, adviseTime)
 	defer cancel()
