@@ -49,6 +49,8 @@ type Summary struct {
 	// MessageID is the value of the first Message-ID field, also when it was
 	// added; "" when there is none.
 	MessageID string
+	// From is the value of the first From field; "" when there is none.
+	From string
 	// EightBit says that an octet is not US-ASCII; HeaderUTF8 that one of
 	// the header is not, which only SMTPUTF8 allows (RFC 6532).
 	EightBit   bool
@@ -146,6 +148,7 @@ func (r Rewrite) apply(h *Header, s *Summary) error {
 		}
 	}
 	s.MessageID, _ = h.First("Message-ID")
+	s.From, _ = h.First("From")
 	return nil
 }
 
