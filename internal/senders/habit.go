@@ -30,28 +30,33 @@ const (
 	CertificateExpires Habit = "certificate_expires"
 )
 
-// habits are those that a message shows, with what stops to work when.
+// habits are those that a message shows, in the order of shown, with what stops to work when.
 var habits = [...]struct {
 	habit Habit
-	shows func(*intake.Sent) bool
 	text  string
 }{
-	{HabitHELO, func(m *intake.Sent) bool { return m.Origin.Protocol == smtp.ProtocolSMTP },
-		"says HELO and not EHLO: it can neither begin TLS nor authenticate, and is out when its listener wants either"},
-	{HabitTLS10, func(m *intake.Sent) bool { return hasTLS(m, tls.VersionTLS10) },
-		"uses TLS 1.0: it is out when tls_min_version of its listener goes to 1.1 or 1.2"},
-	{HabitTLS11, func(m *intake.Sent) bool { return hasTLS(m, tls.VersionTLS11) },
-		"uses TLS 1.1: it is out when tls_min_version of its listener goes to 1.2"},
-	{HabitCipher, func(m *intake.Sent) bool { return m.Origin.TLS != nil && weakCiphers[m.Origin.TLS.Cipher] },
-		"uses a weak cipher suite: it is out when tls_ciphers of its listener has safe ones alone"},
-	{HabitClearAuth, showsSecret,
-		"shows its password or token in clear: it is out when auth_without_tls of its listener is off"},
-	{HabitBareNewline, func(m *intake.Sent) bool { return m.Repaired },
-		"ends lines with a bare CR or LF, or sends NUL, which was repaired: it is out when bare_newline of its listener is refuse, or it is no longer trusted"},
+	{HabitHELO, "says HELO and not EHLO: it can neither begin TLS nor authenticate, and is out when its listener wants either"},
+	{HabitTLS10, "uses TLS 1.0: it is out when tls_min_version of its listener goes to 1.1 or 1.2"},
+	{HabitTLS11, "uses TLS 1.1: it is out when tls_min_version of its listener goes to 1.2"},
+	{HabitCipher, "uses a weak cipher suite: it is out when tls_ciphers of its listener has safe ones alone"},
+	{HabitClearAuth, "shows its password or token in clear: it is out when auth_without_tls of its listener is off"},
+	{HabitBareNewline, "ends lines with a bare CR or LF, or sends NUL, which was repaired: it is out when bare_newline of its listener is refuse, or it is no longer trusted"},
 }
 
-func hasTLS(m *intake.Sent, version uint16) bool {
-	return m.Origin.TLS != nil && m.Origin.TLS.Version == tls.VersionName(version)
+// shown says which habits a message shows.
+func shown(m *intake.Sent) [len(habits)]bool {
+	return [...]bool{
+		m.Origin.Protocol == smtp.ProtocolSMTP,
+		hasTLS(m, "TLS 1.0"),
+		hasTLS(m, "TLS 1.1"),
+		m.Origin.TLS != nil && weakCiphers[m.Origin.TLS.Cipher],
+		showsSecret(m),
+		m.Repaired,
+	}
+}
+
+func hasTLS(m *intake.Sent, version string) bool {
+	return m.Origin.TLS != nil && m.Origin.TLS.Version == version
 }
 
 // showsSecret reports whether whoever listens on the wire can log in too.
@@ -85,8 +90,8 @@ type count struct {
 type habitCounts [len(habits)]count
 
 func (h *habitCounts) note(m *intake.Sent) {
-	for i := range habits {
-		if habits[i].shows(m) {
+	for i, is := range shown(m) {
+		if is {
 			h[i].Messages++
 			h[i].Last = m.At
 		}

@@ -85,7 +85,7 @@ func (v *Inventory) List(f Filter) []Sender {
 	now := v.Clock.Now()
 	var list []Sender
 	for _, s := range v.snapshot(f) {
-		if shown := v.shown(&s, now); f.takes(&shown) {
+		if shown := v.view(&s, now); f.takes(&shown) {
 			list = append(list, shown)
 		}
 	}
@@ -112,7 +112,7 @@ func (v *Inventory) Get(name string) (Sender, error) {
 	if s == nil {
 		return Sender{}, notFound(k)
 	}
-	return v.shown(&found, v.Clock.Now()), nil
+	return v.view(&found, v.Clock.Now()), nil
 }
 
 func notFound(k key) error { return fmt.Errorf("sender %s: %w", k, directory.ErrNotFound) }
@@ -159,8 +159,8 @@ func (o Order) compare(a, b Sender) int {
 	return cmp.Or(more, strings.Compare(a.Source, b.Source))
 }
 
-// shown returns a source as people see it.
-func (v *Inventory) shown(s *source, now time.Time) Sender {
+// view returns a source as people see it.
+func (v *Inventory) view(s *source, now time.Time) Sender {
 	d := &s.details
 	return Sender{
 		Source: s.key.String(), Kind: s.key.kind, First: s.first, Last: s.last,
