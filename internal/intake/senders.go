@@ -16,7 +16,8 @@ type Sent struct {
 	At     time.Time
 	Origin *mail.Origin
 	From   mail.Address
-	// HeaderFrom is the value of the first From field of the header; empty for none.
+	// HeaderFrom is the value of the first From field of the header; empty for none,
+	// and for a longer one than message.MaxFrom.
 	HeaderFrom string
 	// Recipients are those that the client named.
 	Recipients int

@@ -98,7 +98,7 @@ func (d *details) noteCertificate(t *mail.TLS) {
 
 // noteHeader takes in the domain of the first sender in a From field, if there is one.
 func (d *details) noteHeader(from string) {
-	if len(from) > maxHeaderFrom || from == d.header {
+	if from == d.header {
 		return
 	}
 	d.header = strings.Clone(from)
@@ -106,9 +106,6 @@ func (d *details) noteHeader(from string) {
 		d.noteFrom(found[0].Domain)
 	}
 }
-
-// maxHeaderFrom is how long a From field is looked at, in octets.
-const maxHeaderFrom = 1000
 
 // noteFrom takes in the domain of a sender; empty for none.
 func (d *details) noteFrom(domain string) {
