@@ -189,8 +189,11 @@ func oneSender(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// sourceOf takes an address for what it looks like.
+// sourceOf takes an address for what it looks like, and a fingerprint as users have it.
 func sourceOf(text string) string {
+	if fingerprint, is := strings.CutPrefix(text, "sha256:"); is {
+		return "certificate:" + fingerprint
+	}
 	if ip, err := netip.ParseAddr(text); err == nil {
 		return "address:" + ip.String()
 	}
