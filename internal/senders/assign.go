@@ -102,7 +102,7 @@ func wrong(k key, field, problem, hint string) error {
 func give(tx *directory.Tx, k key, login string) error {
 	u, found := tx.User(login)
 	if !found {
-		return fmt.Errorf("user %s: %w", login, directory.ErrNotFound)
+		return fmt.Errorf("%w user %s", directory.ErrNotFound, login)
 	}
 	switch k.kind {
 	case KindAddress:

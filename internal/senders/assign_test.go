@@ -72,9 +72,9 @@ func TestAssignToUser(t *testing.T) {
 		source, user, want string
 	}{
 		{"address:192.0.2.1", another, "192.0.2.1"},
-		{"address:192.0.2.1", nobody, "user nobody: not found"},
+		{"address:192.0.2.1", nobody, "there is no user nobody"},
 		{"account:joe", another, "its mail is that of an account"},
-		{"address:192.0.2.77", another, "sender address:192.0.2.77: not found"},
+		{"address:192.0.2.77", another, "there is no sender address:192.0.2.77"},
 		{"192.0.2.1", another, `no source: "192.0.2.1"; write account:LOGIN`},
 		{"address:here", another, `no source: "address:here": ParseAddr`},
 	} {

@@ -115,7 +115,7 @@ func (v *Inventory) Get(name string) (Sender, error) {
 	return v.view(&found, v.Clock.Now()), nil
 }
 
-func notFound(k key) error { return fmt.Errorf("sender %s: %w", k, directory.ErrNotFound) }
+func notFound(k key) error { return fmt.Errorf("%w sender %s", directory.ErrNotFound, k) }
 
 // snapshot returns the sources that were seen in the time of a filter, as they are now.
 func (v *Inventory) snapshot(f Filter) []source {
