@@ -96,6 +96,8 @@ scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.
 report: mail dsn queue
 intake: mail smtp message dsn policy queue report directory auth limit metrics crashpoint
+# senders is told by intake what comes in, and keeps it in the directory.
+senders: mail smtp message directory intake metrics
 quarantine: mail message queue intake
 jobs: mail smtp codepage message intake metrics
 submit: mail smtp codepage message intake metrics
@@ -109,9 +111,9 @@ policytest: mail message config explain
 
 # edges
 # admin hands intake what is imported, shows the sites as deliver has them, names
-# their destinations to the queue, lets people look into what is in quarantine, and
-# changes records of the directory, whose files it reads and writes.
-admin: mail message limit certs queue journal directory config intake quarantine filter deliver
+# their destinations to the queue, lets people look into what is in quarantine and who
+# sends, and changes records of the directory, whose files it reads and writes.
+admin: mail message limit certs queue journal directory config intake senders quarantine filter deliver
 console: admin
 events: mail journal
 zos: mail admin config

@@ -12,11 +12,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern/internal/directory"
+	"postern/internal/senders"
 )
 
 // Records is what the operations for records need.
 type Records struct {
 	Directory *directory.Directory
+	// Senders is the inventory of who sends.
+	Senders *senders.Inventory
 	// Seal makes what is stored of a password. Its error is for the operator as it is.
 	Seal func(ctx context.Context, password string) (hash, scram string, err error)
 	// Lifted is told of a ban that was lifted. Nil: nobody wants to know.
@@ -83,6 +86,7 @@ func (s *Server) recordOperations() {
 	recordsOf(s, listRecords)
 	s.entryOperations()
 	s.banOperations()
+	s.senderOperations()
 }
 
 // recordsOf adds the operations for one kind of record.

@@ -67,8 +67,13 @@ func parseReasons(names []string) ([]mail.Reason, error) {
 
 var errSince = errors.New(`not a time: write how long ago (2h, 1d12h), today, 2026-01-31, or "2026-01-31 15:04"`)
 
-// parseSince reads a time; "" is the zero time.
+// parseSince reads the time of the flag --since; "" is the zero time.
 func parseSince(text string, now time.Time) (time.Time, error) {
+	return parseMoment("since", text, now)
+}
+
+// parseMoment reads the time of a flag; "" is the zero time.
+func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 	switch text {
 	case "":
 		return time.Time{}, nil
@@ -84,5 +89,5 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--since %s: %w", text, errSince)
+	return time.Time{}, fmt.Errorf("--%s %s: %w", flag, text, errSince)
 }

@@ -43,7 +43,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 	o.Store, o.IDs = d.store, &d.ids
 	o.Room, o.Suspended = d.gauge.Refuse, d.suspended.intake
 	o.Policy, o.Inspections, o.ClientName = g.policy.Begin, d.inspections, d.clientName
-	o.Auth = d.authenticator(g)
+	o.Auth, o.Senders = d.authenticator(g), d.senders
 	o.Logger, o.Metrics = d.Logger, d.counts.intake
 	return intake.New(o)
 }

@@ -40,6 +40,7 @@ import (
 	"postern/internal/quarantine"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
+	"postern/internal/senders"
 	"postern/internal/smtpserver"
 )
 
@@ -74,6 +75,8 @@ type Daemon struct {
 	store   *embedded.Store
 	// directory has the records. It is open before anybody is served.
 	directory *directory.Directory
+	// senders is who sends, and is in the directory.
+	senders *senders.Inventory
 	// logins is what verifies clients, and keeps those out who guess.
 	logins logins
 	// trapped are the local domains whose mail the world sends elsewhere.
@@ -400,6 +403,9 @@ func (d *Daemon) close() error {
 	}
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
+	}
+	if d.senders != nil {
+		errs = append(errs, d.senders.Close())
 	}
 	if d.directory != nil {
 		errs = append(errs, d.directory.Close())

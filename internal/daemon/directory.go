@@ -16,6 +16,7 @@ import (
 	"postern/internal/directory"
 	"postern/internal/lists"
 	"postern/internal/mail"
+	"postern/internal/senders"
 )
 
 // directoryName is the part of a data directory that has the records.
@@ -40,6 +41,12 @@ func (d *Daemon) openDirectory(g *graph) (err error) {
 	}
 	g.lists.Look()
 	d.directory.Watch(d.directoryChanged)
+	d.senders, err = senders.Open(context.Background(), senders.Options{
+		Directory: d.directory, Clock: d.clock, Logger: d.Logger, Metrics: d.counts.senders,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot read who sends: %w", err)
+	}
 	return nil
 }
 
@@ -124,7 +131,7 @@ func (g *graph) checkRecorded(l *directory.List) error {
 // recordOptions are what the API needs for records.
 func (d *Daemon) recordOptions() admin.Records {
 	return admin.Records{
-		Directory: d.directory, Seal: sealer(d.clock), Lifted: d.logins.guard.Lifted,
+		Directory: d.directory, Senders: d.senders, Seal: sealer(d.clock), Lifted: d.logins.guard.Lifted,
 		CheckList: func(l *directory.List) error { return d.inForce().checkRecorded(l) },
 		Advise:    func(ctx context.Context, domain string) []string { return d.inForce().adviseDomain(ctx, domain) },
 	}
@@ -171,6 +178,7 @@ func postmasterHere(a mail.Address) string {
 type RecordsInside struct {
 	*admin.Inside
 	directory *directory.Directory
+	senders   *senders.Inventory
 	give      func() error
 }
 
@@ -193,15 +201,19 @@ func (m Maintenance) Records(ctx context.Context) (*RecordsInside, error) {
 		return nil, err
 	}
 	g.lasting.directory = func() *directory.Directory { return d }
+	sent, err := senders.Open(ctx, senders.Options{Directory: d, Logger: m.Logger})
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	inside := admin.NewInside(admin.Options{Logger: m.Logger, Records: admin.Records{
-		Directory: d, Seal: sealer(g.clock), CheckList: g.checkRecorded, Advise: g.adviseDomain,
+		Directory: d, Senders: sent, Seal: sealer(g.clock), CheckList: g.checkRecorded, Advise: g.adviseDomain,
 	}})
-	return &RecordsInside{inside, d, func() error { return give(directoryDir(m.Config)) }}, nil
+	return &RecordsInside{inside, d, sent, func() error { return give(directoryDir(m.Config)) }}, nil
 }
 
 // Close ends the server and closes the directory.
 func (r *RecordsInside) Close() error {
-	return errors.Join(r.Inside.Close(), r.directory.Close(), r.give())
+	return errors.Join(r.Inside.Close(), r.senders.Close(), r.directory.Close(), r.give())
 }
 
 // ownerOf returns what gives files to the user whose data directory it is, if root has

@@ -19,6 +19,7 @@ import (
 	"postern/internal/pressure"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
+	"postern/internal/senders"
 	"postern/internal/smtpclient"
 	"postern/internal/smtpserver"
 )
@@ -38,6 +39,7 @@ type counts struct {
 	httpAuth   *httpauth.Metrics
 	directory  *directory.Metrics
 	auth       *auth.Metrics
+	senders    *senders.Metrics
 	ldap       *ldap.Metrics
 }
 
@@ -61,6 +63,7 @@ func newCounts(d *Daemon) counts {
 		ldap:       ldap.NewMetrics(s),
 		directory:  directory.NewMetrics(s),
 		auth:       auth.NewMetrics(s),
+		senders:    senders.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
 		func() float64 { return float64(len(d.inForce().lists.Stale())) })

@@ -27,7 +27,7 @@ type sender struct {
 	may     mail.Services
 }
 
-var senders = []sender{
+var whoSends = []sender{
 	{title: "none, not in `trust`", client: "127.0.0.10"},
 	{title: "none, in `trust`", client: "127.0.0.11"},
 	{title: "`relay`, not in `trust`", client: "127.0.0.10", account: "relays", may: mail.Services{Relay: true}},
@@ -102,7 +102,7 @@ func relayingAccounts(t *testing.T) *run {
 	}
 	err = d.Change(t.Context(), "test", func(tx *directory.Tx) error {
 		var errs []error
-		for _, s := range senders {
+		for _, s := range whoSends {
 			if s.account != "" {
 				errs = append(errs, tx.PutUser(directory.User{Login: s.account, Enabled: true, Services: s.may, Addresses: []string{s.account + "@client.example"}}))
 			}
@@ -154,8 +154,8 @@ func (r *run) askAs(t *testing.T, listener string, s *sender, to string) mail.Re
 func (r *run) accountMatrix(t *testing.T, observed seen) {
 	t.Helper()
 	for _, d := range accountDoors() {
-		for i := range senders {
-			s := &senders[i]
+		for i := range whoSends {
+			s := &whoSends[i]
 			for _, to := range accountRecipients {
 				reply := r.askAs(t, d.name(), s, to.path)
 				if want := d.answer(s, to.title); reply.Code != want {
@@ -179,10 +179,10 @@ func accountTable(b *strings.Builder, s seen) {
 		if d.option != "clients" && d.option != "both" {
 			continue
 		}
-		for i := range senders {
-			cells := []string{"`" + string(d.auth) + "`", "`" + string(d.option) + "`", senders[i].title}
+		for i := range whoSends {
+			cells := []string{"`" + string(d.auth) + "`", "`" + string(d.option) + "`", whoSends[i].title}
 			for _, to := range accountRecipients {
-				cells = append(cells, s.cell("%s %s %s", d.name(), senders[i].title, to.title))
+				cells = append(cells, s.cell("%s %s %s", d.name(), whoSends[i].title, to.title))
 			}
 			row(b, cells...)
 		}

@@ -64,6 +64,7 @@ func sqliteIn(file string) dialect {
 		pragmas := []string{
 			fmt.Sprintf("busy_timeout(%d)", busy), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 			fmt.Sprintf("journal_size_limit(%d)", maxLog),
+			"secure_delete(1)", // what was removed is overwritten
 		}
 		if readOnly {
 			pragmas = append(pragmas, "query_only(1)")

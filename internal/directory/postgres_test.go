@@ -58,7 +58,7 @@ func TestPostgreSQL(t *testing.T) {
 		"RecordsStay": TestRecordsStay, "Remove": TestRemove, "ChangeIsWhole": TestChangeIsWhole,
 		"Facts": TestFacts, "FactNumbers": TestFactNumbers, "Closed": TestClosed,
 		"InvalidRecords": TestInvalidRecords, "Consistency": TestConsistency, "PolicyList": TestPolicyList,
-		"Resolve": TestResolve, "KnownWithoutPassword": TestKnownWithoutPassword, "Bans": TestBans,
+		"Resolve": TestResolve, "KnownWithoutPassword": TestKnownWithoutPassword, "Bans": TestBans, "Senders": TestSenders, "SendersInOlderSchema": TestSendersInOlderSchema,
 		"ExportImport": TestExportImport, "ImportKeeps": TestImportKeeps, "ImportReplaces": TestImportReplaces,
 		"ImportProblems": TestImportProblems, "Snapshots": TestReadIsOneTime,
 	} {

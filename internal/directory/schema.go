@@ -71,6 +71,18 @@ var schema = [][]string{{
 	) {rowless}`,
 	`CREATE TABLE forgotten (n BIGINT NOT NULL)`,
 	`INSERT INTO forgotten (n) VALUES (0)`,
+}, {
+	`CREATE TABLE senders (
+		source {text} NOT NULL PRIMARY KEY,
+		first_seen BIGINT NOT NULL,
+		last_seen BIGINT NOT NULL,
+		messages BIGINT NOT NULL,
+		recipients BIGINT NOT NULL,
+		octets BIGINT NOT NULL,
+		details {text} NOT NULL,
+		owner {text} NOT NULL,
+		note {text} NOT NULL
+	) {rowless}`,
 }}
 
 // migrate brings a database to today's schema, in one transaction.

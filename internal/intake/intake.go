@@ -75,6 +75,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics count what is accepted. Nil: for nobody.
 	Metrics *Metrics
+	// Senders keeps who sends. Nil: nobody does.
+	Senders Senders
 }
 
 // Store is what an Intake wants of the queue.
@@ -151,6 +153,9 @@ type Message struct {
 	// handed in again: Taken tells of it from the commit on. Empty: it is not
 	// noted.
 	Once string
+	// Repaired tells, once the content was read, whether it had to be repaired: it had
+	// CR or LF alone, or NUL. Nil: it had not.
+	Repaired func() bool
 	// Marks are stored with the message, in the same commit.
 	Marks []queue.Mark
 	// Trail is how policy came to accept it.
@@ -189,6 +194,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 		return "", err
 	}
 	in.Metrics.accepted(&entry, t.summary.Size)
+	in.sent(&m, &entry.Origin, &t)
 	in.Logger.Info("accepted", "session", m.Origin.Session, "message", t.id,
 		"from", entry.Envelope.From.Path(), "recipients", len(m.Recipients), "size", t.summary.Size)
 	return t.id, nil

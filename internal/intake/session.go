@@ -170,7 +170,7 @@ func (s *Session) Data(context.Context) mail.Reply { return mail.Reply{} }
 
 // Content stores the message and says so only when it is durable.
 func (s *Session) Content(ctx context.Context, c smtp.Content) mail.Reply {
-	id, err := s.Submit(ctx, Message{Content: c, Gone: c.ClientGone})
+	id, err := s.Submit(ctx, Message{Content: c, Gone: c.ClientGone, Repaired: repaired(c)})
 	switch {
 	case errors.Is(err, queue.ErrUnknown):
 		return mail.Reply{Code: mail.NoReply}

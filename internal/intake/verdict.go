@@ -345,6 +345,7 @@ func (c *composer) release() {
 // counted tells of what was accepted.
 func (c *composer) counted() {
 	c.in.Metrics.message(c.recipients+c.discarded, c.taken.summary.Size)
+	c.in.sent(c.message, &c.message.Origin, c.taken)
 	c.in.Logger.Info("accepted", "session", c.message.Origin.Session, "message", c.taken.id,
 		"from", c.message.Envelope.From.Path(), "recipients", len(c.message.Recipients), "size", c.taken.summary.Size,
 		"entries", len(c.group.Submissions), "held", c.held, "discarded", c.discarded)

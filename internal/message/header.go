@@ -59,8 +59,15 @@ func (f Field) Is(name string) bool {
 // Value returns what follows the colon: unfolded (RFC 5322 2.2.3) and
 // without the white space around it.
 func (f Field) Value() string {
-	colon := bytes.IndexByte(f.raw, ':')
-	value := strings.Trim(string(f.raw[colon+1:]), " \t\r\n")
+	return unfolded(string(f.trimmed()))
+}
+
+// trimmed returns what follows the colon, without the white space around it.
+func (f Field) trimmed() []byte {
+	return bytes.Trim(f.raw[bytes.IndexByte(f.raw, ':')+1:], " \t\r\n")
+}
+
+func unfolded(value string) string {
 	if strings.IndexByte(value, '\n') < 0 {
 		return value
 	}
@@ -105,6 +112,31 @@ func (h *Header) First(name string) (value string, ok bool) {
 		return value, true
 	}
 	return "", false
+}
+
+// firstTwo returns what First does of two fields, "" for none, with one allocation for both.
+// A value of the second field with more than maxSecond octets is left out.
+func (h *Header) firstTwo(first, second string, maxSecond int) (a, b string) {
+	x, y := h.trimmed(first), h.trimmed(second)
+	if len(y) > maxSecond {
+		y = nil
+	}
+	var both strings.Builder
+	both.Grow(len(x) + len(y))
+	both.Write(x)
+	both.Write(y)
+	return unfolded(both.String()[:len(x)]), unfolded(both.String()[len(x):])
+}
+
+// trimmed returns what the topmost field with the name says, without the white space around
+// it; nil when there is none.
+func (h *Header) trimmed(name string) []byte {
+	for _, f := range h.fields {
+		if f.Is(name) {
+			return f.trimmed()
+		}
+	}
+	return nil
 }
 
 // Has reports whether there is a field with the name.

@@ -49,6 +49,9 @@ type Summary struct {
 	// MessageID is the value of the first Message-ID field, also when it was
 	// added; "" when there is none.
 	MessageID string
+	// From is the value of the first From field; "" when there is none, or it has more than
+	// MaxFrom octets.
+	From string
 	// EightBit says that an octet is not US-ASCII; HeaderUTF8 that one of
 	// the header is not, which only SMTPUTF8 allows (RFC 6532).
 	EightBit   bool
@@ -59,6 +62,9 @@ type Summary struct {
 	// CRLF.
 	LongestLine int
 }
+
+// MaxFrom is how long a From field is at most that a Summary has, in octets.
+const MaxFrom = 1000
 
 // copyBuffer is the size of the reads from src and of the writes of the body
 // to dst.
@@ -145,7 +151,7 @@ func (r Rewrite) apply(h *Header, s *Summary) error {
 			return err
 		}
 	}
-	s.MessageID, _ = h.First("Message-ID")
+	s.MessageID, s.From = h.firstTwo("Message-ID", "From", MaxFrom)
 	return nil
 }
 

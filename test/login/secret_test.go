@@ -266,7 +266,7 @@ func (s *safe) askCommands(ctx context.Context, t *testing.T, shown shown, id st
 	for _, command := range []string{
 		"status", "status --json", "check", "check --json", "config show", "config show --effective", "config show --json", "config show --effective --json",
 		"user list --json", "user show joe", "user show joe --json", "user export", "user export --format json", "domain export", "alias export", "list export",
-		"ban list --json", "listener list --json", "listener show login", "listener show broken --json",
+		"ban list --json", "senders list --json", "listener list --json", "listener show login", "listener show broken --json",
 		"cert list", "cert list --json", "cert show shop", "cert show shop --json", "cert export shop", "cert expiring --json", "store stat --json",
 		"journal tail -n 10000", "journal tail -n 10000 --json", "journal show " + id, "journal show --json " + id,
 		"journal find --reason login-failed --json", "queue list --json", "queue show " + id, "queue show --json " + id, "site list --json",
@@ -295,6 +295,7 @@ func (s *safe) askAPI(ctx context.Context, t *testing.T, shown shown, id string)
 	names := map[string]string{
 		"/v1/aliases/": "sales@corp.example", "/v1/domains/": "corp.example", "/v1/lists/": "partners", "/v1/users/": user,
 		"/v1/certificates/": "shop", "/v1/messages/": id, "/v1/sites/": "smarthost", "/v1/imports/": id,
+		"/v1/senders/": "account:" + user,
 	}
 	gets := 0
 	for path, operations := range description.Paths {
