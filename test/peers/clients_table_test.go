@@ -36,7 +36,7 @@ func (l *login) token() bool { return strings.Contains(l.mechanism, "OAUTH") }
 // account is user and secret as a URL has them (RFC 3986 3.2.1).
 func (l *login) account() string {
 	escape := func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
-	if l.secret == "" || l.token() && l.mechanism != "OAUTHBEARER" {
+	if l.secret == "" {
 		return escape(l.user) + "@"
 	}
 	return escape(l.user) + ":" + escape(l.secret) + "@"
@@ -85,7 +85,7 @@ var mailClients = []mailClient{
 	{name: "swaks", program: "swaks", adds: "\r\n", mechanisms: []string{"PLAIN", "LOGIN", byCertificate}, arguments: swaksArguments},
 	{name: "msmtp", program: "msmtp", mechanisms: []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2"},
 		input: func(s *sending) string { return s.unix }, arguments: msmtpArguments},
-	{name: "curl", program: "curl", mechanisms: []string{"PLAIN", "LOGIN", "EXTERNAL", "OAUTHBEARER", "XOAUTH2"}, arguments: curlArguments},
+	{name: "curl", program: "curl", mechanisms: []string{"PLAIN", "LOGIN", "EXTERNAL", "OAUTHBEARER"}, arguments: curlArguments},
 	{name: "Python smtplib", program: "python3", mechanisms: []string{"PLAIN", "LOGIN", "XOAUTH2"},
 		arguments: func(s *sending) []string { return s.script("send_smtplib.py") }},
 	{name: "Python asyncio", program: "python3", mechanisms: []string{"PLAIN", "LOGIN", "EXTERNAL"},
@@ -105,7 +105,7 @@ var mailClients = []mailClient{
 		}},
 	{name: "mutt", program: "mutt", composes: true, mechanisms: []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2"}, output: ".muttdebug0",
 		input: func(s *sending) string { return s.text }, arguments: muttArguments},
-	{name: "s-nail", program: "s-nail", composes: true, mechanisms: []string{"PLAIN", "LOGIN", "EXTERNAL", "OAUTHBEARER"},
+	{name: "s-nail", program: "s-nail", composes: true, mechanisms: []string{"PLAIN", "LOGIN", "EXTERNAL", "XOAUTH2"},
 		input: func(s *sending) string { return s.text }, arguments: snailArguments},
 }
 
@@ -202,6 +202,9 @@ func snailArguments(s *sending) []string {
 	if s.login.mechanism != "" {
 		account, how = s.login.account(), strings.ToLower(s.login.mechanism)
 	}
+	if how == "xoauth2" { // which is what it says then
+		how = "oauthbearer"
+	}
 	// It knows no certificate of an address.
 	arguments := []string{"-:/", "-vv", "-S", "v15-compat", "-S", "mta=" + s.scheme() + account + "localhost:" + s.port, "-S", "smtp-auth=" + how, "-S", "ttycharset=utf-8",
 		"-S", "DEAD=/dev/null", "-S", "sendcharsets=utf-8", "-S", "hostname=client.example", "-r", "sender@example.org", "-s", "Grüße"}
@@ -224,8 +227,9 @@ func snailArguments(s *sending) []string {
 var gsasl = mailClient{name: "gsasl", program: "gsasl", onlySTARTTLS: true,
 	mechanisms: []string{"SCRAM-SHA-256-PLUS", oldPlus, "SCRAM-SHA-256", "EXTERNAL", "PLAIN", "LOGIN"},
 	input:      func(s *sending) string { return s.dialogue },
+	// It does STARTTLS because that is offered. Told to, it would do it before EHLO.
 	arguments: func(s *sending) []string {
-		arguments := []string{"--verbose", "--smtp", "--connect=" + s.host + ":" + s.port, "--starttls", "--x509-ca-file=" + s.ca,
+		arguments := []string{"--verbose", "--smtp", "--connect=" + s.host + ":" + s.port, "--x509-ca-file=" + s.ca,
 			"--mechanism=" + s.login.mechanism, "--authentication-id=" + s.login.user}
 		if s.login.oldTLS {
 			arguments = append(arguments, "--priority=NORMAL:-VERS-TLS1.3")
