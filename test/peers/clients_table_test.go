@@ -234,6 +234,9 @@ var gsasl = mailClient{name: "gsasl", program: "gsasl", onlySTARTTLS: true,
 		if s.login.oldTLS {
 			arguments = append(arguments, "--priority=NORMAL:-VERS-TLS1.3")
 		}
+		if s.login.mechanism == "SCRAM-SHA-256" { // else it says that it could be bound, and -PLUS was not offered
+			arguments = append(arguments, "--no-cb")
+		}
 		if s.login.secret != "" {
 			arguments = append(arguments, "--password="+s.login.secret)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
@@ -149,7 +150,9 @@ func (e *entrance) certificate(ctx context.Context, t *testing.T, name string) s
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-func (e *entrance) certificateFile(name string) string { return filepath.Join(e.dir, name+"-client.pem") }
+func (e *entrance) certificateFile(name string) string {
+	return filepath.Join(e.dir, name+"-client.pem")
+}
 
 // say runs a command of the program with some input.
 func (e *entrance) say(ctx context.Context, t *testing.T, input string, args ...string) {
@@ -264,6 +267,9 @@ func TestLogins(t *testing.T) {
 	saw.page(t)
 }
 
+// bindings are how the first line of a client begins that is bound to its connection (RFC 5929, RFC 9266).
+var bindings = map[string]string{"SCRAM-SHA-256-PLUS": "p=tls-exporter,", oldPlus: "p=tls-unique"}
+
 // getsIn has a client send a message, and returns what it was told.
 func (e *entrance) getsIn(t *testing.T, c *mailClient, mechanism, suffix string) string {
 	t.Helper()
@@ -282,6 +288,9 @@ func (e *entrance) getsIn(t *testing.T, c *mailClient, mechanism, suffix string)
 	e.checkFact(ctx, t, recipient, mechanism, "submission"+suffix)
 	if mechanism == byCertificate {
 		return "no AUTH"
+	}
+	if binding := bindings[mechanism]; binding != "" && !strings.Contains(told, base64.StdEncoding.EncodeToString([]byte(binding))) {
+		t.Errorf("the client does not say %q in\n%.6000s", binding, told)
 	}
 	if got := answer(told); got != "235 2.7.0" {
 		t.Errorf("the reply is %q in\n%.6000s", got, told)
