@@ -82,7 +82,7 @@ type mailClient struct {
 }
 
 var mailClients = []mailClient{
-	{name: "swaks", program: "swaks", adds: "\r\n", mechanisms: []string{"PLAIN", "LOGIN", byCertificate}, arguments: swaksArguments},
+	{name: "swaks", program: "swaks", adds: "\r\n", anyHost: true, mechanisms: []string{"PLAIN", "LOGIN", byCertificate}, arguments: swaksArguments},
 	{name: "msmtp", program: "msmtp", mechanisms: []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", "EXTERNAL", "OAUTHBEARER", "XOAUTH2"},
 		input: func(s *sending) string { return s.unix }, arguments: msmtpArguments},
 	{name: "curl", program: "curl", mechanisms: []string{"PLAIN", "LOGIN", "EXTERNAL", "OAUTHBEARER"}, arguments: curlArguments},

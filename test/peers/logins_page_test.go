@@ -82,7 +82,8 @@ func (o *observed) tables() string {
 	}
 	b.WriteString("\n")
 	tableHead(&b, "in clear", "reply")
-	tableRow(&b, "`AUTH`, which is not offered", o.at("in clear"))
+	tableRow(&b, "`AUTH`, which is not offered; TLS is", o.at("TLS offered"))
+	tableRow(&b, "`AUTH`, with `tls_required`", o.at("TLS required"))
 	tableRow(&b, "commands in the same segment behind `STARTTLS`", o.at("injected"))
 	return b.String()
 }

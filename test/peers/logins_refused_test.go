@@ -53,8 +53,9 @@ func (e *entrance) refusals(t *testing.T, saw *observed) {
 	}
 	t.Run("in clear", func(t *testing.T) {
 		secret := base64.StdEncoding.EncodeToString([]byte("\x00" + joe + "\x00" + joesPassword))
-		saw.add(e.says(t, "AUTH PLAIN "+secret+"\r\n", "538 5.7.11"), "in clear")
-		saw.add(e.says(t, "STARTTLS\r\nEHLO client.example\r\nMAIL FROM:<sender@example.org>\r\n", "554 5.5.1"), "injected")
+		saw.add(e.says(t, "submission", "AUTH PLAIN "+secret+"\r\n", "530 5.7.0"), "TLS required")
+		saw.add(e.says(t, "other", "AUTH PLAIN "+secret+"\r\n", "538 5.7.11"), "TLS offered")
+		saw.add(e.says(t, "submission", "STARTTLS\r\nEHLO client.example\r\nMAIL FROM:<sender@example.org>\r\n", "554 5.5.1"), "injected")
 	})
 }
 
@@ -270,9 +271,9 @@ func (s *stripper) commands() []string {
 
 // says sends commands in clear, in one segment, behind EHLO, and returns the reply, which must be the
 // only one but for that to QUIT.
-func (e *entrance) says(t *testing.T, commands, want string) string {
+func (e *entrance) says(t *testing.T, listener, commands, want string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", e.ports["submission"]))
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", e.ports[listener]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -41,7 +42,7 @@ type entrance struct {
 	*harness.Postern
 	dir     string
 	ports   map[string]string // of the listeners
-	roots   map[string]string // by which their certificates are good
+	roots   string            // the file with the authority of their certificates
 	monitor string            // an address
 	token   string            // joe's
 	over    time.Time         // when the certificate of "expired" is
@@ -63,7 +64,7 @@ func certificatesOf() map[string]certs.Options {
 // openEntrance starts it with its users, and an issuer of tokens.
 func openEntrance(ctx context.Context, t *testing.T) *entrance {
 	t.Helper()
-	e := &entrance{dir: directory(t), ports: map[string]string{}, roots: map[string]string{}, taken: make(chan harness.Arrival, 10)}
+	e := &entrance{dir: directory(t), ports: map[string]string{}, taken: make(chan harness.Arrival, 10)}
 	sink := startSink(t, func(a *harness.Arrival) string {
 		kept := *a // the sink goes on to use what a has
 		kept.Content, kept.To = bytes.Clone(a.Content), slices.Clone(a.To)
@@ -74,9 +75,7 @@ func openEntrance(ctx context.Context, t *testing.T) *entrance {
 	e.monitor = harness.Loopback(freePort(t))
 	settings := fmt.Sprintf("[auth]\ndelay = \"0s\"\n[log]\nlevel = \"debug\"\n[monitoring]\naddress = %q\n%s", e.monitor, issuer.Settings(""))
 	binary := buildPostern(ctx, t)
-	for name, o := range certificatesOf() {
-		settings += e.listeners(t, name, o)
-	}
+	settings += e.listeners(t)
 	e.over = time.Now().Add(expiring)
 	var err error
 	e.Postern, err = harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(e.dir, "instance"), NextHop: sink.Addr(), Settings: settings})
@@ -113,13 +112,30 @@ func (e *entrance) startIssuer(ctx context.Context, t *testing.T) *harness.Issue
 	return issuer
 }
 
-// listeners are the settings of a pair with a certificate.
-func (e *entrance) listeners(t *testing.T, name string, o certs.Options) string {
+// listeners are the settings of the listeners, with certificates of an authority of their own.
+func (e *entrance) listeners(t *testing.T) string {
 	t.Helper()
-	made, err := certs.SelfSigned(o)
+	authority, err := certs.NewAuthority("clients", certs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	root, _ := pemFiles(t, authority)
+	e.roots = filepath.Join(e.dir, "authority.pem")
+	write(t, e.roots, root)
+	settings := ""
+	for name, o := range certificatesOf() {
+		made, err := certs.Issue(&authority, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings += e.pair(t, name, made)
+	}
+	return settings
+}
+
+// pair are the settings of a pair of listeners with a certificate.
+func (e *entrance) pair(t *testing.T, name string, made tls.Certificate) string {
+	t.Helper()
 	certificate, key := pemFiles(t, made)
 	files := [2]string{filepath.Join(e.dir, name+".pem"), filepath.Join(e.dir, name+".key")}
 	write(t, files[0], certificate)
@@ -127,9 +143,9 @@ func (e *entrance) listeners(t *testing.T, name string, o certs.Options) string 
 	settings := ""
 	for suffix, mode := range map[string]string{"": "starttls", implicitSuffix: "implicit"} {
 		port := fmt.Sprint(freePort(t))
-		e.ports[name+suffix], e.roots[name+suffix] = port, files[0]
-		settings += fmt.Sprintf("[[listener]]\nname = %q\naddress = \"127.0.0.1:%s\"\ntls = %q\ntls_required = true\ntls_certificate = %q\ntls_key = %q\n"+
-			"client_certificates = \"accept\"\ntrust = []\nauth = \"relay\"\nauth_sources = [\"directory\", \"company\"]\n", name+suffix, port, mode, files[0], files[1])
+		e.ports[name+suffix] = port
+		settings += fmt.Sprintf("[[listener]]\nname = %q\naddress = \"127.0.0.1:%s\"\ntls = %q\ntls_required = %t\ntls_certificate = %q\ntls_key = %q\n"+
+			"client_certificates = \"accept\"\ntrust = []\nauth = \"relay\"\nauth_sources = [\"directory\", \"company\"]\n", name+suffix, port, mode, name == "submission", files[0], files[1])
 	}
 	return settings
 }
@@ -178,7 +194,7 @@ func (e *entrance) sending(t *testing.T, listener, recipient string) *sending {
 	t.Helper()
 	short := mailing{text: "secret\n.\nmarker\n", recipients: 1}
 	s, _ := short.files(t, filepath.Join(t.TempDir(), "mail"))
-	s.host, s.port, s.ca = "127.0.0.1", e.ports[listener], e.roots[listener]
+	s.host, s.port, s.ca = "127.0.0.1", e.ports[listener], e.roots
 	s.implicit = strings.HasSuffix(listener, implicitSuffix)
 	s.to = []string{recipient}
 	write(t, s.recipients, []byte(recipient+"\n"))
