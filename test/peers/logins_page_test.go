@@ -61,6 +61,9 @@ func (o *observed) tables() string {
 			tableRow(&b, append([]string{c.name, mechanism}, o.both(c, c.name, mechanism)...)...)
 		}
 	}
+	for _, mechanism := range postfixMechanisms {
+		tableRow(&b, "Postfix", mechanism, o.at("Postfix", mechanism, modes[0].name), o.at("Postfix", mechanism, modes[1].name))
+	}
 	b.WriteString("\n## Who does not\n\n")
 	tableHead(&b, "client", "wrong password: "+modes[0].name, modes[1].name, "expired certificate: "+modes[0].name, modes[1].name,
 		"certificate of another host: "+modes[0].name, modes[1].name, "STARTTLS taken out")

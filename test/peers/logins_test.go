@@ -51,7 +51,7 @@ type entrance struct {
 
 // expiring is how long the certificate of the listener "expired" is good. Postern does not start
 // with one that is over; the clients that shall see it so wait.
-const expiring = 30 * time.Second
+const expiring = 45 * time.Second
 
 // certificatesOf are the certificates by the listeners that have them.
 func certificatesOf() map[string]certs.Options {
@@ -272,6 +272,7 @@ func TestLogins(t *testing.T) {
 			}
 		}
 	}
+	t.Run("Postfix", func(t *testing.T) { e.postfixLogsIn(t, saw) })
 	t.Run("refused", func(t *testing.T) { e.refusals(t, saw) })
 	if err := harness.UntilEmpty(ctx, e); err != nil {
 		t.Error(err)
