@@ -37,7 +37,6 @@ func unique(t *tls.ConnectionState) []byte {
 	return t.TLSUnique // nil with TLS 1.3
 }
 
-
 // bindingOf returns the binding that a client names. Errors: ErrInvalid, when there is
 // none of that name.
 func bindingOf(t *tls.ConnectionState, name scram.ChannelBindingType) (scram.ChannelBinding, error) {

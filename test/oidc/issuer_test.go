@@ -80,7 +80,7 @@ func (i *issuer) order(t *testing.T, what string) {
 	must(t, i.Order(what))
 }
 
-// login logs a user in, and returns his tokens.
+// login logs a user in, and returns his tokens (RFC 6749 4.1).
 func (i *issuer) login(t *testing.T, user string) harness.Tokens {
 	t.Helper()
 	got, err := i.Login(t.Context(), user)

@@ -33,7 +33,7 @@ type login struct {
 // token says that the secret is one.
 func (l *login) token() bool { return strings.Contains(l.mechanism, "OAUTH") }
 
-// account is user and secret as a URL has them (RFC 3986 3.2.1).
+// account is user and secret as a URL has them.
 func (l *login) account() string {
 	escape := func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 	if l.secret == "" {
