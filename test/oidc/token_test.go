@@ -63,7 +63,7 @@ func wants(t *testing.T, p *harness.Postern, token, refused string) daemon.Token
 func TestTokensOfRealIssuer(t *testing.T) {
 	i := startIssuer(t)
 	joe, ann := i.login(t, "joe"), i.login(t, "ann")
-	plain := newPostern(t, i.settings("must_exist = false"))
+	plain := newPostern(t, i.Settings("must_exist = false"))
 	wants(t, plain, joe.ID, "")
 	report := wants(t, plain, joe.Access, "")
 	if report.Header.Algorithm != "RS256" || report.Header.Key != "key-1" || report.Keys != 1 || !slices.Equal(report.Account.Services, []string{"relay", "submit"}) || !slices.Equal(report.Account.Addresses, []string{"joe@example.com"}) {
@@ -86,13 +86,13 @@ func TestTokensOfRealIssuer(t *testing.T) {
 		"must_exist = false\ngroups_claim = \"realm_access.roles\"\nservices = [\"submit=staff\", \"relay=others\", \"pop\"]": "",
 		"algorithms = [\"ES256\"]":                                                                                            `signed with "RS256"`,
 	} {
-		p := newPostern(t, i.settings(settings))
+		p := newPostern(t, i.Settings(settings))
 		report := wants(t, p, joe.Access, refused)
 		if strings.Contains(settings, "groups_claim") && (!slices.Equal(report.Account.Services, []string{"pop", "submit"}) || !slices.Equal(report.Account.Groups, []string{"senders", "staff"})) {
 			t.Errorf("report %+v", report.Account)
 		}
 	}
-	other := newPostern(t, strings.Replace(i.settings(""), clientID, "somebody-else", 1))
+	other := newPostern(t, strings.Replace(i.Settings(""), harness.IssuerClient, "somebody-else", 1))
 	wants(t, other, joe.ID, "is for \"mail-programs\"")
 }
 
@@ -100,7 +100,7 @@ func TestTokensOfRealIssuer(t *testing.T) {
 // no more.
 func TestRotationOfRealIssuer(t *testing.T) {
 	i := startIssuer(t)
-	p := newPostern(t, i.settings("must_exist = false"))
+	p := newPostern(t, i.Settings("must_exist = false"))
 	old := i.login(t, "joe")
 	for n, algorithm := range []string{"ES256", "EdDSA", "RS256"} {
 		i.order(t, "rotate "+algorithm)
@@ -118,12 +118,12 @@ func TestRotationOfRealIssuer(t *testing.T) {
 // TestOneIssuerForAnother: a token is good at its own issuer only.
 func TestOneIssuerForAnother(t *testing.T) {
 	i, evil := startIssuer(t), startIssuer(t)
-	p := newPostern(t, i.settings("must_exist = false"))
-	wants(t, p, evil.login(t, "joe").ID, "is of the issuer \""+evil.url+"\"")
+	p := newPostern(t, i.Settings("must_exist = false"))
+	wants(t, p, evil.login(t, "joe").ID, "is of the issuer \""+evil.URL+"\"")
 	// Who can lead the server to another host has no certificate for the issuer.
-	wants(t, newPostern(t, strings.Replace(i.settings(""), i.url, evil.url, 1)), evil.login(t, "joe").ID, "does not answer")
+	wants(t, newPostern(t, strings.Replace(i.Settings(""), i.URL, evil.URL, 1)), evil.login(t, "joe").ID, "does not answer")
 	evil.stop()
-	wants(t, newPostern(t, evil.settings("")), "x", "does not answer")
+	wants(t, newPostern(t, evil.Settings("")), "x", "does not answer")
 }
 
 // TestCheckNamesPlaces: what is wrong with a source is told with its place.

@@ -16,99 +16,6 @@ import (
 	"postern/test/harness"
 )
 
-// sending is one mail that is to be sent by a client, as files.
-type sending struct {
-	host, port string
-	ca         string // a file of roots; "" without TLS
-	text       string // what stands in the message
-	attachment string // "" without
-	message    string // the whole message, with CRLF
-	unix       string // with LF
-	recipients string // one a line
-	to         []string
-}
-
-// script are the arguments of the scripts that pass a message on.
-func (s *sending) script(file string) []string {
-	return []string{filepath.Join("testdata", "clients", file), s.host, s.port, s.ca, s.message, s.recipients}
-}
-
-// mailClient is a program that people send mail with. One that composes the
-// message itself is judged by what is in it; what others send must arrive octet
-// by octet.
-type mailClient struct {
-	name, program string
-	composes      bool
-	adds          string // with which it ends the content
-	library       string // a file of what the program needs
-	optional      bool   // what it needs is too large for every machine
-	arguments     func(*sending) []string
-	input         func(*sending) string // a file; nil: none
-}
-
-var mailClients = []mailClient{
-	{name: "swaks", program: "swaks", adds: "\r\n", arguments: func(s *sending) []string {
-		arguments := []string{"--server", s.host, "--port", s.port, "--from", "sender@example.org", "--to", strings.Join(s.to, ","), "--pipeline", "--data", "@" + s.message}
-		if s.ca != "" {
-			arguments = append(arguments, "--tls", "--tls-verify", "--tls-ca-path", s.ca)
-		}
-		return arguments
-	}},
-	{name: "msmtp", program: "msmtp", input: func(s *sending) string { return s.unix }, arguments: func(s *sending) []string {
-		arguments := []string{"--file=/dev/null", "--host=" + s.host, "--port=" + s.port, "--from=sender@example.org", "--tls=off"}
-		if s.ca != "" {
-			arguments = append(arguments[:4], "--tls=on", "--tls-starttls=on", "--tls-trust-file="+s.ca)
-		}
-		return append(append(arguments, "--"), s.to...)
-	}},
-	{name: "curl", program: "curl", arguments: func(s *sending) []string {
-		arguments := []string{"--silent", "--show-error", "smtp://" + s.host + ":" + s.port + "/client.example", "--mail-from", "sender@example.org", "--upload-file", s.message}
-		for _, to := range s.to {
-			arguments = append(arguments, "--mail-rcpt", to)
-		}
-		if s.ca != "" {
-			arguments = append(arguments, "--ssl-reqd", "--cacert", s.ca)
-		}
-		return arguments
-	}},
-	{name: "Python smtplib", program: "python3", arguments: func(s *sending) []string { return s.script("send_smtplib.py") }},
-	{name: "Python asyncio", program: "python3", arguments: func(s *sending) []string { return s.script("asyncio_raw.py") }},
-	{name: "Perl Net::SMTP", program: "perl", library: "/usr/share/perl5/IO/Socket/SSL.pm", arguments: func(s *sending) []string { return s.script("net_smtp.pl") }},
-	{name: "nodemailer", program: "node", library: "/usr/share/nodejs/nodemailer", arguments: func(s *sending) []string { return s.script("nodemailer.js") }},
-	{name: "JavaMail", program: "javac", library: "/usr/share/java/javax.mail.jar", optional: true, arguments: func(s *sending) []string {
-		arguments := append([]string{"-cp", "/usr/share/java/javax.mail.jar:/usr/share/java/javax.activation.jar"}, s.script("Send.java")...)
-		return append([]string{"java"}, arguments...)
-	}},
-	{name: "PHPMailer", program: "php", library: "/usr/share/php/libphp-phpmailer", composes: true, arguments: func(s *sending) []string {
-		return []string{"-d", "memory_limit=512M", "testdata/clients/phpmailer.php", s.host, s.port, s.ca, s.text, s.attachment, s.recipients}
-	}},
-	{name: "mutt", program: "mutt", composes: true, input: func(s *sending) string { return s.text }, arguments: func(s *sending) []string {
-		set := "set copy=no from=sender@example.org use_envelope_from=yes charset=utf-8 send_charset=utf-8 "
-		if s.ca == "" {
-			set += "ssl_force_tls=no ssl_starttls=no"
-		} else {
-			set += "ssl_force_tls=yes ssl_starttls=yes certificate_file=" + s.ca
-		}
-		arguments := []string{"-n", "-F", "/dev/null", "-e", set, "-e", "set smtp_url=smtp://" + s.host + ":" + s.port + "/", "-s", "Grüße"}
-		if s.attachment != "" {
-			arguments = append(arguments, "-a", s.attachment)
-		}
-		return append(append(arguments, "--"), s.to...)
-	}},
-	{name: "s-nail", program: "s-nail", composes: true, input: func(s *sending) string { return s.text }, arguments: func(s *sending) []string {
-		// It knows no certificate of an address.
-		arguments := []string{"-:/", "-S", "v15-compat", "-S", "mta=smtp://localhost:" + s.port, "-S", "smtp-auth=none", "-S", "ttycharset=utf-8",
-			"-S", "DEAD=/dev/null", "-S", "sendcharsets=utf-8", "-S", "hostname=client.example", "-r", "sender@example.org", "-s", "Grüße"}
-		if s.ca != "" {
-			arguments = append(arguments, "-S", "smtp-use-starttls", "-S", "tls-ca-file="+s.ca, "-S", "tls-verify=strict")
-		}
-		if s.attachment != "" {
-			arguments = append(arguments, "-a", s.attachment)
-		}
-		return append(arguments, s.to...)
-	}},
-}
-
 // mailing is what is sent.
 type mailing struct {
 	name       string
@@ -200,8 +107,44 @@ func (m *mailing) files(t *testing.T, dir string) (*sending, []byte) {
 	return s, attached
 }
 
-// send runs the client.
+// send runs the client, which must succeed.
 func (c *mailClient) send(ctx context.Context, t *testing.T, s *sending) {
+	t.Helper()
+	if out, err := c.run(ctx, t, s); err != nil {
+		t.Fatalf("%s: %v\n%.2000s", c.name, err, out)
+	}
+}
+
+// run runs the client, and returns what it tells, and whether it has failed.
+func (c *mailClient) run(ctx context.Context, t *testing.T, s *sending) (told string, failed error) {
+	t.Helper()
+	path := c.path(t)
+	arguments := c.arguments(s)
+	if c.program == "javac" { // which java has inside
+		path, arguments = arguments[0], arguments[1:]
+	}
+	home := t.TempDir()
+	command := exec.CommandContext(ctx, path, arguments...)
+	command.Env = append(os.Environ(), "HOME="+home, "LC_ALL=C.UTF-8")
+	if c.input != nil {
+		input, err := os.Open(c.input(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer input.Close()
+		command.Stdin = input
+	}
+	out, failed := command.CombinedOutput()
+	if c.output != "" {
+		if more, err := os.ReadFile(filepath.Join(home, c.output)); err == nil {
+			out = append(out, more...)
+		}
+	}
+	return string(out), failed
+}
+
+// path is that of the client's program. A test for which it is not installed ends.
+func (c *mailClient) path(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath(c.program)
 	if err == nil && c.library != "" {
@@ -213,23 +156,7 @@ func (c *mailClient) send(ctx context.Context, t *testing.T, s *sending) {
 	if err != nil {
 		lack(t, err)
 	}
-	arguments := c.arguments(s)
-	if c.program == "javac" { // which java has inside
-		path, arguments = arguments[0], arguments[1:]
-	}
-	command := exec.CommandContext(ctx, path, arguments...)
-	command.Env = append(os.Environ(), "HOME="+t.TempDir(), "LC_ALL=C.UTF-8")
-	if c.input != nil {
-		input, err := os.Open(c.input(s))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer input.Close()
-		command.Stdin = input
-	}
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%.2000s", c.name, err, out)
-	}
+	return path
 }
 
 // collect waits until all recipients have got the message.
