@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -39,20 +40,28 @@ func (s *DirectorySource) Password(ctx context.Context, user, password string) (
 	if !known {
 		return mail.Principal{}, ErrUnknown
 	}
-	err := s.hasher.Verify(ctx, u.Password, password) // for one without a password, too
-	switch {
-	case err == nil && !u.Usable(s.clock.Now()):
-		err = errUnusable
-	case u.Password == "" && err != nil:
-		err = errNoPassword
-	}
-	if err != nil {
+	if err := s.verify(ctx, &u, password); err != nil {
 		return mail.Principal{}, err
 	}
 	if (Credentials{u.Password, u.SCRAM}).Outdated() {
 		s.renew(ctx, u, password)
 	}
 	return s.directory.Principal(u), nil
+}
+
+// verify says what is wrong with the password of a user, or with the user.
+func (s *DirectorySource) verify(ctx context.Context, u *directory.User, password string) error {
+	if u.Password == "" {
+		if err := s.hasher.Nobody(ctx, u.Login, password); !errors.Is(err, ErrInvalid) {
+			return err
+		}
+		return errNoPassword
+	}
+	err := s.hasher.Verify(ctx, u.Password, password)
+	if err == nil && !u.Usable(s.clock.Now()) {
+		err = errUnusable
+	}
+	return err
 }
 
 // renew makes the credentials of a user anew. That it fails keeps nobody out.

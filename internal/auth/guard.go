@@ -56,8 +56,11 @@ type GuardSettings struct {
 
 // GuardOptions are what a Guard needs.
 type GuardOptions struct {
-	Bans   Bans
-	Clock  mail.Clock
+	Bans  Bans
+	Clock mail.Clock
+	// Masks says why an address is that of everybody, and is not to be banned for what
+	// one of them does; empty for one that tells who a client is. Nil: each tells.
+	Masks  func(client netip.Addr) string
 	Record func(mail.Fact)
 	Logger *slog.Logger
 	// Metrics may be nil.
@@ -71,7 +74,8 @@ type GuardOptions struct {
 //     same for a user that there is as for one that there is not. Whoever waits holds a
 //     connection and nothing else, and only so many wait.
 //   - A network from which too many wrong passwords came is banned: an address of IPv4, a
-//     /64 of IPv6. The same wrong password again is no guess, and does not count.
+//     /64 of IPv6. The same wrong password again is no guess, and does not count. An
+//     address with which everybody may appear is not banned.
 //   - An account for which too many came is closed to strangers for a while.
 //   - A client that is known, that is, one account from one network within a week of its
 //     last success, is never delayed, and neither ban is for it. So nobody can lock a
@@ -176,53 +180,93 @@ func (g *Guard) Refuse(client netip.Addr) mail.Reply {
 	return mail.NewReply(421, "4.7.0", "Too many failed authentications from your address, please try again later")
 }
 
-// admit says whether something may be verified for an account from an address.
+// admit says whether a password may be verified for an account from an address.
 func (g *Guard) admit(user string, client netip.Addr) error {
 	p := pairOf(user, client)
-	if _, known := g.known.get(p); known {
-		g.o.Metrics.known.Add(1)
+	switch {
+	case g.isKnown(p):
 		return nil
-	}
-	if g.bannedNetwork(client) || g.bannedAccount(p.user) {
+	case g.bannedNetwork(client), g.bannedAccount(p.user):
 		return errBanned
 	}
 	return nil
 }
+
+// admitToken is admit for what is not guessed, so that guesses at the password of an
+// account do not matter.
+func (g *Guard) admitToken(user string, client netip.Addr) error {
+	if !g.isKnown(pairOf(user, client)) && g.bannedNetwork(client) {
+		return errBanned
+	}
+	return nil
+}
+
+func (g *Guard) isKnown(p pair) bool {
+	_, known := g.known.get(p)
+	if known {
+		g.o.Metrics.known.Add(1)
+	}
+	return known
+}
+
+// masked reports whether everybody may appear with an address: whoever bans it bans all.
+func (g *Guard) masked(client netip.Addr) bool { return g.o.Masks != nil && g.o.Masks(client) != "" }
 
 func (g *Guard) never(client netip.Addr) bool {
 	return slices.ContainsFunc(g.set.Load().Never, func(n netip.Prefix) bool { return n.Contains(client.Unmap().WithZone("")) })
 }
 
 // succeeded notes that an account was verified.
-func (g *Guard) succeeded(user string, client netip.Addr) {
-	p := pairOf(user, client)
-	g.known.put(p, new(atomic.Int32))
-	g.networks.put(p.network, struct{}{})
+func (g *Guard) succeeded(guess guess) {
+	for _, p := range guess.pairs() {
+		g.known.put(p, new(atomic.Int32))
+		g.networks.put(p.network, struct{}{})
+	}
 }
 
-// guess is one password that was wrong.
+// guess is one password that was verified.
 type guess struct {
-	user   string
-	client netip.Addr
+	// user is the name of the account, and said what the client calls it.
+	user, said string
+	client     netip.Addr
 	// secret is what was wrong; empty where it is not known.
 	secret string
 	// exists says that a source knows the user.
 	exists bool
 }
 
-// failed counts a guess, and bans whoever has guessed too often.
-func (g *Guard) failed(guess guess) {
-	p := pairOf(guess.user, guess.client)
-	g.note(p, guess.exists)
-	if g.again(p, guess.secret) {
-		return
+// pairs are the account by its names; it is one account, the first.
+func (guess *guess) pairs() []pair {
+	list := []pair{pairOf(guess.user, guess.client)}
+	if said := pairOf(guess.said, guess.client); said != list[0] {
+		list = append(list, said)
 	}
+	return list
+}
+
+// missed counts a wrong password of a client that is known, and reports whether it was.
+func (g *Guard) missed(p pair) bool {
 	wrong, known := g.known.get(p)
 	if known && wrong.Add(1) >= wrongOfKnown {
 		g.known.forget(p)
 	}
+	return known
+}
+
+// failed counts a guess, and bans whoever has guessed too often.
+func (g *Guard) failed(guess guess) {
+	pairs := guess.pairs()
+	p := pairs[0]
+	g.note(p, guess.exists)
+	if g.again(p, guess.secret) {
+		return
+	}
+	known := false
+	for _, name := range pairs {
+		known = g.missed(name) || known
+	}
 	set := g.set.Load()
-	if set.BanAfter > 0 && !g.never(guess.client) && set.networks.Take(networkSubject(p.network), 1).Left == 0 {
+	if set.BanAfter > 0 && !g.never(guess.client) && set.networks.Take(networkSubject(p.network), 1).Left == 0 && !g.masked(guess.client) {
 		g.banNetwork(guess.client, banOf{set.BanTime, set.MaxBanTime, "too many wrong passwords from there"})
 	}
 	if set.AccountBanAfter > 0 && !known && p.user != "" && set.accounts.Take(accountSubject(p.user), 1).Left == 0 {

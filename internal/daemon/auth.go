@@ -32,7 +32,7 @@ func (d *Daemon) openLogins(g *graph) error {
 	}
 	d.logins.secret = secret
 	d.logins.guard = auth.NewGuard(auth.GuardOptions{
-		Bans: d.directory, Clock: d.clock, Record: d.journal.Record, Logger: d.Logger, Metrics: d.counts.auth,
+		Bans: d.directory, Clock: d.clock, Masks: d.masks, Record: d.journal.Record, Logger: d.Logger, Metrics: d.counts.auth,
 	}, guardSettings(g.config))
 	return nil
 }
