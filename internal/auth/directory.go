@@ -28,7 +28,8 @@ func NewDirectorySource(d *directory.Directory, h *Hasher, clock mail.Clock, log
 // Methods are what it can do.
 func (s *DirectorySource) Methods() Methods { return Methods{Passwords: s, Keys: s, Certificates: s} }
 
-// What is wrong with a user who has shown the right password; only the log tells it.
+// What is wrong with a user who has shown the right password or certificate; only the log
+// tells it.
 var (
 	errUnusable   = fmt.Errorf("%w: the user is disabled, or has expired", ErrInvalid)
 	errNoPassword = fmt.Errorf("%w: the user has no password", ErrInvalid)
@@ -101,8 +102,11 @@ func (s *DirectorySource) Keys(_ context.Context, user string) (Keys, mail.Princ
 // Certificate returns the user whose certificate it is.
 func (s *DirectorySource) Certificate(_ context.Context, c mail.Certificate, verified bool) (mail.Principal, error) {
 	u, known := s.directory.UserByCertificate(c, verified)
-	if !known {
+	switch {
+	case !known:
 		return mail.Principal{}, ErrUnknown
+	case !u.Usable(s.clock.Now()):
+		return mail.Principal{}, errUnusable
 	}
 	return s.directory.Principal(u), nil
 }

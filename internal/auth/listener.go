@@ -70,8 +70,11 @@ func (a *Authenticator) Implied(ctx context.Context, o mail.Origin) (who mail.Pr
 				continue
 			}
 			who, err := c.Certificate(ctx, *o.TLS.Certificate, o.TLS.Verified)
-			if errors.Is(err, ErrInvalid) {
+			if errors.Is(err, ErrUnknown) {
 				continue
+			}
+			if errors.Is(err, ErrInvalid) { // it is somebody's who must not be let in
+				break
 			}
 			who.Source, who.Mechanism = name, ByCertificate
 			return who, err == nil, err
