@@ -54,3 +54,29 @@ func TestDisabledEndsTheSearch(t *testing.T) {
 		t.Errorf("a certificate of the other source: %+v, %v, %v", who, known, err)
 	}
 }
+
+// Servers of LDAP have users whose names can be no logins of the directory, in which the
+// bans are: those are kept under a name that can.
+func TestBanOfNameWithSpace(t *testing.T) {
+	d, err := directory.Open(t.Context(), directory.Options{Dir: t.TempDir(), Clock: mail.SystemClock{}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	w := newWorld(t)
+	settings := someSettings
+	settings.Delay, settings.AccountBanAfter = 0, 3
+	w.auth.Guard = NewGuard(GuardOptions{Bans: d, Clock: mail.SystemClock{}, Logger: logTo(w.log)}, settings)
+	for _, name := range []string{"Joe Doe", strings.Repeat("ü ", 80), "joe\u00a0x"} {
+		for i := range 4 {
+			w.at.Origin.Client = netip.AddrPortFrom(stranger(i), 1)
+			got := w.ended(Plain, "\x00"+name+"\x00guess "+string(rune('a'+i)))
+			if want := map[bool]string{true: "454", false: "535"}[i == 3]; got[:3] != want {
+				t.Errorf("%.10s: guess %d: %s", name, i, got)
+			}
+		}
+	}
+	if strings.Contains(w.log.String(), "cannot ban") || d.Counts().Bans != 3 {
+		t.Errorf("%d bans\n%s", d.Counts().Bans, w.log.String())
+	}
+}

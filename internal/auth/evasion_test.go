@@ -24,7 +24,7 @@ func TestScramOfNoName(t *testing.T) {
 			if _, _, reply := e.Next(t.Context(), []byte("n,,n="+name+",r=abc")); reply.String() != bad {
 				t.Errorf("a name of %d octets: %v", len(name), reply)
 			}
-			if key := accountSubject(canonical(name)); w.guard.set.Load().accounts.Look(key, 0).Left != int64(someSettings.AccountBanAfter) {
+			if key := accountSubject(banName(name)); w.guard.set.Load().accounts.Look(key, 0).Left != int64(someSettings.AccountBanAfter) {
 				t.Errorf("a name of %d octets is counted", len(name))
 			}
 		}

@@ -5,14 +5,17 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"postern/internal/directory"
 	"postern/internal/limit"
 	"postern/internal/mail"
 )
@@ -108,11 +111,25 @@ type guardState struct {
 
 // pair is one account from one network.
 type pair struct {
-	user    string // canonical
+	user    string // as bans have it
 	network netip.Prefix
 }
 
-func pairOf(user string, client netip.Addr) pair { return pair{canonical(user), limit.Network(client)} }
+func pairOf(user string, client netip.Addr) pair { return pair{banName(user), limit.Network(client)} }
+
+// banName is the name of an account as bans have it, which must be a login. That of
+// another source need not be one: what no login can have is escaped.
+func banName(user string) string {
+	name := canonical(user)
+	if _, err := directory.Login(name); err == nil || name == "" {
+		return name
+	}
+	if name = url.PathEscape(name); len(name) > directory.MaxLogin {
+		sum := sha256.Sum256([]byte(name))
+		name = "sha256-" + hex.EncodeToString(sum[:])
+	}
+	return name
+}
 
 // NewGuard returns a Guard.
 func NewGuard(o GuardOptions, s GuardSettings) *Guard {
