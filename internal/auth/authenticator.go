@@ -159,7 +159,7 @@ func (a *Authenticator) settle(at *Attempt, g guess, err error) {
 	if a.Guard == nil {
 		return
 	}
-	g.client, g.exists = at.Origin.Client.Addr(), !errors.Is(err, ErrUnknown)
+	g.client, g.exists, g.masked = at.Origin.Client.Addr(), !errors.Is(err, ErrUnknown), a.masked(&at.Origin)
 	switch {
 	case err == nil:
 		a.Guard.succeeded(g)

@@ -134,19 +134,37 @@ func TestSameWrongPasswordIsCheap(t *testing.T) {
 	}
 }
 
-// An address with which everybody may appear is not banned.
-func TestMaskedIsNotBanned(t *testing.T) {
+// An address with which everybody may appear, such as that of a proxy that does not say for
+// whom it speaks, is nobody's and is not banned.
+func TestAddressOfEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newGuarded(t)
-		w.guard.o.Masks = func(client netip.Addr) string {
+		w.auth.Masks = func(client netip.Addr) string {
 			if client == away {
 				return "a gateway"
 			}
 			return ""
 		}
-		w.guess(away, "ann", someSettings.BanAfter+1)
-		if reply := w.guard.Refuse(away); !reply.IsZero() || len(w.bans.bans) > 0 {
-			t.Errorf("at connect: %v; %v", reply, w.bans.bans)
+		proxy := netip.MustParseAddr("192.0.2.99")
+		w.auth.Listeners = map[string]Listener{"in": {Proxies: []netip.Prefix{netip.PrefixFrom(proxy, 32)}}}
+		w.auth.Addresses = addressOf(joe)
+		w.at.Origin.Listener = "in"
+		for client, everybody := range map[netip.Addr]bool{away: true, proxy: true, netip.MustParseAddr("::ffff:192.0.2.99"): true, home: false} {
+			o := mail.Origin{Listener: "in", Client: netip.AddrPortFrom(client, 1)}
+			if who, known, err := w.auth.Implied(t.Context(), o); known == everybody || err != nil {
+				t.Errorf("%s is known as %q: %v", client, who.Name, err)
+			}
+			w.guess(client, "ann", someSettings.BanAfter)
+			if refused := !w.guard.Refuse(client).IsZero(); refused == everybody {
+				t.Errorf("%s is refused: %v", client, refused)
+			}
 		}
 	})
+}
+
+// addressOf is a user who is everywhere.
+type addressOf string
+
+func (a addressOf) Address(netip.Addr) (mail.Principal, bool) {
+	return mail.Principal{Account: mail.Account{Name: string(a)}}, true
 }

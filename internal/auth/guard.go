@@ -59,11 +59,8 @@ type GuardSettings struct {
 
 // GuardOptions are what a Guard needs.
 type GuardOptions struct {
-	Bans  Bans
-	Clock mail.Clock
-	// Masks says why an address is that of everybody, and is not to be banned for what
-	// one of them does; empty for one that tells who a client is. Nil: each tells.
-	Masks  func(client netip.Addr) string
+	Bans   Bans
+	Clock  mail.Clock
 	Record func(mail.Fact)
 	Logger *slog.Logger
 	// Metrics may be nil.
@@ -226,9 +223,6 @@ func (g *Guard) isKnown(p pair) bool {
 	return known
 }
 
-// masked reports whether everybody may appear with an address: whoever bans it bans all.
-func (g *Guard) masked(client netip.Addr) bool { return g.o.Masks != nil && g.o.Masks(client) != "" }
-
 func (g *Guard) never(client netip.Addr) bool {
 	return slices.ContainsFunc(g.set.Load().Never, func(n netip.Prefix) bool { return n.Contains(client.Unmap().WithZone("")) })
 }
@@ -250,6 +244,9 @@ type guess struct {
 	secret string
 	// exists says that a source knows the user.
 	exists bool
+	// masked says that everybody may appear with the address: a ban of it would be one of
+	// all.
+	masked bool
 }
 
 // pairs are the account by its names; it is one account, the first.
@@ -283,7 +280,7 @@ func (g *Guard) failed(guess guess) {
 		known = g.missed(name) || known
 	}
 	set := g.set.Load()
-	if set.BanAfter > 0 && !g.never(guess.client) && set.networks.Take(networkSubject(p.network), 1).Left == 0 && !g.masked(guess.client) {
+	if set.BanAfter > 0 && !g.never(guess.client) && set.networks.Take(networkSubject(p.network), 1).Left == 0 && !guess.masked {
 		g.banNetwork(guess.client, banOf{set.BanTime, set.MaxBanTime, "too many wrong passwords from there"})
 	}
 	if set.AccountBanAfter > 0 && !known && p.user != "" && set.accounts.Take(accountSubject(p.user), 1).Left == 0 {

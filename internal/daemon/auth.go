@@ -32,7 +32,7 @@ func (d *Daemon) openLogins(g *graph) error {
 	}
 	d.logins.secret = secret
 	d.logins.guard = auth.NewGuard(auth.GuardOptions{
-		Bans: d.directory, Clock: d.clock, Masks: d.masks, Record: d.journal.Record, Logger: d.Logger, Metrics: d.counts.auth,
+		Bans: d.directory, Clock: d.clock, Record: d.journal.Record, Logger: d.Logger, Metrics: d.counts.auth,
 	}, guardSettings(g.config))
 	return nil
 }
@@ -103,7 +103,7 @@ func (d *Daemon) authenticator(g *graph) *auth.Authenticator {
 	listeners := make(map[string]auth.Listener, len(g.config.Listeners))
 	for i := range g.config.Listeners {
 		c := &g.config.Listeners[i]
-		var l auth.Listener
+		l := auth.Listener{Proxies: c.ProxyFrom}
 		for _, s := range c.AuthSources {
 			l.Sources = append(l.Sources, s.Text)
 		}
