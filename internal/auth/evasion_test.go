@@ -154,7 +154,7 @@ func TestAddressOfEverybody(t *testing.T) {
 			if who, known, err := w.auth.Implied(t.Context(), o); known == everybody || err != nil {
 				t.Errorf("%s is known as %q: %v", client, who.Name, err)
 			}
-			w.guess(client, "ann", someSettings.BanAfter)
+			w.guess(client, "ann"+client.String(), someSettings.BanAfter)
 			if refused := !w.guard.Refuse(client).IsZero(); refused == everybody {
 				t.Errorf("%s is refused: %v", client, refused)
 			}

@@ -242,7 +242,7 @@ func TestServiceAccount(t *testing.T) {
 	}
 }
 
-// TestNameOfWhoIsWrong: the server compares names as it likes (RFC 4518 2.6.1: spaces around
+// TestNameOfWhoIsWrong: the server compares names as it likes (spaces around
 // them do not matter), and whose password it was not is told by one name.
 func TestNameOfWhoIsWrong(t *testing.T) {
 	d := startDirectory(t, "posix.ldif")
