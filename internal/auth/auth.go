@@ -66,3 +66,10 @@ type CertificateSource interface {
 	// Errors: as those of Source.
 	Certificate(ctx context.Context, c mail.Certificate, verified bool) (mail.Principal, error)
 }
+
+// AccountSource is a Source that can say of an account at any time whether it may be
+// used. It asks nobody.
+type AccountSource interface {
+	// Usable reports whether there is such a user, and it may be used now.
+	Usable(user string) bool
+}

@@ -19,6 +19,7 @@ type Methods struct {
 	Keys         KeySource
 	Tokens       TokenSource
 	Certificates CertificateSource
+	Accounts     AccountSource
 }
 
 // Options are what an Authenticator needs.
@@ -112,6 +113,13 @@ func (a *Authenticator) sources(ctx context.Context, at *Attempt, user string) (
 		list = append(list, namedMethods{name, m})
 	}
 	return list, nil
+}
+
+// Usable reports whether an account may still be used, as far as its source can say
+// that: one that is disabled while its client is connected must not go on.
+func (a *Authenticator) Usable(account mail.Account) bool {
+	m := a.Options.Sources[account.Source]
+	return m.Accounts == nil || m.Accounts.Usable(account.Name)
 }
 
 type namedMethods struct {

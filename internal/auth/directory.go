@@ -26,7 +26,15 @@ func NewDirectorySource(d *directory.Directory, h *Hasher, clock mail.Clock, log
 }
 
 // Methods are what it can do.
-func (s *DirectorySource) Methods() Methods { return Methods{Passwords: s, Keys: s, Certificates: s} }
+func (s *DirectorySource) Methods() Methods {
+	return Methods{Passwords: s, Keys: s, Certificates: s, Accounts: s}
+}
+
+// Usable reports whether there is such a user, and it may be used now.
+func (s *DirectorySource) Usable(user string) bool {
+	u, known := s.directory.User(user)
+	return known && u.Usable(s.clock.Now())
+}
 
 // What is wrong with a user who has shown the right password or certificate; only the log
 // tells it.
