@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -398,5 +399,16 @@ func TestWatch(t *testing.T) {
 	o.change(putAll(User{Login: "ann"}))
 	if diff := cmp.Diff([]Key{{Kind: KindUser, Name: "joe"}, {Kind: KindDomain, Name: "example.com"}}, told); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A change that reads like none is one.
+func TestGroupsWithComma(t *testing.T) {
+	o := newDirectory(t)
+	for _, groups := range [][]string{{"staff, admins"}, {"staff", "admins"}, {`"staff, admins"`}, {"staff, admins"}} {
+		o.change(putAll(User{Login: "joe", Groups: groups}))
+		if u, _ := o.User("joe"); !slices.Equal(u.Groups, groups) {
+			t.Errorf("it has %q, not %q", u.Groups, groups)
+		}
 	}
 }
