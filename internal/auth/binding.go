@@ -37,9 +37,6 @@ func unique(t *tls.ConnectionState) []byte {
 	return t.TLSUnique // nil with TLS 1.3
 }
 
-// canBind reports whether there is something in a connection to bind to.
-func canBind(t *tls.ConnectionState) bool { return t != nil && exporter(t) != nil }
-
 // bindingOf returns the binding that a client names. Errors: ErrInvalid, when there is
 // none of that name.
 func bindingOf(t *tls.ConnectionState, name scram.ChannelBindingType) (scram.ChannelBinding, error) {
