@@ -167,6 +167,20 @@ func TestChangeOfRecord(t *testing.T) {
 	wantProblem(t, err, http.StatusNotFound, "there is no user joe")
 }
 
+// TestWideNetworks: a user who is a large part of the Internet is refused, by import too,
+// and one who is more than a company has is warned of.
+func TestWideNetworks(t *testing.T) {
+	o := newOffice(t)
+	_, err := o.Users().Add(t.Context(), map[string]any{"login": "app", "networks": []string{"0.0.0.0/1"}})
+	wantProblem(t, err, http.StatusUnprocessableEntity, "a large part of the Internet")
+	_, err = o.Users().Import(t.Context(), RecordImport{Format: FormatCSV}, strings.NewReader("login,networks\napp,0.0.0.0/1\n"))
+	wantProblem(t, err, http.StatusUnprocessableEntity, "one thing is wrong")
+	stored, err := o.Users().Add(t.Context(), map[string]any{"login": "app", "networks": []string{"198.0.0.0/8", "10.0.0.0/8"}})
+	if err != nil || len(stored.Warnings) != 1 || !strings.Contains(stored.Warnings[0], "198.0.0.0/8") {
+		t.Errorf("%q, %v", stored.Warnings, err)
+	}
+}
+
 // TestListsAreFit: what the daemon does not want is refused, and what is in force stays
 // untouched by what was refused.
 func TestListsAreFit(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/config"
 	"postern/internal/directory"
 	"postern/internal/mail"
 )
@@ -77,6 +78,14 @@ var users = noun[User]{
 		if prepared.Password != nil {
 			u.sealed = prepared.sealed
 		}
+	},
+	advise: func(_ context.Context, _ *Server, u *User) (unwise []string) {
+		for _, p := range u.Networks {
+			if found, _, wrong := config.JudgeTrust(p); wrong && u.Services.Relay {
+				unwise = append(unwise, found.Message)
+			}
+		}
+		return unwise
 	},
 	matches: func(u *User, text string) bool {
 		return contains(u.Login, text) || slices.ContainsFunc(u.Addresses, func(a string) bool { return contains(a, text) }) || contains(u.Note, text)

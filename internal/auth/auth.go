@@ -35,7 +35,9 @@ var (
 type Source interface {
 	// Password returns who the user is, if the password is right. The password has been
 	// prepared (Prepare), the name of the user is as the client has sent it. The
-	// principal's Source and Mechanism need not be set.
+	// principal's Source and Mechanism need not be set. One that is returned with
+	// ErrInvalid has the name of the user whose password it is not, in a source that knows
+	// users by several: wrong passwords are counted for that.
 	//
 	// Errors: ErrInvalid, ErrUnknown; any other is temporary.
 	Password(ctx context.Context, user, password string) (mail.Principal, error)
@@ -63,4 +65,11 @@ type CertificateSource interface {
 	// key; verified says that an authority that is trusted vouches for what it says.
 	// Errors: as those of Source.
 	Certificate(ctx context.Context, c mail.Certificate, verified bool) (mail.Principal, error)
+}
+
+// AccountSource is a Source that can say of an account at any time whether it may be
+// used. It asks nobody.
+type AccountSource interface {
+	// Usable reports whether there is such a user, and it may be used now.
+	Usable(user string) bool
 }

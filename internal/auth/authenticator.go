@@ -19,6 +19,7 @@ type Methods struct {
 	Keys         KeySource
 	Tokens       TokenSource
 	Certificates CertificateSource
+	Accounts     AccountSource
 }
 
 // Options are what an Authenticator needs.
@@ -82,8 +83,9 @@ type Attempt struct {
 	Mechanisms []string
 	// Sources names those to ask about a user, in order: the next one when the user is
 	// unknown to one. None: those of the listener. A reply that is not zero refuses the
-	// attempt. The name of the user is empty where it is not known before the source has
-	// been asked.
+	// attempt. The name of the user is as names are compared, so that a client has no
+	// choice by how it writes it; empty where it is not known before the source has been
+	// asked.
 	Sources func(ctx context.Context, user string) ([]string, mail.Reply)
 	// Accept decides about a client that is verified: any reply but the zero one
 	// refuses it. Nil: it is accepted.
@@ -95,7 +97,7 @@ type Attempt struct {
 
 // sources are the methods of those that are to be asked about a user, with their names.
 func (a *Authenticator) sources(ctx context.Context, at *Attempt, user string) ([]namedMethods, error) {
-	names, reply := at.Sources(ctx, user)
+	names, reply := at.Sources(ctx, canonical(user))
 	if !reply.IsZero() {
 		return nil, &mail.Error{Reply: reply}
 	}
@@ -111,6 +113,13 @@ func (a *Authenticator) sources(ctx context.Context, at *Attempt, user string) (
 		list = append(list, namedMethods{name, m})
 	}
 	return list, nil
+}
+
+// Usable reports whether an account may still be used, as far as its source can say
+// that: one that is disabled while its client is connected must not go on.
+func (a *Authenticator) Usable(account mail.Account) bool {
+	m := a.Options.Sources[account.Source]
+	return m.Accounts == nil || m.Accounts.Usable(account.Name)
 }
 
 type namedMethods struct {
@@ -131,11 +140,18 @@ func (a *Authenticator) password(ctx context.Context, at *Attempt, user, passwor
 		return mail.Principal{}, err
 	}
 	who, err := a.ofPassword(ctx, at, user, prepared)
-	a.settle(at, guess{user: user, secret: prepared}, err)
+	g := guess{user: user, said: user, secret: prepared}
+	if who.Name != "" && canonical(who.Name) != canonical(user) {
+		g.user = who.Name
+		if banned := a.admit(at, g.user); banned != nil { // right or wrong is not told
+			return mail.Principal{}, banned
+		}
+	}
+	a.settle(at, g, err)
 	return who, err
 }
 
-// admit says whether anything may be verified for a user at present.
+// admit says whether a password may be verified for a user at present.
 func (a *Authenticator) admit(at *Attempt, user string) error {
 	if a.Guard == nil {
 		return nil
@@ -151,10 +167,10 @@ func (a *Authenticator) settle(at *Attempt, g guess, err error) {
 	if a.Guard == nil {
 		return
 	}
-	g.client, g.exists = at.Origin.Client.Addr(), !errors.Is(err, ErrUnknown)
+	g.client, g.exists, g.masked = at.Origin.Client.Addr(), !errors.Is(err, ErrUnknown), a.masked(&at.Origin)
 	switch {
 	case err == nil:
-		a.Guard.succeeded(g.user, g.client)
+		a.Guard.succeeded(g)
 	case errors.Is(err, ErrInvalid):
 		a.Guard.failed(g)
 	}
@@ -176,7 +192,7 @@ func (a *Authenticator) ofPassword(ctx context.Context, at *Attempt, user, prepa
 			return m.own(who), err
 		}
 	}
-	if err := a.Hasher.Verify(ctx, "", prepared); !errors.Is(err, ErrInvalid) {
+	if err := a.Hasher.Nobody(ctx, canonical(user), prepared); !errors.Is(err, ErrInvalid) {
 		return mail.Principal{}, err
 	}
 	return mail.Principal{}, ErrUnknown
@@ -191,6 +207,9 @@ func (m *namedMethods) own(who mail.Principal) mail.Principal {
 // keys asks the sources for the keys of a user. Who has none gets such that match no
 // password; then nobody is returned.
 func (a *Authenticator) keys(ctx context.Context, at *Attempt, user string) (Keys, *mail.Principal, error) {
+	if !isName(user) {
+		return Keys{}, nil, ErrInvalid
+	}
 	if err := a.admit(at, user); err != nil {
 		return Keys{}, nil, err
 	}
@@ -199,7 +218,7 @@ func (a *Authenticator) keys(ctx context.Context, at *Attempt, user string) (Key
 		return Keys{}, nil, err
 	}
 	for _, m := range list {
-		if m.Keys == nil || !isName(user) {
+		if m.Keys == nil {
 			continue
 		}
 		k, who, err := m.Keys.Keys(ctx, user)
@@ -218,10 +237,13 @@ func (a *Authenticator) keys(ctx context.Context, at *Attempt, user string) (Key
 }
 
 // token asks the sources for whom a token is. A token that is wrong counts for its
-// network alone: nobody guesses tokens, and an old one must not close an account.
+// network alone: nobody guesses tokens, and an old one must not close an account. So it
+// works for an account that is closed, too.
 func (a *Authenticator) token(ctx context.Context, at *Attempt, user, token string) (mail.Principal, error) {
-	if err := a.admit(at, user); err != nil {
-		return mail.Principal{}, err
+	if a.Guard != nil {
+		if err := a.Guard.admitToken(user, at.Origin.Client.Addr()); err != nil {
+			return mail.Principal{}, err
+		}
 	}
 	who, err := a.ask(ctx, at, user, func(m *Methods) (mail.Principal, error) {
 		if m.Tokens == nil {
@@ -229,7 +251,11 @@ func (a *Authenticator) token(ctx context.Context, at *Attempt, user, token stri
 		}
 		return m.Tokens.Token(ctx, user, token)
 	})
-	a.settle(at, guess{user: who.Name, secret: token}, err)
+	g := guess{secret: token}
+	if err == nil {
+		g.user, g.said = who.Name, who.Name
+	}
+	a.settle(at, g, err)
 	return who, err
 }
 

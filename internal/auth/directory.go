@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -25,9 +26,18 @@ func NewDirectorySource(d *directory.Directory, h *Hasher, clock mail.Clock, log
 }
 
 // Methods are what it can do.
-func (s *DirectorySource) Methods() Methods { return Methods{Passwords: s, Keys: s, Certificates: s} }
+func (s *DirectorySource) Methods() Methods {
+	return Methods{Passwords: s, Keys: s, Certificates: s, Accounts: s}
+}
 
-// What is wrong with a user who has shown the right password; only the log tells it.
+// Usable reports whether there is such a user, and it may be used now.
+func (s *DirectorySource) Usable(user string) bool {
+	u, known := s.directory.User(user)
+	return known && u.Usable(s.clock.Now())
+}
+
+// What is wrong with a user who has shown the right password or certificate; only the log
+// tells it.
 var (
 	errUnusable   = fmt.Errorf("%w: the user is disabled, or has expired", ErrInvalid)
 	errNoPassword = fmt.Errorf("%w: the user has no password", ErrInvalid)
@@ -39,20 +49,28 @@ func (s *DirectorySource) Password(ctx context.Context, user, password string) (
 	if !known {
 		return mail.Principal{}, ErrUnknown
 	}
-	err := s.hasher.Verify(ctx, u.Password, password) // for one without a password, too
-	switch {
-	case err == nil && !u.Usable(s.clock.Now()):
-		err = errUnusable
-	case u.Password == "" && err != nil:
-		err = errNoPassword
-	}
-	if err != nil {
+	if err := s.verify(ctx, &u, password); err != nil {
 		return mail.Principal{}, err
 	}
 	if (Credentials{u.Password, u.SCRAM}).Outdated() {
 		s.renew(ctx, u, password)
 	}
 	return s.directory.Principal(u), nil
+}
+
+// verify says what is wrong with the password of a user, or with the user.
+func (s *DirectorySource) verify(ctx context.Context, u *directory.User, password string) error {
+	if u.Password == "" {
+		if err := s.hasher.Nobody(ctx, u.Login, password); !errors.Is(err, ErrInvalid) {
+			return err
+		}
+		return errNoPassword
+	}
+	err := s.hasher.Verify(ctx, u.Password, password)
+	if err == nil && !u.Usable(s.clock.Now()) {
+		err = errUnusable
+	}
+	return err
 }
 
 // renew makes the credentials of a user anew. That it fails keeps nobody out.
@@ -92,8 +110,11 @@ func (s *DirectorySource) Keys(_ context.Context, user string) (Keys, mail.Princ
 // Certificate returns the user whose certificate it is.
 func (s *DirectorySource) Certificate(_ context.Context, c mail.Certificate, verified bool) (mail.Principal, error) {
 	u, known := s.directory.UserByCertificate(c, verified)
-	if !known {
+	switch {
+	case !known:
 		return mail.Principal{}, ErrUnknown
+	case !u.Usable(s.clock.Now()):
+		return mail.Principal{}, errUnusable
 	}
 	return s.directory.Principal(u), nil
 }

@@ -52,7 +52,7 @@ func FuzzExchange(f *testing.F) {
 	}
 	source := strict{fakeKeys([]byte("secret"), joe)}
 	a := New(Options{
-		Sources: map[string]Methods{"people": {source, source, source, source}},
+		Sources: map[string]Methods{"people": {Passwords: source, Keys: source, Tokens: source, Certificates: source}},
 		Hasher:  NewHasher(1, mail.SystemClock{}), Secret: []byte("secret"),
 	})
 	f.Fuzz(func(t *testing.T, which uint8, first, second, third []byte) {

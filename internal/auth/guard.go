@@ -5,14 +5,17 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"postern/internal/directory"
 	"postern/internal/limit"
 	"postern/internal/mail"
 )
@@ -71,7 +74,8 @@ type GuardOptions struct {
 //     same for a user that there is as for one that there is not. Whoever waits holds a
 //     connection and nothing else, and only so many wait.
 //   - A network from which too many wrong passwords came is banned: an address of IPv4, a
-//     /64 of IPv6. The same wrong password again is no guess, and does not count.
+//     /64 of IPv6. The same wrong password again is no guess, and does not count. An
+//     address with which everybody may appear is not banned.
 //   - An account for which too many came is closed to strangers for a while.
 //   - A client that is known, that is, one account from one network within a week of its
 //     last success, is never delayed, and neither ban is for it. So nobody can lock a
@@ -104,11 +108,25 @@ type guardState struct {
 
 // pair is one account from one network.
 type pair struct {
-	user    string // canonical
+	user    string // as bans have it
 	network netip.Prefix
 }
 
-func pairOf(user string, client netip.Addr) pair { return pair{canonical(user), limit.Network(client)} }
+func pairOf(user string, client netip.Addr) pair { return pair{banName(user), limit.Network(client)} }
+
+// banName is the name of an account as bans have it, which must be a login. That of
+// another source need not be one: what no login can have is escaped.
+func banName(user string) string {
+	name := canonical(user)
+	if _, err := directory.Login(name); err == nil || name == "" {
+		return name
+	}
+	if name = url.PathEscape(name); len(name) > directory.MaxLogin {
+		sum := sha256.Sum256([]byte(name))
+		name = "sha256-" + hex.EncodeToString(sum[:])
+	}
+	return name
+}
 
 // NewGuard returns a Guard.
 func NewGuard(o GuardOptions, s GuardSettings) *Guard {
@@ -176,17 +194,33 @@ func (g *Guard) Refuse(client netip.Addr) mail.Reply {
 	return mail.NewReply(421, "4.7.0", "Too many failed authentications from your address, please try again later")
 }
 
-// admit says whether something may be verified for an account from an address.
+// admit says whether a password may be verified for an account from an address.
 func (g *Guard) admit(user string, client netip.Addr) error {
 	p := pairOf(user, client)
-	if _, known := g.known.get(p); known {
-		g.o.Metrics.known.Add(1)
+	switch {
+	case g.isKnown(p):
 		return nil
-	}
-	if g.bannedNetwork(client) || g.bannedAccount(p.user) {
+	case g.bannedNetwork(client), g.bannedAccount(p.user):
 		return errBanned
 	}
 	return nil
+}
+
+// admitToken is admit for what is not guessed, so that guesses at the password of an
+// account do not matter.
+func (g *Guard) admitToken(user string, client netip.Addr) error {
+	if !g.isKnown(pairOf(user, client)) && g.bannedNetwork(client) {
+		return errBanned
+	}
+	return nil
+}
+
+func (g *Guard) isKnown(p pair) bool {
+	_, known := g.known.get(p)
+	if known {
+		g.o.Metrics.known.Add(1)
+	}
+	return known
 }
 
 func (g *Guard) never(client netip.Addr) bool {
@@ -194,35 +228,59 @@ func (g *Guard) never(client netip.Addr) bool {
 }
 
 // succeeded notes that an account was verified.
-func (g *Guard) succeeded(user string, client netip.Addr) {
-	p := pairOf(user, client)
-	g.known.put(p, new(atomic.Int32))
-	g.networks.put(p.network, struct{}{})
+func (g *Guard) succeeded(guess guess) {
+	for _, p := range guess.pairs() {
+		g.known.put(p, new(atomic.Int32))
+		g.networks.put(p.network, struct{}{})
+	}
 }
 
-// guess is one password that was wrong.
+// guess is one password that was verified.
 type guess struct {
-	user   string
-	client netip.Addr
+	// user is the name of the account, and said what the client calls it.
+	user, said string
+	client     netip.Addr
 	// secret is what was wrong; empty where it is not known.
 	secret string
 	// exists says that a source knows the user.
 	exists bool
+	// masked says that everybody may appear with the address: a ban of it would be one of
+	// all.
+	masked bool
 }
 
-// failed counts a guess, and bans whoever has guessed too often.
-func (g *Guard) failed(guess guess) {
-	p := pairOf(guess.user, guess.client)
-	g.note(p, guess.exists)
-	if g.again(p, guess.secret) {
-		return
+// pairs are the account by its names; it is one account, the first.
+func (guess *guess) pairs() []pair {
+	list := []pair{pairOf(guess.user, guess.client)}
+	if said := pairOf(guess.said, guess.client); said != list[0] {
+		list = append(list, said)
 	}
+	return list
+}
+
+// missed counts a wrong password of a client that is known, and reports whether it was.
+func (g *Guard) missed(p pair) bool {
 	wrong, known := g.known.get(p)
 	if known && wrong.Add(1) >= wrongOfKnown {
 		g.known.forget(p)
 	}
+	return known
+}
+
+// failed counts a guess, and bans whoever has guessed too often.
+func (g *Guard) failed(guess guess) {
+	pairs := guess.pairs()
+	p := pairs[0]
+	g.note(p, guess.exists)
+	if g.again(p, guess.secret) {
+		return
+	}
+	known := false
+	for _, name := range pairs {
+		known = g.missed(name) || known
+	}
 	set := g.set.Load()
-	if set.BanAfter > 0 && !g.never(guess.client) && set.networks.Take(networkSubject(p.network), 1).Left == 0 {
+	if set.BanAfter > 0 && !g.never(guess.client) && set.networks.Take(networkSubject(p.network), 1).Left == 0 && !guess.masked {
 		g.banNetwork(guess.client, banOf{set.BanTime, set.MaxBanTime, "too many wrong passwords from there"})
 	}
 	if set.AccountBanAfter > 0 && !known && p.user != "" && set.accounts.Take(accountSubject(p.user), 1).Left == 0 {

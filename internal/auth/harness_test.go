@@ -25,6 +25,7 @@ type people struct {
 	credentials map[string]Credentials
 	down        bool
 	asked       []string
+	also        map[string]string // other names of users
 }
 
 func newPeople(t *testing.T, h *Hasher, names ...string) *people {
@@ -42,14 +43,18 @@ func newPeople(t *testing.T, h *Hasher, names ...string) *people {
 
 func (p *people) find(user string) (Credentials, mail.Principal, error) {
 	p.asked = append(p.asked, user)
-	c, known := p.credentials[canonical(user)]
+	name := canonical(user)
+	if other := p.also[name]; other != "" {
+		name = other
+	}
+	c, known := p.credentials[name]
 	switch {
 	case p.down:
 		return c, mail.Principal{}, errDown
 	case !known:
 		return c, mail.Principal{}, ErrUnknown
 	}
-	return c, mail.Principal{Account: mail.Account{Name: canonical(user)}}, nil
+	return c, mail.Principal{Account: mail.Account{Name: name}}, nil
 }
 
 func (p *people) Password(ctx context.Context, user, password string) (mail.Principal, error) {

@@ -27,8 +27,9 @@ const (
 // of memory and a processor of its own. Some more wait, the others are told to come
 // again. A password that it has verified within the hour it knows by a keyed sum: a
 // device that logs in for every message costs one hash an hour. The sum is over the hash
-// as well, so that it is of no use once the password has been changed. It is safe for use
-// by several goroutines.
+// as well, so that it is of no use once the password has been changed. One that was wrong
+// it knows likewise: the same again does not count as a guess, so that nobody is banned
+// for it, and must not cost anything either. It is safe for use by several goroutines.
 type Hasher struct {
 	places   chan struct{} // a token that whoever computes holds
 	waiting  atomic.Int64
@@ -39,6 +40,7 @@ type Hasher struct {
 
 	key      [32]byte
 	verified *recent[[sha256.Size]byte, struct{}]
+	refused  *recent[[sha256.Size]byte, struct{}]
 }
 
 // NewHasher returns one that computes so many hashes at a time; 0 means as many as there
@@ -52,39 +54,59 @@ func NewHasher(atOnce int, clock mail.Clock) *Hasher {
 		queue:    int64(atOnce * queued),
 		nobody:   hash{cost: standard, salt: make([]byte, saltLength), sum: make([]byte, hashLength)},
 		verified: newRecent[[sha256.Size]byte, struct{}](mostVerified, verifiedFor, clock),
+		refused:  newRecent[[sha256.Size]byte, struct{}](mostVerified, verifiedFor, clock),
 	}
 	rand.Read(h.key[:])
 	return h
 }
 
-// Verify compares a password, as Prepare returns it, with a hash in the format of PHC;
-// an empty one matches nothing and takes as long. Errors: ErrInvalid, ErrBusy, that of the
-// context; that of a hash that cannot be read.
+// Verify compares a password, as Prepare returns it, with a hash in the format of PHC.
+// Errors: ErrInvalid, ErrBusy, that of the context; that of a hash that cannot be read.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) error {
+	stored, err := parseHash(hash)
+	if err != nil {
+		return fmt.Errorf("the hash of the password that is stored cannot be used: %w", err)
+	}
 	sum := h.sum(hash, password)
 	if _, known := h.verified.get(sum); known {
 		h.known.Add(1)
 		return nil
 	}
-	stored := h.nobody
-	if hash != "" {
-		var err error
-		if stored, err = parseHash(hash); err != nil {
-			return fmt.Errorf("the hash of the password that is stored cannot be used: %w", err)
-		}
+	right, err := h.compare(ctx, &stored, password, sum)
+	if err == nil && !right {
+		err = ErrInvalid
 	}
-	if err := h.enter(ctx); err != nil {
-		return err
+	if err == nil {
+		h.verified.put(sum, struct{}{})
 	}
-	defer h.leave()
-	if !stored.matches(password) || hash == "" {
-		return ErrInvalid
-	}
-	h.verified.put(sum, struct{}{})
-	return nil
+	return err
 }
 
-// sum is what is remembered of a password that was right for a hash.
+// Nobody is Verify for a user that there is not, or that has no password: it takes as
+// long, and fails with ErrInvalid.
+func (h *Hasher) Nobody(ctx context.Context, user, password string) error {
+	if _, err := h.compare(ctx, &h.nobody, password, h.sum("", user+"\x00"+password)); err != nil {
+		return err
+	}
+	return ErrInvalid
+}
+
+// compare computes the hash of a password, unless it is known to be wrong.
+func (h *Hasher) compare(ctx context.Context, stored *hash, password string, sum [sha256.Size]byte) (right bool, err error) {
+	if _, known := h.refused.get(sum); known {
+		return false, nil
+	}
+	if err := h.enter(ctx); err != nil {
+		return false, err
+	}
+	defer h.leave()
+	if right = stored.matches(password); !right {
+		h.refused.put(sum, struct{}{})
+	}
+	return right, nil
+}
+
+// sum is what is remembered of a password that was right or wrong for a hash.
 func (h *Hasher) sum(hash, password string) (sum [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, h.key[:])
 	mac.Write([]byte(hash + "\x00" + password))

@@ -21,6 +21,16 @@ type Listener struct {
 	Mechanisms []string
 	// Sources names those to ask, in order.
 	Sources []string
+	// Proxies are the networks of those before it. With an address of theirs comes whoever
+	// they do not tell.
+	Proxies []netip.Prefix
+}
+
+// masked reports whether the address of a client tells nobody who it is.
+func (a *Authenticator) masked(o *mail.Origin) bool {
+	client := o.Client.Addr().Unmap().WithZone("")
+	return slices.ContainsFunc(a.Listeners[o.Listener].Proxies, func(p netip.Prefix) bool { return p.Contains(client) }) ||
+		a.Masks != nil && a.Masks(client) != ""
 }
 
 // Addresses knows users by the address of their client: applications that cannot log in.
@@ -70,14 +80,17 @@ func (a *Authenticator) Implied(ctx context.Context, o mail.Origin) (who mail.Pr
 				continue
 			}
 			who, err := c.Certificate(ctx, *o.TLS.Certificate, o.TLS.Verified)
-			if errors.Is(err, ErrInvalid) {
+			if errors.Is(err, ErrUnknown) {
 				continue
+			}
+			if errors.Is(err, ErrInvalid) { // it is somebody's who must not be let in
+				break
 			}
 			who.Source, who.Mechanism = name, ByCertificate
 			return who, err == nil, err
 		}
 	}
-	if a.Addresses == nil || a.Masks != nil && a.Masks(o.Client.Addr()) != "" {
+	if a.Addresses == nil || a.masked(&o) {
 		return mail.Principal{}, false, nil
 	}
 	who, known = a.Addresses.Address(o.Client.Addr())

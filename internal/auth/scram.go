@@ -90,7 +90,7 @@ func (c *scramConversation) final(message string) ([]byte, *mail.Principal, erro
 	if c.who == nil && errors.Is(err, ErrInvalid) {
 		outcome = ErrUnknown
 	}
-	c.auth.settle(c.at, guess{user: c.user}, outcome)
+	c.auth.settle(c.at, guess{user: c.user, said: c.user}, outcome)
 	if err != nil {
 		return nil, nil, err
 	}

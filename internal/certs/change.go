@@ -65,7 +65,7 @@ func (s *Store) change(f func(*content) (files, error)) error {
 
 // lock keeps other processes from changing the directory until unlock is called.
 func (s *Store) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
@@ -123,7 +123,8 @@ func (s *Store) replace(path string, data []byte) error {
 }
 
 // give gives a file that root has made to the owner of the directory, who is to read
-// it.
+// it. The owner may have put a link in its place, to get something else of root's: none
+// is followed.
 func (s *Store) give(f *os.File) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -137,7 +138,7 @@ func (s *Store) give(f *os.File) error {
 		if !ok || owner.Uid == 0 {
 			continue
 		}
-		return errors.Join(f.Chown(int(owner.Uid), int(owner.Gid)), os.Chown(s.dir, int(owner.Uid), int(owner.Gid)))
+		return errors.Join(f.Chown(int(owner.Uid), int(owner.Gid)), os.Lchown(s.dir, int(owner.Uid), int(owner.Gid)))
 	}
 	return nil
 }

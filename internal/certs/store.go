@@ -69,8 +69,8 @@ type content struct {
 // Entry is what a Store has by one name.
 type Entry struct {
 	Name string
-	// Certificate is what can be used; nil if there is a request alone, or the file is
-	// wrong.
+	// Certificate is what can be used; nil if there is a request alone, or the file was
+	// wrong from the beginning.
 	Certificate *tls.Certificate
 	// Request waits for its certificate; nil: none does.
 	Request *x509.CertificateRequest
@@ -110,9 +110,22 @@ func (s *Store) readAgain() error {
 	if err != nil {
 		return err
 	}
+	if before := s.content.Load(); before != nil {
+		c.keep(before)
+	}
 	s.read = at
 	s.content.Store(c)
 	return nil
+}
+
+// keep keeps in use what was read before of files that cannot be used now: without it,
+// a listener would offer TLS no more.
+func (c *content) keep(before *content) {
+	for name, e := range c.entries {
+		if was := before.entries[name]; e.Err != nil && e.Certificate == nil && was != nil {
+			e.Certificate = was.Certificate
+		}
+	}
 }
 
 func (s *Store) readDir() (*content, error) {
@@ -237,7 +250,10 @@ func (s *Store) Look() ([]Event, error) {
 		if was != nil && was.Certificate != nil {
 			e.Old = was.Certificate
 		}
-		if e.Old == nil || !sameChain(e.Old, e.New) {
+		if is.Err != nil && was != nil && was.Err == nil {
+			e.Err = is.Err
+		}
+		if e.Err != nil || e.Old == nil || !sameChain(e.Old, e.New) {
 			events = append(events, e)
 		}
 	}

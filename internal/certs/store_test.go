@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,6 +183,51 @@ func TestStoreDamaged(t *testing.T) {
 	write(t, filepath.Join(s.dir, recordsFile), "{")
 	if _, err := OpenStore(s.dir, mail.SystemClock{}); err == nil || !strings.Contains(err.Error(), recordsFile) {
 		t.Errorf("error %v with damaged records", err)
+	}
+}
+
+// TestDamagedStaysInUse: a file that is damaged while the server runs takes no
+// certificate out of use, whoever reads the directory again; it is told once.
+func TestDamagedStaysInUse(t *testing.T) {
+	s := newStore(t)
+	leaf := put(t, s, "a")
+	other := reopened(t, s.dir)
+	write(t, s.file("a", storeSuffix), "nothing")
+	put(t, s, "b") // which reads all again
+	events, err := other.Look()
+	if err != nil || len(events) != 2 || !errors.Is(events[0].Err, ErrFormat) || events[1].Name != "b" {
+		t.Errorf("told: %+v, %v", events, err)
+	}
+	for i, store := range []*Store{s, other} {
+		used := store.Named("a").Certificates()
+		if len(used) != 1 || !used[0].Leaf.Equal(leaf) {
+			t.Errorf("store %d: it is not in use", i)
+		}
+		if e, _ := store.Entry("a"); !errors.Is(e.Err, ErrFormat) {
+			t.Errorf("store %d: %v", i, e.Err)
+		}
+	}
+	put(t, s, "c")
+	if events, err := other.Look(); err != nil || len(events) != 1 {
+		t.Errorf("told again: %+v, %v", events, err)
+	}
+	if err := s.Remove("a"); err != nil || len(s.Named("a").Certificates()) != 0 {
+		t.Errorf("removed: %v", err)
+	}
+}
+
+// TestLinksAreNotFollowed: who owns the directory gets nothing of root's by a link.
+func TestLinksAreNotFollowed(t *testing.T) {
+	s := newStore(t)
+	put(t, s, "a")
+	target := filepath.Join(t.TempDir(), "target")
+	write(t, target, "x")
+	lock := filepath.Join(s.dir, lockFile)
+	if err := errors.Join(os.Remove(lock), os.Symlink(target, lock)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put("b", forNames(t, "b.example"), false); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("a lock that is a link: %v", err)
 	}
 }
 

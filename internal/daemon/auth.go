@@ -44,16 +44,16 @@ const (
 	secretLength = 32
 )
 
-// loginSecret reads the secret, or makes it. One that is lost with a crash was of no
-// more use to anybody.
+// loginSecret reads the secret, or makes it. One that is lost with a crash, or not whole
+// because of it or of a full disk, was of no use to anybody yet.
 func loginSecret(file string) ([]byte, error) {
 	secret, err := os.ReadFile(file)
 	switch {
 	case err == nil && len(secret) == secretLength:
 		return secret, nil
-	case err == nil:
+	case err == nil && len(secret) > secretLength:
 		return nil, fmt.Errorf("%s has %d octets, not %d: remove it, and it is made anew", file, len(secret), secretLength)
-	case !errors.Is(err, fs.ErrNotExist):
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
 	secret = make([]byte, secretLength)
@@ -103,7 +103,7 @@ func (d *Daemon) authenticator(g *graph) *auth.Authenticator {
 	listeners := make(map[string]auth.Listener, len(g.config.Listeners))
 	for i := range g.config.Listeners {
 		c := &g.config.Listeners[i]
-		var l auth.Listener
+		l := auth.Listener{Proxies: c.ProxyFrom}
 		for _, s := range c.AuthSources {
 			l.Sources = append(l.Sources, s.Text)
 		}

@@ -179,7 +179,7 @@ func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 		MaxRecipients:   c.MaxRecipients,
 		IdleTimeout:     c.IdleTimeout,
 		// An address of this host is somebody's elsewhere, or nobody's.
-		ReportTo: g.local.Leads,
+		ReportTo: g.local.Reports,
 	}
 }
 

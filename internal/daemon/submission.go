@@ -106,7 +106,7 @@ func (d *Daemon) reportRefusal(ctx context.Context, r *submit.Refusal) error {
 	g := d.inForce()
 	var sender []mail.Recipient
 	if !r.Envelope.From.IsNull() {
-		for _, a := range g.local.Leads(r.Envelope.From) {
+		for _, a := range g.local.Reports(r.Envelope.From) {
 			sender = append(sender, mail.Recipient{Address: a, Notify: mail.NotifyNever})
 		}
 	}

@@ -127,7 +127,15 @@ func TestImposeIsBounded(t *testing.T) {
 	if err := o.Impose(Ban{Subject: "account:u7", Until: start.Add(2 * time.Hour)}); err != nil {
 		t.Errorf("one that is there already: %v", err)
 	}
-	o.clock.Advance(time.Hour)
+	o.clock.Advance(time.Hour - writeEvery/2)
+	if err := o.Impose(b); !errors.Is(err, ErrTooManyBans) {
+		t.Errorf("shortly before others end: %v", err)
+	}
+	o.clock.Advance(writeEvery / 2)
+	if err := o.Impose(b); !errors.Is(err, ErrTooManyBans) {
+		t.Errorf("all were looked at again at once: %v", err)
+	}
+	o.clock.Advance(writeEvery / 2)
 	if err := o.Impose(b); err != nil {
 		t.Errorf("when others have ended: %v", err)
 	}

@@ -30,6 +30,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"postern/internal/mail"
 )
@@ -83,8 +84,10 @@ type Directory struct {
 	made    string        // the file, if Open has made it
 	lost    bool          // nothing was to be made; held by writing
 
-	mu    sync.RWMutex // of image
+	mu    sync.RWMutex // of image and full
 	image *image
+	// full is until when there is no room for more bans, and nobody looks for some.
+	full time.Time
 
 	watchers watchers
 	wake     chan struct{}

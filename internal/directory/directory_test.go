@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -288,7 +289,7 @@ func TestFacts(t *testing.T) {
 	}
 	want := []string{
 		"domain example.com: created",
-		"user joe: created; password set; scram set; enabled true; expires 2026-03-02T12:00:00Z; services submit relay; addresses joe@example.com *@sales.example.com; messages_per_hour 10; recipients_per_day 20; max_size 30; language de; groups Staff, Sales, all; networks 192.0.2.0/24 2001:db8::/64; certificates sha256:" + strings.Repeat("ab", 32) + " dns:app.example.com email:joe@example.com; note on loan",
+		"user joe: created; password set; scram set; enabled true; expires 2026-03-02T12:00:00Z; services submit relay; addresses joe@example.com *@sales.example.com; messages_per_hour 10; recipients_per_day 20; max_size 30; language de; groups Staff, \"Sales, all\"; networks 192.0.2.0/24 2001:db8::/64; certificates sha256:" + strings.Repeat("ab", 32) + " dns:app.example.com email:joe@example.com; note on loan",
 		"user joe: password changed; scram removed; enabled true -> false; note on loan -> left",
 		"list l: created; kind domains; 2 entries added: a.example b.example",
 		"list l: 1 entries added: c.example",
@@ -398,5 +399,16 @@ func TestWatch(t *testing.T) {
 	o.change(putAll(User{Login: "ann"}))
 	if diff := cmp.Diff([]Key{{Kind: KindUser, Name: "joe"}, {Kind: KindDomain, Name: "example.com"}}, told); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A change that reads like none is one.
+func TestGroupsWithComma(t *testing.T) {
+	o := newDirectory(t)
+	for _, groups := range [][]string{{"staff, admins"}, {"staff", "admins"}, {`"staff, admins"`}, {"staff, admins"}} {
+		o.change(putAll(User{Login: "joe", Groups: groups}))
+		if u, _ := o.User("joe"); !slices.Equal(u.Groups, groups) {
+			t.Errorf("it has %q, not %q", u.Groups, groups)
+		}
 	}
 }

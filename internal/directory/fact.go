@@ -38,11 +38,23 @@ func userFields(u *User) []field {
 		{name: "recipients_per_day", value: numberText(u.Limits.RecipientsPerDay)},
 		{name: "max_size", value: numberText(u.Limits.MaxSize)},
 		{name: "language", value: u.Language},
-		{name: "groups", value: strings.Join(u.Groups, ", ")},
+		{name: "groups", value: groupText(u.Groups)},
 		{name: "networks", value: strings.Join(networkTexts(u.Networks), " ")},
 		{name: "certificates", value: strings.Join(u.Certificates, " ")},
 		{name: "note", value: u.Note},
 	}
+}
+
+// groupText tells groups apart that have a comma in their name: what reads the same would
+// be taken for no change.
+func groupText(groups []string) string {
+	list := make([]string, len(groups))
+	for i, g := range groups {
+		if list[i] = g; strings.ContainsAny(g, `,"`) {
+			list[i] = strconv.Quote(g)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func domainFields(d *Domain) []field { return []field{{name: "alias_of", value: d.AliasOf}} }

@@ -39,6 +39,10 @@ func TestInvalidRecords(t *testing.T) {
 		{user(func(u *User) { u.Limits.MaxSize = -1 }), "max_size", "less than nothing"},
 		{user(func(u *User) { u.Language = "not a language" }), "language", `"de" or "en-GB"`},
 		{user(func(u *User) { u.Networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }), "networks", "everybody"},
+		{user(func(u *User) { // which are everybody together
+			u.Networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1")}
+		}), "networks", `"0.0.0.0/1" is a large part of the Internet`},
+		{user(func(u *User) { u.Networks = []netip.Prefix{netip.MustParsePrefix("2000::/3")} }), "networks", "a large part"},
 		{user(func(u *User) { u.Networks = []netip.Prefix{{}} }), "networks", "is none"},
 		{user(func(u *User) { u.Certificates = []string{"sha256:ab"} }), "certificates", "64 hexadecimal digits"},
 		{user(func(u *User) { u.Certificates = []string{"dns:a..b"} }), "certificates", "empty label"},
@@ -139,8 +143,8 @@ func TestConsistency(t *testing.T) {
 			if login, _ := o.UserAt(mustAddress(t, "joe@example.com")); login != "kim" {
 				t.Errorf("the address is that of %q", login)
 			}
-			if _, found := o.UserByCertificate(mail.Certificate{Names: []string{"A.example"}}, true); found {
-				t.Error("a user that is not enabled is known by its certificate")
+			if u, _ := o.UserByCertificate(mail.Certificate{Names: []string{"A.example"}}, true); u.Login != "kim" || u.Usable(start) {
+				t.Errorf("the certificate is that of %q, who may be used: %v", u.Login, u.Usable(start))
 			}
 			o.reopen()
 		}

@@ -212,14 +212,27 @@ func (d *Directory) Impose(b Ban) error {
 	now := d.clock.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, known := d.image.bans[b.Subject]; !known && len(d.image.bans) >= MaxBans {
-		if d.image.dropEnded(now); len(d.image.bans) >= MaxBans {
-			return ErrTooManyBans
-		}
+	if _, known := d.image.bans[b.Subject]; !known && !d.roomForBan(now) {
+		return ErrTooManyBans
 	}
 	d.image.putBan(b)
 	d.keeper.note(d.keeper.bans, b.Subject)
 	return nil
+}
+
+// roomForBan reports whether there can be one more, for which those make room that have
+// ended. Whoever guesses must not have all of them looked at each time, while every
+// look-up waits. mu is held.
+func (d *Directory) roomForBan(now time.Time) bool {
+	if len(d.image.bans) < MaxBans {
+		return true
+	}
+	if wait := d.full.Sub(now); wait > 0 && wait <= writeEvery { // a longer one is of a clock that was set back
+		return false
+	}
+	d.image.dropEnded(now)
+	d.full = now.Add(writeEvery)
+	return len(d.image.bans) < MaxBans
 }
 
 // ErrTooManyBans says that there are MaxBans that have not ended.

@@ -53,9 +53,10 @@ func (d *Directory) UserByAddress(ip netip.Addr) (u User, found bool) {
 	return u, true
 }
 
-// UserByCertificate returns the user whose certificate a client has shown, if it is
-// usable now: by its fingerprint or, when the certificate was verified, by its names.
-func (d *Directory) UserByCertificate(c mail.Certificate, verified bool) (User, bool) {
+// UserByCertificate returns the user whose certificate a client has shown: by its
+// fingerprint or, when the certificate was verified, by its names. Of several the first
+// that is usable now counts; where none is, the user is one who must not be let in.
+func (d *Directory) UserByCertificate(c mail.Certificate, verified bool) (u User, found bool) {
 	now := d.clock.Now()
 	names := []string{"sha256:" + strings.ToLower(c.Fingerprint)}
 	if verified {
@@ -70,11 +71,15 @@ func (d *Directory) UserByCertificate(c mail.Certificate, verified bool) (User, 
 		if !known {
 			continue
 		}
-		if u, found := d.image.user(login); found && u.Usable(now) {
-			return u, true
+		of, is := d.image.user(login)
+		if is && of.Usable(now) {
+			return of, true
+		}
+		if is && !found {
+			u, found = of, true
 		}
 	}
-	return User{}, false
+	return u, found
 }
 
 // certificateName returns a name in a certificate as User.Certificates has it.

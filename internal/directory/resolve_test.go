@@ -106,7 +106,8 @@ func TestKnownWithoutPassword(t *testing.T) {
 		{"another fingerprint", certificate(true, strings.Repeat("cd", 32)), ""},
 		{"name, not verified", certificate(false, "", "app@example.com"), ""},
 		{"name", certificate(true, "", "other.example", "app@EXAMPLE.com"), "narrow"},
-		{"name of one that is off", certificate(true, "", "off.example"), ""},
+		{"name of one that is off", certificate(true, "", "off.example"), "off"},
+		{"another name is of one that is not", certificate(true, "", "off.example", "app@example.com"), "narrow"},
 	} {
 		if test[1] != test[2] {
 			t.Errorf("%s: got %q, want %q", test[0], test[1], test[2])

@@ -196,6 +196,15 @@ func (c *check) certificate(field, s string) (string, bool) {
 	return kind + ":" + value, true
 }
 
+// smallestPrefix is the length that the prefix of a user's network has at least: as what a
+// listener can trust.
+func smallestPrefix(ip netip.Addr) int {
+	if ip.Is4() {
+		return 8
+	}
+	return 16
+}
+
 func (c *check) networks(list []netip.Prefix) []netip.Prefix {
 	if len(list) > MaxNetworks {
 		c.wrong("networks", fmt.Sprintf("at most %d are possible", MaxNetworks), "there are %d", len(list))
@@ -209,6 +218,8 @@ func (c *check) networks(list []netip.Prefix) []netip.Prefix {
 		}
 		if p = normalPrefix(p); p.Bits() == 0 {
 			c.wrong("networks", "name the network of the application", "%q is everybody", p)
+		} else if p.Bits() < smallestPrefix(p.Addr()) {
+			c.wrong("networks", "name the network of the application", "%q is a large part of the Internet, and all of it would be this user", p)
 		} else if !slices.Contains(normal, p) {
 			normal = append(normal, p)
 		}

@@ -17,6 +17,8 @@ type Authenticator interface {
 	Begin(at auth.Attempt) (*auth.Exchange, mail.Reply)
 	// Implied returns who a client is that has said nothing.
 	Implied(ctx context.Context, o mail.Origin) (who mail.Principal, known bool, err error)
+	// Usable reports whether an account may still be used.
+	Usable(account mail.Account) bool
 	// Refuse refuses a client as it connects.
 	Refuse(o mail.Origin) mail.Reply
 }
@@ -24,6 +26,18 @@ type Authenticator interface {
 // errNotKnown refuses EHLO while it cannot be said whose a certificate is: mail of a
 // client that is taken for nobody would be refused for good.
 var errNotKnown = mail.NewReply(451, "4.7.0", "Your certificate cannot be verified at the moment, please try again later")
+
+// accountEnded ends the session of an account that was disabled, has expired or is gone
+// since its client was verified. It is told to come again: AUTH will tell it more.
+var accountEnded = mail.NewReply(421, "4.7.0", "Your account may have changed, please connect again")
+
+// mayGoOn refuses a client whose account may not be used any more.
+func (s *Session) mayGoOn() mail.Reply {
+	if s.in.Auth == nil || s.origin.Account == nil || s.in.Auth.Usable(*s.origin.Account) {
+		return mail.Reply{}
+	}
+	return accountEnded
+}
 
 // Mechanisms returns the mechanisms that the client is offered.
 func (s *Session) Mechanisms(o mail.Origin) smtp.Mechanisms {

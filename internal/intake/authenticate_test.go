@@ -10,12 +10,15 @@ import (
 	"postern/internal/auth"
 	"postern/internal/mail"
 	"postern/internal/policy"
+	"postern/internal/smtp"
 )
 
 const joesPassword = "correct horse"
 
 // oneUser is a source of joe alone, by password and by certificate.
-type oneUser struct{ down bool }
+type oneUser struct{ down, disabled bool }
+
+func (o *oneUser) Usable(user string) bool { return user == joe.Name && !o.disabled }
 
 func (o *oneUser) Password(_ context.Context, user, password string) (mail.Principal, error) {
 	switch {
@@ -49,7 +52,7 @@ func (d *door) withLogins(other auth.Source) *oneUser {
 	own := &oneUser{}
 	d.Auth = auth.New(auth.Options{
 		Sources: map[string]auth.Methods{
-			"directory": {Passwords: own, Certificates: own},
+			"directory": {Passwords: own, Certificates: own, Accounts: own},
 			"other":     {Passwords: other},
 		},
 		Listeners: map[string]auth.Listener{"in": {Mechanisms: []string{auth.Plain, auth.External, auth.Scram}, Sources: []string{"directory"}}},
@@ -98,6 +101,28 @@ func TestAuthenticate(t *testing.T) {
 	own.down = true
 	if _, reply := login(t, d.Session(from), "joe", joesPassword); reply.Code != 454 {
 		t.Errorf("while the source is down: %v", reply)
+	}
+}
+
+// An account that is disabled while its client is connected sends no more.
+func TestAccountEnds(t *testing.T) {
+	d := newDoor(t, Options{})
+	own := d.withLogins(nil)
+	from := mail.Origin{Listener: "in", Client: netip.MustParseAddrPort("192.0.2.1:1")}
+	verified, known, stranger := d.Session(from), d.Session(from), d.Session(from)
+	if _, reply := login(t, verified, "joe", joesPassword); reply.Code != 235 {
+		t.Fatal(reply)
+	}
+	known.Know(joe)
+	for i, disabled := range []bool{false, true, false} {
+		own.disabled = disabled
+		for who, s := range map[string]*Session{"verified": verified, "known": known, "stranger": stranger} {
+			reply := s.Mail(t.Context(), smtp.Mail{Envelope: mail.Envelope{From: address(t, "joe@example.com")}})
+			if refused := reply.Code == 421; refused != (disabled && who != "stranger") || !refused && !reply.IsZero() {
+				t.Errorf("%d: %s: %v", i, who, reply)
+			}
+			s.Reset()
+		}
 	}
 }
 

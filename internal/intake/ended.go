@@ -95,7 +95,7 @@ func (c *composer) senderOf(t *policy.Treatment) mail.Address {
 
 // report writes one report into the group.
 func (c *composer) report(ctx context.Context, key told, about []dsn.Recipient) error {
-	to := c.in.Local.Leads(key.sender)
+	to := c.in.Local.Reports(key.sender)
 	if len(to) == 0 {
 		return nil // the facts are all there can be
 	}

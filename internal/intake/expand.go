@@ -41,6 +41,9 @@ type Sending struct {
 	// Ours says that the administrator or the server itself has named the recipient:
 	// then nobody asks who may post to a list, and users of this host are somebody.
 	Ours bool
+	// Report says that a report goes to the sender of a message, whom somebody else has
+	// named: it is for the owner of a list, and not for its members.
+	Report bool
 }
 
 // Expansion is whom an address of this host stands for, followed to the end.
@@ -190,6 +193,9 @@ func (x *expander) isUser(a mail.Address) bool {
 
 // follow goes on to all for which an alias or a list stands.
 func (x *expander) follow(r directory.Resolution, v via) error {
+	if x.by.Report && r.Kind == directory.KindList {
+		r = x.keptFrom(r)
+	}
 	at := placeOf(r.Address, v.owner)
 	switch {
 	case x.open[at.address] || v.depth == maxDepth:
@@ -214,6 +220,21 @@ func (x *expander) follow(r directory.Resolution, v via) error {
 		}
 	}
 	return nil
+}
+
+// keptFrom is the list as reports have it. Anybody can have a report sent to it, with
+// what he likes in it, by naming it as the sender of what cannot be delivered: so it is
+// for the owner, or where only some may post, for the postmaster.
+func (x *expander) keptFrom(list directory.Resolution) directory.Resolution {
+	to := list.Owner
+	switch {
+	case !to.IsNull():
+	case list.Posters == directory.Everybody:
+		return list
+	default:
+		to = x.local.Postmaster
+	}
+	return directory.Resolution{Kind: directory.KindAlias, Address: list.Address, Targets: []mail.Address{to}}
 }
 
 // next is the way to the targets of an alias or a list. What has the null sender keeps

@@ -357,6 +357,26 @@ func TestLeads(t *testing.T) {
 	}
 }
 
+// TestReports: a stranger who names a list as the sender of what cannot be delivered does
+// not reach its members by the report, in which his message is.
+func TestReports(t *testing.T) {
+	closed := func(name, owner string) directory.List {
+		return directory.List{Name: name, Kind: directory.Distribution, Address: name + "@corp.example", Owner: owner, Posters: directory.Accounts, Entries: []string{"ann@far.example"}}
+	}
+	local := hostOf(t, people(t, closed("orphan", ""), closed("circle", "circle@corp.example"),
+		directory.Alias{Address: "toinner@corp.example", Targets: []string{"inner@corp.example", "ann@corp.example", "joe@corp.example"}}))
+	for to, want := range map[string]string{
+		"x@elsewhere.example": "[x@elsewhere.example]", "two@corp.example": "[joe@elsewhere.example ann@far.example]", "nobody@corp.example": "[]",
+		"inner@corp.example": "[boss@far.example]", "staff@corp.example": "[boss@far.example]", "toinner@corp.example": "[boss@far.example joe@home.example]",
+		"plain@corp.example":  "[ann@far.example bob@far.example]", // to which anybody may post
+		"orphan@corp.example": "[admin@example.com]", "circle@corp.example": "[admin@example.com]",
+	} {
+		if got := fmt.Sprint(local.Reports(address(t, to))); got != want {
+			t.Errorf("%s: %s, want %s", to, got, want)
+		}
+	}
+}
+
 // graph is a directory of aliases alone.
 type graph map[string][]string
 

@@ -119,11 +119,19 @@ func (l *Local) domainOf(a mail.Address) string {
 	return a.Domain
 }
 
-// Leads returns where mail goes that the server itself sends to an address, such as a
-// report: nowhere if it is one of this host that is nobody's. Of one that cannot be
-// looked up at present the postmaster is told.
-func (l *Local) Leads(a mail.Address) []mail.Address {
-	x, err := l.Expand(context.Background(), a, Sending{Ours: true})
+// Leads returns where mail goes that the server itself sends to an address that the
+// administrator has named: nowhere if it is one of this host that is nobody's. Of one
+// that cannot be looked up at present the postmaster is told.
+func (l *Local) Leads(a mail.Address) []mail.Address { return l.leads(a, Sending{Ours: true}) }
+
+// Reports returns where a report goes to the sender of a message. It is Leads, but the
+// members of a list do not get what a stranger has put into a report.
+func (l *Local) Reports(a mail.Address) []mail.Address {
+	return l.leads(a, Sending{Ours: true, Report: true})
+}
+
+func (l *Local) leads(a mail.Address, by Sending) []mail.Address {
+	x, err := l.Expand(context.Background(), a, by)
 	switch {
 	case err != nil && mail.ReplyOf(err).Temporary():
 		return []mail.Address{l.Postmaster}

@@ -100,6 +100,9 @@ func (s *Session) Mail(ctx context.Context, m smtp.Mail) mail.Reply {
 	if s.in.Suspended() {
 		return errSuspended.Reply
 	}
+	if refusal := s.mayGoOn(); !refusal.IsZero() {
+		return refusal
+	}
 	if err := s.in.Room(m.Size); err != nil {
 		s.in.Logger.Debug("no room for a message", "session", s.origin.Session, "size", m.Size, "error", err)
 		return errNoRoom.Reply

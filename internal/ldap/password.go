@@ -14,17 +14,21 @@ import (
 
 // Password tells who a user is whose password the directory takes, by a bind.
 //
-// It fails with auth.ErrUnknown or auth.ErrInvalid, or for the moment.
+// It fails with auth.ErrUnknown or auth.ErrInvalid, or for the moment. With ErrInvalid the
+// user has its name, if there is one: servers find it by others too, such as with spaces.
 func (d *Directory) Password(ctx context.Context, login, password string) (mail.Principal, error) {
 	if password == "" {
 		// A bind without a password succeeds as nobody (RFC 4513 5.1.2).
 		return mail.Principal{}, d.wrap(fmt.Errorf("%w: the password is empty", auth.ErrInvalid))
 	}
 	u, err := d.verified(ctx, login, password)
-	if err != nil {
-		return mail.Principal{}, d.wrap(err)
+	switch {
+	case err == nil:
+		return u.principal, nil
+	case u != nil && errors.Is(err, auth.ErrInvalid):
+		return mail.Principal{Account: u.principal.Account}, d.wrap(err)
 	}
-	return u.principal, nil
+	return mail.Principal{}, d.wrap(err)
 }
 
 // verified finds a user and tries the password. What is remembered of a user who is not
@@ -45,7 +49,7 @@ func (d *Directory) verified(ctx context.Context, login, password string) (*user
 	case lost != nil:
 		return nil, lost
 	case fresh.dn == u.dn && fresh.barred == u.barred && fresh.expires.Equal(u.expires):
-		return nil, err // with no second try of a wrong password, which would lock accounts
+		return u, err // with no second try of a wrong password, which would lock accounts
 	}
 	return fresh, d.admit(ctx, fresh, password)
 }

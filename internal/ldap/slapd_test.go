@@ -242,6 +242,22 @@ func TestServiceAccount(t *testing.T) {
 	}
 }
 
+// TestNameOfWhoIsWrong: the server compares names as it likes (spaces around
+// them do not matter), and whose password it was not is told by one name.
+func TestNameOfWhoIsWrong(t *testing.T) {
+	d := startDirectory(t, "posix.ldif")
+	c := posix(t, d.Addr)
+	for _, said := range []string{"joe", "JOE", "joe ", "  joe"} {
+		who, err := d.open(t, c).Password(t.Context(), said, "wrong")
+		if !errors.Is(err, auth.ErrInvalid) || who.Name != "joe" || who.Services != (mail.Services{}) {
+			t.Errorf("%q: %+v, %v", said, who, err)
+		}
+	}
+	if who, err := d.open(t, c).Password(t.Context(), "nobody", "wrong"); !errors.Is(err, auth.ErrUnknown) || who.Name != "" {
+		t.Errorf("nobody: %+v, %v", who, err)
+	}
+}
+
 // TestDownAndBack: a directory that is down tells nobody that there is no such user, and
 // it is told once when it goes and when it comes back.
 func TestDownAndBack(t *testing.T) {
