@@ -31,7 +31,7 @@ func (d *Daemon) openDirectory(g *graph) (err error) {
 		return fmt.Errorf("cannot open the directory: %w", err)
 	}
 	d.directory, err = directory.Open(context.Background(), directory.Options{
-		Dir: directoryDir(g.config), Clock: d.clock, Logger: d.Logger, Metrics: d.counts.directory,
+		Dir: directoryDir(g.config), Clock: d.clock, Logger: d.Logger, Metrics: d.counts.directory, Credentials: checkCredentials,
 	})
 	if err != nil {
 		return fmt.Errorf("cannot open the directory: %w", err)
@@ -48,6 +48,11 @@ func (d *Daemon) openDirectory(g *graph) (err error) {
 		return fmt.Errorf("cannot read who sends: %w", err)
 	}
 	return nil
+}
+
+// checkCredentials says what is wrong with credentials that are to be recorded.
+func checkCredentials(password, scram string) error {
+	return auth.Credentials{Password: password, SCRAM: scram}.Check()
 }
 
 // directoryChanged puts lists in force that have changed.
@@ -196,7 +201,7 @@ func (m Maintenance) Records(ctx context.Context) (*RecordsInside, error) {
 	if err != nil {
 		return nil, m.Config.Wrong("data_dir", err)
 	}
-	d, err := directory.Open(ctx, directory.Options{Dir: directoryDir(m.Config), Logger: m.Logger})
+	d, err := directory.Open(ctx, directory.Options{Dir: directoryDir(m.Config), Logger: m.Logger, Credentials: checkCredentials})
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,9 @@ func (tx *Tx) User(login string) (User, bool) {
 // stays. It fails with Problems.
 func (tx *Tx) PutUser(u User) error {
 	u, err := normalUser(u)
+	if err == nil {
+		err = tx.d.checkCredentials(&u)
+	}
 	if err != nil {
 		return err
 	}

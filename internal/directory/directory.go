@@ -44,6 +44,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
+	// Credentials says what is wrong with a password or keys of SCRAM that are to be
+	// recorded, of which one may be empty. Without it they need have the form alone.
+	Credentials func(password, scram string) error
 }
 
 // Errors of a Directory, beside those of its records.
@@ -74,6 +77,8 @@ type Directory struct {
 	metrics *Metrics
 	dialect dialect
 	lock    *os.File
+	// credentials is that of the Options.
+	credentials func(password, scram string) error
 	// writer has one connection, and is used with writing held; readers have their own
 	// snapshots.
 	writer, reader *sql.DB
@@ -143,7 +148,7 @@ func makeFile(name string) (made bool, err error) {
 // open opens a database of a dialect.
 func open(ctx context.Context, o Options, s dialect) (*Directory, error) {
 	d := &Directory{
-		clock: o.Clock, log: o.Logger, metrics: o.Metrics, dialect: s,
+		clock: o.Clock, log: o.Logger, metrics: o.Metrics, dialect: s, credentials: o.Credentials,
 		writing: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
 	if d.clock == nil {

@@ -76,6 +76,23 @@ func normalUser(u User) (User, error) {
 	return u, c.err()
 }
 
+// checkCredentials wants credentials that can be verified: those that another program has
+// made may cost more than a login may.
+func (d *Directory) checkCredentials(u *User) error {
+	if d.credentials == nil {
+		return nil
+	}
+	const hint = "set the password instead (postern user password)"
+	c := check{key: u.Key()}
+	if err := d.credentials(u.Password, ""); err != nil {
+		c.wrong("password", hint, "%v", err)
+	}
+	if err := d.credentials("", u.SCRAM); err != nil {
+		c.wrong("scram", hint, "%v", err)
+	}
+	return c.err()
+}
+
 // texts checks and normalises each of several texts; what is there twice is left out.
 func (c *check) texts(field string, list []string, most int, one func(field, s string) (string, bool)) []string {
 	if len(list) > most {
