@@ -244,9 +244,6 @@ configuration goes before what a command says.`,
 	return c
 }
 
-// errExpiring ends the command that looks for certificates about to end.
-var errExpiring = errors.New("certificates end soon")
-
 func (a *app) certExpiringCommand() *cobra.Command {
 	var within string
 	c := &cobra.Command{Use: "expiring", Short: "List the certificates that end soon; the exit code is 1 if there are any", Args: noArguments,
@@ -268,7 +265,7 @@ func (a *app) certExpiringCommand() *cobra.Command {
 			if err := present(a, &soon, a.showExpiring); err != nil || len(soon) == 0 {
 				return err
 			}
-			return fmt.Errorf("%d %w, within %s", len(soon), errExpiring, within)
+			return fmt.Errorf("%s within %s", several(len(soon), "certificate ends", "certificates end"), within)
 		}}
 	c.Flags().StringVar(&within, "within", "30d", "how soon, such as 14d or 12h")
 	return c
