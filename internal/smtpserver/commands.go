@@ -39,7 +39,7 @@ var commands = [...]command{
 	{"QUIT", inClear | unproven, (*session).quit},
 	{"RSET", chatter | inClear, (*session).rset},
 	{"NOOP", chatter | inClear, (*session).noop},
-	{"STARTTLS", hello | tlsOffer | inClear, (*session).starttls},
+	{"STARTTLS", tlsOffer | inClear, (*session).starttls}, // also before EHLO, as some clients have it (RFC 5321 4.1.4)
 	{"AUTH", 0, (*session).auth},
 	{"VRFY", chatter, (*session).vrfy},
 	{"HELP", chatter, (*session).help},

@@ -96,7 +96,7 @@ var dialogues = []struct {
 	C: DATA
 	S: 503 5.5.1 Send EHLO or HELO first
 	C: STARTTLS
-	S: 503 5.5.1 Send EHLO or HELO first
+	S: 502 5.5.1 STARTTLS is not offered here
 	C: EHLO
 	S: 501 5.5.4 Syntax: EHLO domain
 	C: HELO client.test

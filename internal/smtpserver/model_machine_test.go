@@ -429,8 +429,6 @@ func (m *machine) end(s *step, w *want, last bool) {
 // starttls: after the handshake nothing is known of the client (RFC 3207 4.2).
 func (m *machine) starttls(s *step, w *want) {
 	switch {
-	case m.greeted == "":
-		w.code(503)
 	case m.secure:
 		w.code(503, 502)
 	case s.act == overtakes:
