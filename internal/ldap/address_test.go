@@ -176,6 +176,8 @@ func TestCertificate(t *testing.T) {
 		{[]string{"joe@example.com"}, print(other.Certificates[0].Certificate[0]), auth.ErrUnknown},
 		{[]string{"joe@example.com"}, "", auth.ErrUnknown},
 		{[]string{"staff@example.com", "@", "*", "j*@example.com"}, print(der), auth.ErrUnknown},
+		{[]string{"a", "b", "c", "joe"}, print(der), nil},
+		{[]string{"a", "b", "c", "d", "joe"}, print(der), auth.ErrUnknown},
 		{nil, print(der), auth.ErrUnknown},
 		{[]string{"past"}, print(der), auth.ErrInvalid},
 	} {

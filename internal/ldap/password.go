@@ -101,6 +101,10 @@ func why(err error) string {
 	return err.Error()
 }
 
+// maxNames bounds the names of a certificate that are looked for: anybody can make one
+// with many, and each costs a search or two.
+const maxNames = 4
+
 // Certificate tells who the user is that has a certificate: the entry found by a name
 // of the certificate must have the certificate itself. Whether it was verified does not
 // matter for that.
@@ -110,7 +114,7 @@ func (d *Directory) Certificate(ctx context.Context, c mail.Certificate, _ bool)
 	if d.plan.CertificateAttribute == "" || c.Fingerprint == "" {
 		return mail.Principal{}, auth.ErrUnknown
 	}
-	for _, name := range c.Names {
+	for _, name := range c.Names[:min(len(c.Names), maxNames)] {
 		u, err := d.named(ctx, name)
 		switch {
 		case errors.Is(err, auth.ErrUnknown) || err == nil && !u.has(c):
