@@ -128,7 +128,7 @@ func (j *directoryJob) fill(ctx context.Context) (map[string]float64, error) {
 	err = j.importAll(ctx, d)
 	took := time.Since(began)
 	if err == nil {
-		err = d.ForgetFacts(ctx, uint64(2*(j.Users+j.Aliases)))
+		err = forgetAll(ctx, d)
 	}
 	if err := errors.Join(err, d.Close()); err != nil {
 		return nil, err
@@ -138,6 +138,21 @@ func (j *directoryJob) fill(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	return map[string]float64{importTime: took.Seconds(), directoryDisk: float64(info.Size()) / 1e6}, nil
+}
+
+// forgetAll takes the facts away, as the journal does.
+func forgetAll(ctx context.Context, d *directory.Directory) error {
+	var last uint64
+	for {
+		facts, err := d.NextFacts(ctx, last, 10_000)
+		if err != nil {
+			return err
+		}
+		if len(facts) == 0 {
+			return d.ForgetFacts(ctx, last)
+		}
+		last = facts[len(facts)-1].N
+	}
 }
 
 // benchDomains is how many domains the aliases are in.
