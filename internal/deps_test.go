@@ -83,7 +83,7 @@ auth: mail smtp directory limit config metrics
 ldap: mail directory auth config metrics
 oidc: mail httpclient auth config metrics
 httpauth: mail httpclient auth config metrics
-tlspolicy: mail dns directory
+tlspolicy: mail
 route: mail dns directory tlspolicy
 # blocklist has its settings as config has read them, as policy does.
 blocklist: mail dns config metrics
@@ -102,7 +102,7 @@ quarantine: mail message queue intake
 jobs: mail smtp codepage message intake metrics
 submit: mail smtp codepage message intake metrics
 proxy: mail smtp message policy auth smtpserver smtpclient metrics
-deliver: mail heap message queue report route smtpclient mailbox dsn limit metrics crashpoint
+deliver: mail heap message queue report route tlspolicy smtpclient mailbox dsn limit metrics crashpoint
 sink: mail smtp smtpserver
 # explain walks a message through the door as a listener of the configuration would, and
 # says in the words of smtpserver what that refuses itself.

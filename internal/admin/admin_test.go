@@ -61,7 +61,8 @@ func newRig(t *testing.T) *rig {
 // router leads every destination to a site of its own, but for "lost.example".
 type router struct{}
 
-func (router) Route(_ context.Context, d mail.Destination) (route.Route, error) {
+func (router) Route(_ context.Context, q route.Question) (route.Route, error) {
+	d := q.Destination
 	if d == "lost.example" {
 		return route.Route{}, mail.Refuse(451, "4.4.4", "No way")
 	}

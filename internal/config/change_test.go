@@ -56,6 +56,8 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.HTTPAuth[0].Name = "intranet"
 	before.LDAP = []LDAP{*defaultFields().ldap}
 	before.LDAP[0].Name = "corp"
+	before.Transports = []Transport{*defaultFields().transport, *defaultFields().transport}
+	before.Transports[0].Name, before.Transports[1].Name = "partners", "relays"
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {

@@ -22,6 +22,7 @@ func (d *decoder) check() {
 	d.checkRates()
 	d.checkLDAP()
 	d.checkCertificates()
+	d.checkTransports()
 	d.checkOIDC()
 	d.checkHTTPAuth()
 	d.checkSourceNames()

@@ -54,6 +54,7 @@ type Config struct {
 	Rates        []Rate
 	LDAP         []LDAP
 	Certificates []Certificate
+	Transports   []Transport
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth

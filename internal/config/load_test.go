@@ -24,7 +24,7 @@ var (
 	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
 		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"), cmpopts.IgnoreFields(LDAP{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Certificate{}, "Place", "Places"),
-		cmpopts.IgnoreFields(OIDC{}, "Place", "Places"), cmpopts.IgnoreFields(HTTPAuth{}, "Place", "Places"),
+		cmpopts.IgnoreFields(OIDC{}, "Place", "Places"), cmpopts.IgnoreFields(HTTPAuth{}, "Place", "Places"), cmpopts.IgnoreFields(Placed{}, "Place", "Places"),
 		cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
@@ -276,6 +276,14 @@ timeout = "2s"
 max_connections = 3
 cache_time = "0s"
 
+[[transport]]
+name = "partners"
+kind = "mx"
+
+[[transport]]
+name = "relays"
+hosts = ["relay.example.com:587"]
+
 [[certificate]]
 name = "files"
 certificate = "tls/mail.pem"
@@ -427,10 +435,12 @@ func TestEverySetting(t *testing.T) {
 	}
 	certificate := got.Certificates[0] // of files; the second is of ACME
 	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
+	transport := got.Transports[0] // by MX; the second has hosts
+	transport.Hosts = got.Transports[1].Hosts
 	for i := range settings {
 		s := &settings[i]
 		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0], certificate: &certificate,
-			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0]}
+			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport}
 		if s.key == "list.source" {
 			f.list = &got.Lists[1] // one in the directory has no file
 		}
@@ -463,7 +473,7 @@ func TestEveryFieldHasItsSetting(t *testing.T) {
 			continue
 		}
 		for j := range table.NumField() {
-			if name := table.Field(j).Name; name != "Place" && name != "Places" {
+			if name := table.Field(j).Name; name != "Place" && name != "Places" && name != "Placed" {
 				rows++
 			}
 		}

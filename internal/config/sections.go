@@ -117,6 +117,15 @@ var sections = []section{
 		text: "A service of your own that is asked over HTTP whether a user and a password belong together. [http-auth.md](http-auth.md) tells what it is asked, and how it must answer. Each has a table of its own; there can be 20.",
 	},
 	{
+		name: "transport",
+		tables: tablesOf[Transport]{
+			all:   func(c *Config) *[]Transport { return &c.Transports },
+			in:    func(f *fields) **Transport { return &f.transport },
+			about: func(t *Transport) about { return about{t.Name, &t.Place, &t.Places} },
+		},
+		text: "A way by which mail leaves: which servers it goes to, and how. Routes and handlers name it. Each has a table of its own; there can be 1,000.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -135,6 +135,7 @@ type fields struct {
 	certificate *Certificate // in a [[certificate]] table
 	oidc        *OIDC        // in an [[oidc]] table
 	httpAuth    *HTTPAuth    // in an [[http_auth]] table
+	transport   *Transport   // in a [[transport]] table
 	place       mail.Place   // where the table begins
 	places      Places       // of the table's settings
 	dir         string       // from which relative paths are taken; may be empty

@@ -161,14 +161,15 @@ func (d *Daemon) deliverOptions(g *graph) deliver.Options {
 }
 
 func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
-	c := &g.config.Delivery
+	c, router := &g.config.Delivery, g.router()
 	var copyTo mail.Address
 	if c.CopyFailures {
 		copyTo = g.config.Postmaster
 	}
 	return deliver.Settings{
 		Hostname:        g.config.Hostname,
-		Router:          g.router(),
+		Router:          router,
+		Choose:          router.Choose,
 		Client:          d.clientOptions(g),
 		Retry:           c.Retry,
 		RetryReports:    c.RetryReports,

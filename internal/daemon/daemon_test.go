@@ -20,6 +20,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/pressure"
+	"postern/internal/route"
 )
 
 // settings returns a configuration for one listener at any free port.
@@ -217,11 +218,11 @@ func TestRouter(t *testing.T) {
 			t.Fatal(err)
 		}
 		router := d.graph.router()
-		r, err := router.Route(t.Context(), "[192.0.2.78]")
+		r, err := router.Route(t.Context(), route.Question{Destination: "[192.0.2.78]"})
 		if err != nil || r.Name != want.name {
 			t.Errorf("route %+v, %v, want %s", r, err, want.name)
 		}
-		if _, err := router.Route(t.Context(), "[192.0.2.77]"); mail.ReplyOf(err).Enhanced != want.own {
+		if _, err := router.Route(t.Context(), route.Question{Destination: "[192.0.2.77]"}); mail.ReplyOf(err).Enhanced != want.own {
 			t.Errorf("%s to the address of a router before this host: %v", want.name, err)
 		}
 		c.Delivery.Smarthosts = nil

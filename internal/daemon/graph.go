@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"postern/internal/blocklist"
 	"postern/internal/config"
 	"postern/internal/container"
-	"postern/internal/deliver"
 	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/httpauth"
@@ -26,7 +24,6 @@ import (
 	"postern/internal/oidc"
 	"postern/internal/policy"
 	"postern/internal/pressure"
-	"postern/internal/route"
 	"postern/internal/submit"
 )
 
@@ -167,26 +164,6 @@ func (g *graph) newResolver(o dns.Options) *dns.Client {
 	}
 	o.Timeout, o.Clock = g.config.DNS.Timeout, g.clock
 	return dns.NewClient(o)
-}
-
-// router sends mail to the smarthosts, or without any directly.
-func (g *graph) router() deliver.Router {
-	c := &g.config.Delivery
-	lookup := route.Lookup{
-		Resolver: g.resolver,
-		Self:     g.own,
-		Prefer:   route.Family(c.AddressFamily),
-		Shuffle:  rand.Shuffle,
-	}
-	hosts := route.Options{Lookup: lookup, Hosts: c.Smarthosts, TLS: string(c.SmarthostTLS), Credentials: g.credentials}
-	if len(c.Smarthosts) > 0 {
-		return route.NewKeyed(hosts, route.NewSmarthosts(hosts))
-	}
-	lookup.Self = func(a netip.AddrPort) bool {
-		// What is before this host, such as a NAT router, passes all on to it.
-		return g.own(a) || slices.Contains(g.config.OwnAddresses, a.Addr())
-	}
-	return route.NewKeyed(hosts, route.NewMX(route.MXOptions{Lookup: lookup, Port: uint16(c.Port), IsName: g.local.HasName, TLS: string(c.MXTLS)}))
 }
 
 // own reports whether an address is one that the server itself listens at.

@@ -55,10 +55,10 @@ func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
 		switch {
 		case reply.IsZero():
 			closeIfOpen(unfit)
-			c.lane = to.hop.Lane()
+			c.lane = to.hop.Lane
 			return conn, nil
 		case unfit == nil:
-			unfit, c.lane = conn, to.hop.Lane()
+			unfit, c.lane = conn, to.hop.Lane
 		default:
 			conn.Close()
 		}
@@ -81,10 +81,10 @@ func closeIfOpen(conn *smtpclient.Conn) {
 // mail goes in clear, over a connection on which nothing of TLS was said
 // (RFC 7435 3).
 func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
-	options := c.t.settings.Client
-	options.NoChunking = c.sites.avoidsChunks(c.site)
-	options.TLS = smtpclient.TLSMode(hop.TLS)
-	options.Credentials = hop.Credentials
+	options, err := c.options(ctx, hop)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
 	failure, ok := errors.AsType[*smtpclient.Error](err)
 	if !ok || !ofTLS(failure) || options.TLS != smtpclient.TLSOpportunistic {
@@ -92,6 +92,22 @@ func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPor
 	}
 	options.TLS = smtpclient.TLSNone
 	return smtpclient.Dial(ctx, hop.Host, address, options)
+}
+
+// options are how to connect to a hop.
+func (c *carrier) options(ctx context.Context, hop route.Hop) (smtpclient.Options, error) {
+	o := c.t.settings.client(hop.Transport)
+	o.NoChunking = o.NoChunking || c.sites.avoidsChunks(c.site)
+	o.TLS = smtpclient.TLSMode(hop.TLS.Level)
+	if hop.Login == nil {
+		return o, nil
+	}
+	shown, err := hop.Login.Credentials(ctx)
+	if err != nil {
+		return o, &smtpclient.Error{Host: hop.Host, Command: "AUTH", Reply: mail.NewReply(451, "4.7.0", "There are no credentials for %s at present", hop.Host), Cause: err}
+	}
+	o.Credentials = shown
+	return o, nil
 }
 
 // ofTLS reports whether a connection failed over TLS. A server's refusal of

@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/mailtest"
+	"postern/internal/tlspolicy"
 )
 
 func TestDomainsOfOneSiteShareATransaction(t *testing.T) {
@@ -258,7 +259,7 @@ func TestOpportunisticTLSRefusedLate(t *testing.T) {
 }
 
 func TestTLSIsUsed(t *testing.T) {
-	for _, policy := range []string{"opportunistic", "required"} {
+	for _, policy := range []tlspolicy.Level{tlspolicy.Opportunistic, tlspolicy.Required} {
 		config, _ := mailtest.ServerTLS(t, "mx0.example")
 		sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config})
 		h := start(t, routes{"": withTLS(to("site", sink.Addr()), policy)}, Options{})
@@ -275,7 +276,11 @@ func TestTLSIsUsed(t *testing.T) {
 // the server does.
 func TestDemandedTLS(t *testing.T) {
 	untrusted, _ := mailtest.ServerTLS(t, "mx0.example")
-	for _, c := range []struct{ name, policy, script string }{
+	for _, c := range []struct {
+		name   string
+		policy tlspolicy.Level
+		script string
+	}{
 		{"no TLS on offer", "required", hello + "STALL"},
 		{"refused", "required", strings.Replace(brokenTLS, "220 go on", "454 4.7.0 no", 1) + "STALL"},
 		{"broken", "required", brokenTLS + `RAW "this is no TLS\r\n"` + "\nSTALL"},

@@ -34,7 +34,7 @@ type Store interface {
 // Router chooses the way of a delivery, anew at every attempt. An error that
 // is a mail.Error says what becomes of the recipients; any other defers.
 type Router interface {
-	Route(ctx context.Context, d mail.Destination) (route.Route, error)
+	Route(ctx context.Context, q route.Question) (route.Route, error)
 }
 
 // Options are what a Deliverer needs. Store and IDs are required; a zero number
@@ -67,8 +67,14 @@ type Settings struct {
 	// Hostname is the name in EHLO and in reports.
 	Hostname string
 	Router   Router
-	// Client is how connections are made; the TLS policy of a hop replaces
-	// the one in it.
+	// Choose returns the key of the route of a recipient whose route nobody has chosen: ""
+	// for that of its domain. Nil: it always is.
+	Choose func(mail.Routing) mail.RouteKey
+	// Transports are how mail goes by a transport, by its name, where that is not
+	// as the other settings say.
+	Transports map[string]Transport
+	// Client is how connections are made; what the lane of a hop says replaces what
+	// is in it.
 	Client smtpclient.Options
 	// Retry is for mail (mail.DefaultSchedule), RetryReports for what has the
 	// null sender (likewise, for one day).
@@ -89,6 +95,19 @@ type Settings struct {
 	MaxRecipients int
 	// IdleTimeout is how long a connection is kept for the next message (5 s).
 	IdleTimeout time.Duration
+}
+
+// Transport is how mail goes by one transport.
+type Transport struct {
+	Client smtpclient.Options
+}
+
+// client returns how connections are made by a transport.
+func (s *Settings) client(transport string) smtpclient.Options {
+	if t, known := s.Transports[transport]; known {
+		return t.Client
+	}
+	return s.Client
 }
 
 // lease is how long a claim lasts before it must be renewed.
@@ -173,6 +192,10 @@ func (s Settings) withDefaults() *Settings {
 	setDefault(&s.MaxRecipients, 100)
 	setDefault(&s.IdleTimeout, 5*time.Second)
 	s.Client.Hostname = s.Hostname
+	for name, t := range s.Transports {
+		t.Client.Hostname = s.Hostname
+		s.Transports[name] = t
+	}
 	return &s
 }
 

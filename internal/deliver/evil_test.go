@@ -15,6 +15,7 @@ import (
 	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/smtpclient"
+	"postern/internal/tlspolicy"
 )
 
 // soon is the time that a silent server is given in the phase in which it
@@ -30,7 +31,7 @@ const large = 16 << 20
 type evil struct {
 	name     string
 	script   string
-	policy   string // of TLS; "" for none
+	policy   tlspolicy.Level // of TLS; "" for none
 	timeouts smtpclient.Timeouts
 	size     int  // of the message, if it matters
 	behaves  bool // from then on, over the same connection

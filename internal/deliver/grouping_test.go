@@ -14,6 +14,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/route"
+	"postern/internal/tlspolicy"
 )
 
 // scattered returns 500 recipients in 200 domains, two or three in each, and a
@@ -57,7 +58,7 @@ func TestOneTransactionForEachSetOfServers(t *testing.T) {
 	server, sink := mailtest.NewDNS(t, zone), mailtest.NewSink(t)
 	router := route.NewMX(route.MXOptions{
 		Port: sink.Addr().Port(),
-		TLS:  "none",
+		Lane: route.Lane{TLS: tlspolicy.Policy{Level: tlspolicy.None}},
 		Lookup: route.Lookup{
 			Resolver: dns.NewClient(dns.Options{Servers: []netip.AddrPort{server.Addr()}, Timeout: patience}),
 			Shuffle: func(n int, swap func(i, j int)) {
@@ -98,7 +99,7 @@ func TestOneTransactionBySmarthost(t *testing.T) {
 	for limit, want := range map[int][]int{500: {500}, 0: {100, 100, 100, 100, 100}} {
 		sink := mailtest.NewSink(t)
 		smarthost := mail.HostPort{Host: "127.0.0.1", Port: sink.Addr().Port()}
-		router := route.NewSmarthosts(route.Options{Hosts: []mail.HostPort{smarthost}, TLS: "none"})
+		router := route.NewSmarthosts(route.Options{Hosts: []mail.HostPort{smarthost}, Lane: route.Lane{TLS: tlspolicy.Policy{Level: tlspolicy.None}}})
 		h := start(t, router, Options{Settings: Settings{MaxRecipients: limit}})
 		h.awaitFacts(h.submit("joe@sender.example", recipients...), mail.ReasonDelivered, 200)
 		h.finish()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/route"
 )
 
 // This file is what an operator can do to a site.
@@ -69,7 +70,7 @@ func (d *Deliverer) FindSite(ctx context.Context, text string) (string, error) {
 	}
 	var unroutable error
 	if destination, wrong := mail.ParseDestination(text); wrong == nil {
-		r, err := d.settings.Load().Router.Route(ctx, destination)
+		r, err := d.settings.Load().Router.Route(ctx, route.Question{Destination: destination})
 		if err == nil {
 			return r.Site, nil
 		}

@@ -18,6 +18,7 @@ import (
 	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/route"
+	"postern/internal/tlspolicy"
 )
 
 // patience bounds every wait of these tests. It is no expectation.
@@ -57,8 +58,8 @@ func receive[T any](t *testing.T, what string, c <-chan T) {
 // all others.
 type routes map[mail.Destination]any
 
-func (r routes) Route(_ context.Context, d mail.Destination) (route.Route, error) {
-	way, listed := r[d]
+func (r routes) Route(_ context.Context, q route.Question) (route.Route, error) {
+	way, listed := r[q.Destination]
 	if !listed {
 		way = r[""]
 	}
@@ -68,21 +69,24 @@ func (r routes) Route(_ context.Context, d mail.Destination) (route.Route, error
 	case route.Route:
 		return way, nil
 	}
-	return route.Route{}, errors.New("the test has no way to " + string(d))
+	return route.Route{}, errors.New("the test has no way to " + string(q.Destination))
 }
 
 // to is a way over hops at the given addresses, without TLS.
 func to(site string, addresses ...netip.AddrPort) route.Route {
 	r := route.Route{Name: "test", Site: site}
 	for i, a := range addresses {
-		r.Hops = append(r.Hops, route.Hop{Host: fmt.Sprintf("mx%d.example", i), Port: a.Port(), Addresses: []netip.AddrPort{a}, TLS: "none"})
+		r.Hops = append(r.Hops, route.Hop{
+			Addresses: []netip.AddrPort{a},
+			Lane:      route.Lane{Host: fmt.Sprintf("mx%d.example", i), Port: a.Port(), TLS: tlspolicy.Policy{Level: tlspolicy.None}},
+		})
 	}
 	return r
 }
 
-func withTLS(r route.Route, policy string) route.Route {
+func withTLS(r route.Route, level tlspolicy.Level) route.Route {
 	for i := range r.Hops {
-		r.Hops[i].TLS = policy
+		r.Hops[i].TLS.Level = level
 	}
 	return r
 }

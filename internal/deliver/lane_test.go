@@ -21,7 +21,7 @@ func as(user, password string, site string, addresses ...netip.AddrPort) route.R
 	r := withTLS(to(site, addresses...), "verify")
 	for i := range r.Hops {
 		r.Hops[i].Host = "mx.example"
-		r.Hops[i].Credentials = mail.Credentials{User: user, Password: mail.Secret(password)}
+		r.Hops[i].Login = route.Password{User: user, Password: mail.Secret(password)}
 	}
 	return r
 }

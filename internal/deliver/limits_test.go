@@ -68,11 +68,11 @@ type gated struct {
 	gate chan struct{}
 }
 
-func (g gated) Route(ctx context.Context, d mail.Destination) (route.Route, error) {
-	if d == "one.example" {
+func (g gated) Route(ctx context.Context, q route.Question) (route.Route, error) {
+	if q.Destination == "one.example" {
 		<-g.gate
 	}
-	return g.Router.Route(ctx, d)
+	return g.Router.Route(ctx, q)
 }
 
 // TestMayGoOnAtOnce: when an attempt has found out where a destination leads,

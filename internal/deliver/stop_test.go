@@ -120,7 +120,7 @@ func TestStopInSecondPart(t *testing.T) {
 // stuck is a Router that answers only when it is told to give up.
 type stuck struct{ asked chan struct{} }
 
-func (s stuck) Route(ctx context.Context, _ mail.Destination) (route.Route, error) {
+func (s stuck) Route(ctx context.Context, _ route.Question) (route.Route, error) {
 	close(s.asked)
 	<-ctx.Done()
 	return route.Route{}, ctx.Err()

@@ -109,8 +109,9 @@ func ways(ctx context.Context, router Router, leases []queue.Lease) []way {
 
 // wayOf resolves one lease.
 func wayOf(ctx context.Context, router Router, l *queue.Lease) way {
-	r, err := router.Route(ctx, l.Delivery().Destination)
-	return way{r.Demand(l.Entry.TLS), err}
+	e := &l.Entry
+	r, err := router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLS, Size: e.Size})
+	return way{r.Demand(e.TLS), err}
 }
 
 // routed are the leases of one entry, by where they lead.

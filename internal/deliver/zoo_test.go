@@ -16,6 +16,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/route"
+	"postern/internal/tlspolicy"
 )
 
 var update = flag.Bool("update", false, "write the table of docs/dns.md")
@@ -135,11 +136,11 @@ type menagerie struct {
 	silent         map[mail.Destination]bool
 }
 
-func (m *menagerie) Route(ctx context.Context, d mail.Destination) (route.Route, error) {
-	if m.silent[d] {
-		return m.brief.Route(ctx, d)
+func (m *menagerie) Route(ctx context.Context, q route.Question) (route.Route, error) {
+	if m.silent[q.Destination] {
+		return m.brief.Route(ctx, q)
 	}
-	return m.patient.Route(ctx, d)
+	return m.patient.Route(ctx, q)
 }
 
 func newMenagerie(t *testing.T, port uint16) *menagerie {
@@ -154,7 +155,7 @@ func newMenagerie(t *testing.T, port uint16) *menagerie {
 	server := mailtest.NewDNS(t, zone)
 	by := func(timeout time.Duration) *route.MX {
 		return route.NewMX(route.MXOptions{
-			Port: port, TLS: "none", IsName: func(name string) bool { return strings.EqualFold(name, "gate.example") },
+			Port: port, Lane: route.Lane{TLS: tlspolicy.Policy{Level: tlspolicy.None}}, IsName: func(name string) bool { return strings.EqualFold(name, "gate.example") },
 			Lookup: route.Lookup{
 				Resolver: dns.NewClient(dns.Options{Servers: []netip.AddrPort{server.Addr()}, Timeout: timeout}),
 				Self:     func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("127.0.0.7") },

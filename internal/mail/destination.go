@@ -12,10 +12,64 @@ import (
 // mail for one domain by two routes is in two destinations.
 type Destination string
 
-// RouteKey names a route that policy chose for a recipient. For now it is the
-// server itself, as ParseHostPort reads it. Empty: the route is that of the
-// domain.
+// RouteKey names the route of a recipient where it is not that of its domain: the
+// name of a transport, or a server as ParseHostPort reads it. A "~" before it says
+// that the routes of the configuration chose it, which are asked again at every
+// attempt: "~partners". Without that, policy or a person did, and it stays:
+// "partners", "relay2.example.com:587".
 type RouteKey string
+
+// byRoutes marks what the routes chose. No name of a transport or host begins with it.
+const byRoutes = "~"
+
+// ByRoutes returns the key as one that the routes chose; the empty one stays.
+func (k RouteKey) ByRoutes() RouteKey {
+	if k == "" {
+		return ""
+	}
+	return byRoutes + k.Way()
+}
+
+// Pinned reports whether policy or a person chose the route, so that it stays.
+func (k RouteKey) Pinned() bool { return k != "" && !strings.HasPrefix(string(k), byRoutes) }
+
+// Way returns the key without who chose it.
+func (k RouteKey) Way() RouteKey { return RouteKey(strings.TrimPrefix(string(k), byRoutes)) }
+
+// Transport returns the name of the transport that the key names; named is false when
+// it names a server, or nothing.
+func (k RouteKey) Transport() (name string, named bool) {
+	way := string(k.Way())
+	return way, IsTransportName(way)
+}
+
+// maxTransportName bounds the name of a transport, in octets.
+const maxTransportName = 64
+
+// IsTransportName reports whether a transport can have a name: letters, digits, "-" and
+// "_", beginning with a letter. So no server is one, which has a dot or a colon.
+func IsTransportName(s string) bool {
+	if s == "" || len(s) > maxTransportName || !isLetter(s[0]) {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isLetter(c) && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+
+// Routing is what the routes ask of a recipient of a message.
+type Routing struct {
+	From, To Address
+	// Account is who has sent it, nil for nobody that is known; Listener is where it came in.
+	Account  *Account
+	Listener string
+	Tags     []string
+}
 
 // Destination returns the destination of a recipient at a.
 func (a Address) Destination() Destination { return Destination(strings.ToLower(a.Domain)) }
@@ -31,9 +85,12 @@ func ParseDestination(s string) (Destination, error) {
 	if !strings.Contains(s, "/") {
 		return d, nil
 	}
-	key, err := ParseRouteKey(string(d.Route()))
+	key, err := ParseRouteKey(string(d.Route().Way()))
 	if err != nil {
 		return "", fmt.Errorf("behind the slash: %w", err)
+	}
+	if !d.Route().Pinned() {
+		key = key.ByRoutes()
 	}
 	return d.Via(key), nil
 }
@@ -41,10 +98,14 @@ func ParseDestination(s string) (Destination, error) {
 // routePort is that of a route whose key names none.
 const routePort = 25
 
-// ParseRouteKey reads the key of a route, and returns it in its only form, so
-// that equal routes have equal keys. It fails with ErrHostPort, wrapped with
-// what was wrong.
+// ParseRouteKey reads the key of a route that a person chose: the name of a transport,
+// or a server. What has neither dot nor colon is a name, so that a host of one word
+// stands with its port. It returns the key in its only form, so that equal routes have
+// equal keys, and fails with ErrHostPort, wrapped with what was wrong.
 func ParseRouteKey(s string) (RouteKey, error) {
+	if IsTransportName(s) {
+		return RouteKey(s), nil
+	}
 	h, err := ParseHostPort(s, routePort)
 	if err != nil {
 		return "", err
@@ -52,8 +113,8 @@ func ParseRouteKey(s string) (RouteKey, error) {
 	return RouteKey(h.String()), nil
 }
 
-// Server returns the server that the key names. It fails as ParseRouteKey does.
-func (k RouteKey) Server() (HostPort, error) { return ParseHostPort(string(k), routePort) }
+// Server returns the server that the key names. It fails as ParseHostPort does.
+func (k RouteKey) Server() (HostPort, error) { return ParseHostPort(string(k.Way()), routePort) }
 
 // Via returns the same domain by another route; by its own when the key is
 // empty.

@@ -56,6 +56,11 @@ func (e *Entry) Addresses() []string {
 	return to
 }
 
+// Routing returns what the routes ask of a recipient.
+func (e *Entry) Routing(to mail.Address) mail.Routing {
+	return mail.Routing{From: e.Envelope.From, To: to, Account: e.Origin.Account, Listener: e.Origin.Listener, Tags: e.Tags}
+}
+
 // Class is a priority class; higher goes first.
 type Class int8
 

@@ -17,12 +17,14 @@ import (
 // are required.
 type MXOptions struct {
 	Lookup
+	// Name is that of the transport; "" is "mx".
+	Name string
 	// Port is where the servers listen: 25 (RFC 5321 4.5.4.2) but for tests.
 	Port uint16
 	// IsName reports whether a name, in any form, is this server's own; nil: none is.
 	IsName func(name string) bool
-	// TLS is the policy for each server; see Hop.
-	TLS string
+	// Lane is what the lanes to all servers have in common.
+	Lane Lane
 }
 
 // MX sends mail to the servers that its domain names (RFC 5321 5.1). It is
@@ -43,6 +45,7 @@ const (
 // NewMX returns the route that asks DNS for each domain.
 func NewMX(o MXOptions) *MX {
 	o.complete = true
+	o.Name = cmp.Or(o.Name, "mx")
 	if o.IsName == nil {
 		o.IsName = func(string) bool { return false }
 	}
@@ -84,8 +87,8 @@ type exchanger struct {
 // is certain that none of its servers has an address; 554 5.4.6 when this
 // server is the one preferred. Temporary: 451 4.4.3 when DNS gave no answer,
 // and 451 4.4.4 when those preferred to this server have no address.
-func (m *MX) Route(ctx context.Context, d mail.Destination) (Route, error) {
-	list, err := m.exchangers(ctx, d)
+func (m *MX) Route(ctx context.Context, q Question) (Route, error) {
+	list, err := m.exchangers(ctx, q.Destination)
 	if err != nil {
 		return Route{}, err
 	}
@@ -94,11 +97,11 @@ func (m *MX) Route(ctx context.Context, d mail.Destination) (Route, error) {
 	if err != nil {
 		return Route{}, err
 	}
-	r := Route{Name: "mx", Site: site(usable, m.options.Port)}
+	r := Route{Name: m.options.Name, Site: m.options.Name + ":" + site(usable, m.options.Port)}
 	m.shuffleEquals(usable)
 	for _, x := range usable {
 		if len(x.addresses) > 0 {
-			r.Hops = append(r.Hops, Hop{Host: x.Host, Port: m.options.Port, Addresses: x.addresses, TLS: m.options.TLS})
+			r.Hops = append(r.Hops, Hop{Addresses: x.addresses, Lane: m.options.Lane.to(m.options.Name, x.Host, m.options.Port)})
 		}
 	}
 	if len(r.Hops) == 0 {
@@ -216,7 +219,7 @@ func site(list []exchanger, port uint16) string {
 		separator := ","
 		switch {
 		case i == 0:
-			separator = "mx:"
+			separator = ""
 		case list[i].Preference != list[i-1].Preference:
 			separator = ";"
 		}

@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/tlspolicy"
 )
 
 // domains is what DNS knows in these tests. 192.0.2.9 is this server.
@@ -52,7 +53,7 @@ func newMX(resolver dns.Resolver) *MX {
 	return NewMX(MXOptions{
 		Port:   25,
 		IsName: func(name string) bool { return strings.EqualFold(name, "gate.test") },
-		TLS:    "opportunistic",
+		Lane:   Lane{TLS: tlspolicy.Policy{Level: tlspolicy.Opportunistic}},
 		Lookup: Lookup{
 			Resolver: resolver,
 			Self:     func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("192.0.2.9") },
@@ -79,7 +80,7 @@ func TestMX(t *testing.T) {
 		{"[192.0.2.77]", "192.0.2.77", "mx:192.0.2.77:25"},
 		{"[ipv6:2001:db8::7]", "2001:db8::7", "mx:[2001:db8::7]:25"},
 	} {
-		r, err := newMX(domains()).Route(t.Context(), mail.Destination(c.domain))
+		r, err := newMX(domains()).Route(t.Context(), Question{Destination: mail.Destination(c.domain)})
 		if err != nil {
 			t.Errorf("%s: %v", c.domain, err)
 			continue
@@ -87,7 +88,7 @@ func TestMX(t *testing.T) {
 		var hops []string
 		for _, h := range r.Hops {
 			hops = append(hops, h.Host)
-			if h.Port != 25 || h.TLS != "opportunistic" || len(h.Addresses) != 1 {
+			if h.Port != 25 || h.TLS.Level != tlspolicy.Opportunistic || len(h.Addresses) != 1 {
 				t.Errorf("%s: hop %+v", c.domain, h)
 			}
 		}
@@ -119,7 +120,7 @@ func TestNoMX(t *testing.T) {
 		{"lost.test", "451 4.4.4", "gone.test"},
 		{"hidden.test", "451 4.4.3", "broken.test"},
 	} {
-		_, err := newMX(domains()).Route(t.Context(), mail.Destination(c.domain))
+		_, err := newMX(domains()).Route(t.Context(), Question{Destination: mail.Destination(c.domain)})
 		e, ok := errors.AsType[*mail.Error](err)
 		if !ok {
 			t.Errorf("%s: %v", c.domain, err)
@@ -144,7 +145,7 @@ func TestEqualsAreShuffled(t *testing.T) {
 			swap(i, n-1-i)
 		}
 	}
-	r, err := m.Route(t.Context(), "two.test")
+	r, err := m.Route(t.Context(), Question{Destination: "two.test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestExchangersAreBounded(t *testing.T) {
 		list = append(list, dns.MX{Host: host, Preference: uint16(i)})
 	}
 	m.SetMX("many.test", list...)
-	r, err := newMX(m).Route(t.Context(), "many.test")
+	r, err := newMX(m).Route(t.Context(), Question{Destination: "many.test"})
 	if err != nil || len(r.Hops) != maxExchangers || r.Hops[0].Host != "aa.test" {
 		t.Errorf("%d hops, %v", len(r.Hops), err)
 	}

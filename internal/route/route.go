@@ -12,22 +12,41 @@
 package route
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 
 	"postern/internal/mail"
+	"postern/internal/tlspolicy"
 )
+
+// Question is what a way is asked for: that of one delivery of a message.
+type Question struct {
+	Destination mail.Destination
+	// Sender is that of the envelope; null for a report.
+	Sender mail.Address
+	// TLS is what the message demands of connections, and Size how large it is, in octets.
+	TLS  mail.TLSDemand
+	Size int64
+}
+
+// Transport carries mail: it turns a destination into servers, now.
+type Transport interface {
+	Route(ctx context.Context, q Question) (Route, error)
+}
 
 // Route is the way of a delivery.
 type Route struct {
-	// Name is the transport that chose it: "smarthost" or "mx".
+	// Name is that of the transport: the name that the configuration gives it, or
+	// "smarthost" or "mx".
 	Name string
 	// Site names the whole ordered list of hosts as it is configured or as the
-	// domain names them, whatever it resolves to now:
+	// domain names them, whatever it resolves to now, behind the name of the transport:
 	// "smarthost:relay1.example:25,relay2.example:25", or
 	// "mx:a.example:25,b.example:25;backup.example:25" (see MX).
 	// Routes with an equal site share limits, and connections where the lanes
-	// of their hops are equal too.
+	// of their hops are equal too. A site with an error says that there is no server
+	// now: its mail waits until it is told that there is (see deliver).
 	Site string
 	// Hops are tried in this order; there is at least one.
 	Hops []Hop
@@ -35,40 +54,114 @@ type Route struct {
 
 // Hop is one server of a route.
 type Hop struct {
+	// Addresses are where it is, in the order of use; at least one.
+	Addresses []netip.AddrPort
+	// Target is what a pool knows of the server; nil when it is in none.
+	Target Target
+	Lane
+}
+
+// Lane is what connections to a hop must have in common to carry each other's
+// mail. Lanes can be compared.
+type Lane struct {
 	// Host is the server's name, or its address, as it is configured or in DNS;
 	// it is what a certificate is checked against.
 	Host string
 	Port uint16
-	// Addresses are where it is, in the order of use; at least one.
-	Addresses []netip.AddrPort
-	// TLS is the policy for connections to it: none, opportunistic, required
-	// or verify.
-	TLS string
-	// Credentials are proved to it; none if zero. They need TLS verify.
-	Credentials mail.Credentials
+	// Transport is the name of the transport that the server is of: how connections
+	// are made, and what they bear, is set for it.
+	Transport string
+	// TLS is the policy for connections to it.
+	TLS tlspolicy.Policy
+	// Login is what this server proves to it who it is with; nil: nothing.
+	Login Login
+	// From is what it is told of this server.
+	From Identity
 }
 
-// Lane is what connections to a hop must have in common to carry each other's
-// mail.
-type Lane struct {
-	Host        string
-	Port        uint16
-	TLS         string
-	Credentials mail.Credentials
+// to returns the lane of a server of a transport.
+func (l Lane) to(transport, host string, port uint16) Lane {
+	l.Transport, l.Host, l.Port = transport, host, port
+	return l
 }
 
-// Lane returns the lane of the hop.
-func (h Hop) Lane() Lane { return Lane{h.Host, h.Port, h.TLS, h.Credentials} }
+// Identity is what the next server is told of this one. The zero value of each field
+// is what it is for all mail.
+type Identity struct {
+	// Hostname is the name in EHLO.
+	Hostname string
+	// IPv4 and IPv6 are the addresses to connect from.
+	IPv4, IPv6 netip.Addr
+}
+
+// Login is what this server proves to another who it is with. It can be compared.
+type Login interface {
+	// Credentials returns what is shown now. It may ask another server for it, until ctx
+	// ends. An error says that there is nothing to show for now.
+	Credentials(ctx context.Context) (mail.Credentials, error)
+	// Refused tells that the server did not take them.
+	Refused(c mail.Credentials)
+}
+
+// Target is the server of a pool behind a hop. Whoever connects to it asks first, and
+// says what came of it.
+type Target interface {
+	// Enter takes the right to one connection; ok is false when the target has as many as
+	// it bears, or is not to be used now. Leave gives it back.
+	Enter() (ok bool)
+	Leave()
+	// Connected tells what a server offered that has taken a connection; Failed why there
+	// is none.
+	Connected(c Capabilities)
+	Failed(cause error)
+	// Settled tells what became of recipients that were sent to it.
+	Settled(outcomes []mail.Outcome)
+}
+
+// Capabilities are what a server has offered.
+type Capabilities struct {
+	ESMTP, StartTLS bool
+	// Size is the largest message it takes, in octets (RFC 1870); 0: it has named none.
+	Size int64
+	// Auth are the mechanisms of AUTH, in its order.
+	Auth []string
+}
 
 // SameWay reports whether two deliveries may go in one transaction: to the
 // same site, over the same lanes. The order of the hops may differ: servers
 // of equal preference are shuffled for each.
 func (r Route) SameWay(other Route) bool {
 	return r.Site == other.Site && len(r.Hops) == len(other.Hops) &&
-		!slices.ContainsFunc(r.Hops, func(h Hop) bool { return !other.Uses(h.Lane()) })
+		!slices.ContainsFunc(r.Hops, func(h Hop) bool { return !other.Uses(h.Lane) })
 }
 
 // Uses reports whether a lane is that of one of the hops.
 func (r Route) Uses(l Lane) bool {
-	return slices.ContainsFunc(r.Hops, func(h Hop) bool { return h.Lane() == l })
+	return slices.ContainsFunc(r.Hops, func(h Hop) bool { return h.Lane == l })
 }
+
+// Demand returns the route with hops that are at least as safe as a message
+// demands: what the route asks for stays where that is more.
+func (r Route) Demand(demand mail.TLSDemand) Route {
+	if demand == "" {
+		return r
+	}
+	hops := make([]Hop, len(r.Hops))
+	for i, h := range r.Hops {
+		h.TLS = h.TLS.Demand(demand)
+		hops[i] = h
+	}
+	r.Hops = hops
+	return r
+}
+
+// Password is a Login that always shows the same.
+type Password mail.Credentials
+
+// Credentials returns them.
+func (p Password) Credentials(context.Context) (mail.Credentials, error) {
+	return mail.Credentials(p), nil
+}
+
+// Refused has nothing to do: what is shown does not change by itself.
+func (p Password) Refused(mail.Credentials) {}

@@ -2,16 +2,15 @@ package route
 
 import (
 	"testing"
-
-	"postern/internal/mail"
 )
 
 // TestSameWay: the order of the hops is that of chance, all else must be
 // equal.
 func TestSameWay(t *testing.T) {
-	a, b, c := Hop{Host: "a.test", Port: 25}, Hop{Host: "b.test", Port: 25}, Hop{Host: "c.test", Port: 25}
+	at := func(host string) Hop { return Hop{Lane: Lane{Host: host, Port: 25}} }
+	a, b, c := at("a.test"), at("b.test"), at("c.test")
 	secret := a
-	secret.Credentials = mail.Credentials{User: "somebody"}
+	secret.Login = Password{User: "somebody"}
 	one := Route{Site: "site", Hops: []Hop{a, b}}
 	for name, x := range map[string]struct {
 		other Route

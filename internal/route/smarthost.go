@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -13,13 +14,13 @@ import (
 // Options say which smarthosts there are. Hosts and the resolver are required.
 type Options struct {
 	Lookup
+	// Name is that of the transport; "" is "smarthost".
+	Name string
 	// Hosts are tried in this order. Those that are this server itself are
 	// passed over.
 	Hosts []mail.HostPort
-	// TLS is the policy for each of them; see Hop.
-	TLS string
-	// Credentials are for each of them; none if zero.
-	Credentials mail.Credentials
+	// Lane is what the lanes of all have in common.
+	Lane Lane
 }
 
 // Smarthosts sends every destination to one list of servers. It is safe for
@@ -39,7 +40,8 @@ func NewSmarthosts(o Options) *Smarthosts {
 	for i, h := range o.Hosts {
 		names[i] = strings.ToLower(h.String())
 	}
-	return &Smarthosts{options: o, site: "smarthost:" + strings.Join(names, ",")}
+	o.Name = cmp.Or(o.Name, "smarthost")
+	return &Smarthosts{options: o, site: o.Name + ":" + strings.Join(names, ",")}
 }
 
 // The ways in which there is no way to a smarthost.
@@ -59,7 +61,7 @@ var errNoHosts = errors.New("no smarthost is configured")
 // else 451 4.4.6 if one is this server itself, else 451 4.4.4. The cause
 // names each host. None is permanent: what is wrong is the configuration, and
 // no sender's fault.
-func (s *Smarthosts) Route(ctx context.Context, _ mail.Destination) (Route, error) {
+func (s *Smarthosts) Route(ctx context.Context, _ Question) (Route, error) {
 	hosts := s.options.Hosts
 	places := make([]found, len(hosts))
 	var running sync.WaitGroup
@@ -68,12 +70,12 @@ func (s *Smarthosts) Route(ctx context.Context, _ mail.Destination) (Route, erro
 	}
 	running.Wait()
 
-	route := Route{Name: "smarthost", Site: s.site}
+	route := Route{Name: s.options.Name, Site: s.site}
 	failures := make([]error, len(hosts))
 	for i, h := range hosts {
 		failures[i] = places[i].err
 		if addresses := places[i].addresses; len(addresses) > 0 {
-			route.Hops = append(route.Hops, Hop{Host: h.Host, Port: h.Port, Addresses: addresses, TLS: s.options.TLS, Credentials: s.options.Credentials})
+			route.Hops = append(route.Hops, Hop{Addresses: addresses, Lane: s.options.Lane.to(s.options.Name, h.Host, h.Port)})
 		}
 	}
 	if len(route.Hops) == 0 {

@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/tlspolicy"
 )
 
 func hosts(t *testing.T, list ...string) []mail.HostPort {
@@ -94,10 +95,10 @@ func TestRoute(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewSmarthosts(Options{
 				Hosts:  hosts(t, c.hosts...),
-				TLS:    "required",
+				Lane:   Lane{TLS: tlspolicy.Policy{Level: tlspolicy.Required}},
 				Lookup: Lookup{Resolver: names(), Self: func(a netip.AddrPort) bool { return a == self }},
 			})
-			r, err := s.Route(t.Context(), "anywhere.test")
+			r, err := s.Route(t.Context(), Question{Destination: "anywhere.test"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +109,7 @@ func TestRoute(t *testing.T) {
 				t.Errorf("route %q of site %q, want smarthost and %q", r.Name, r.Site, c.site)
 			}
 			for _, h := range r.Hops {
-				if h.TLS != "required" {
+				if h.TLS.Level != tlspolicy.Required {
 					t.Errorf("%s has TLS policy %q, want required", h.Host, h.TLS)
 				}
 			}
@@ -143,7 +144,7 @@ func TestNoRoute(t *testing.T) {
 					Self:     func(a netip.AddrPort) bool { return a.Addr() == netip.MustParseAddr("192.0.2.9") },
 				},
 			})
-			_, err := s.Route(c.ctx, "anywhere.test")
+			_, err := s.Route(c.ctx, Question{Destination: "anywhere.test"})
 			e, ok := errors.AsType[*mail.Error](err)
 			if !ok || e.Reply.Code != 451 || e.Reply.Enhanced != c.enhanced || e.Cause == nil || !strings.Contains(e.Cause.Error(), c.cause) {
 				t.Errorf("error %v, want 451 %s with a cause that names %q", err, c.enhanced, c.cause)
@@ -155,12 +156,12 @@ func TestNoRoute(t *testing.T) {
 func TestRouteIsResolvedAnew(t *testing.T) {
 	m := names()
 	s := NewSmarthosts(Options{Hosts: hosts(t, "b.test"), Lookup: Lookup{Resolver: m}})
-	before, err := s.Route(t.Context(), "x.test")
+	before, err := s.Route(t.Context(), Question{Destination: "x.test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.Set("b.test", netip.MustParseAddr("192.0.2.3"))
-	after, err := s.Route(t.Context(), "x.test")
+	after, err := s.Route(t.Context(), Question{Destination: "x.test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +181,7 @@ func TestAddressesAreBounded(t *testing.T) {
 		many = append(many, netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}))
 	}
 	m.Set("many.test", many...)
-	r, err := NewSmarthosts(Options{Hosts: hosts(t, "many.test"), Lookup: Lookup{Resolver: &m}}).Route(t.Context(), "x.test")
+	r, err := NewSmarthosts(Options{Hosts: hosts(t, "many.test"), Lookup: Lookup{Resolver: &m}}).Route(t.Context(), Question{Destination: "x.test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"postern/internal/queue/embedded"
 	"postern/internal/route"
 	"postern/internal/smtpserver"
+	"postern/internal/tlspolicy"
 	"postern/test/harness"
 )
 
@@ -106,7 +107,7 @@ func newWay(t *testing.T) *way {
 	w.deliverer = func() *deliver.Deliverer {
 		return deliver.New(deliver.Options{
 			Store: store, IDs: &ids, Logger: logger,
-			Settings: deliver.Settings{Hostname: "relay.example", Router: route.NewSmarthosts(route.Options{Hosts: []mail.HostPort{next}, TLS: "none"})},
+			Settings: deliver.Settings{Hostname: "relay.example", Router: route.NewSmarthosts(route.Options{Hosts: []mail.HostPort{next}, Lane: route.Lane{TLS: tlspolicy.Policy{Level: tlspolicy.None}}})},
 		})
 	}
 	local := &intake.Local{Names: []string{"relay.example"}}

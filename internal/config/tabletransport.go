@@ -1,0 +1,42 @@
+package config
+
+import "postern/internal/mail"
+
+// transportSettings are those of the ways by which mail leaves.
+var transportSettings = []setting{
+	{
+		key:      "transport.name",
+		value:    one(transportName, func(f fields) *string { return &f.transport.Name }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"partners"`,
+		text:     "What the transport is called by routes, and in log and journal. Two cannot have the same name.",
+	},
+	{
+		key: "transport.kind",
+		value: one(oneOf(
+			choice[TransportKind]{"smarthost", TransportSmarthost, "to the servers in `hosts`, whatever the recipient's domain is"},
+			choice[TransportKind]{"mx", TransportMX, "to the servers that the recipient's domain names in DNS"},
+		), func(f fields) *TransportKind { return &f.transport.Kind }, TransportSmarthost),
+		effect: AtReload,
+		text:   "How the transport finds the servers.",
+		see:    []string{"transport.hosts"},
+	},
+	{
+		key:       "transport.hosts",
+		value:     list(server, func(f fields) *[]mail.HostPort { return &f.transport.Hosts }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `["relay1.example.com:587", "relay2.example.com:587"]`,
+		text:      "The servers of a transport of the kind `smarthost`, in the order in which they are tried, as in `delivery.smarthosts`.",
+		see:       []string{"transport.kind"},
+	},
+}
+
+var transportName = textType("name", "names", `write a word of letters, digits, "-" and "_" that begins with a letter, such as "partners"`,
+	func(s string) (string, *fault) {
+		if !mail.IsTransportName(s) {
+			return "", faultf("", "%q cannot be the name of a transport", clip(s))
+		}
+		return s, nil
+	})
