@@ -28,6 +28,8 @@ type User struct {
 	Networks  []netip.Prefix     `json:"networks,omitempty" doc:"A client from there is this user without saying so"`
 	// Certificates are as in directory.User.
 	Certificates []string `json:"certificates,omitempty" doc:"A client with one of these is this user: sha256:FINGERPRINT, dns:NAME, email:ADDRESS"`
+	Route        string   `json:"route,omitempty" doc:"The transport by which what it sends leaves; without it the routes choose"`
+	Class        string   `json:"class,omitempty" doc:"The priority class of what it sends"`
 	Note         string   `json:"note,omitempty"`
 	// Password is written and never told.
 	Password     *string   `json:"password,omitempty" writeOnly:"true" doc:"Never told; an empty one takes it away"`
@@ -117,7 +119,7 @@ func userOf(u *directory.User) User {
 	return User{
 		Login: u.Login, Enabled: u.Enabled, Expires: u.Expires, Services: u.Services, Addresses: slices.Clone(u.Addresses),
 		Delegates: slices.Clone(u.Delegates), Limits: u.Limits, Language: u.Language, Groups: slices.Clone(u.Groups),
-		Networks: slices.Clone(u.Networks), Certificates: slices.Clone(u.Certificates), Note: u.Note,
+		Networks: slices.Clone(u.Networks), Certificates: slices.Clone(u.Certificates), Route: u.Route, Class: u.Class, Note: u.Note,
 		HasPassword: u.Password != "" || u.SCRAM != "", Created: u.Created, Changed: u.Changed, LastUsed: u.LastUsed, FailedLogins: u.FailedLogins,
 		sealed: sealed{u.Password, u.SCRAM},
 	}
@@ -128,6 +130,6 @@ func (u *User) record() directory.User {
 	return directory.User{
 		Login: u.Login, Password: u.sealed.hash, SCRAM: u.sealed.scram, Enabled: u.Enabled, Expires: u.Expires, Services: u.Services,
 		Addresses: u.Addresses, Delegates: u.Delegates, Limits: u.Limits, Language: u.Language, Groups: u.Groups,
-		Networks: u.Networks, Certificates: u.Certificates, Note: u.Note,
+		Networks: u.Networks, Certificates: u.Certificates, Route: u.Route, Class: u.Class, Note: u.Note,
 	}
 }

@@ -23,7 +23,7 @@ func (a *app) userCommand() *cobra.Command {
 	n := &recordNoun[admin.User]{
 		app: a, one: "user", many: "users", arg: "LOGIN", of: (*admin.Client).Users,
 		head: "LOGIN\tSTATE\tMAY\tKNOWN BY\tLAST USED\tADDRESSES", row: userRow, show: a.showUser, settings: a.userSettings,
-		columns: "login, enabled, expires, submit, relay, pop, addresses, delegates, messages_per_hour,\n  recipients_per_day, max_size, language, groups, networks, certificates, note",
+		columns: "login, enabled, expires, submit, relay, pop, addresses, delegates, messages_per_hour,\n  recipients_per_day, max_size, language, groups, networks, certificates, route, class, note",
 	}
 	verbs := append(n.verbs(), a.passwordCommand(n), a.switchCommand(n, "enable", true), a.switchCommand(n, "disable", false))
 	return group("user", "Who may use the server: people and applications", verbs...)
@@ -42,6 +42,8 @@ func (a *app) userSettings(f *recordFlags) {
 	f.value("recipients-per-day", "limits.recipients_per_day", "at most so many recipients in a day: a `number`; 0 for no limit", wholeNumber)
 	f.value("max-size", "limits.max_size", "of a message: a `size` such as 10MiB; 0 for no limit of its own", func(text string) (any, error) { return config.ParseSize(text) })
 	f.text("language", "language", "a language `tag`, such as de")
+	f.text("route", "route", "what it sends leaves by this `transport`; empty: by the one that the routes choose")
+	f.text("class", "class", "what it sends is of this priority `class`")
 	f.text("note", "note", "a `text` for whoever finds it")
 	if f.cmd.Name() == "add" {
 		f.password(a)
@@ -256,7 +258,7 @@ func (a *app) showUser(u *admin.User) {
 		{"expires", timeOrNone(u.Expires)}, {"may", orNothing(servicesOf(u))}, {"known by", orNothing(knownBy(u))},
 		{"addresses", strings.Join(u.Addresses, ", ")}, {"delegates", strings.Join(u.Delegates, ", ")},
 		{"groups", strings.Join(u.Groups, ", ")}, {"networks", networksOf(u)},
-		{"certificates", strings.Join(u.Certificates, ", ")}, {"limits", userLimits(u)}, {"language", u.Language}, {"note", u.Note},
+		{"certificates", strings.Join(u.Certificates, ", ")}, {"limits", userLimits(u)}, {"language", u.Language}, {"route", u.Route}, {"class", u.Class}, {"note", u.Note},
 		{"created", timeOrNone(u.Created)}, {"changed", timeOrNone(u.Changed)}, {"last used", timeOrNone(u.LastUsed)},
 	})
 	if u.FailedLogins > 0 {

@@ -183,7 +183,7 @@ func (d *Directory) connect(ctx context.Context) (err error) {
 		return err
 	}
 	d.reader.SetMaxOpenConns(maxReaders)
-	d.image, err = d.load(ctx)
+	d.image, err = d.load(ctx, len(schema))
 	return err
 }
 

@@ -143,7 +143,7 @@ func fullUser() User {
 		Services:  mail.Services{Submit: true, Relay: true},
 		Addresses: []string{"joe@example.com", "*@sales.example.com"}, Delegates: []string{"ann"},
 		Limits:   mail.AccountLimits{MessagesPerHour: 10, RecipientsPerDay: 20, MaxSize: 30},
-		Language: "de", Groups: []string{"Staff", "Sales, all"},
+		Language: "de", Route: "partners", Class: "bulk", Groups: []string{"Staff", "Sales, all"},
 		Networks:     []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")},
 		Certificates: []string{"sha256:" + strings.Repeat("ab", 32), "dns:app.example.com", "email:joe@example.com"},
 		Note:         "on loan",
@@ -289,7 +289,7 @@ func TestFacts(t *testing.T) {
 	}
 	want := []string{
 		"domain example.com: created",
-		"user joe: created; password set; scram set; enabled true; expires 2026-03-02T12:00:00Z; services submit relay; addresses joe@example.com *@sales.example.com; messages_per_hour 10; recipients_per_day 20; max_size 30; language de; groups Staff, \"Sales, all\"; networks 192.0.2.0/24 2001:db8::/64; certificates sha256:" + strings.Repeat("ab", 32) + " dns:app.example.com email:joe@example.com; note on loan",
+		"user joe: created; password set; scram set; enabled true; expires 2026-03-02T12:00:00Z; services submit relay; addresses joe@example.com *@sales.example.com; messages_per_hour 10; recipients_per_day 20; max_size 30; language de; groups Staff, \"Sales, all\"; networks 192.0.2.0/24 2001:db8::/64; certificates sha256:" + strings.Repeat("ab", 32) + " dns:app.example.com email:joe@example.com; route partners; class bulk; note on loan",
 		"user joe: password changed; scram removed; enabled true -> false; note on loan -> left",
 		"list l: created; kind domains; 2 entries added: a.example b.example",
 		"list l: 1 entries added: c.example",

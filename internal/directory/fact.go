@@ -41,6 +41,8 @@ func userFields(u *User) []field {
 		{name: "groups", value: groupText(u.Groups)},
 		{name: "networks", value: strings.Join(networkTexts(u.Networks), " ")},
 		{name: "certificates", value: strings.Join(u.Certificates, " ")},
+		{name: "route", value: u.Route},
+		{name: "class", value: u.Class},
 		{name: "note", value: u.Note},
 	}
 }

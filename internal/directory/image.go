@@ -292,5 +292,6 @@ func (m *image) principal(u *User) mail.Principal {
 		Account:  mail.Account{Name: u.Login, Source: Source},
 		Services: u.Services, Addresses: m.principalAddresses(u),
 		Groups: u.Groups, Limits: u.Limits, Language: u.Language,
+		Route: u.Route, Class: u.Class,
 	}
 }

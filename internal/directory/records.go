@@ -63,7 +63,12 @@ type User struct {
 	// Certificates with which a client is this user: "sha256:" and the fingerprint in
 	// hexadecimal, or "dns:" and "email:" with a name that a verified one has.
 	Certificates []string `json:"certificates,omitempty"`
-	Note         string   `json:"note,omitempty"`
+	// Route is the name of the transport by which what it sends leaves; empty: the one
+	// that the routes choose.
+	Route string `json:"route,omitempty"`
+	// Class is the priority class of what it sends; empty: it has none of its own.
+	Class string `json:"class,omitempty"`
+	Note  string `json:"note,omitempty"`
 	// Created and Changed are set by the Directory.
 	Created time.Time `json:"created,omitzero"`
 	Changed time.Time `json:"changed,omitzero"`

@@ -125,7 +125,7 @@ func TestPrincipal(t *testing.T) {
 	o.change(putAll(joe, User{Login: "ann", Addresses: []string{"ann@example.com", "sales@example.com"}}, User{Login: "kim@example.com", Delegates: []string{"ann"}}, User{Login: "lea"}))
 	got := o.Principal(joe)
 	want := mail.Principal{
-		Account: mail.Account{Name: "joe", Source: "directory"}, Services: joe.Services, Groups: joe.Groups, Limits: joe.Limits, Language: "de",
+		Account: mail.Account{Name: "joe", Source: "directory"}, Services: joe.Services, Groups: joe.Groups, Limits: joe.Limits, Language: "de", Route: "partners", Class: "bulk",
 		Addresses: []string{"*@sales.example.com", "ann@example.com", "joe@example.com", "sales@example.com"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

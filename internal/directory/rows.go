@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -11,19 +12,19 @@ import (
 
 const (
 	putUser = `INSERT INTO users (login, password, scram, enabled, submit, relay, pop, expires, addresses, delegates,
-			messages_per_hour, recipients_per_day, max_size, language, member_of, networks, certificates, note,
-			created, changed, last_used, failed_logins)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			messages_per_hour, recipients_per_day, max_size, language, member_of, networks, certificates,
+			route, class, note, created, changed, last_used, failed_logins)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (login) DO UPDATE SET password = excluded.password, scram = excluded.scram,
 			enabled = excluded.enabled, submit = excluded.submit, relay = excluded.relay, pop = excluded.pop,
 			expires = excluded.expires, addresses = excluded.addresses, delegates = excluded.delegates,
 			messages_per_hour = excluded.messages_per_hour, recipients_per_day = excluded.recipients_per_day,
 			max_size = excluded.max_size, language = excluded.language, member_of = excluded.member_of,
-			networks = excluded.networks, certificates = excluded.certificates, note = excluded.note,
-			changed = excluded.changed`
+			networks = excluded.networks, certificates = excluded.certificates, route = excluded.route,
+			class = excluded.class, note = excluded.note, changed = excluded.changed`
 	selectUsers = `SELECT login, password, scram, enabled, submit, relay, pop, expires, addresses, delegates,
-		messages_per_hour, recipients_per_day, max_size, language, member_of, networks, certificates, note,
-		created, changed, last_used, failed_logins FROM users`
+		messages_per_hour, recipients_per_day, max_size, language, member_of, networks, certificates,
+		route, class, note, created, changed, last_used, failed_logins FROM users`
 	putBan = `INSERT INTO bans (subject, since, until, reason, times) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (subject) DO UPDATE SET since = excluded.since, until = excluded.until,
 			reason = excluded.reason, times = excluded.times`
@@ -34,7 +35,7 @@ func userValues(u *User) []any {
 		u.Login, u.Password, u.SCRAM, bit(u.Enabled), bit(u.Services.Submit), bit(u.Services.Relay), bit(u.Services.POP),
 		millis(u.Expires), joinLines(u.Addresses), joinLines(u.Delegates),
 		u.Limits.MessagesPerHour, u.Limits.RecipientsPerDay, u.Limits.MaxSize, u.Language, joinLines(u.Groups),
-		joinLines(networkTexts(u.Networks)), joinLines(u.Certificates), u.Note,
+		joinLines(networkTexts(u.Networks)), joinLines(u.Certificates), u.Route, u.Class, u.Note,
 		millis(u.Created), millis(u.Changed), millis(u.LastUsed), int64(u.FailedLogins),
 	}
 }
@@ -56,7 +57,7 @@ func scanUser(rows *sql.Rows) (User, error) {
 	var addresses, delegates, groups, networks, certificates string
 	err := rows.Scan(&u.Login, &u.Password, &u.SCRAM, &enabled, &submit, &relay, &pop, &expires, &addresses, &delegates,
 		&u.Limits.MessagesPerHour, &u.Limits.RecipientsPerDay, &u.Limits.MaxSize, &u.Language, &groups, &networks,
-		&certificates, &u.Note, &created, &changed, &lastUsed, &u.FailedLogins)
+		&certificates, &u.Route, &u.Class, &u.Note, &created, &changed, &lastUsed, &u.FailedLogins)
 	u.Enabled = enabled != 0
 	u.Services = mail.Services{Submit: submit != 0, Relay: relay != 0, POP: pop != 0}
 	u.Addresses, u.Delegates, u.Groups = splitLines(addresses), splitLines(delegates), splitLines(groups)
@@ -97,8 +98,20 @@ func scanTexts(rows *sql.Rows) (list []string, err error) {
 	return list, err
 }
 
-// load reads all records into an image.
-func (d *Directory) load(ctx context.Context) (*image, error) {
+// withRoutes is the version of the schema that gave users a route and a class. An older
+// one is read where nobody may bring it up to date.
+const withRoutes = 3
+
+// usersOf is the query for all users in a database of a version of the schema.
+func usersOf(version int) string {
+	if version >= withRoutes {
+		return selectUsers
+	}
+	return strings.Replace(selectUsers, "route, class", "'', ''", 1)
+}
+
+// load reads all records into an image, from a database of a version of the schema.
+func (d *Directory) load(ctx context.Context, version int) (*image, error) {
 	tx, err := d.reader.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -113,7 +126,7 @@ func (d *Directory) load(ctx context.Context) (*image, error) {
 		query string
 		row   func(*sql.Rows) error
 	}{
-		{selectUsers, l.user},
+		{usersOf(version), l.user},
 		{`SELECT name, alias_of FROM domains`, l.domain},
 		{`SELECT address, owner, targets FROM aliases`, l.alias},
 		{`SELECT name, kind, address, owner, posters FROM lists`, l.list},

@@ -83,6 +83,30 @@ var schema = [][]string{{
 		owner {text} NOT NULL,
 		note {text} NOT NULL
 	) {rowless}`,
+}, {
+	`ALTER TABLE users ADD COLUMN route {text} NOT NULL DEFAULT ''`,
+	`ALTER TABLE users ADD COLUMN class {text} NOT NULL DEFAULT ''`,
+	`CREATE TABLE credentials (
+		name {text} NOT NULL PRIMARY KEY,
+		kind {text} NOT NULL,
+		account {text} NOT NULL,
+		hosts {text} NOT NULL,
+		mechanisms {text} NOT NULL,
+		unverified INTEGER NOT NULL,
+		preset {text} NOT NULL,
+		token_url {text} NOT NULL,
+		client_id {text} NOT NULL,
+		scopes {text} NOT NULL,
+		certificate {text} NOT NULL,
+		key_id {text} NOT NULL,
+		password {text} NOT NULL,
+		client_secret {text} NOT NULL,
+		client_key {text} NOT NULL,
+		refresh_token {text} NOT NULL,
+		note {text} NOT NULL,
+		created BIGINT NOT NULL,
+		changed BIGINT NOT NULL
+	) {rowless}`,
 }}
 
 // migrate brings a database to today's schema, in one transaction.

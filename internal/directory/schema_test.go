@@ -1,12 +1,35 @@
 package directory
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// backTo takes back the steps of the schema behind a version.
+func (o *opened) backTo(version int) {
+	o.t.Helper()
+	undo := [][]string{
+		1: {`DROP TABLE senders`},
+		2: {`ALTER TABLE users DROP COLUMN route`, `ALTER TABLE users DROP COLUMN class`, `DROP TABLE credentials`},
+	}
+	if len(undo) != len(schema) {
+		o.t.Fatal("say how the last step is taken back")
+	}
+	for _, statements := range undo[version:] {
+		for _, s := range statements {
+			if _, err := o.writer.Exec(s); err != nil {
+				o.t.Fatal(err)
+			}
+		}
+	}
+	if _, err := o.writer.Exec(fmt.Sprintf(`DELETE FROM schema_version WHERE version > %d`, version)); err != nil {
+		o.t.Fatal(err)
+	}
+}
 
 // The page tells the tables and columns that there are.
 func TestSchemaOfThePage(t *testing.T) {

@@ -69,12 +69,7 @@ func TestSenders(t *testing.T) {
 func TestSendersInOlderSchema(t *testing.T) {
 	o := newDirectory(t)
 	o.change(func(tx *Tx) error { return tx.PutUser(User{Login: "joe", Enabled: true}) })
-	if _, err := o.writer.Exec(`DROP TABLE senders`); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := o.writer.Exec(`DELETE FROM schema_version WHERE version > 1`); err != nil {
-		t.Fatal(err)
-	}
+	o.backTo(1)
 	o.reopen()
 	if _, found := o.User("joe"); !found || len(o.senders()) != 0 {
 		t.Error("what was there is not there any more")

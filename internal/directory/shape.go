@@ -175,6 +175,8 @@ var userShape = &shape[User]{
 		textsColumn("groups", func(u *User) *[]string { return &u.Groups }),
 		{name: "networks", get: func(u *User) string { return joinValues(networkTexts(u.Networks)) }, set: setNetworks},
 		textsColumn("certificates", func(u *User) *[]string { return &u.Certificates }),
+		textColumn("route", func(u *User) *string { return &u.Route }),
+		textColumn("class", func(u *User) *string { return &u.Class }),
 		textColumn("note", func(u *User) *string { return &u.Note }),
 		shown(timeColumn("created", func(u *User) *time.Time { return &u.Created })),
 		shown(timeColumn("changed", func(u *User) *time.Time { return &u.Changed })),

@@ -69,6 +69,8 @@ func normalUser(u User) (User, error) {
 	u.Networks = c.networks(u.Networks)
 	c.limits(u.Limits)
 	u.Language = c.language(u.Language)
+	c.word("route", u.Route, "partners")
+	c.word("class", u.Class, "bulk")
 	c.text("note", u.Note, MaxNote)
 	if slices.Contains(u.Delegates, u.Login) {
 		c.wrong("delegates", "leave it out", "%q is the user itself", u.Login)
@@ -179,6 +181,13 @@ func (c *check) text(field, s string, most int) bool {
 		return true
 	}
 	return false
+}
+
+// word wants a name as those of transports are, or none.
+func (c *check) word(field, s, example string) {
+	if s != "" && !mail.IsTransportName(s) {
+		c.wrong(field, fmt.Sprintf(`write a word of letters, digits, "-" and "_" that begins with a letter, such as %q`, example), "%q is no such name", clip(s))
+	}
 }
 
 var fingerprint = regexp.MustCompile(`^[0-9a-f]{64}$`)

@@ -69,7 +69,7 @@ func (d *Directory) readOnce(ctx context.Context, file string, look func(*Direct
 	if version > len(schema) {
 		return fmt.Errorf("%w: its schema is %d, this release knows %d", ErrNewer, version, len(schema))
 	}
-	d.image, err = d.load(ctx)
+	d.image, err = d.load(ctx, version)
 	return err
 }
 

@@ -98,3 +98,26 @@ func TestViewFails(t *testing.T) {
 		t.Error("it does not end with its context")
 	}
 }
+
+// TestOlderSchema: what an earlier release has written is seen as it is, and brought up to
+// date when it is opened.
+func TestOlderSchema(t *testing.T) {
+	o := newDirectory(t)
+	o.change(putAll(User{Login: "joe", Enabled: true, Note: "old"}))
+	o.backTo(withRoutes - 1)
+	v, err := View(t.Context(), o.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, found := v.User("joe"); !found || u.Note != "old" {
+		t.Errorf("it is seen as %+v, %v", u, found)
+	}
+	o.reopen()
+	if u, found := o.User("joe"); !found || u.Note != "old" {
+		t.Errorf("it is opened as %+v, %v", u, found)
+	}
+	o.change(putAll(User{Login: "joe", Route: "partners"}))
+	if u, _ := o.User("joe"); u.Route != "partners" {
+		t.Errorf("it has the route %q", u.Route)
+	}
+}

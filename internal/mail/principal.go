@@ -23,6 +23,9 @@ type Principal struct {
 	Limits AccountLimits
 	// Language is a language tag, such as "de"; empty when it is not known.
 	Language string
+	// Route is the name of the transport by which what it sends leaves, and Class its
+	// priority class; empty where it has none of its own.
+	Route, Class string
 }
 
 // Services are what an account may do.
