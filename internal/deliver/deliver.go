@@ -95,6 +95,8 @@ type Settings struct {
 	MaxRecipients int
 	// IdleTimeout is how long a connection is kept for the next message (5 s).
 	IdleTimeout time.Duration
+
+	since time.Time // they are in force
 }
 
 // Transport is how mail goes by one transport.
@@ -142,6 +144,7 @@ func New(o Options) *Deliverer {
 		wake:    make(chan struct{}, 1),
 		started: o.Clock.Now(),
 	}
+	s.since = d.started
 	d.settings.Store(s)
 	d.sites.settings = s
 	return d
@@ -152,6 +155,7 @@ func New(o Options) *Deliverer {
 // and none that was.
 func (d *Deliverer) Change(s Settings) {
 	next := s.withDefaults()
+	next.since = d.Clock.Now()
 	d.settings.Store(next)
 	d.sites.change(next)
 	d.free() // there may be room for more

@@ -89,6 +89,19 @@ func (s *sites) of(d mail.Destination) *site {
 func (s *sites) learn(d mail.Destination, name string) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.note(d, name)
+}
+
+// learnUnder does so with what was found under some settings. Under others it may lead
+// elsewhere by now, which the next attempt finds out.
+func (s *sites) learnUnder(settings *Settings, d mail.Destination, name string) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return settings == s.settings && s.note(d, name)
+}
+
+// note is learn; mu is held.
+func (s *sites) note(d mail.Destination, name string) (news bool) {
 	if max(len(s.siteOf), len(s.byName)) >= s.sweepAt {
 		s.sweep()
 	}
@@ -184,6 +197,13 @@ func (p *place) move(name string) bool {
 	p.site = to
 	p.in()
 	return true
+}
+
+// skip notes that nothing was tried at the site.
+func (p *place) skip() {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	p.untried = true
 }
 
 // leave counts the transaction out.

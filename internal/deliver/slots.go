@@ -78,4 +78,5 @@ func (s *sites) change(to *Settings) {
 		s.grant(x)
 		s.fix(x)
 	}
+	s.reconsider()
 }

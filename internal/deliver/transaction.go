@@ -48,6 +48,11 @@ func newTransaction(s *Settings, leases []queue.Lease) *transaction {
 // of ctx ends attempts, never what is to be stored of them.
 func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 	settings := d.settings.Load()
+	leases = d.chooseAgain(ctx, settings, leases)
+	if len(leases) == 0 {
+		at.skip()
+		return
+	}
 	routed := d.route(ctx, settings, leases)
 	if routed.together != nil && !at.move(routed.together.route.Site) {
 		routed.elsewhere = append(routed.elsewhere, routed.together.leases...)
@@ -150,7 +155,7 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 		case len(together) == 0:
 			first = w.route
 		}
-		r.news = d.sites.learn(delivery.Destination, w.route.Site) || r.news
+		r.news = d.sites.learnUnder(s, delivery.Destination, w.route.Site) || r.news
 		if w.route.SameWay(first) {
 			together = append(together, leases[i])
 		} else {

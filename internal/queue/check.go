@@ -200,6 +200,37 @@ func checkSettlement(s *Settlement) error {
 	return nil
 }
 
+// CheckMoves fails with ErrInvalid, naming the place, when moves break the contract in
+// a way that shows without looking at what is stored.
+func CheckMoves(moves []Move) error {
+	seen := make(map[uint64]bool, len(moves))
+	for i := range moves {
+		if err := checkMove(&moves[i]); err != nil {
+			return fmt.Errorf("%w: move of entry %q: %w", ErrInvalid, moves[i].Lease.Entry.ID, err)
+		}
+		if seen[moves[i].Lease.Token] {
+			return fmt.Errorf("%w: move of entry %q: its lease stands twice in one call", ErrInvalid, moves[i].Lease.Entry.ID)
+		}
+		seen[moves[i].Lease.Token] = true
+	}
+	return nil
+}
+
+func checkMove(m *Move) error {
+	if len(m.Lease.Entry.Deliveries) != 1 {
+		return fmt.Errorf("its lease is for %d deliveries, not for one", len(m.Lease.Entry.Deliveries))
+	}
+	if got, want := len(m.To), len(m.Lease.Delivery().Recipients); got != want {
+		return fmt.Errorf("%d destinations for %d recipients", got, want)
+	}
+	for i, d := range m.To {
+		if d == "" || strings.ContainsRune(string(d), 0) {
+			return fmt.Errorf("destination %d is %q; it must not be empty or contain NUL", i, d)
+		}
+	}
+	return nil
+}
+
 // Check fails with ErrInvalid when the change lacks what its kind needs.
 func (c Change) Check() error {
 	switch {

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -285,25 +284,22 @@ func (m *Memory) Release(ctx context.Context, leases []Lease, next time.Time) er
 	if err := m.usable(ctx); err != nil {
 		return err
 	}
-	now := m.options.Clock.Now()
-	for i := range leases {
-		c, standing := m.index.Begin(&leases[i], now)
-		if standing != LeaseHeld {
-			continue
-		}
-		revision := m.revise(c.ID, now)
-		err := errors.Join(revision.Release(c, next), m.pendingOf(revision, c))
-		result := revision.Result()
-		if err == nil {
-			err = m.commit(result.Facts...)
-		}
-		if err != nil {
-			m.index.Abort([]Claimed{c})
-			return err
-		}
-		m.apply(result, []Claimed{c}, false)
+	b := BeginEndings(m.index, ReleaseEndings(leases), m.options.Clock.Now())
+	return m.end(b, false, func(r *Revision, ended []Ending) error { return r.Release(ended, next) })
+}
+
+// Regroup gives leases back whose recipients go elsewhere.
+func (m *Memory) Regroup(ctx context.Context, moves []Move) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.usable(ctx); err != nil {
+		return err
 	}
-	return nil
+	if err := CheckMoves(moves); err != nil {
+		return err
+	}
+	b := BeginEndings(m.index, MoveEndings(moves), m.options.Clock.Now())
+	return m.end(b, false, (*Revision).Regroup)
 }
 
 // Settle ends leases.
@@ -316,15 +312,23 @@ func (m *Memory) Settle(ctx context.Context, settlements []Settlement) error {
 	if err := CheckSettlements(settlements); err != nil {
 		return err
 	}
-	b := BeginSettlements(m.index, settlements, m.options.Clock.Now())
-	if err := m.settle(b); err != nil {
-		m.index.Abort(b.Leases())
+	b := BeginEndings(m.index, SettlementEndings(settlements), m.options.Clock.Now())
+	if err := m.end(b, true, (*Revision).Settle); err != nil {
 		return err
 	}
 	return b.Fenced
 }
 
-func (m *Memory) settle(b *Settling) error {
+// end ends leases; settled says that they are settled and not given back.
+func (m *Memory) end(b *Settling, settled bool, change func(*Revision, []Ending) error) error {
+	err := m.endAll(b, settled, change)
+	if err != nil {
+		m.index.Abort(b.Leases())
+	}
+	return err
+}
+
+func (m *Memory) endAll(b *Settling, settled bool, change func(*Revision, []Ending) error) error {
 	if len(b.ByEntry) == 0 {
 		return nil
 	}
@@ -336,10 +340,8 @@ func (m *Memory) settle(b *Settling) error {
 	var results []Revised
 	for _, ended := range b.ByEntry {
 		revision := m.revise(ended[0].Claimed.ID, b.Now)
-		for _, s := range ended {
-			if err := revision.Settle(s.Claimed, s.Settlement); err != nil {
-				return err
-			}
+		if err := change(revision, ended); err != nil {
+			return err
 		}
 		for _, s := range ended {
 			if err := m.pendingOf(revision, s.Claimed); err != nil {
@@ -354,7 +356,7 @@ func (m *Memory) settle(b *Settling) error {
 	}
 	m.store(submissions, entries) // first, so that they may use a body that would go
 	for i, ended := range b.ByEntry {
-		m.apply(results[i], Leases(ended), true)
+		m.apply(results[i], Leases(ended), settled)
 	}
 	return nil
 }

@@ -94,6 +94,8 @@ type Recipient struct {
 	// HeldAt is when an edit held it; zero when it is not held, or was from its
 	// acceptance.
 	HeldAt time.Time `json:"held_at,omitzero"`
+	// Moved is when Regroup moved it last; zero when it never did.
+	Moved time.Time `json:"moved,omitzero"`
 }
 
 // Deliveries groups recipients by destination, in the order in which they
@@ -213,6 +215,14 @@ type Settlement struct {
 	// letter. A submission without a draft may name the settled entry's body.
 	New   []Submission
 	Facts []mail.Fact
+}
+
+// Move ends a lease of which recipients are to go elsewhere.
+type Move struct {
+	Lease Lease
+	// To has the destination of each recipient of the lease, in order. That of the
+	// lease leaves the recipient where it is.
+	To []mail.Destination
 }
 
 // Filter selects recipients. Every field that is set must match.
@@ -398,6 +408,14 @@ type (
 		// counted. That needs no sync, unless edits were pending. Lost
 		// leases are passed over.
 		Release(ctx context.Context, leases []Lease, next time.Time) error
+		// Regroup ends leases as Release does, all due now, and moves their
+		// recipients to the deliveries of other destinations, which are due now
+		// too. One that is there already is joined, and of the attempts of the two
+		// the larger number counts. Pending edits come first: whom they hold or
+		// move is not moved any more. Like Release it needs no sync unless edits were
+		// pending: what a crash undoes is done again at the next attempt. Lost
+		// leases are passed over.
+		Regroup(ctx context.Context, moves []Move) error
 		// Settle ends leases with their outcomes, new entries and facts in
 		// one commit, and with whom the sender was warned of. Pending edits
 		// are applied to recipients that the outcome leaves in the queue.

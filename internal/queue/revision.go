@@ -10,7 +10,7 @@ import (
 
 // Revision works out, in memory, what changes make of one entry. The engine
 // gives it the entry with the deliveries that may change, calls Settle,
-// Release, Pending and Edit, and commits what Result returns.
+// Release, Regroup, Pending and Edit, and commits what Result returns.
 type Revision struct {
 	entry   *Entry
 	now     time.Time
@@ -18,7 +18,15 @@ type Revision struct {
 	// loaded are the destinations that the entry had at the beginning.
 	loaded  []mail.Destination
 	applied []mail.Destination
+	moves   []move
 	facts   []mail.Fact
+}
+
+// move is a recipient that Regroup moves: that of a delivery, by its number there.
+type move struct {
+	from, to  mail.Destination
+	recipient int
+	attempts  int // that it takes along
 }
 
 // Revised is what a change made of one entry.
@@ -39,10 +47,19 @@ func Revise(e *Entry, now time.Time) *Revision {
 	return r
 }
 
-// Settle applies the outcomes of a lease, and to what is deferred the next
-// time and who was warned. It fails with ErrInvalid when they do not fit the
+// Settle applies the outcomes of leases, and to what is deferred the next
+// time and who was warned. It fails with ErrInvalid when they do not fit their
 // lease, with ErrDamaged when what is stored does not.
-func (r *Revision) Settle(c Claimed, s *Settlement) error {
+func (r *Revision) Settle(ended []Ending) error {
+	for _, e := range ended {
+		if err := r.settle(e.Claimed, e.Settlement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Revision) settle(c Claimed, s *Settlement) error {
 	outcomes := s.Outcomes
 	if len(outcomes) != c.Recipients {
 		return fmt.Errorf("%w: entry %q: %d outcomes for a lease on %d recipients", ErrInvalid, r.entry.ID, len(outcomes), c.Recipients)
@@ -82,14 +99,57 @@ func (r *Revision) Settle(c Claimed, s *Settlement) error {
 	return nil
 }
 
-// Release takes the attempt of a lease back and makes its delivery due at next.
-func (r *Revision) Release(c Claimed, next time.Time) error {
-	d, err := r.delivery(c.Destination)
-	if err != nil {
+// Release takes the attempts of leases back and makes their deliveries due at next.
+func (r *Revision) Release(ended []Ending, next time.Time) error {
+	for _, e := range ended {
+		d, err := r.delivery(e.Claimed.Destination)
+		if err != nil {
+			return err
+		}
+		d.Attempts, d.Next = e.Claimed.Attempt-1, next
+	}
+	return nil
+}
+
+// Regroup does as Release, and notes which recipients move. Result moves them, so that
+// pending edits come before. It fails as Settle does.
+func (r *Revision) Regroup(ended []Ending) error {
+	if err := r.Release(ended, r.now); err != nil {
 		return err
 	}
-	d.Attempts, d.Next = c.Attempt-1, next
+	for _, e := range ended {
+		if len(e.To) != e.Claimed.Recipients {
+			return fmt.Errorf("%w: entry %q: %d destinations for a lease on %d recipients", ErrInvalid, r.entry.ID, len(e.To), e.Claimed.Recipients)
+		}
+		at := e.Claimed.Destination
+		d := &r.entry.Deliveries[r.entry.find(at)]
+		leased := 0
+		for i := range d.Recipients {
+			if leased == len(e.To) {
+				break // what follows came while the lease was held
+			}
+			if d.Recipients[i].waiting() {
+				r.moves = append(r.moves, move{at, e.To[leased], i, d.Attempts})
+				leased++
+			}
+		}
+	}
 	return nil
+}
+
+// regroup makes the moves that Regroup has noted, of recipients that still wait where
+// they were.
+func (r *Revision) regroup() {
+	for _, m := range r.moves {
+		rcpt := &r.entry.Deliveries[r.entry.find(m.from)].Recipients[m.recipient]
+		if m.from == m.to || !rcpt.waiting() {
+			continue
+		}
+		moved := *rcpt
+		moved.Moved = r.now
+		rcpt.State = "" // no longer here; Result drops it
+		r.receive(m.to, []Recipient{moved}, m.attempts)
+	}
 }
 
 // delivery returns a delivery that is about to change.
@@ -153,10 +213,10 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 	case ChangeRelease, ChangeRetry:
 		r.hasten(i)
 	case ChangeReroute:
-		r.receive(c.Destination, moved)
+		r.receive(c.Destination, moved, 0)
 	case ChangeRecipient:
 		if len(moved) > 0 {
-			r.receive(c.destination(at), moved)
+			r.receive(c.destination(at), moved, 0)
 		} else {
 			r.hasten(i)
 		}
@@ -178,15 +238,17 @@ func (r *Revision) hasten(i int) {
 	}
 }
 
-// receive adds recipients to the delivery of another destination.
-func (r *Revision) receive(at mail.Destination, moved []Recipient) {
+// receive adds recipients to the delivery of another destination, which has at least
+// so many attempts from then on.
+func (r *Revision) receive(at mail.Destination, moved []Recipient, attempts int) {
 	r.touched[at] = true
 	i := r.entry.find(at)
 	if i < 0 {
-		r.entry.Deliveries = append(r.entry.Deliveries, Delivery{Destination: at, Next: r.now, Recipients: moved})
+		r.entry.Deliveries = append(r.entry.Deliveries, Delivery{Destination: at, Attempts: attempts, Next: r.now, Recipients: moved})
 		return
 	}
 	d := &r.entry.Deliveries[i]
+	d.Attempts = max(d.Attempts, attempts)
 	d.Recipients = append(d.Recipients, moved...)
 	r.hasten(i)
 }
@@ -252,8 +314,10 @@ func withWhy(text, why string) string {
 	return text + ": " + why
 }
 
-// Result drops what is final, and returns what is to be committed.
+// Result moves what Regroup has noted, drops what is final, and returns what is to be
+// committed.
 func (r *Revision) Result() Revised {
+	r.regroup()
 	result := Revised{ID: r.entry.ID, Applied: r.applied, Facts: r.facts}
 	for i := range r.entry.Deliveries {
 		d := &r.entry.Deliveries[i]

@@ -8,32 +8,61 @@ import (
 	"postern/internal/mail"
 )
 
-// Settling is a call of Settle under way: the settlements whose leases are
-// held. Those that were settled before are left out, and so are those whose
-// leases are lost; for these Fenced is ErrFenced.
+// Settling is a call of Settle, Release or Regroup under way: the leases that are
+// held. Those that were settled before are left out, and so are those that are
+// lost; for these Fenced is ErrFenced.
 type Settling struct {
 	Now     time.Time
-	ByEntry [][]Ending // the settlements of one entry each
+	ByEntry [][]Ending // those of one entry each
 	Fenced  error
 }
 
-// Ending is a settlement whose lease is held.
+// Ending is the end of a lease.
 type Ending struct {
-	Claimed    Claimed
-	Settlement *Settlement
+	Lease      *Lease
+	Settlement *Settlement        // of Settle
+	To         []mail.Destination // of Regroup
+	Claimed    Claimed            // once it has begun
 }
 
-// BeginSettlements sorts out which leases are held. These cannot be lost
+// SettlementEndings are the ends of leases that settlements bring.
+func SettlementEndings(settlements []Settlement) []Ending {
+	endings := make([]Ending, len(settlements))
+	for i := range settlements {
+		endings[i] = Ending{Lease: &settlements[i].Lease, Settlement: &settlements[i]}
+	}
+	return endings
+}
+
+// ReleaseEndings are those of leases that are given back.
+func ReleaseEndings(leases []Lease) []Ending {
+	endings := make([]Ending, len(leases))
+	for i := range leases {
+		endings[i].Lease = &leases[i]
+	}
+	return endings
+}
+
+// MoveEndings are those of leases whose recipients move.
+func MoveEndings(moves []Move) []Ending {
+	endings := make([]Ending, len(moves))
+	for i := range moves {
+		endings[i] = Ending{Lease: &moves[i].Lease, To: moves[i].To}
+	}
+	return endings
+}
+
+// BeginEndings sorts out which leases are held. These cannot be lost
 // until Index.Apply or Index.Abort. Their entries must be locked, unless the
 // engine has a lock of its own.
-func BeginSettlements(x *Index, settlements []Settlement, now time.Time) *Settling {
+func BeginEndings(x *Index, endings []Ending, now time.Time) *Settling {
 	b := &Settling{Now: now}
 	var held []Ending
-	for i := range settlements {
-		s := &settlements[i]
-		switch c, standing := x.Begin(&s.Lease, now); standing {
+	for _, e := range endings {
+		switch c, standing := x.Begin(e.Lease, now); standing {
 		case LeaseHeld:
-			held = append(held, Ending{c, s})
+			e.Claimed = c
+			held = append(held, e)
 		case LeaseLost:
 			b.Fenced = ErrFenced
 		case LeaseSettled: // this is a repetition
@@ -68,13 +97,23 @@ func (b *Settling) Leases() []Claimed {
 	return all
 }
 
+// settlements are those of Settle.
+func (b *Settling) settlements() (all []*Settlement) {
+	for _, endings := range b.ByEntry {
+		for _, e := range endings {
+			if e.Settlement != nil {
+				all = append(all, e.Settlement)
+			}
+		}
+	}
+	return all
+}
+
 // Facts returns all facts that the settlements bring.
 func (b *Settling) Facts() []mail.Fact {
 	var all []mail.Fact
-	for _, endings := range b.ByEntry {
-		for _, e := range endings {
-			all = append(all, e.Settlement.Facts...)
-		}
+	for _, s := range b.settlements() {
+		all = append(all, s.Facts...)
 	}
 	return all
 }
@@ -82,10 +121,8 @@ func (b *Settling) Facts() []mail.Fact {
 // New returns all entries that the settlements bring forth.
 func (b *Settling) New() []Submission {
 	var all []Submission
-	for _, endings := range b.ByEntry {
-		for _, e := range endings {
-			all = append(all, e.Settlement.New...)
-		}
+	for _, s := range b.settlements() {
+		all = append(all, s.New...)
 	}
 	return all
 }

@@ -209,6 +209,17 @@ func (a *acknowledged) deliver(ctx context.Context, t *testing.T, s queue.Store,
 			return
 		}
 		for _, l := range leases {
+			if attempt%5 == 1 { // it is given back to the other destination
+				other := mail.Destination("d0.example")
+				if d == other {
+					other = "d1.example"
+				}
+				if err := s.Regroup(ctx, []queue.Move{{Lease: l, To: []mail.Destination{other}}}); err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("regroup: %v", err)
+					return
+				}
+				continue
+			}
 			state := mail.Delivered
 			if attempt%7 == 0 {
 				state = mail.Deferred
@@ -247,6 +258,9 @@ func (a *acknowledged) check(t *testing.T, s *embedded.Store) {
 		}
 		if !accepted[e.ID] {
 			t.Errorf("entry %s is stored without its fact", e.ID)
+		}
+		if n := len(e.Addresses()); n != 1 {
+			t.Errorf("entry %s has %d recipients: it was regrouped in part", e.ID, n)
 		}
 		if a.settled[e.ID] {
 			t.Errorf("entry %s is stored, though it was settled", e.ID)

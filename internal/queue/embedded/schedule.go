@@ -152,17 +152,32 @@ func (s *Store) Release(ctx context.Context, leases []queue.Lease, next time.Tim
 		return err
 	}
 	defer s.gate.leave()
-	released := make([]queue.Settlement, len(leases))
-	for i := range leases {
-		released[i].Lease = leases[i]
+	return s.giveBack(ctx, queue.ReleaseEndings(leases), func(r *queue.Revision, ended []queue.Ending) error {
+		return r.Release(ended, next)
+	})
+}
+
+// Regroup gives leases back whose recipients go elsewhere.
+func (s *Store) Regroup(ctx context.Context, moves []queue.Move) error {
+	if err := s.enter(ctx); err != nil {
+		return err
 	}
-	locked := s.index.Lock(entriesOf(released))
+	defer s.gate.leave()
+	if err := queue.CheckMoves(moves); err != nil {
+		return err
+	}
+	return s.giveBack(ctx, queue.MoveEndings(moves), (*queue.Revision).Regroup)
+}
+
+// giveBack ends leases without an attempt, which needs no sync.
+func (s *Store) giveBack(ctx context.Context, endings []queue.Ending, apply func(*queue.Revision, []queue.Ending) error) error {
+	locked := s.index.Lock(entriesOf(endings))
 	defer s.index.Unlock(locked)
-	b := queue.BeginSettlements(s.index, released, s.options.Clock.Now())
+	b := queue.BeginEndings(s.index, endings, s.options.Clock.Now())
 	c := s.newChange()
 	c.lazy = true
 	for _, ended := range b.ByEntry {
-		s.end(c, ending{ended, b.Now, false}, func(r *queue.Revision, e queue.Ending) error { return r.Release(e.Claimed, next) })
+		s.end(c, ending{ended, b.Now, false}, apply)
 	}
 	if err := s.commit(ctx, c); err != nil {
 		s.index.Abort(b.Leases())

@@ -18,9 +18,10 @@ func (s *Store) Settle(ctx context.Context, settlements []queue.Settlement) erro
 	if err := queue.CheckSettlements(settlements); err != nil {
 		return err
 	}
-	locked := s.index.Lock(entriesOf(settlements))
+	endings := queue.SettlementEndings(settlements)
+	locked := s.index.Lock(entriesOf(endings))
 	defer s.index.Unlock(locked)
-	b := queue.BeginSettlements(s.index, settlements, s.options.Clock.Now())
+	b := queue.BeginEndings(s.index, endings, s.options.Clock.Now())
 	if err := s.settle(ctx, b); err != nil {
 		s.index.Abort(b.Leases())
 		return err
@@ -28,10 +29,10 @@ func (s *Store) Settle(ctx context.Context, settlements []queue.Settlement) erro
 	return b.Fenced
 }
 
-func entriesOf(settlements []queue.Settlement) []mail.ID {
-	ids := make([]mail.ID, len(settlements))
-	for i := range settlements {
-		ids[i] = settlements[i].Lease.Entry.ID
+func entriesOf(endings []queue.Ending) []mail.ID {
+	ids := make([]mail.ID, len(endings))
+	for i := range endings {
+		ids[i] = endings[i].Lease.Entry.ID
 	}
 	return ids
 }
@@ -41,9 +42,7 @@ func (s *Store) settle(ctx context.Context, b *queue.Settling) error {
 	c.patient = true
 	c.record(b.Facts())
 	for _, ended := range b.ByEntry {
-		s.end(c, ending{ended, b.Now, true}, func(r *queue.Revision, e queue.Ending) error {
-			return r.Settle(e.Claimed, e.Settlement)
-		})
+		s.end(c, ending{ended, b.Now, true}, (*queue.Revision).Settle)
 	}
 	return s.commitWith(ctx, c, b.New())
 }
@@ -56,17 +55,17 @@ type ending struct {
 }
 
 // end writes into a change what the end of leases makes of their entry.
-func (s *Store) end(c *change, e ending, apply func(*queue.Revision, queue.Ending) error) {
+func (s *Store) end(c *change, e ending, apply func(*queue.Revision, []queue.Ending) error) {
 	r, pending, err := s.reviseLeased(e.leases, e.now)
 	if err != nil {
 		c.fail(err)
 		return
 	}
+	if err := apply(r, e.leases); err != nil {
+		c.fail(err)
+		return
+	}
 	for _, l := range e.leases {
-		if err := apply(r, l); err != nil {
-			c.fail(err)
-			return
-		}
 		if l.Claimed.Attempt > 1 {
 			c.remove(partKey(attemptsPrefix, l.Claimed.ID, string(l.Claimed.Destination)))
 		}
@@ -84,10 +83,10 @@ func (s *Store) end(c *change, e ending, apply func(*queue.Revision, queue.Endin
 }
 
 // reviseLeased begins a change of the deliveries that are leased; where edits
-// wait, of the whole entry, because they may move recipients.
+// wait, or recipients go elsewhere, of the whole entry, because these join others.
 func (s *Store) reviseLeased(ended []queue.Ending, now time.Time) (*queue.Revision, queue.PendingEdits, error) {
 	id := ended[0].Claimed.ID
-	if slices.ContainsFunc(ended, func(e queue.Ending) bool { return e.Claimed.Pending }) {
+	if slices.ContainsFunc(ended, func(e queue.Ending) bool { return e.Claimed.Pending || e.To != nil }) {
 		return s.revise(id, now)
 	}
 	e := queue.Entry{ID: id}

@@ -96,15 +96,20 @@ func (m *model) restart() { m.end(m.all()...) }
 // delivery that is empty by then goes at the very end: until all is done,
 // others may move recipients to it.
 func (m *model) end(ended ...*modelDelivery) {
+	m.finish(ended)
+	for _, d := range ended {
+		m.tidy(d.entry)
+	}
+}
+
+// finish is end without what follows at the very end.
+func (m *model) finish(ended []*modelDelivery) {
 	for _, d := range ended {
 		d.lease = nil
 		for _, p := range d.pending {
 			m.apply(d, p.change, p.recipients)
 		}
 		d.pending = nil
-	}
-	for _, d := range ended {
-		m.tidy(d.entry)
 	}
 }
 
@@ -213,6 +218,41 @@ func (m *model) release(d *modelDelivery, next time.Time) {
 	d.attempts--
 	d.next = next
 	m.end(d)
+}
+
+// modelMove is a lease that ends, and where its recipients go.
+type modelMove struct {
+	delivery *modelDelivery
+	to       []mail.Destination
+}
+
+// regroup ends leases, applies what was pending, and moves those recipients of theirs
+// that still wait where they were.
+func (m *model) regroup(moves []modelMove) {
+	var ended []*modelDelivery
+	var leases []*modelLease
+	var attempts []int
+	for _, x := range moves {
+		x.delivery.attempts--
+		x.delivery.next = m.now
+		ended, leases = append(ended, x.delivery), append(leases, x.delivery.lease)
+		attempts = append(attempts, x.delivery.attempts)
+	}
+	m.finish(ended)
+	for i, x := range moves {
+		for j, r := range leases[i].recipients {
+			at := slices.Index(x.delivery.recipients, r)
+			if at < 0 || r.state != mail.Queued && r.state != mail.Deferred || x.to[j] == x.delivery.destination {
+				continue
+			}
+			x.delivery.recipients = slices.Delete(x.delivery.recipients, at, at+1)
+			target := x.delivery.entry.delivery(x.to[j], m.now)
+			target.recipients = append(target.recipients, r)
+			target.attempts = max(target.attempts, attempts[i])
+			target.hasten(m.now)
+		}
+	}
+	m.end(ended...)
 }
 
 // edit applies a change to everything at a destination.

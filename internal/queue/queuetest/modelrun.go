@@ -79,8 +79,10 @@ func (r *modelRun) step() {
 		r.claim()
 	case n < 60:
 		r.settle()
-	case n < 68:
+	case n < 64:
 		r.release()
+	case n < 68:
+		r.regroup()
 	case n < 74:
 		r.renew()
 	case n < 84:
@@ -239,6 +241,25 @@ func (r *modelRun) release() {
 			r.model.release(l.delivery, next)
 		}
 	}
+}
+
+func (r *modelRun) regroup() {
+	some := r.someLeases(1 + r.random.IntN(3))
+	var moves []queue.Move
+	var held []modelMove
+	for _, l := range some {
+		var to []mail.Destination
+		for range l.lease.Delivery().Recipients {
+			to = append(to, r.someDestination())
+		}
+		moves = append(moves, queue.Move{Lease: l.lease, To: to})
+		if l.held() {
+			held = append(held, modelMove{l.delivery, to})
+		}
+	}
+	r.ok(r.Store.Regroup(r.ctx, moves))
+	slices.SortStableFunc(held, func(a, b modelMove) int { return cmp.Compare(a.delivery.entry.id, b.delivery.entry.id) })
+	r.model.regroup(held)
 }
 
 func (r *modelRun) renew() {

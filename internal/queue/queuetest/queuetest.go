@@ -35,7 +35,7 @@ type Subject struct {
 
 // Run runs the suite. open makes an empty store that runs on the clock.
 func Run(t *testing.T, open func(t *testing.T, clock mail.Clock) *Subject) {
-	for _, tests := range [][]test{acceptTests, variantTests, dueTests, claimTests, settleTests, editTests, suspendTests, readTests, factTests, failureTests, loadTests} {
+	for _, tests := range [][]test{acceptTests, variantTests, dueTests, claimTests, settleTests, regroupTests, editTests, suspendTests, readTests, factTests, failureTests, loadTests} {
 		for _, c := range tests {
 			t.Run(c.name, func(t *testing.T) {
 				w := &world{T: t, ctx: t.Context(), clock: mail.NewManualClock(epoch)}
