@@ -90,7 +90,8 @@ blocklist: mail dns config metrics
 
 # movers
 smtpserver: mail smtp proxyproto limit metrics trace crashpoint
-smtpclient: mail smtp limit metrics trace
+# smtpclient judges a handshake by the policy itself: the levels have their names there.
+smtpclient: mail smtp tlspolicy limit metrics trace
 pop3server: mail pop3 proxyproto limit metrics trace
 scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.

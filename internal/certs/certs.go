@@ -93,26 +93,35 @@ func load(p Pair, now time.Time) (tls.Certificate, stamps, error) {
 
 // LoadPool reads a PEM file of certificates that are trusted. It fails with an *Error.
 func LoadPool(file string, now time.Time) (*x509.CertPool, error) {
-	data, _, err := read(file, now)
+	p, _, err := loadPool(file, now)
 	if err != nil {
 		return nil, err
 	}
-	pool, count := x509.NewCertPool(), 0
+	return p.certificates, nil
+}
+
+// loadPool reads a file of certificates, and says of which file, if it could be read.
+func loadPool(file string, now time.Time) (*pool, stamp.Stamp, error) {
+	data, at, err := read(file, now)
+	if err != nil {
+		return nil, at, err
+	}
+	p := &pool{certificates: x509.NewCertPool()}
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
-		count++
+		p.count++
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, &Error{File: file, Reason: ErrFormat, Detail: fmt.Sprintf("certificate %d in it is damaged: %v", count, err), Cause: err}
+			return nil, at, &Error{File: file, Reason: ErrFormat, Detail: fmt.Sprintf("certificate %d in it is damaged: %v", p.count, err), Cause: err}
 		}
-		pool.AddCert(certificate)
+		p.certificates.AddCert(certificate)
 	}
-	if count == 0 {
-		return nil, &Error{File: file, Reason: ErrFormat, Detail: "no PEM certificate in it; it must begin with -----BEGIN CERTIFICATE-----"}
+	if p.count == 0 {
+		return nil, at, &Error{File: file, Reason: ErrFormat, Detail: "no PEM certificate in it; it must begin with -----BEGIN CERTIFICATE-----"}
 	}
-	return pool, nil
+	return p, at, nil
 }
 
 func checkTime(file string, leaf *x509.Certificate, now time.Time) error {

@@ -15,6 +15,9 @@ func (d *decoder) advise() {
 		d.adviseRelay(t)
 		d.adviseLogin(t)
 	}
+	for _, t := range d.tables["transport"] {
+		d.adviseTransport(t)
+	}
 	for _, t := range d.tables["delivery"] {
 		if len(d.config.Delivery.Smarthosts) > 0 {
 			d.adviseSmarthosts(t)

@@ -58,6 +58,8 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.LDAP[0].Name = "corp"
 	before.Transports = []Transport{*defaultFields().transport, *defaultFields().transport}
 	before.Transports[0].Name, before.Transports[1].Name = "partners", "relays"
+	before.TLSDomains = []TLSDomains{*defaultFields().tls, *defaultFields().tls}
+	before.TLSDomains[0].Domains, before.TLSDomains[1].Domains = []string{"partner.example"}, []string{"other.example"}
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {

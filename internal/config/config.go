@@ -55,6 +55,7 @@ type Config struct {
 	LDAP         []LDAP
 	Certificates []Certificate
 	Transports   []Transport
+	TLSDomains   []TLSDomains
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth
@@ -212,6 +213,7 @@ const (
 	TLSOpportunistic TLSPolicy = "opportunistic"
 	TLSRequired      TLSPolicy = "required"
 	TLSVerify        TLSPolicy = "verify"
+	TLSPin           TLSPolicy = "pin" // not of [delivery]
 )
 
 // AddressFamily says which addresses of a server are tried first.

@@ -37,6 +37,9 @@ type table struct {
 	given   map[string]given
 }
 
+// key is the whole key of a setting of the table.
+func (t *table) key(setting string) string { return t.section.name + "." + setting }
+
 // given is where a setting was given, with its value as it was written.
 type given struct {
 	key, value mail.Place

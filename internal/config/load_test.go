@@ -279,10 +279,30 @@ cache_time = "0s"
 [[transport]]
 name = "partners"
 kind = "mx"
+tls = "verify"
+tls_ca_file = "partners.pem"
+tls_names = ["*.partner.example"]
+tls_min_version = "1.3"
+tls_certificate = "client"
+tls_ehlo = false
 
 [[transport]]
 name = "relays"
 hosts = ["relay.example.com:587"]
+tls = "pin"
+tls_pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+tls_implicit = true
+
+[[tls]]
+domains = ["partner.example", "*.partner.example", "list:partners"]
+policy = "pin"
+pins = ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
+min_version = "1.3"
+
+[[tls]]
+domains = ["other.example"]
+ca_file = "partners.pem"
+names = ["*.other.example"]
 
 [[certificate]]
 name = "files"
@@ -436,11 +456,14 @@ func TestEverySetting(t *testing.T) {
 	certificate := got.Certificates[0] // of files; the second is of ACME
 	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
 	transport := got.Transports[0] // by MX; the second has hosts
-	transport.Hosts = got.Transports[1].Hosts
+	relays := &got.Transports[1]
+	transport.Hosts, transport.TLSPins, transport.TLSImplicit = relays.Hosts, relays.TLSPins, relays.TLSImplicit
+	domains := got.TLSDomains[0] // with pins; the second has authorities and names
+	domains.TLSCAFile, domains.TLSNames = got.TLSDomains[1].TLSCAFile, got.TLSDomains[1].TLSNames
 	for i := range settings {
 		s := &settings[i]
 		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0], certificate: &certificate,
-			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport}
+			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport, tls: &domains}
 		if s.key == "list.source" {
 			f.list = &got.Lists[1] // one in the directory has no file
 		}
@@ -473,7 +496,11 @@ func TestEveryFieldHasItsSetting(t *testing.T) {
 			continue
 		}
 		for j := range table.NumField() {
-			if name := table.Field(j).Name; name != "Place" && name != "Places" && name != "Placed" {
+			switch f := table.Field(j); {
+			case f.Name == "Place" || f.Name == "Places" || f.Name == "Placed":
+			case f.Anonymous:
+				rows += f.Type.NumField()
+			default:
 				rows++
 			}
 		}

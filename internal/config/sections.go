@@ -126,6 +126,15 @@ var sections = []section{
 		text: "A way by which mail leaves: which servers it goes to, and how. Routes and handlers name it. Each has a table of its own; there can be 1,000.",
 	},
 	{
+		name: "tls",
+		tables: tablesOf[TLSDomains]{
+			all:   func(c *Config) *[]TLSDomains { return &c.TLSDomains },
+			in:    func(f *fields) **TLSDomains { return &f.tls },
+			about: func(t *TLSDomains) about { return about{t.Title(), &t.Place, &t.Places} },
+		},
+		text: "What TLS mail for some domains demands of the servers to which it goes, beyond what the transport does: [tls-out.md](tls-out.md#domains). Each has a table of its own; there can be 1,000.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

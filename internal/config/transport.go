@@ -9,6 +9,12 @@ type Transport struct {
 	Name  string // unique
 	Kind  TransportKind
 	Hosts []mail.HostPort
+
+	// What TLS there must be; the certificate that is shown, by its name; and how TLS begins.
+	TLSOut
+	TLSCertificate string
+	TLSEHLO        bool // again, under TLS
+	TLSImplicit    bool
 }
 
 // TransportKind is how a transport finds its servers.

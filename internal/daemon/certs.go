@@ -30,6 +30,8 @@ type certificates struct {
 	// choices are those of the listeners, in their order. One is empty until there is
 	// a certificate for it.
 	choices []certs.Choice
+	// named are those of the tables, by their names; nil for one with which something is wrong.
+	named map[string]certs.Source
 	// store has those that commands make; it lasts as long as the process.
 	store *certs.Store
 	// acme has those of authorities; it lasts as long, and is asked for domains.
@@ -66,17 +68,17 @@ func (g *graph) loadCertificates() error {
 		}
 	}
 	errs = append(errs, g.loadAuthority())
-	named := make(map[string]certs.Source)
+	g.certificates.named = make(map[string]certs.Source)
 	for i := range g.config.Certificates {
 		c := &g.config.Certificates[i]
 		source, err := g.source(c)
 		if err != nil {
 			errs = append(errs, err)
 		}
-		named[c.Name] = source
+		g.certificates.named[c.Name] = source
 	}
 	for i := range g.config.Listeners {
-		choice, err := g.choice(&g.config.Listeners[i], named)
+		choice, err := g.choice(&g.config.Listeners[i])
 		errs = append(errs, err)
 		g.certificates.choices = append(g.certificates.choices, choice)
 	}
@@ -166,7 +168,7 @@ func ofKey(err error, p certs.Pair) bool {
 
 // choice is what a listener can choose from: its own files, then what it names, or if it
 // has neither what is assigned to it.
-func (g *graph) choice(l *config.Listener, named map[string]certs.Source) (certs.Choice, error) {
+func (g *graph) choice(l *config.Listener) (certs.Choice, error) {
 	if l.TLSCertificate == "" && len(l.Certificates) == 0 {
 		return certs.Choice{g.certificates.store.AssignedTo(l.Name)}, nil
 	}
@@ -186,18 +188,24 @@ func (g *graph) choice(l *config.Listener, named map[string]certs.Source) (certs
 		}
 	}
 	for _, name := range l.Certificates {
-		source, known := named[name.Text]
-		if !known {
-			var err error
-			if source, err = g.stored(name.Text); err != nil {
-				errs = append(errs, wrongName(l, name, err))
-			}
+		source, err := g.namedCertificate(name.Text)
+		if err != nil {
+			errs = append(errs, wrongName(l, name, err))
 		}
 		if source != nil { // or it was told what is wrong with it
 			choice = append(choice, source)
 		}
 	}
 	return choice, errors.Join(errs...)
+}
+
+// namedCertificate is the source of a certificate of a table or of the store. It is nil, without an
+// error, for one of a table with which something is wrong that was told already.
+func (g *graph) namedCertificate(name string) (certs.Source, error) {
+	if source, known := g.certificates.named[name]; known {
+		return source, nil
+	}
+	return g.stored(name)
 }
 
 // stored is the source of a certificate of the store, which must be there.
@@ -238,6 +246,7 @@ func (d *Daemon) lookAtCertificates(g *graph) {
 	for _, e := range append(events, g.certificates.acme.Look()...) {
 		d.tellCertificate(e)
 	}
+	d.lookAtAuthorities(g)
 	d.offerTLS()
 	d.tellExpiring(g)
 }

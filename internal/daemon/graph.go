@@ -44,6 +44,7 @@ type graph struct {
 	// none.
 	clientAuthorities []*x509.CertPool
 	local             *intake.Local
+	tlsOut            tlsOut
 	// credentials are those for the smarthosts.
 	credentials mail.Credentials
 	api         api
@@ -98,7 +99,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadTLSOut(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }

@@ -8,15 +8,18 @@ import (
 	"postern/internal/config"
 	"postern/internal/mail"
 	"postern/internal/route"
-	"postern/internal/tlspolicy"
 )
 
 // This file builds the ways by which mail leaves.
 
+// directTransport is the name of the transport of mail that goes directly, when no other was
+// chosen.
+const directTransport = "mx"
+
 // router chooses the way of all mail. Without smarthosts mail goes directly.
 func (g *graph) router() *route.Table {
 	c := &g.config.Delivery
-	o := route.TableOptions{Transports: make(map[string]route.Transport), Server: g.server, Otherwise: g.direct("mx", at(c.MXTLS))}
+	o := route.TableOptions{Transports: make(map[string]route.Transport), Server: g.server, Otherwise: g.direct(directTransport, route.Lane{TLS: g.tlsOfDelivery("delivery.mx_tls", c.MXTLS)}), Finish: g.finishTLS}
 	if len(c.Smarthosts) > 0 {
 		o.Otherwise = g.smarthosts(c.Smarthosts)
 	}
@@ -30,18 +33,13 @@ func (g *graph) router() *route.Table {
 // transport is one of the configuration.
 func (g *graph) transport(t *config.Transport) route.Transport {
 	if t.Kind == config.TransportMX {
-		return g.direct(t.Name, laneOf(t))
+		return g.direct(t.Name, g.laneOf(t))
 	}
-	return route.NewSmarthosts(route.Options{Lookup: g.lookup(), Name: t.Name, Hosts: t.Hosts, Lane: laneOf(t)})
+	return route.NewSmarthosts(route.Options{Lookup: g.lookup(), Name: t.Name, Hosts: t.Hosts, Lane: g.laneOf(t)})
 }
 
 // laneOf is what the lanes of a transport have in common.
-func laneOf(*config.Transport) route.Lane { return at(config.TLSOpportunistic) }
-
-// at is a lane of which only the policy of TLS is known.
-func at(p config.TLSPolicy) route.Lane {
-	return route.Lane{TLS: tlspolicy.Policy{Level: tlspolicy.Level(p)}}
-}
+func (g *graph) laneOf(t *config.Transport) route.Lane { return route.Lane{TLS: g.tlsOf(t)} }
 
 func (g *graph) lookup() route.Lookup {
 	return route.Lookup{
@@ -67,7 +65,7 @@ func (g *graph) direct(name string, lane route.Lane) *route.MX {
 
 // smarthosts sends all mail to some servers, as the settings for smarthosts have it.
 func (g *graph) smarthosts(hosts []mail.HostPort) *route.Smarthosts {
-	o := route.Options{Lookup: g.lookup(), Hosts: hosts, Lane: at(g.config.Delivery.SmarthostTLS)}
+	o := route.Options{Lookup: g.lookup(), Hosts: hosts, Lane: g.smarthostLane()}
 	if !g.credentials.IsZero() {
 		o.Lane.Login = route.Password(g.credentials)
 	}
@@ -80,5 +78,10 @@ func (g *graph) server(h mail.HostPort) route.Transport {
 	if slices.Contains(g.config.Delivery.Smarthosts, h) {
 		return g.smarthosts([]mail.HostPort{h})
 	}
-	return route.NewSmarthosts(route.Options{Lookup: g.lookup(), Hosts: []mail.HostPort{h}, Lane: at(g.config.Delivery.SmarthostTLS)})
+	return route.NewSmarthosts(route.Options{Lookup: g.lookup(), Hosts: []mail.HostPort{h}, Lane: g.smarthostLane()})
+}
+
+// smarthostLane is what the lanes of the smarthosts have in common.
+func (g *graph) smarthostLane() route.Lane {
+	return route.Lane{TLS: g.tlsOfDelivery("delivery.smarthost_tls", g.config.Delivery.SmarthostTLS)}
 }

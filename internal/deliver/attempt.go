@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/route"
 	"postern/internal/smtpclient"
+	"postern/internal/tlspolicy"
 )
 
 // hungUp reports whether a kept connection had been closed by the peer while
@@ -87,10 +89,10 @@ func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPor
 	}
 	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
 	failure, ok := errors.AsType[*smtpclient.Error](err)
-	if !ok || !ofTLS(failure) || options.TLS != smtpclient.TLSOpportunistic {
+	if !ok || !ofTLS(failure) || options.TLS.Level != tlspolicy.Opportunistic {
 		return conn, err
 	}
-	options.TLS = smtpclient.TLSNone
+	options.InClear = cmp.Or(failure.Cause, error(failure))
 	return smtpclient.Dial(ctx, hop.Host, address, options)
 }
 
@@ -98,7 +100,7 @@ func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPor
 func (c *carrier) options(ctx context.Context, hop route.Hop) (smtpclient.Options, error) {
 	o := c.t.settings.client(hop.Transport)
 	o.NoChunking = o.NoChunking || c.sites.avoidsChunks(c.site)
-	o.TLS = smtpclient.TLSMode(hop.TLS.Level)
+	o.TLS = hop.TLS
 	if hop.Login == nil {
 		return o, nil
 	}

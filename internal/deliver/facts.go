@@ -31,7 +31,7 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 		}
 		attempted := base
 		attempted.Reason = mail.ReasonAttempted
-		attempted.Host, attempted.Address, attempted.TLS = o.Host, o.Address, o.TLS
+		attempted.Host, attempted.Address, attempted.TLS, attempted.TLSPolicy = o.Host, o.Address, o.TLS, o.TLSPolicy
 		facts = append(facts, attempted)
 	}
 	return facts

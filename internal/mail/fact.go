@@ -117,6 +117,8 @@ type Fact struct {
 	Host    string         `json:"host,omitempty"`
 	Address netip.AddrPort `json:"address,omitzero"`
 	TLS     *TLS           `json:"tls,omitempty"`
+	// TLSPolicy is what an attempt demanded of TLS, and why that was met or was not.
+	TLSPolicy *TLSPolicy `json:"tls_policy,omitempty"`
 	// Command is what Reply answers. Remote says that Reply is the peer's;
 	// else it is Postern's own words for what happened.
 	Command string `json:"command,omitempty"`

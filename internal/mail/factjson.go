@@ -42,6 +42,7 @@ func AppendFact(dst []byte, f *Fact) ([]byte, error) {
 	a.text("host", f.Host)
 	a.address("address", f.Address)
 	a.tls(f.TLS)
+	a.tlsPolicy(f.TLSPolicy)
 	a.text("command", f.Command)
 	a.reply(f.Reply)
 	a.flag("remote", f.Remote)
@@ -211,6 +212,24 @@ func (a *factAppender) certificate(c *Certificate) {
 	if !c.Expires.IsZero() {
 		a.time("expires", c.Expires)
 	}
+	a.b = append(a.b, '}')
+}
+
+func (a *factAppender) tlsPolicy(p *TLSPolicy) {
+	if p == nil {
+		return
+	}
+	a.key("tls_policy")
+	a.b = append(a.b, `{"level":`...)
+	a.b = appendJSONString(a.b, p.Level)
+	a.text("source", p.Source)
+	a.key("met")
+	a.b = strconv.AppendBool(a.b, p.Met)
+	a.text("because", p.Because)
+	a.text("trust", p.Trust)
+	a.text("name", p.Name)
+	a.text("pin", p.Pin)
+	a.text("certificate", p.Certificate)
 	a.b = append(a.b, '}')
 }
 

@@ -25,6 +25,8 @@ type Outcome struct {
 	Remote bool  `json:"remote,omitempty"`
 	// TLS is nil when the attempt was made in clear.
 	TLS *TLS `json:"tls,omitempty"`
+	// TLSPolicy is what was demanded of TLS; nil when it did not come to that.
+	TLSPolicy *TLSPolicy `json:"tls_policy,omitempty"`
 	// Cause is the private error text, for operators only.
 	Cause string `json:"cause,omitempty"`
 }

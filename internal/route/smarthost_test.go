@@ -110,7 +110,7 @@ func TestRoute(t *testing.T) {
 			}
 			for _, h := range r.Hops {
 				if h.TLS.Level != tlspolicy.Required {
-					t.Errorf("%s has TLS policy %q, want required", h.Host, h.TLS)
+					t.Errorf("%s has TLS policy %q, want required", h.Host, h.TLS.Level)
 				}
 			}
 		})

@@ -24,7 +24,7 @@ func (c *Conn) authenticate(ctx context.Context) *Error {
 
 func (c *Conn) prove(ctx context.Context) *Error {
 	switch {
-	case c.options.TLS != TLSVerify || c.tls == nil:
+	case !c.options.TLS.Authenticates() || c.tls == nil:
 		return c.local("AUTH", mail.NewReply(451, "4.7.4", "Credentials are for %s only once it is verified", c.host), nil)
 	case c.extensions.Auth.Has("PLAIN"):
 		return c.authPlain(ctx)

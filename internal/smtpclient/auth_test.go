@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/mailtest"
+	"postern/internal/tlspolicy"
 )
 
 const password = "hunter2 pässword"
@@ -18,7 +19,7 @@ const password = "hunter2 pässword"
 // authOptions are for a server whose certificate is known.
 func authOptions(roots *x509.CertPool, user string) Options {
 	return Options{
-		TLS:         TLSVerify,
+		TLS:         tlspolicy.Policy{Level: tlspolicy.Verify},
 		TLSConfig:   &tls.Config{RootCAs: roots},
 		Credentials: mail.Credentials{User: user, Password: password},
 	}
@@ -122,18 +123,18 @@ func TestAuthNeedsVerifiedTLS(t *testing.T) {
 	const secured = begin + "C: STARTTLS\nS: 220 go\nTLS\n"
 	const offered = "C: EHLO\nS: 250-peer\nS: 250 AUTH PLAIN LOGIN\nCLOSED"
 	for _, c := range []struct {
-		mode   TLSMode
+		mode   tlspolicy.Level
 		roots  *x509.CertPool
 		script string
 	}{
-		{TLSNone, roots, begin + "CLOSED"},
-		{TLSOpportunistic, roots, secured + offered},
-		{TLSRequired, roots, secured + offered},
-		{TLSVerify, strangers, secured + "STALL"},
+		{tlspolicy.None, roots, begin + "CLOSED"},
+		{tlspolicy.Opportunistic, roots, secured + offered},
+		{tlspolicy.Required, roots, secured + offered},
+		{tlspolicy.Verify, strangers, secured + "STALL"},
 	} {
 		peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{TLS: config, Scripts: []string{c.script}})
 		o := authOptions(c.roots, "joe")
-		o.TLS = c.mode
+		o.TLS.Level = c.mode
 		if conn, err := Dial(context.Background(), "mx.example", peer.Addr(), o); err == nil {
 			conn.Close()
 			t.Errorf("%s: connected", c.mode)

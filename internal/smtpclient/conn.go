@@ -31,9 +31,10 @@ type Conn struct {
 
 	extensions smtp.Extensions
 	tls        *mail.TLS
-	sent       int  // transactions
-	over       bool // no further command can be sent
-	counted    bool // among the connections that are open
+	judged     *mail.TLSPolicy // what was demanded of TLS, and how it is met
+	sent       int             // transactions
+	over       bool            // no further command can be sent
+	counted    bool            // among the connections that are open
 	// chunksRefused says that BDAT was offered, and refused.
 	chunksRefused bool
 }
@@ -120,6 +121,9 @@ func (c *Conn) allow(timeout time.Duration) { c.writeTimeout, c.behind = timeout
 
 // TLS returns what was negotiated, nil when the connection is in clear.
 func (c *Conn) TLS() *mail.TLS { return c.tls }
+
+// TLSPolicy is what was demanded of TLS, and why what there is is good enough.
+func (c *Conn) TLSPolicy() *mail.TLSPolicy { return c.judged }
 
 // Extensions returns what the server offers now, under TLS if that was
 // started.

@@ -2,14 +2,12 @@ package smtpclient
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/netip"
-	"strings"
-	"time"
 
 	"postern/internal/mail"
 	"postern/internal/smtp"
+	"postern/internal/tlspolicy"
 )
 
 // Dial connects to the server at address, which the route calls host, and
@@ -63,8 +61,13 @@ func start(ctx context.Context, c *Conn) (*Conn, error) {
 }
 
 func (c *Conn) greet(ctx context.Context) *Error {
-	if !c.options.TLS.valid() {
-		return c.local("STARTTLS", mail.NewReply(451, "4.3.5", "Local configuration error"), errUnknownMode)
+	if !c.options.TLS.Known() {
+		return c.local("STARTTLS", mail.NewReply(451, "4.3.5", "Local configuration error"), errUnknownLevel)
+	}
+	if c.options.TLS.Begin == tlspolicy.Implicit {
+		if err := c.handshake(ctx); err != nil {
+			return err
+		}
 	}
 	greeting, err := c.reply(ctx, "greeting", c.options.Timeouts.Greeting)
 	if err != nil {
@@ -76,10 +79,8 @@ func (c *Conn) greet(ctx context.Context) *Error {
 	if err := c.hello(ctx); err != nil {
 		return err
 	}
-	if c.options.TLS != TLSNone {
-		if err := c.startTLS(ctx); err != nil {
-			return err
-		}
+	if err := c.startTLS(ctx); err != nil {
+		return err
 	}
 	if c.options.Credentials.IsZero() {
 		return nil
@@ -120,68 +121,4 @@ func (c *Conn) hello(ctx context.Context) *Error {
 		return err
 	}
 	return c.want(reply, "HELO")
-}
-
-// startTLS starts TLS if the server offers it (RFC 3207), and fails if it
-// does not although the mode demands TLS.
-func (c *Conn) startTLS(ctx context.Context) *Error {
-	demanded := c.options.TLS.demanded()
-	if !c.extensions.StartTLS {
-		if demanded {
-			return c.local("STARTTLS", mail.NewReply(451, "4.7.4", "TLS is required, but %s does not offer it", c.host), nil)
-		}
-		return nil
-	}
-	c.put("STARTTLS")
-	reply, err := c.ask(ctx, "STARTTLS", c.options.Timeouts.Hello)
-	switch {
-	case err != nil:
-		return err
-	case reply.Success():
-	case demanded:
-		return c.local("STARTTLS", mail.NewReply(451, "4.7.4", "TLS is required, but %s refused to start it", c.host),
-			unexpectedReply{reply})
-	case reply.Intermediate():
-		return c.unexpected("STARTTLS", reply)
-	default:
-		c.options.Logger.Info("server offers TLS but refused to start it, continuing in clear",
-			"host", c.host, "address", c.address, "reply", reply.String())
-		return nil
-	}
-	if c.br.Buffered() > 0 {
-		// What came in clear must not be taken for what comes under TLS.
-		return c.local("STARTTLS", mail.NewReply(451, "4.7.5", "TLS with %s failed", c.host), errInjection)
-	}
-	if err := c.handshake(ctx); err != nil {
-		return err
-	}
-	return c.hello(ctx)
-}
-
-func (c *Conn) handshake(ctx context.Context) *Error {
-	config := c.options.TLSConfig.Clone()
-	if config.ServerName == "" {
-		config.ServerName = strings.Trim(c.host, "[].")
-	}
-	config.InsecureSkipVerify = c.options.TLS != TLSVerify
-	config.Time = c.options.Clock.Now
-	if err := c.socket.SetDeadline(time.Now().Add(c.options.Timeouts.Handshake)); err != nil {
-		return c.broken(ctx, "STARTTLS", err)
-	}
-	client := tls.Client(c.socket, config)
-	if err := client.HandshakeContext(ctx); err != nil {
-		if ctx.Err() != nil {
-			return c.broken(ctx, "STARTTLS", err)
-		}
-		return c.local("STARTTLS", mail.NewReply(451, "4.7.5", "TLS with %s failed", c.host), err)
-	}
-	state := client.ConnectionState()
-	c.tls = &mail.TLS{
-		Version:    tls.VersionName(state.Version),
-		Cipher:     tls.CipherSuiteName(state.CipherSuite),
-		ServerName: config.ServerName,
-		Verified:   c.options.TLS == TLSVerify,
-	}
-	c.setStream(client)
-	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/smtp"
+	"postern/internal/tlspolicy"
 )
 
 // asError returns the *Error that every failure of Dial is.
@@ -163,7 +164,7 @@ const startTLS = `
 
 func TestDialStartsTLS(t *testing.T) {
 	serverTLS, pool := mailtest.ServerTLS(t, "mx.example")
-	for mode, verified := range map[TLSMode]bool{"": false, TLSOpportunistic: false, TLSRequired: false, TLSVerify: true} {
+	for mode, verified := range map[tlspolicy.Level]bool{"": false, tlspolicy.Opportunistic: false, tlspolicy.Required: false, tlspolicy.Verify: true} {
 		t.Run(string(mode), func(t *testing.T) {
 			peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{TLS: serverTLS, Scripts: []string{startTLS + `
 				S: 220 go
@@ -182,7 +183,7 @@ func TestDialStartsTLS(t *testing.T) {
 				C: QUIT
 				S: 221 bye
 				CLOSED`}})
-			conn, err := dial(t, peer, Options{TLS: mode, TLSConfig: &tls.Config{RootCAs: pool}})
+			conn, err := dial(t, peer, Options{TLS: tlspolicy.Policy{Level: mode}, TLSConfig: &tls.Config{RootCAs: pool}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,15 +208,15 @@ func TestDialStartsTLS(t *testing.T) {
 func TestDialGoesOnInClear(t *testing.T) {
 	for _, tt := range []struct {
 		name, script string
-		mode         TLSMode
+		mode         tlspolicy.Level
 	}{
-		{"not wanted", strings.TrimSuffix(startTLS, "C: STARTTLS\n"), TLSNone},
-		{"not offered", plain, TLSOpportunistic},
-		{"refused", startTLS + "S: 454 4.7.0 not now", TLSOpportunistic},
-		{"refused for good", startTLS + "S: 502 what", TLSOpportunistic},
+		{"not wanted", strings.TrimSuffix(startTLS, "C: STARTTLS\n"), tlspolicy.None},
+		{"not offered", plain, tlspolicy.Opportunistic},
+		{"refused", startTLS + "S: 454 4.7.0 not now", tlspolicy.Opportunistic},
+		{"refused for good", startTLS + "S: 502 what", tlspolicy.Opportunistic},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			conn, err := dial(t, mailtest.NewPeer(t, tt.script+quit), Options{TLS: tt.mode})
+			conn, err := dial(t, mailtest.NewPeer(t, tt.script+quit), Options{TLS: tlspolicy.Policy{Level: tt.mode}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -234,30 +235,31 @@ func TestDialFailsAtTLS(t *testing.T) {
 	_, anotherPool := mailtest.ServerTLS(t, "mx.example")
 	tests := []struct {
 		name, script string
-		mode         TLSMode
+		mode         tlspolicy.Level
 		want         string
 	}{
-		{"required, not offered", plain + "CLOSED", TLSRequired,
+		{"required, not offered", plain + "CLOSED", tlspolicy.Required,
 			"deferred STARTTLS: local 451 4.7.4 TLS is required, but mx.example does not offer it"},
-		{"verify, not offered", plain + "CLOSED", TLSVerify,
+		{"verify, not offered", plain + "CLOSED", tlspolicy.Verify,
 			"deferred STARTTLS: local 451 4.7.4 TLS is required, but mx.example does not offer it"},
-		{"required, refused", startTLS + "S: 502 what\nCLOSED", TLSRequired, refused},
-		{"verify, refused", startTLS + "S: 454 not now\nCLOSED", TLSVerify, refused},
-		{"nobody vouches for it", startTLS + "S: 220 go\nTLS", TLSVerify, failed},
-		{"no handshake", startTLS + "S: 220 go\nDROP", TLSOpportunistic, failed},
-		{"no TLS", startTLS + "S: 220 go\nS: 220 go\nSTALL", TLSOpportunistic, failed},
-		{"injection", startTLS + "RAW \"220 go\\r\\n250 SIZE 1\\r\\n\"\nCLOSED", TLSOpportunistic, failed},
-		{"unexpected", startTLS + "S: 354 go\nCLOSED", TLSOpportunistic,
+		{"required, refused", startTLS + "S: 502 what\nCLOSED", tlspolicy.Required, refused},
+		{"verify, refused", startTLS + "S: 454 not now\nCLOSED", tlspolicy.Verify, refused},
+		{"nobody vouches for it", startTLS + "S: 220 go\nTLS", tlspolicy.Verify,
+			"deferred STARTTLS: local 451 4.7.5 TLS is required, but the certificate of mx.example is from no authority that is trusted here"},
+		{"no handshake", startTLS + "S: 220 go\nDROP", tlspolicy.Opportunistic, failed},
+		{"no TLS", startTLS + "S: 220 go\nS: 220 go\nSTALL", tlspolicy.Opportunistic, failed},
+		{"injection", startTLS + "RAW \"220 go\\r\\n250 SIZE 1\\r\\n\"\nCLOSED", tlspolicy.Opportunistic, failed},
+		{"unexpected", startTLS + "S: 354 go\nCLOSED", tlspolicy.Opportunistic,
 			"deferred STARTTLS: local 451 4.5.0 Unexpected reply from mx.example to STARTTLS"},
-		{"421", startTLS + "S: 421 bye\nCLOSED", TLSRequired, "deferred STARTTLS: remote 421 bye"},
-		{"EHLO refused under TLS", startTLS + "S: 220 go\nTLS\nC: EHLO\nS: 451 later\nC: QUIT", TLSRequired,
+		{"421", startTLS + "S: 421 bye\nCLOSED", tlspolicy.Required, "deferred STARTTLS: remote 421 bye"},
+		{"EHLO refused under TLS", startTLS + "S: 220 go\nTLS\nC: EHLO\nS: 451 later\nC: QUIT", tlspolicy.Required,
 			"deferred EHLO: remote 451 later"},
 		{"no such mode", "STALL", "strict", "deferred STARTTLS: local 451 4.3.5 Local configuration error"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{TLS: serverTLS, Scripts: []string{tt.script}})
-			_, err := dial(t, peer, Options{TLS: tt.mode, TLSConfig: &tls.Config{RootCAs: anotherPool}})
+			_, err := dial(t, peer, Options{TLS: tlspolicy.Policy{Level: tt.mode}, TLSConfig: &tls.Config{RootCAs: anotherPool}})
 			if got := brief(asError(t, err).Outcome()); got != tt.want {
 				t.Errorf("got  %s\nwant %s\n(%v)", got, tt.want, err)
 			}
@@ -270,16 +272,17 @@ func TestDialVerifiesByName(t *testing.T) {
 	script := startTLS + "S: 220 go\nTLS\n"
 	peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{TLS: serverTLS, Scripts: []string{
 		script, script + "C: EHLO\nS: 250 peer\nC: QUIT\nS: 221 bye", script}})
-	if _, err := dial(t, peer, Options{TLS: TLSVerify, TLSConfig: &tls.Config{RootCAs: pool}}); err == nil {
+	if _, err := dial(t, peer, Options{TLS: tlspolicy.Policy{Level: tlspolicy.Verify}, TLSConfig: &tls.Config{RootCAs: pool}}); err == nil {
 		t.Error("a certificate for another name was taken")
 	}
-	conn, err := dial(t, peer, Options{TLS: TLSVerify, TLSConfig: &tls.Config{RootCAs: pool, ServerName: "other.example"}})
+	named := tlspolicy.Policy{Level: tlspolicy.Verify, Names: tlspolicy.NamesOf("other.example")}
+	conn, err := dial(t, peer, Options{TLS: named, TLSConfig: &tls.Config{RootCAs: pool}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
 	inAYear := mail.NewManualClock(time.Now().AddDate(1, 0, 0))
-	options := Options{TLS: TLSVerify, Clock: inAYear, TLSConfig: &tls.Config{RootCAs: pool, ServerName: "other.example"}}
+	options := Options{TLS: named, Clock: inAYear, TLSConfig: &tls.Config{RootCAs: pool}}
 	if _, err := dial(t, peer, options); err == nil {
 		t.Error("a certificate that has expired was taken")
 	}

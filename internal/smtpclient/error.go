@@ -22,7 +22,9 @@ type Error struct {
 	// Remote says that Reply is the server's own.
 	Remote bool
 	TLS    *mail.TLS
-	Cause  error
+	// TLSPolicy is nil when the failure came before TLS was spoken of.
+	TLSPolicy *mail.TLSPolicy
+	Cause     error
 }
 
 // Error returns all of it in one line, for the log.
@@ -41,13 +43,14 @@ func (e *Error) Unwrap() error { return e.Cause }
 // is permanent, else deferred.
 func (e *Error) Outcome() mail.Outcome {
 	o := mail.Outcome{
-		State:   mail.Deferred,
-		Host:    e.Host,
-		Address: e.Address,
-		Command: e.Command,
-		Reply:   e.Reply,
-		Remote:  e.Remote,
-		TLS:     e.TLS,
+		State:     mail.Deferred,
+		Host:      e.Host,
+		Address:   e.Address,
+		Command:   e.Command,
+		Reply:     e.Reply,
+		Remote:    e.Remote,
+		TLS:       e.TLS,
+		TLSPolicy: e.TLSPolicy,
 	}
 	if e.Reply.Permanent() {
 		o.State = mail.Bounced
@@ -60,12 +63,12 @@ func (e *Error) Outcome() mail.Outcome {
 
 // Causes of failures that are not errors of the network.
 var (
-	errOutOfStep   = errors.New("the server sent a reply to nothing")
-	errTruncated   = errors.New("the content's length is not the transaction's size")
-	errNotUsable   = errors.New("the connection is not usable")
-	errInjection   = errors.New("the server sent data between its reply to STARTTLS and the handshake")
-	errUnknown     = errors.New("the end of data was sent, whether the message was taken is unknown")
-	errUnknownMode = errors.New("TLS mode unknown: it is none, opportunistic, required or verify")
+	errOutOfStep    = errors.New("the server sent a reply to nothing")
+	errTruncated    = errors.New("the content's length is not the transaction's size")
+	errNotUsable    = errors.New("the connection is not usable")
+	errInjection    = errors.New("the server sent data between its reply to STARTTLS and the handshake")
+	errUnknown      = errors.New("the end of data was sent, whether the message was taken is unknown")
+	errUnknownLevel = errors.New("the level of the TLS policy is unknown")
 )
 
 // unexpectedReply is the cause of a failure in which the server's reply has
@@ -76,12 +79,12 @@ func (e unexpectedReply) Error() string { return "the server replied " + e.reply
 
 // local returns a failure in Postern's own words.
 func (c *Conn) local(command string, reply mail.Reply, cause error) *Error {
-	return &Error{Host: c.host, Address: c.address, Command: command, Reply: reply, TLS: c.tls, Cause: cause}
+	return &Error{Host: c.host, Address: c.address, Command: command, Reply: reply, TLS: c.tls, TLSPolicy: c.judged, Cause: cause}
 }
 
 // remote returns a failure that the server stated.
 func (c *Conn) remote(command string, reply mail.Reply) *Error {
-	return &Error{Host: c.host, Address: c.address, Command: command, Reply: reply, Remote: true, TLS: c.tls}
+	return &Error{Host: c.host, Address: c.address, Command: command, Reply: reply, Remote: true, TLS: c.tls, TLSPolicy: c.judged}
 }
 
 // unexpected returns the failure that reply has no meaning as an answer to

@@ -1,7 +1,7 @@
 // Package smtpclient is the sending end of SMTP: it connects to one server
 // and gives it messages.
 //
-// Dial connects, greets and, as the TLSMode asks, starts TLS. Send hands over
+// Dial connects, greets and, as the policy asks, starts TLS. Send hands over
 // one message and returns one mail.Outcome for each recipient, whatever
 // happens. A Conn that is still Usable takes another message.
 //
@@ -25,52 +25,26 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/tlspolicy"
 )
-
-// TLSMode says what a connection demands of TLS. The empty mode is
-// TLSOpportunistic.
-type TLSMode string
-
-// The modes, from the least demand to the most.
-const (
-	// TLSNone never starts TLS.
-	TLSNone TLSMode = "none"
-	// TLSOpportunistic starts TLS if the server offers it, and does not
-	// check the certificate (RFC 7435). If the handshake fails, Dial does;
-	// the caller may then dial again with TLSNone.
-	TLSOpportunistic TLSMode = "opportunistic"
-	// TLSRequired sends nothing without TLS, and does not check the
-	// certificate.
-	TLSRequired TLSMode = "required"
-	// TLSVerify sends nothing without TLS and a certificate that is good
-	// for the host's name.
-	TLSVerify TLSMode = "verify"
-)
-
-func (m TLSMode) valid() bool {
-	switch m {
-	case TLSNone, TLSOpportunistic, TLSRequired, TLSVerify:
-		return true
-	}
-	return false
-}
-
-// demanded reports whether mail may only go under TLS.
-func (m TLSMode) demanded() bool { return m == TLSRequired || m == TLSVerify }
 
 // Options say how to connect. The zero value of each field is its default.
 type Options struct {
 	// Hostname is the argument of EHLO: a name or an address literal that is
 	// this host's (RFC 5321 4.1.1.1). The default is "localhost".
 	Hostname string
-	// TLS is what the connection demands of TLS.
-	TLS TLSMode
-	// TLSConfig has roots, client certificates and the like; nil means
-	// those of crypto/tls. Its ServerName, if empty, becomes the host's name.
-	// Whether the certificate is checked is for TLS alone to say.
+	// TLS is what the connection must have of TLS; without a level that is
+	// opportunistic.
+	TLS tlspolicy.Policy
+	// InClear is why TLS was tried with this server, and failed: the connection
+	// is in clear. It is ignored under a policy that demands TLS. Nil: it was not.
+	InClear error
+	// TLSConfig has what the policy does not know; nil means that of crypto/tls.
+	// Its roots stand for the authorities that the system trusts.
 	TLSConfig *tls.Config
 	// Credentials are proved to the server before any mail. They are never
-	// sent but under TLSVerify; with any other mode Dial fails.
+	// sent but to a server that has proved who it is; under any other policy Dial
+	// fails.
 	Credentials mail.Credentials
 	// Timeouts are the limits of time of each phase.
 	Timeouts Timeouts
@@ -140,8 +114,8 @@ func (o Options) withDefaults() Options {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	if o.TLS == "" {
-		o.TLS = TLSOpportunistic
+	if o.TLS.Level == "" {
+		o.TLS.Level = tlspolicy.Opportunistic
 	}
 	if o.TLSConfig == nil {
 		o.TLSConfig = &tls.Config{}
