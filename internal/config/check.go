@@ -23,6 +23,7 @@ func (d *decoder) check() {
 	d.checkLDAP()
 	d.checkCertificates()
 	d.checkTransports()
+	d.checkPools()
 	d.checkOIDC()
 	d.checkHTTPAuth()
 	d.checkSourceNames()

@@ -284,6 +284,32 @@ kind = "mx"
 name = "relays"
 hosts = ["relay.example.com:587"]
 
+[[transport]]
+name = "hubs"
+kind = "pool"
+refresh = "1m"
+connect_retry = "30s"
+drain_timeout = "5s"
+
+[[target]]
+pool = "hubs"
+address = "192.0.2.25"
+port = 2525
+preference = 10
+weight = 3
+max_connections = 20
+max_messages = 100
+assumed_size = "1MiB"
+secure = true
+
+[[target]]
+pool = "hubs"
+name = "hub.example.com"
+
+[[target]]
+pool = "hubs"
+mx = "hubs.example.com"
+
 [[certificate]]
 name = "files"
 certificate = "tls/mail.pem"
@@ -437,10 +463,14 @@ func TestEverySetting(t *testing.T) {
 	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
 	transport := got.Transports[0] // by MX; the second has hosts
 	transport.Hosts = got.Transports[1].Hosts
+	pool := got.Transports[2]
+	transport.Refresh, transport.ConnectRetry, transport.DrainTimeout = pool.Refresh, pool.ConnectRetry, pool.DrainTimeout
+	target := got.Targets[0] // an address; the others have a name each
+	target.Name, target.MX = got.Targets[1].Name, got.Targets[2].MX
 	for i := range settings {
 		s := &settings[i]
 		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0], certificate: &certificate,
-			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport}
+			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport, target: &target}
 		if s.key == "list.source" {
 			f.list = &got.Lists[1] // one in the directory has no file
 		}

@@ -1,6 +1,10 @@
 package config
 
-import "postern/internal/mail"
+import (
+	"time"
+
+	"postern/internal/mail"
+)
 
 // Transport is one table [[transport]]: a way by which mail leaves.
 type Transport struct {
@@ -9,6 +13,9 @@ type Transport struct {
 	Name  string // unique
 	Kind  TransportKind
 	Hosts []mail.HostPort
+
+	// Of a pool.
+	Refresh, ConnectRetry, DrainTimeout time.Duration
 }
 
 // TransportKind is how a transport finds its servers.
@@ -19,6 +26,14 @@ const (
 	TransportMX        TransportKind = "mx"        // those of the recipient's domain
 	TransportSmarthost TransportKind = "smarthost" // those of its list
 )
+
+// servers says where those of a transport that has no list are from.
+func (k TransportKind) servers() string {
+	if k == TransportPool {
+		return "[[target]] tables"
+	}
+	return "DNS"
+}
 
 // maxTransports bounds the transports.
 const maxTransports = 1000
@@ -40,7 +55,7 @@ func (d *decoder) checkTransports() {
 		case needs && given && len(x.Hosts) == 0:
 			d.fault(hosts.key, "transport.hosts", faultf("name a server, such as "+findSetting("transport.hosts").example, "is empty"))
 		case !needs && given:
-			d.fault(hosts.key, "transport.hosts", faultf(`leave it out, or write kind = "smarthost"`, "is set, but a transport of the kind %q has its servers from DNS", x.Kind))
+			d.fault(hosts.key, "transport.hosts", faultf(`leave it out, or write kind = "smarthost"`, "is set, but a transport of the kind %q has its servers from %s", x.Kind, x.Kind.servers()))
 		}
 	}
 }

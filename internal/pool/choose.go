@@ -138,7 +138,16 @@ func (p *Pool) order(list []*server) {
 
 // rank compares by preference.
 func (v *server) rank(other *server) int {
-	return cmp.Or(cmp.Compare(v.target.Preference, other.target.Preference), cmp.Compare(v.mx, other.mx))
+	return cmp.Or(cmp.Compare(v.target.Preference, other.target.Preference), cmp.Compare(v.target.order(), other.target.order()), cmp.Compare(v.mx, other.mx))
+}
+
+// order is where a target stands among those of its preference: those that share have
+// the same place, before all others.
+func (t *Target) order() int {
+	if t.Weight > 0 {
+		return -1
+	}
+	return t.place
 }
 
 func full(v *server) int {
@@ -154,8 +163,9 @@ func full(v *server) int {
 func share(equals []*server) {
 	total := 0
 	for _, v := range equals {
-		v.credit += v.target.Weight
-		total += v.target.Weight
+		weight := max(1, v.target.Weight)
+		v.credit += weight
+		total += weight
 	}
 	slices.SortStableFunc(equals, func(a, b *server) int { return cmp.Compare(b.credit, a.credit) })
 	equals[0].credit -= total

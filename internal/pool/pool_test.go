@@ -75,9 +75,9 @@ func (w *world) said(reasons ...mail.Reason) []string {
 // with is a pool of targets, each as "host" or "host option=value …".
 func with(targets ...string) Settings {
 	s := Settings{Name: "hubs", Refresh: 5 * time.Minute, ConnectRetry: 2 * time.Minute, Drain: time.Minute, Lane: route.Lane{TLS: tlspolicy.Policy{Level: tlspolicy.Opportunistic}}}
-	for i, text := range targets {
+	for _, text := range targets {
 		words := strings.Fields(text)
-		target := Target{Source: Address, Host: words[0], Port: 25, Preference: i + 1, Weight: 1, MaxConnections: 5, AssumedSize: 1000}
+		target := Target{Source: Address, Host: words[0], Port: 25, MaxConnections: 5, AssumedSize: 1000}
 		if strings.HasSuffix(words[0], ".test") {
 			target.Source = Name
 		}
@@ -166,21 +166,22 @@ func (w *world) state(address string) Server {
 	return v
 }
 
-// TestOrder: preference first, those that are full last, equals by their weights.
+// TestOrder: preference first, those that are full last, equals by their weights, or in
+// the order of the file.
 func TestOrder(t *testing.T) {
-	w := newWorld(t, with("192.0.2.1 max=1", "192.0.2.2 pref=5", "192.0.2.3 pref=5", "192.0.2.4 pref=9"))
+	w := newWorld(t, with("192.0.2.1 max=1", "192.0.2.5 pref=5", "192.0.2.2 pref=5 weight=1", "192.0.2.3 pref=5 weight=1", "192.0.2.4 pref=5"))
 	q := route.Question{}
-	if got := order(w.hops(q)); got != "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4" {
+	if got := order(w.hops(q)); got != "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.5 192.0.2.4" {
 		t.Error(got)
 	}
-	if got := order(w.hops(q)); got != "192.0.2.1 192.0.2.3 192.0.2.2 192.0.2.4" {
+	if got := order(w.hops(q)); got != "192.0.2.1 192.0.2.3 192.0.2.2 192.0.2.5 192.0.2.4" {
 		t.Errorf("equals do not take turns: %s", got)
 	}
 	first := w.hops(q)[0]
 	if !first.Target.Enter() || first.Target.Enter() {
 		t.Fatal("one connection may be, and no more")
 	}
-	if got := order(w.hops(q)); got != "192.0.2.3 192.0.2.2 192.0.2.4 192.0.2.1" {
+	if got := order(w.hops(q)); got != "192.0.2.3 192.0.2.2 192.0.2.5 192.0.2.4 192.0.2.1" {
 		t.Errorf("with the first full: %s", got)
 	}
 	first.Target.Leave()

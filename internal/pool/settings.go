@@ -41,8 +41,9 @@ type Target struct {
 	Source Source
 	Host   string // the address, without brackets, or the name
 	Port   uint16
-	// Preference says which servers come first: the lowest. Those of the same share the
-	// mail by their weights, which are at least 1.
+	// Preference says which servers come first: the lowest. Of the same preference those
+	// with a weight come first and share the mail by that; the others come in the order of
+	// the targets, and those of one target by turns.
 	Preference, Weight int
 	// MaxConnections is how many connections there may be to each of its servers, at
 	// least one; MaxMessages how many messages over one, 0: any number.
