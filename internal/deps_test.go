@@ -85,6 +85,8 @@ oidc: mail httpclient auth config metrics
 httpauth: mail httpclient auth config metrics
 tlspolicy: mail
 route: mail dns directory tlspolicy
+# pool is a transport of route, whose servers it looks after.
+pool: mail dns route tlspolicy metrics
 # blocklist has its settings as config has read them, as policy does.
 blocklist: mail dns config metrics
 

@@ -24,6 +24,7 @@ func (d *decoder) check() {
 	d.checkCertificates()
 	d.checkTransports()
 	d.checkTLSOut()
+	d.checkPools()
 	d.checkOIDC()
 	d.checkHTTPAuth()
 	d.checkSourceNames()

@@ -56,6 +56,7 @@ type Config struct {
 	Certificates []Certificate
 	Transports   []Transport
 	TLSDomains   []TLSDomains
+	Targets      []Target
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth

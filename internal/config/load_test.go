@@ -304,6 +304,32 @@ domains = ["other.example"]
 ca_file = "partners.pem"
 names = ["*.other.example"]
 
+[[transport]]
+name = "hubs"
+kind = "pool"
+refresh = "1m"
+connect_retry = "30s"
+drain_timeout = "5s"
+
+[[target]]
+pool = "hubs"
+address = "192.0.2.25"
+port = 2525
+preference = 10
+weight = 3
+max_connections = 20
+max_messages = 100
+assumed_size = "1MiB"
+secure = true
+
+[[target]]
+pool = "hubs"
+name = "hub.example.com"
+
+[[target]]
+pool = "hubs"
+mx = "hubs.example.com"
+
 [[certificate]]
 name = "files"
 certificate = "tls/mail.pem"
@@ -453,17 +479,15 @@ func TestEverySetting(t *testing.T) {
 	if diff := cmp.Diff(second, got.Listeners[1], compareValues, ignorePlace); diff != "" {
 		t.Errorf("the second listener has settings of the first (-want +got):\n%s", diff)
 	}
-	certificate := got.Certificates[0] // of files; the second is of ACME
-	certificate.ACME, certificate.Names = got.Certificates[1].ACME, got.Certificates[1].Names
-	transport := got.Transports[0] // by MX; the second has hosts
-	relays := &got.Transports[1]
-	transport.Hosts, transport.TLSPins, transport.TLSImplicit = relays.Hosts, relays.TLSPins, relays.TLSImplicit
-	domains := got.TLSDomains[0] // with pins; the second has authorities and names
-	domains.TLSCAFile, domains.TLSNames = got.TLSDomains[1].TLSCAFile, got.TLSDomains[1].TLSNames
+	defaultsOf := defaultFields()
 	for i := range settings {
 		s := &settings[i]
-		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0], certificate: &certificate,
-			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport, tls: &domains}
+		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0],
+			certificate: merged(got.Certificates, defaultsOf.certificate), oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0],
+			transport: merged(got.Transports, defaultsOf.transport),
+			tls:       merged(got.TLSDomains, defaultsOf.tls),
+			target:    merged(got.Targets, defaultsOf.target),
+		}
 		if s.key == "list.source" {
 			f.list = &got.Lists[1] // one in the directory has no file
 		}
@@ -479,6 +503,28 @@ func words[T interface{ String() string }](list []T) string {
 		s = append(s, v.String())
 	}
 	return strings.Join(s, " ")
+}
+
+// merged is one table that has of each setting what the first has that does not have its
+// default: not all can be set in one.
+func merged[T any](tables []T, byDefault *T) *T {
+	one := new(T)
+	for i := range tables {
+		merge(reflect.ValueOf(one).Elem(), reflect.ValueOf(tables[i]), reflect.ValueOf(*byDefault), i == 0)
+	}
+	return one
+}
+
+func merge(into, from, byDefault reflect.Value, first bool) {
+	for i := range into.NumField() {
+		to := into.Field(i)
+		switch {
+		case into.Type().Field(i).Anonymous:
+			merge(to, from.Field(i), byDefault.Field(i), first)
+		case first || reflect.DeepEqual(to.Interface(), byDefault.Field(i).Interface()):
+			to.Set(from.Field(i))
+		}
+	}
 }
 
 // TestEveryFieldHasItsSetting counts: TestEverySetting shows that each row

@@ -135,6 +135,15 @@ var sections = []section{
 		text: "What TLS mail for some domains demands of the servers to which it goes, beyond what the transport does: [tls-out.md](tls-out.md#domains). Each has a table of its own; there can be 1,000.",
 	},
 	{
+		name: "target",
+		tables: tablesOf[Target]{
+			all:   func(c *Config) *[]Target { return &c.Targets },
+			in:    func(f *fields) **Target { return &f.target },
+			about: func(t *Target) about { return about{t.Title(), &t.Place, &t.Places} },
+		},
+		text: "A target server of a pool, or as many as its name has addresses. [targets.md](targets.md) tells how mail is given to them, and what is known of each. Each has a table of its own; there can be 1,000 in all.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

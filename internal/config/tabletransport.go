@@ -16,6 +16,7 @@ var transportSettings = []setting{
 		key: "transport.kind",
 		value: one(oneOf(
 			choice[TransportKind]{"smarthost", TransportSmarthost, "to the servers in `hosts`, whatever the recipient's domain is"},
+			choice[TransportKind]{"pool", TransportPool, "to the servers of its `[[target]]` tables, of which it is known how they stand ([targets.md](targets.md))"},
 			choice[TransportKind]{"mx", TransportMX, "to the servers that the recipient's domain names in DNS"},
 		), func(f fields) *TransportKind { return &f.transport.Kind }, TransportSmarthost),
 		effect: AtReload,

@@ -1,6 +1,10 @@
 package config
 
-import "postern/internal/mail"
+import (
+	"time"
+
+	"postern/internal/mail"
+)
 
 // Transport is one table [[transport]]: a way by which mail leaves.
 type Transport struct {
@@ -15,6 +19,9 @@ type Transport struct {
 	TLSCertificate string
 	TLSEHLO        bool // again, under TLS
 	TLSImplicit    bool
+
+	// Of a pool.
+	Refresh, ConnectRetry, DrainTimeout time.Duration
 }
 
 // TransportKind is how a transport finds its servers.
@@ -25,6 +32,14 @@ const (
 	TransportMX        TransportKind = "mx"        // those of the recipient's domain
 	TransportSmarthost TransportKind = "smarthost" // those of its list
 )
+
+// servers says where those of a transport that has no list are from.
+func (k TransportKind) servers() string {
+	if k == TransportPool {
+		return "[[target]] tables"
+	}
+	return "DNS"
+}
 
 // maxTransports bounds the transports.
 const maxTransports = 1000
@@ -46,7 +61,7 @@ func (d *decoder) checkTransports() {
 		case needs && given && len(x.Hosts) == 0:
 			d.fault(hosts.key, "transport.hosts", faultf("name a server, such as "+findSetting("transport.hosts").example, "is empty"))
 		case !needs && given:
-			d.fault(hosts.key, "transport.hosts", faultf(`leave it out, or write kind = "smarthost"`, "is set, but a transport of the kind %q has its servers from DNS", x.Kind))
+			d.fault(hosts.key, "transport.hosts", faultf(`leave it out, or write kind = "smarthost"`, "is set, but a transport of the kind %q has its servers from %s", x.Kind, x.Kind.servers()))
 		}
 	}
 }

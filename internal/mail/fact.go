@@ -45,6 +45,9 @@ const (
 	ReasonEased               Reason = "eased"                // there is enough of it again
 	ReasonUnreachable         Reason = "unreachable"          // a site is left alone for a while: it could not be reached
 	ReasonReached             Reason = "reached"              // it can be reached again
+	ReasonTargetUp            Reason = "target-active"        // a target server of a pool takes mail
+	ReasonTargetDown          Reason = "target-not-usable"    // it does not
+	ReasonTargetChanged       Reason = "target-changed"       // it came to a pool or left it, was drained or reconnected
 	ReasonListRead            Reason = "list-read"            // the file of a list has changed, and is in force
 	ReasonListFailed          Reason = "list-failed"          // it has changed and is wrong: the list is as before
 	ReasonCertificateChanged  Reason = "certificate-changed"  // another is in use, or a command has changed what there is
@@ -67,7 +70,7 @@ var Reasons = []Reason{
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
 	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
-	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonListRead,
+	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonTargetUp, ReasonTargetDown, ReasonTargetChanged, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
 	ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonLoginFailed, ReasonBanned,
 	ReasonStepped, ReasonOverflow, ReasonDirectory,

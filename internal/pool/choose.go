@@ -1,0 +1,189 @@
+package pool
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"postern/internal/mail"
+	"postern/internal/route"
+	"postern/internal/tlspolicy"
+)
+
+// This file chooses among the servers of a pool.
+
+// The ways in which a pool has no way for a message.
+var (
+	errNone      = mail.Refuse(451, "4.4.1", "None of the target servers can be used at present")
+	errNoTLS     = mail.Refuse(550, "5.7.4", "The message needs TLS, which none of the target servers offers")
+	errTooLarge  = mail.Refuse(552, "5.3.4", "The message is too large for each of the target servers")
+	errNoServers = errors.New("no target has an address")
+)
+
+// lack is what a server lacks for a message.
+type lack int
+
+const (
+	nothing lack = iota
+	lacksTLS
+	lacksRoom
+)
+
+// lacks returns what the server is known to lack for a message that demands a level of
+// TLS.
+func (v *server) lacks(q route.Question, to route.Lane) lack {
+	switch {
+	case !v.learned:
+		return nothing
+	case demands(to.TLS.Level) && !v.capabilities.StartTLS:
+		return lacksTLS
+	case v.most() > 0 && q.Size > v.most():
+		return lacksRoom
+	}
+	return nothing
+}
+
+// most is the largest message that the server takes; 0: any.
+func (v *server) most() int64 {
+	if !v.capabilities.ESMTP {
+		return v.target.AssumedSize
+	}
+	return v.capabilities.Size
+}
+
+// Route returns the servers that can take the message now, in the order in which they
+// are to be tried: by preference; among equals, shared by their weights; those that have
+// as many connections as they bear come last.
+//
+// Errors. Temporary, with the route's name and site: 451 4.4.1 when none can be used that
+// may be able to take it, so that the mail waits until one can. Permanent, when all are
+// known to be unable: 550 5.7.4 when the message needs TLS and none offers STARTTLS
+// (RFC 3463 3.8), 552 5.3.4 when it is too large (RFC 3463 3.4).
+func (p *Pool) Route(ctx context.Context, q route.Question) (way route.Route, err error) {
+	if err := p.ready(ctx); err != nil {
+		return route.Route{}, errNone.Because(err)
+	}
+	p.set.do(func() {
+		way = route.Route{Name: p.settings.Name, Site: p.site()}
+		var list []*server
+		if list, err = p.candidates(q); err != nil {
+			return
+		}
+		p.order(list)
+		for _, v := range list {
+			way.Hops = append(way.Hops, v.hop(q))
+		}
+	})
+	return way, err
+}
+
+// hop is the server as a hop for a message.
+func (v *server) hop(q route.Question) route.Hop {
+	to := v.lane()
+	return route.Hop{
+		Addresses: []netip.AddrPort{v.at},
+		Target:    visit{v.edition, to.TLS.Demand(q.TLS).Level},
+		Lane:      to,
+	}
+}
+
+// candidates are the servers that can take a message, as far as is known. mu is held.
+func (p *Pool) candidates(q route.Question) ([]*server, error) {
+	var able []*server
+	var waits, tooSmall, inClear []error
+	for _, v := range p.servers {
+		to := v.lane()
+		to.TLS = to.TLS.Demand(q.TLS)
+		switch lack := v.lacks(q, to); {
+		case lack == lacksTLS:
+			inClear = append(inClear, fmt.Errorf("%s offers no STARTTLS", v.name()))
+		case lack == lacksRoom:
+			tooSmall = append(tooSmall, fmt.Errorf("%s takes no more than %d octets", v.name(), v.most()))
+		case v.usable(to.TLS.Level):
+			able = append(able, v)
+		default:
+			waits = append(waits, errors.New(v.why(to.TLS.Level)))
+		}
+	}
+	switch {
+	case len(able) > 0:
+		return able, nil
+	case len(p.servers) == 0:
+		return nil, errNone.Because(errNoServers)
+	case len(waits) > 0: // it may be able when it can be used
+		return nil, errNone.Because(errors.Join(slices.Concat(waits, inClear, tooSmall)...))
+	case len(tooSmall) > 0:
+		return nil, errTooLarge.Because(errors.Join(slices.Concat(tooSmall, inClear)...))
+	}
+	return nil, errNoTLS.Because(errors.Join(inClear...))
+}
+
+// order puts servers in the order in which they are tried. mu is held.
+func (p *Pool) order(list []*server) {
+	slices.SortStableFunc(list, func(a, b *server) int {
+		return cmp.Or(cmp.Compare(full(a), full(b)), a.rank(b))
+	})
+	for rest := list; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].rank(rest[0]) == 0 && full(rest[n]) == full(rest[0]) {
+			n++
+		}
+		share(rest[:n])
+		rest = rest[n:]
+	}
+}
+
+// rank compares by preference.
+func (v *server) rank(other *server) int {
+	return cmp.Or(cmp.Compare(v.target.Preference, other.target.Preference), cmp.Compare(v.target.order(), other.target.order()), cmp.Compare(v.mx, other.mx))
+}
+
+// order is where a target stands among those of its preference: those that share have
+// the same place, before all others.
+func (t *Target) order() int {
+	if t.Weight > 0 {
+		return -1
+	}
+	return t.place
+}
+
+func full(v *server) int {
+	if v.room() {
+		return 0
+	}
+	return 1
+}
+
+// share puts the one first whose turn it is, so that over time each is first as often as
+// its weight says, and as evenly as can be: each is given its weight, and whoever is
+// first pays for all.
+func share(equals []*server) {
+	total := 0
+	for _, v := range equals {
+		weight := max(1, v.target.Weight)
+		v.credit += weight
+		total += weight
+	}
+	slices.SortStableFunc(equals, func(a, b *server) int { return cmp.Compare(b.credit, a.credit) })
+	equals[0].credit -= total
+}
+
+// name is the server, for a person.
+func (v *server) name() string { return nameOf(v.host, v.at) }
+
+// why says why mail that demands a level of TLS cannot go there.
+func (v *server) why(l tlspolicy.Level) string {
+	fault, faulty := v.faults[l]
+	switch {
+	case v.drained != "":
+		return v.name() + " was drained by " + v.drained
+	case v.state == NotUsable:
+		return v.name() + " cannot be used: " + v.reason
+	case faulty:
+		return v.name() + " cannot be used with TLS: " + fault.reason
+	}
+	return v.name() + " has no room"
+}
