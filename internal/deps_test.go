@@ -84,7 +84,8 @@ ldap: mail directory auth config metrics
 oidc: mail httpclient auth config metrics
 httpauth: mail httpclient auth config metrics
 tlspolicy: mail
-route: mail dns directory tlspolicy
+# route makes its rules as policy does: of what config and lists have read.
+route: mail config dns directory lists tlspolicy
 # blocklist has its settings as config has read them, as policy does.
 blocklist: mail dns config metrics
 

@@ -60,7 +60,10 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.Transports[0].Name, before.Transports[1].Name = "partners", "relays"
 	before.TLSDomains = []TLSDomains{*defaultFields().tls, *defaultFields().tls}
 	before.TLSDomains[0].Domains, before.TLSDomains[1].Domains = []string{"partner.example"}, []string{"other.example"}
+	before.Routes = []Route{*defaultFields().route, *defaultFields().route}
+	before.Routes[0].Name, before.Routes[1].Name = "split", "mapped"
 	after := load(t, everything)
+	after.Routing.Mailhub = Text{Text: "relays"} // which cannot be set beside smarthosts
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {
 		seen[change.Key] = change.Effect

@@ -56,11 +56,13 @@ type Config struct {
 	Certificates []Certificate
 	Transports   []Transport
 	TLSDomains   []TLSDomains
+	Routes       []Route // in the order in which they are asked
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth
 	Submission   Submission
 	Message      Message
+	Routing      Routing
 	Delivery     Delivery
 	Quarantine   Quarantine
 	DNS          DNS

@@ -288,7 +288,10 @@ tls_ehlo = false
 
 [[transport]]
 name = "relays"
-hosts = ["relay.example.com:587"]
+hosts = ["relay.example.com:587", "b.example.com"]
+port = 2525
+lookup_mx = true
+balance = "random"
 tls = "pin"
 tls_pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 tls_implicit = true
@@ -303,6 +306,28 @@ min_version = "1.3"
 domains = ["other.example"]
 ca_file = "partners.pem"
 names = ["*.other.example"]
+
+[[route]]
+name = "split"
+recipients = ["*@example.net", "list:partners"]
+senders = ["*@example.org"]
+accounts = ["app-*"]
+listeners = ["in", "sendmail"]
+tags = ["bulk"]
+only_unknown = true
+transport = "relays"
+otherwise = ["partners", "mx"]
+
+[[route]]
+name = "mapped"
+map = "lists/transport"
+never_bypass = true
+
+[routing]
+router = "relays"
+firewall = true
+near = [".example.com", "list:partners"]
+hosts_file = "hosts"
 
 [[certificate]]
 name = "files"
@@ -458,12 +483,16 @@ func TestEverySetting(t *testing.T) {
 	transport := got.Transports[0] // by MX; the second has hosts
 	relays := &got.Transports[1]
 	transport.Hosts, transport.TLSPins, transport.TLSImplicit = relays.Hosts, relays.TLSPins, relays.TLSImplicit
+	transport.Port, transport.LookupMX, transport.Balance = relays.Port, relays.LookupMX, relays.Balance
 	domains := got.TLSDomains[0] // with pins; the second has authorities and names
 	domains.TLSCAFile, domains.TLSNames = got.TLSDomains[1].TLSCAFile, got.TLSDomains[1].TLSNames
+	got.Routing.Mailhub = Text{Text: "relays"} // which cannot be set beside smarthosts
+	route := got.Routes[0]
+	route.Map, route.NeverBypass = got.Routes[1].Map, got.Routes[1].NeverBypass
 	for i := range settings {
 		s := &settings[i]
 		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0], certificate: &certificate,
-			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport, tls: &domains}
+			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport, tls: &domains, route: &route}
 		if s.key == "list.source" {
 			f.list = &got.Lists[1] // one in the directory has no file
 		}

@@ -137,6 +137,7 @@ type fields struct {
 	httpAuth    *HTTPAuth    // in an [[http_auth]] table
 	transport   *Transport   // in a [[transport]] table
 	tls         *TLSDomains  // in a [[tls]] table
+	route       *Route       // in a [[route]] table
 	place       mail.Place   // where the table begins
 	places      Places       // of the table's settings
 	dir         string       // from which relative paths are taken; may be empty
