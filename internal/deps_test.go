@@ -84,7 +84,8 @@ ldap: mail directory auth config metrics
 oidc: mail httpclient auth config metrics
 httpauth: mail httpclient auth config metrics
 tlspolicy: mail
-route: mail dns directory tlspolicy
+# route makes its rules as policy does: of what config and lists have read.
+route: mail config dns directory lists tlspolicy
 # pool is a transport of route, whose servers it looks after.
 pool: mail dns route tlspolicy metrics
 # blocklist has its settings as config has read them, as policy does.

@@ -67,7 +67,10 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.Targets = []Target{*defaultFields().target}
 	before.Targets[0].Pool, before.Targets[0].Address, before.Targets[0].Port = "hubs", netip.MustParseAddr("192.0.2.25"), 2525
 	identity := []string{"target.pool", "target.address", "target.mx", "target.port"} // another is another target
+	before.Routes = []Route{*defaultFields().route, *defaultFields().route}
+	before.Routes[0].Name, before.Routes[1].Name = "split", "mapped"
 	after := load(t, everything)
+	after.Routing.Mailhub = Text{Text: "relays"} // which cannot be set beside smarthosts
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {
 		seen[change.Key] = change.Effect

@@ -25,6 +25,8 @@ func (d *decoder) check() {
 	d.checkTransports()
 	d.checkTLSOut()
 	d.checkPools()
+	d.checkRoutes()
+	d.checkRouting()
 	d.checkOIDC()
 	d.checkHTTPAuth()
 	d.checkSourceNames()
@@ -61,20 +63,28 @@ const submissions = 465
 // checkSmarthosts refuses servers to which nothing could ever be sent.
 func (d *decoder) checkSmarthosts() {
 	for _, t := range d.tables["delivery"] {
-		at := t.given["smarthosts"]
-		for _, item := range at.node.items {
-			h, wrong := server.read(item)
-			switch {
-			case wrong != nil: // reported already
-			case h.Port == submissions:
-				wrong = faultf("use port 587 of the same server",
-					"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken here", clip(h.String()))
-				d.fault(at.source.place(item.at), "delivery.smarthosts", wrong)
-			case d.listensAt(h):
-				wrong = faultf("name the server that comes next", "%s is this server itself: mail would go round in a circle", clip(h.String()))
-				d.fault(at.source.place(item.at), "delivery.smarthosts", wrong)
-			}
+		d.checkServers(t.given["smarthosts"], "delivery.smarthosts", d.config.Delivery.Smarthosts)
+	}
+}
+
+// checkServers refuses servers to which nothing could ever be sent. Those that could not
+// be read are missing from the list, and it is looked at when they can.
+func (d *decoder) checkServers(at given, key string, list []mail.HostPort) {
+	if len(at.node.items) != len(list) {
+		return
+	}
+	for i, h := range list {
+		var wrong *fault
+		switch {
+		case h.Port == submissions && key == "delivery.smarthosts": // a transport can begin with TLS
+			wrong = faultf("use port 587 of the same server",
+				"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken here", clip(h.String()))
+		case d.listensAt(h):
+			wrong = faultf("name the server that comes next", "%s is this server itself: mail would go round in a circle", clip(h.String()))
+		default:
+			continue
 		}
+		d.fault(at.source.place(at.node.items[i].at), key, wrong)
 	}
 }
 

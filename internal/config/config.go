@@ -57,11 +57,13 @@ type Config struct {
 	Transports   []Transport
 	TLSDomains   []TLSDomains
 	Targets      []Target
+	Routes       []Route // in the order in which they are asked
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth
 	Submission   Submission
 	Message      Message
+	Routing      Routing
 	Delivery     Delivery
 	Quarantine   Quarantine
 	DNS          DNS

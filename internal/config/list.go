@@ -33,6 +33,8 @@ const (
 	ListDomains   ListKind = "domains"
 	ListAddresses ListKind = "addresses"
 	ListPatterns  ListKind = "patterns"
+	// ListWays is not for tables [[list]]: the lines of a map, an address and its way.
+	ListWays ListKind = "ways"
 )
 
 // Wrong returns the problem that the value of a setting of the list cannot be used.

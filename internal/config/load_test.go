@@ -288,7 +288,10 @@ tls_ehlo = false
 
 [[transport]]
 name = "relays"
-hosts = ["relay.example.com:587"]
+hosts = ["relay.example.com:587", "b.example.com"]
+port = 2525
+lookup_mx = true
+balance = "random"
 tls = "pin"
 tls_pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 tls_implicit = true
@@ -329,6 +332,28 @@ name = "hub.example.com"
 [[target]]
 pool = "hubs"
 mx = "hubs.example.com"
+
+[[route]]
+name = "split"
+recipients = ["*@example.net", "list:partners"]
+senders = ["*@example.org"]
+accounts = ["app-*"]
+listeners = ["in", "sendmail"]
+tags = ["bulk"]
+only_unknown = true
+transport = "relays"
+otherwise = ["partners", "mx"]
+
+[[route]]
+name = "mapped"
+map = "lists/transport"
+never_bypass = true
+
+[routing]
+router = "relays"
+firewall = true
+near = [".example.com", "list:partners"]
+hosts_file = "hosts"
 
 [[certificate]]
 name = "files"
@@ -479,6 +504,7 @@ func TestEverySetting(t *testing.T) {
 	if diff := cmp.Diff(second, got.Listeners[1], compareValues, ignorePlace); diff != "" {
 		t.Errorf("the second listener has settings of the first (-want +got):\n%s", diff)
 	}
+	got.Routing.Mailhub = Text{Text: "relays"} // which cannot be set beside smarthosts
 	defaultsOf := defaultFields()
 	for i := range settings {
 		s := &settings[i]
@@ -486,6 +512,7 @@ func TestEverySetting(t *testing.T) {
 			certificate: merged(got.Certificates, defaultsOf.certificate), oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0],
 			transport: merged(got.Transports, defaultsOf.transport),
 			tls:       merged(got.TLSDomains, defaultsOf.tls),
+			route:     merged(got.Routes, defaultsOf.route),
 			target:    merged(got.Targets, defaultsOf.target),
 		}
 		if s.key == "list.source" {

@@ -144,6 +144,20 @@ var sections = []section{
 		text: "A target server of a pool, or as many as its name has addresses. [targets.md](targets.md) tells how mail is given to them, and what is known of each. Each has a table of its own; there can be 1,000 in all.",
 	},
 	{
+		name: "route",
+		tables: tablesOf[Route]{
+			all:   func(c *Config) *[]Route { return &c.Routes },
+			in:    func(f *fields) **Route { return &f.route },
+			about: func(t *Route) about { return about{t.Name, &t.Place, &t.Places} },
+		},
+		text: "What mail goes by which transport. The routes are asked in their order, before all else that decides where mail goes, and the first that fits is taken: all conditions that it has must hold. " +
+			"[routing.md](routing.md) tells what comes after them, with examples; `postern explain route` which one is taken for an address, and why. Each has a table of its own; there can be 1,000.",
+	},
+	{
+		name: "routing",
+		text: "Where mail goes for which there is no route: [routing.md](routing.md#the-order) has the whole order.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

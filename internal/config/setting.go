@@ -138,6 +138,7 @@ type fields struct {
 	transport   *Transport   // in a [[transport]] table
 	tls         *TLSDomains  // in a [[tls]] table
 	target      *Target      // in a [[target]] table
+	route       *Route       // in a [[route]] table
 	place       mail.Place   // where the table begins
 	places      Places       // of the table's settings
 	dir         string       // from which relative paths are taken; may be empty

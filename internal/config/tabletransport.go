@@ -25,7 +25,7 @@ var transportSettings = []setting{
 	},
 	{
 		key:       "transport.hosts",
-		value:     list(server, func(f fields) *[]mail.HostPort { return &f.transport.Hosts }),
+		value:     list(serverAt(0), func(f fields) *[]mail.HostPort { return &f.transport.Hosts }),
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `["relay1.example.com:587", "relay2.example.com:587"]`,

@@ -3,6 +3,8 @@ package config
 import (
 	"time"
 
+	"cmp"
+
 	"postern/internal/mail"
 )
 
@@ -22,7 +24,21 @@ type Transport struct {
 
 	// Of a pool.
 	Refresh, ConnectRetry, DrainTimeout time.Duration
+
+	// Where the servers are.
+	Port     int // 0: the usual one
+	LookupMX bool
+	Balance  Balance
 }
+
+// Balance says in which order servers are tried.
+type Balance string
+
+// The orders.
+const (
+	BalanceOrder  Balance = "order"
+	BalanceRandom Balance = "random"
+)
 
 // TransportKind is how a transport finds its servers.
 type TransportKind string
@@ -54,6 +70,7 @@ func (d *decoder) checkTransports() {
 		if x.Name != "" {
 			d.unique(t, "name", x.Name, names)
 		}
+		d.checkTransportWay(t)
 		hosts, given := t.given["hosts"]
 		switch needs := x.Kind == TransportSmarthost; {
 		case needs && !given && !d.meant["transport.hosts"]:
@@ -64,4 +81,26 @@ func (d *decoder) checkTransports() {
 			d.fault(hosts.key, "transport.hosts", faultf(`leave it out, or write kind = "smarthost"`, "is set, but a transport of the kind %q has its servers from %s", x.Kind, x.Kind.servers()))
 		}
 	}
+}
+
+// checkTransportWay wants servers that are elsewhere, and the names of the transports that
+// need no table to mean what they do. It completes the servers that name no port.
+func (d *decoder) checkTransportWay(t *table) {
+	x := t.fields.transport
+	for i := range x.Hosts {
+		x.Hosts[i].Port = cmp.Or(x.Hosts[i].Port, uint16(x.Port), smtpPort)
+	}
+	name := t.given["name"]
+	switch {
+	case x.Name == DirectTransport && x.Kind != TransportMX:
+		d.fault(name.value, "transport.name", faultf(`write kind = "mx", or choose another name`, "%q is the transport directly to the servers of a domain", x.Name))
+	case x.Name == SmarthostsTransport && len(d.config.Delivery.Smarthosts) > 0:
+		d.fault(name.value, "transport.name", faultf("choose another", "%q is the transport to delivery.smarthosts", x.Name))
+	}
+	for key, set := range map[string]bool{"lookup_mx": x.LookupMX, "balance": x.Balance == BalanceRandom} {
+		if at, given := t.given[key]; given && set && x.Kind != TransportSmarthost {
+			d.fault(at.key, "transport."+key, faultf("leave it out", "is set, but is only for transports with hosts"))
+		}
+	}
+	d.checkServers(t.given["hosts"], "transport.hosts", x.Hosts)
 }

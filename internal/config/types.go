@@ -311,14 +311,19 @@ var network = textType("network", "networks", `write a network such as "10.0.0.0
 // smtpPort is the port of a server that is named without one (RFC 5321 4.5.4.2).
 const smtpPort = 25
 
-var server = textType("server", "servers", `write host or host:port, such as "relay.example.com:587" or "[2001:db8::1]:25"`,
-	func(s string) (mail.HostPort, *fault) {
-		h, err := mail.ParseHostPort(s, smtpPort)
-		if err != nil {
-			return mail.HostPort{}, faultf("", "%q: %v", clip(s), err)
-		}
-		return h, nil
-	})
+var server = serverAt(smtpPort)
+
+// serverAt is a server, with the port that it has if none is named.
+func serverAt(port uint16) scalar[mail.HostPort] {
+	return textType("server", "servers", `write host or host:port, such as "relay.example.com:587" or "[2001:db8::1]:25"`,
+		func(s string) (mail.HostPort, *fault) {
+			h, err := mail.ParseHostPort(s, port)
+			if err != nil {
+				return mail.HostPort{}, faultf("", "%q: %v", clip(s), err)
+			}
+			return h, nil
+		})
+}
 
 // dnsPort is the port of a name server that is named without one (RFC 1035 4.2).
 const dnsPort = 53

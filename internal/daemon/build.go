@@ -61,6 +61,7 @@ func (g *graph) doorOptions() intake.Options {
 		MaxHops:          m.MaxHops,
 		AccountInHeaders: m.AccountInHeaders,
 		Routed:           g.policy.Routed,
+		Choose:           g.choose(),
 		VRFY:             g.disclosure,
 		Clock:            g.clock,
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"postern/internal/blocklist"
@@ -24,6 +25,7 @@ import (
 	"postern/internal/oidc"
 	"postern/internal/policy"
 	"postern/internal/pressure"
+	"postern/internal/route"
 	"postern/internal/submit"
 )
 
@@ -54,6 +56,15 @@ type graph struct {
 	// blockResolver is asked for block lists alone: every client is a question for
 	// each of them, and would push what mail needs out of a cache.
 	blockResolver *dns.Client
+	// rules are the explicit routes, maps those that they name, and near the domains on this
+	// side of the firewall.
+	rules *route.Rules
+	maps  *lists.Book
+	near  func(domain string) (entry string, is bool)
+	// router chooses the way of all mail, and outgoing asks for the servers on it; both
+	// are made when they are asked for, after the graph has followed another.
+	router   func() *route.Table
+	outgoing func() dns.Resolver
 	// around is where the server runs.
 	around container.Surroundings
 	policy *policy.Engine
@@ -93,13 +104,15 @@ type told struct {
 
 // newGraph returns a graph that has read nothing yet.
 func newGraph(c *config.Config, clock mail.Clock) *graph {
-	return &graph{config: c, clock: clock, generation: 1, loaded: clock.Now()}
+	g := &graph{config: c, clock: clock, generation: 1, loaded: clock.Now()}
+	g.router, g.outgoing = sync.OnceValue(g.newRouter), sync.OnceValue(g.newOutgoing)
+	return g
 }
 
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadTLSOut(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadTLSOut(), g.loadRoutes(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }
@@ -114,6 +127,7 @@ func (g *graph) follow(before *graph) {
 		g.blockLists.Ask(g.blockResolver)
 	}
 	g.lists.Follow(before.lists)
+	g.maps.Follow(before.maps)
 	g.blockLists.Follow(before.blockLists)
 	g.web.follow(&before.web)
 	g.followLDAP(before)

@@ -85,6 +85,7 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 		}
 		g := d.inForce()
 		g.lists.Look()
+		g.maps.Look()
 		d.lookAtCertificates(g)
 		around := lookAround(g.local.Addresses)
 		d.around.Store(&around)
@@ -131,9 +132,15 @@ func (d *Daemon) tellBlockList(e blocklist.Event) {
 // listWarnings says which lists are not as they should be.
 func (d *Daemon) listWarnings(g *graph) []string {
 	var warnings []string
-	for _, l := range g.lists.Stale() {
+	stale := func(what string, l lists.Stale) {
 		first, _, _ := strings.Cut(l.Err.Error(), "\n")
-		warnings = append(warnings, fmt.Sprintf("list %s is as it was before %s: %s", l.Name, l.Since.Local().Format(time.RFC3339), first))
+		warnings = append(warnings, fmt.Sprintf("%s is as it was before %s: %s", what, l.Since.Local().Format(time.RFC3339), first))
+	}
+	for _, l := range g.lists.Stale() {
+		stale("list "+l.Name, l)
+	}
+	for _, l := range g.maps.Stale() {
+		stale(mapName(l.Name), l)
 	}
 	for _, l := range g.blockLists.Out() {
 		warnings = append(warnings, fmt.Sprintf("block list %s is left out until %s: %v", l.Name, l.Until.Local().Format(time.RFC3339), l.Err))

@@ -1,49 +1,178 @@
 package daemon
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 
 	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/route"
+	"postern/internal/stamp"
 )
 
 // This file builds the ways by which mail leaves.
 
-// directTransport is the name of the transport of mail that goes directly, when no other was
-// chosen.
-const directTransport = "mx"
+// loadRoutes reads what the routes name. Lists and what is local come before it.
+func (g *graph) loadRoutes() error {
+	var maps []config.List
+	for i := range g.config.Routes {
+		if r := &g.config.Routes[i]; r.Map != "" {
+			places := config.Places{"list.file": r.Places["route.map"]}
+			maps = append(maps, config.List{Place: r.Place, Places: places, Name: r.Name, Kind: config.ListWays, File: r.Map})
+		}
+	}
+	var errMaps, errRules, errNear error
+	g.maps, errMaps = lists.Open(maps, lists.Options{Tell: g.tellMap, Check: g.checkMap, Metrics: g.told.lists, Clock: g.clock})
+	g.rules, errRules = route.NewRules(route.RulesOptions{Routes: g.config.Routes, Lists: g.lists, Maps: g.maps})
+	g.near, errNear = route.NearDomains(g.config.Routing.Near, g.lists)
+	g.local.Elsewhere = g.rules.Take
+	return errors.Join(ofMaps(errMaps), errRules, errNear, g.checkHosts())
+}
 
-// router chooses the way of all mail. Without smarthosts mail goes directly.
-func (g *graph) router() *route.Table {
+// ofMaps are problems of maps under the name of their setting.
+func ofMaps(err error) error {
+	problems := problemsOf(err)
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		if p.Key == "list.file" {
+			p.Key, p.Message = "route.map", p.Cause.Error()
+		}
+		errs[i] = p
+	}
+	return errors.Join(errs...)
+}
+
+// tellMap tells what became of a map as it is told of lists.
+func (g *graph) tellMap(e lists.Event) {
+	if g.told.list != nil {
+		e.Name = mapName(e.Name)
+		g.told.list(e)
+	}
+}
+
+func mapName(route string) string { return "map of the route " + route }
+
+// checkMap wants the transports to which a map leads to be there.
+func (g *graph) checkMap(_ string, l *lists.List) error {
+	known := g.config.TransportNames()
+	var errs []error
+	for key, at := range l.Ways() {
+		if name, named := key.Transport(); named && !slices.Contains(known, name) && len(errs) < maxTold {
+			errs = append(errs, config.Problem{Place: at, Message: fmt.Sprintf("there is no transport %q", name), Hint: config.DidYouMean(name, known)})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxHosts bounds the table of hosts, in octets: more of it is not read.
+const maxHosts = 1 << 20
+
+// checkHosts wants a table of hosts that can be read.
+func (g *graph) checkHosts() error {
+	file := g.config.Routing.HostsFile
+	if file == "" {
+		return nil
+	}
+	data, _, err := stamp.Read(file, maxHosts, g.clock.Now())
+	if err != nil {
+		return g.config.Wrong("routing.hosts_file", err)
+	}
+	if line, wrong := dns.CheckHosts(data); line > 0 {
+		return config.Problem{Place: mail.Place{File: file, Line: line}, Key: "routing.hosts_file", Message: wrong,
+			Hint: `write an address and its names, such as "192.0.2.1 relay.example.com"`}
+	}
+	return nil
+}
+
+// newRouter makes what chooses the way of all mail. Without a mailhub mail goes directly.
+func (g *graph) newRouter() *route.Table {
+	o := route.TableOptions{
+		Rules:      g.rules,
+		IsLocal:    func(a mail.Address) bool { return g.local.Is(a, netip.Addr{}) },
+		OfUser:     g.routeOf,
+		Transports: make(map[string]route.Transport),
+		Server:     g.server,
+		Finish:     g.finishTLS,
+	}
 	c := &g.config.Delivery
-	o := route.TableOptions{Transports: make(map[string]route.Transport), Server: g.server, Otherwise: g.direct(directTransport, route.Lane{TLS: g.tlsOfDelivery("delivery.mx_tls", c.MXTLS)}), Finish: g.finishTLS}
+	o.Transports[config.DirectTransport] = g.direct(config.DirectTransport, c.Port, route.Lane{TLS: g.tlsOfDelivery("delivery.mx_tls", c.MXTLS)})
 	if len(c.Smarthosts) > 0 {
-		o.Otherwise = g.smarthosts(c.Smarthosts)
+		o.Transports[config.SmarthostsTransport] = g.smarthosts(c.Smarthosts)
 	}
 	for i := range g.config.Transports {
 		t := &g.config.Transports[i]
 		o.Transports[t.Name] = g.transport(t)
 	}
+	o.Otherwise = g.general(o.Transports)
 	return route.NewTable(o)
+}
+
+// general is the way of mail for which there is no route.
+func (g *graph) general(transports map[string]route.Transport) *route.General {
+	c := &g.config.Routing
+	hub := c.Mailhub.Text
+	if len(g.config.Delivery.Smarthosts) > 0 {
+		hub = config.SmarthostsTransport
+	}
+	return &route.General{
+		Mailhub:  transports[hub],
+		Router:   transports[c.Router.Text],
+		Firewall: c.Firewall,
+		Near:     g.near,
+		Direct:   transports[config.DirectTransport],
+		IsLocal:  g.local.HasName,
+	}
+}
+
+// routeOf is the route of a user of the directory.
+func (g *graph) routeOf(login string) mail.RouteKey {
+	d := g.records()
+	if d == nil {
+		return ""
+	}
+	u, _ := d.User(login)
+	return mail.RouteKey(u.Route)
+}
+
+// choose is how the door chooses routes; nil while nothing but the general one can be.
+func (g *graph) choose() func(mail.Routing, mail.Destination) mail.Destination {
+	if len(g.config.Routes) == 0 && len(g.config.Transports) == 0 {
+		return nil
+	}
+	return g.router().Choose
 }
 
 // transport is one of the configuration.
 func (g *graph) transport(t *config.Transport) route.Transport {
 	if t.Kind == config.TransportMX {
-		return g.direct(t.Name, g.laneOf(t))
+		return g.direct(t.Name, cmp.Or(t.Port, g.config.Delivery.Port), g.laneOf(t))
 	}
-	return route.NewSmarthosts(route.Options{Lookup: g.lookup(), Name: t.Name, Hosts: t.Hosts, Lane: g.laneOf(t)})
+	return route.NewSmarthosts(route.Options{
+		Lookup: g.lookup(), Name: t.Name, Hosts: t.Hosts, LookupMX: t.LookupMX, Random: t.Balance == config.BalanceRandom,
+		IsName: g.local.HasName, Lane: g.laneOf(t),
+	})
 }
 
 // laneOf is what the lanes of a transport have in common.
 func (g *graph) laneOf(t *config.Transport) route.Lane { return route.Lane{TLS: g.tlsOf(t)} }
 
+// newOutgoing is the resolver for mail that goes out.
+func (g *graph) newOutgoing() dns.Resolver {
+	if file := g.config.Routing.HostsFile; file != "" {
+		return dns.NewHosts(file, g.clock, g.resolver)
+	}
+	return g.resolver
+}
+
 func (g *graph) lookup() route.Lookup {
 	return route.Lookup{
-		Resolver: g.resolver,
+		Resolver: g.outgoing(),
 		Self:     g.own,
 		Prefer:   route.Family(g.config.Delivery.AddressFamily),
 		Shuffle:  rand.Shuffle,
@@ -51,15 +180,14 @@ func (g *graph) lookup() route.Lookup {
 }
 
 // direct sends mail to the servers of its domain.
-func (g *graph) direct(name string, lane route.Lane) *route.MX {
-	c := &g.config.Delivery
+func (g *graph) direct(name string, port int, lane route.Lane) *route.MX {
 	lookup := g.lookup()
 	lookup.Self = func(a netip.AddrPort) bool {
 		// What is before this host, such as a NAT router, passes all on to it.
 		return g.own(a) || slices.Contains(g.config.OwnAddresses, a.Addr())
 	}
 	return route.NewMX(route.MXOptions{
-		Lookup: lookup, Name: name, Port: uint16(c.Port), IsName: g.local.HasName, Lane: lane,
+		Lookup: lookup, Name: name, Port: uint16(port), IsName: g.local.HasName, Lane: lane,
 	})
 }
 

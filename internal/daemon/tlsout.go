@@ -181,7 +181,7 @@ func (g *graph) isDirect(transport string) bool {
 			return t.Kind == config.TransportMX
 		}
 	}
-	return transport == directTransport
+	return transport == config.DirectTransport
 }
 
 // of is what the first table demands that is for a domain.

@@ -67,9 +67,9 @@ type Settings struct {
 	// Hostname is the name in EHLO and in reports.
 	Hostname string
 	Router   Router
-	// Choose returns the key of the route of a recipient whose route nobody has chosen: ""
-	// for that of its domain. Nil: it always is.
-	Choose func(mail.Routing) mail.RouteKey
+	// Choose returns where a recipient goes that is at a destination now: there, or elsewhere
+	// when the routes have changed (route.Table). It is asked at every attempt. Nil: there.
+	Choose func(r mail.Routing, at mail.Destination) mail.Destination
 	// Transports are how mail goes by a transport, by its name, where that is not
 	// as the other settings say.
 	Transports map[string]Transport

@@ -31,8 +31,8 @@ func (a asking) stands(moved time.Time) bool {
 	return moved.After(a.since) && age >= 0 && age < standing
 }
 
-// chooseAgain asks for the routes of recipients whose route nobody has pinned. The leases of
-// which some go elsewhere now are over; it returns the others.
+// chooseAgain asks for the routes of all recipients. The leases of which some go elsewhere now
+// are over; it returns the others.
 func (d *Deliverer) chooseAgain(ctx context.Context, s *Settings, leases []queue.Lease) []queue.Lease {
 	if s.Choose == nil {
 		return leases
@@ -63,17 +63,15 @@ func (d *Deliverer) chooseAgain(ctx context.Context, s *Settings, leases []queue
 func (a asking) chosen(l *queue.Lease) (to []mail.Destination, elsewhere bool) {
 	delivery := l.Delivery()
 	at := delivery.Destination
-	if at.Route().Pinned() {
-		return nil, false
-	}
 	to = make([]mail.Destination, len(delivery.Recipients))
 	for i := range delivery.Recipients {
 		r := &delivery.Recipients[i]
 		to[i] = at
-		if a.stands(r.Moved) {
+		// What a person has chosen meanwhile stands for as long as no route forbids it.
+		if a.stands(r.Moved) && !at.Chosen(r.Address) {
 			continue
 		}
-		to[i] = at.Via(a.Choose(l.Entry.Routing(r.Address)).ByRoutes())
+		to[i] = a.Choose(l.Entry.Routing(r.Address), at)
 		elsewhere = elsewhere || to[i] != at
 	}
 	return to, elsewhere

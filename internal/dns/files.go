@@ -70,23 +70,37 @@ type hostNames map[string][]netip.Addr
 func parseHosts(data []byte) hostNames {
 	names := hostNames{}
 	for line := range strings.Lines(string(data)) {
-		line, _, _ = strings.Cut(line, "#")
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		ip, err := netip.ParseAddr(fields[0])
-		if err != nil {
-			continue
-		}
-		for _, name := range fields[1:] {
-			if name = canonical(name); name == "" || strings.HasSuffix(name, ".") {
-				continue // it has an empty label
-			}
-			names[name] = append(names[name], ip.Unmap())
+		ip, of, _ := hostLine(line)
+		for _, name := range of {
+			names[name] = append(names[name], ip)
 		}
 	}
 	return names
+}
+
+// hostLine reads a line of such a file, and says what is wrong with it; a comment has no
+// names.
+func hostLine(line string) (ip netip.Addr, names []string, wrong string) {
+	line, _, _ = strings.Cut(line, "#")
+	fields := strings.Fields(line)
+	if len(fields) == 0 {
+		return netip.Addr{}, nil, ""
+	}
+	ip, err := netip.ParseAddr(fields[0])
+	if err != nil {
+		return netip.Addr{}, nil, strconv.Quote(fields[0]) + " is not an IP address"
+	}
+	if len(fields) == 1 {
+		return netip.Addr{}, nil, "has an address and no name"
+	}
+	for _, name := range fields[1:] {
+		if name = canonical(name); name == "" || strings.HasSuffix(name, ".") {
+			wrong = strconv.Quote(name) + " is not the name of a host"
+			continue // it has an empty label
+		}
+		names = append(names, name)
+	}
+	return ip.Unmap(), names, wrong
 }
 
 // resolvConf is what /etc/resolv.conf says (resolv.conf(5)).

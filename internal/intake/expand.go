@@ -83,6 +83,9 @@ func (l *Local) Expand(ctx context.Context, a mail.Address, by Sending) (*Expans
 	if !l.Is(a, x.connected) {
 		return nil, nil
 	}
+	if x.elsewhere(a, true) { // accepted, and for itself
+		return &Expansion{Members: []Member{{Address: a}}}, nil
+	}
 	err := x.walk(a, via{login: by.login(), alone: true})
 	if err == nil && len(x.found.Members) == 0 {
 		err = errUnknownUser
@@ -168,7 +171,7 @@ func (x *expander) walk(a mail.Address, v via) error {
 	if x.among != nil {
 		x.among(a)
 	}
-	if !x.local.Is(a, x.connected) {
+	if !x.local.Is(a, x.connected) || x.elsewhere(a, true) {
 		return x.add(&x.found.Members, a, v)
 	}
 	r, found, err := x.local.lookup(x.ctx, v.login, a)
@@ -178,10 +181,24 @@ func (x *expander) walk(a mail.Address, v via) error {
 		return x.follow(directory.Resolution{Kind: directory.KindAlias, Address: a, Targets: []mail.Address{x.local.Postmaster}}, v)
 	case err != nil:
 		return errDirectory.Because(err)
+	case nobody && x.elsewhere(a, false):
+		return x.add(&x.found.Members, a, v)
 	case nobody:
 		return x.add(&x.found.Unknown, a, v)
 	}
 	return x.follow(r, v)
+}
+
+// elsewhere reports whether a route takes a local address to another server.
+func (x *expander) elsewhere(a mail.Address, known bool) bool {
+	if x.local.Elsewhere == nil {
+		return false
+	}
+	r := mail.Routing{From: x.by.From, To: a}
+	if o := x.by.Origin; o != nil {
+		r.Account, r.Listener = o.Account, o.Listener
+	}
+	return x.local.Elsewhere(r, known)
 }
 
 // isUser reports whether an address is that of a user of this host, in what another

@@ -60,6 +60,9 @@ type Options struct {
 	// Routed returns the address that a recipient at a listener stands for; see
 	// policy.Engine. Nil: each stands for itself.
 	Routed func(listener string, to mail.Address, connected netip.Addr) mail.Address
+	// Choose returns where a recipient goes that is sent on; see route.Table. Nil: each goes
+	// by the general route, or by that which policy has chosen.
+	Choose func(r mail.Routing, at mail.Destination) mail.Destination
 	// VRFY says what a listener tells of addresses. Nil: nothing.
 	VRFY func(listener string) Disclosure
 	// Auth verifies clients. Nil: nobody can authenticate.
@@ -179,7 +182,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 		return "", err
 	}
 	entry := t.entry(&m)
-	entry.Deliveries = queue.Deliveries(queued(m.Recipients), t.at)
+	entry.Deliveries = in.deliveries(&entry, queued(m.Recipients), t.at)
 	fact := acceptedFact(&entry, t.summary.MessageID, t.summary.Size)
 	fact.Trail = mail.Trail(m.Trail)
 	err = in.store(ctx, &m, queue.Group{
@@ -302,6 +305,25 @@ func (in *Intake) received(m *Message, id mail.ID, now time.Time) message.Receiv
 		origin.Protocol = smtp.UTF8Protocol(origin.Protocol)
 	}
 	return message.Received{Origin: origin, Host: in.Hostname, ID: id, Recipients: m.Recipients, Time: now, Account: in.AccountInHeaders}
+}
+
+// deliveries puts recipients of an entry for whom nobody has chosen a route where the routes
+// have them go.
+func (in *Intake) deliveries(e *queue.Entry, recipients []queue.Recipient, next time.Time) []queue.Delivery {
+	if in.Choose == nil {
+		return queue.Deliveries(recipients, next)
+	}
+	return queue.DeliveriesBy(recipients, next, func(i int) mail.Destination { return in.destination(e, recipients[i].Address, "") })
+}
+
+// destination returns where a recipient of an entry goes, with the route that was chosen
+// for it, if any.
+func (in *Intake) destination(e *queue.Entry, to mail.Address, chosen mail.RouteKey) mail.Destination {
+	at := to.Destination().Via(chosen)
+	if in.Choose == nil {
+		return at
+	}
+	return in.Choose(e.Routing(to), at)
 }
 
 // envelopeFor states what the content is, not what the client announced:

@@ -32,6 +32,9 @@ type Local struct {
 	// Directory has the local domains besides Names, and who is in all of them. Nil:
 	// there is none.
 	Directory Directory
+	// Elsewhere reports whether an explicit route takes the mail for a local address to another
+	// server: from somebody here if known, else from nobody (route.Rules). Nil: none does.
+	Elsewhere func(r mail.Routing, known bool) bool
 	// Sources are asked in their order about addresses that the directory does not have.
 	Sources []Source
 }

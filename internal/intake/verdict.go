@@ -169,7 +169,7 @@ func (c *composer) entry(ctx context.Context, class []destined) error {
 		return err
 	}
 	e.Deliveries = queue.DeliveriesBy(list.recipients, later(c.taken.at, t.NotBefore), func(i int) mail.Destination {
-		return list.recipients[i].Address.Destination().Via(list.routes[i])
+		return c.in.destination(&e, list.recipients[i].Address, list.routes[i])
 	})
 	if err := c.submit(ctx, &e, t.Edits); err != nil {
 		return err
@@ -312,7 +312,7 @@ func (c *composer) copy(ctx context.Context, of *policy.Addressee, to mail.Addre
 	for _, a := range addresses {
 		recipients = append(recipients, mail.Recipient{Address: a, Notify: mail.NotifyNever})
 	}
-	e.Deliveries = queue.Deliveries(queued(recipients), c.taken.at)
+	e.Deliveries = c.in.deliveries(&e, queued(recipients), c.taken.at)
 	if err := c.submit(ctx, &e, of.Treatment.Edits); err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
-// Package lists reads lists of networks, domains, addresses or patterns from
-// files that a person or a program keeps: one entry a line, "#" begins a comment.
+// Package lists reads lists of networks, domains, addresses or patterns, and maps of
+// addresses to the ways of their mail, from files that a person or a program keeps: one entry
+// a line, "#" begins a comment.
 //
 // A List is what a file says at one time; it never changes, and is asked in steps
 // that do not depend on how long it is. A Book has the lists of a configuration, and
@@ -12,6 +13,7 @@
 package lists
 
 import (
+	"iter"
 	"net/netip"
 	"strings"
 
@@ -28,6 +30,9 @@ const (
 	Domains   = config.ListDomains
 	Addresses = config.ListAddresses
 	Patterns  = config.ListPatterns
+	// Ways are the lines of a map: an address, a domain, all domains below one, or "*", and
+	// the way of its mail behind it.
+	Ways = config.ListWays
 )
 
 // Bounds of a file.
@@ -95,6 +100,32 @@ func (l *List) Find(text string) (at mail.Place, found bool) {
 		return l.FindAddress(a)
 	}
 	return l.find(query{text: textOf(text)})
+}
+
+// FindWay looks up in a map by which way the mail for an address goes: the address as a
+// whole, then its domain, then the domains that this is below, the nearest first, then "*".
+// Local parts are compared without case, because people write them so in maps. It
+// takes a step for each label, and allocates nothing for an address in ASCII.
+func (l *List) FindWay(a mail.Address) (key mail.RouteKey, at mail.Place, found bool) {
+	lines, is := l.index.(ways)
+	if !is {
+		return "", mail.Place{}, false
+	}
+	w, found := lines.way(a)
+	return w.key, mail.Place{File: l.file, Line: w.line}, found
+}
+
+// Ways returns what a map leads to, each once, with the first line that has it, in the order
+// of the lines.
+func (l *List) Ways() iter.Seq2[mail.RouteKey, mail.Place] {
+	return func(yield func(mail.RouteKey, mail.Place) bool) {
+		lines, _ := l.index.(ways)
+		for _, w := range lines.firsts() {
+			if !yield(w.key, mail.Place{File: l.file, Line: w.line}) {
+				return
+			}
+		}
+	}
 }
 
 // FindIP looks an address up in a list of networks. The longest network that has it

@@ -31,6 +31,8 @@ func newEntries(kind Kind) entries {
 		return newDomains()
 	case Addresses:
 		return make(addresses)
+	case Ways:
+		return make(ways)
 	}
 	return newPatterns()
 }
@@ -55,6 +57,24 @@ func Parse(kind Kind, file string, data []byte) (*List, error) {
 		return nil, err
 	}
 	return &List{kind: kind, file: file, index: p.entries, size: p.entries.len()}, nil
+}
+
+// Of returns the list of entries that stand in no file of their own. It fails with
+// config.Problems, joined, whose line is the number of an entry, from 1, and whose column
+// counts its characters from 1.
+func Of(kind Kind, texts []string) (*List, error) {
+	p := parser{kind: kind, entries: newEntries(kind)}
+	for i, text := range texts {
+		if wrong := p.spaced(text); wrong != nil {
+			p.wrong(i+1, columnOf(text, wrong.at), wrong)
+		} else if wrong := p.entries.add(text, i+1); wrong != nil {
+			p.wrong(i+1, columnOf(text, wrong.at), wrong)
+		}
+	}
+	if err := p.failed(); err != nil {
+		return nil, err
+	}
+	return &List{kind: kind, index: p.entries, size: p.entries.len()}, nil
 }
 
 type parser struct {
@@ -105,7 +125,7 @@ func (p *parser) line(line string, number int) (wrong *fault, column int) {
 // have space within, and a local part in quotes.
 func (p *parser) spaced(entry string) *fault {
 	at := strings.IndexFunc(entry, unicode.IsSpace)
-	if at < 0 || p.kind == Networks || p.kind == Patterns || entry[0] == '"' {
+	if at < 0 || p.kind == Networks || p.kind == Patterns || p.kind == Ways || entry[0] == '"' {
 		return nil
 	}
 	rest := at + len(entry[at:]) - len(strings.TrimSpace(entry[at:]))

@@ -16,8 +16,16 @@ type Destination string
 // name of a transport, or a server as ParseHostPort reads it. A "~" before it says
 // that the routes of the configuration chose it, which are asked again at every
 // attempt: "~partners". Without that, policy or a person did, and it stays:
-// "partners", "relay2.example.com:587".
+// "partners", "relay2.example.com:587". Behind a "+" stand the transports whose servers come
+// when none of those before can be used: "~partners+backup".
 type RouteKey string
+
+// behind stands before a way that is for when none before it can be used. No name of a
+// transport or host has it.
+const behind = "+"
+
+// maxWays bounds the ways of a key.
+const maxWays = 10
 
 // byRoutes marks what the routes chose. No name of a transport or host begins with it.
 const byRoutes = "~"
@@ -35,6 +43,20 @@ func (k RouteKey) Pinned() bool { return k != "" && !strings.HasPrefix(string(k)
 
 // Way returns the key without who chose it.
 func (k RouteKey) Way() RouteKey { return RouteKey(strings.TrimPrefix(string(k), byRoutes)) }
+
+// Behind returns the key with transports whose servers come behind.
+func (k RouteKey) Behind(transports ...string) RouteKey {
+	return RouteKey(strings.Join(append([]string{string(k)}, transports...), behind))
+}
+
+// Ways returns the ways of the key, the first first, each as a key of its own.
+func (k RouteKey) Ways() []RouteKey {
+	var list []RouteKey
+	for way := range strings.SplitSeq(string(k.Way()), behind) {
+		list = append(list, RouteKey(way))
+	}
+	return list
+}
 
 // Transport returns the name of the transport that the key names; named is false when
 // it names a server, or nothing.
@@ -71,6 +93,13 @@ type Routing struct {
 	Tags     []string
 }
 
+// Chosen reports whether policy or a person has chosen where the mail for an address goes: by
+// a route, or to the servers of another domain. Routes leave that as it is, but for those that
+// must never be gone round.
+func (d Destination) Chosen(a Address) bool {
+	return d.Route().Pinned() || d.Domain() != string(a.Destination())
+}
+
 // Destination returns the destination of a recipient at a.
 func (a Address) Destination() Destination { return Destination(strings.ToLower(a.Domain)) }
 
@@ -85,7 +114,7 @@ func ParseDestination(s string) (Destination, error) {
 	if !strings.Contains(s, "/") {
 		return d, nil
 	}
-	key, err := ParseRouteKey(string(d.Route().Way()))
+	key, err := parseWays(d.Route().Ways())
 	if err != nil {
 		return "", fmt.Errorf("behind the slash: %w", err)
 	}
@@ -93,6 +122,22 @@ func ParseDestination(s string) (Destination, error) {
 		key = key.ByRoutes()
 	}
 	return d.Via(key), nil
+}
+
+// parseWays reads each way of a key.
+func parseWays(ways []RouteKey) (RouteKey, error) {
+	if len(ways) > maxWays {
+		return "", fmt.Errorf("%w: more than %d ways", ErrHostPort, maxWays)
+	}
+	read := make([]string, len(ways))
+	for i, way := range ways {
+		key, err := ParseRouteKey(string(way))
+		if err != nil {
+			return "", err
+		}
+		read[i] = string(key)
+	}
+	return RouteKey(strings.Join(read, behind)), nil
 }
 
 // routePort is that of a route whose key names none.

@@ -222,10 +222,10 @@ func tags(c *stepCompiler) action {
 }
 
 func routesVia(c *stepCompiler) action {
-	server := c.server()
+	way := c.way()
 	return func(s *Session, _ *rule) outcome {
-		s.frame.treatment.Route = server
-		return done("goes by %s", server)
+		s.frame.treatment.Route = way
+		return done("goes by %s", way)
 	}
 }
 

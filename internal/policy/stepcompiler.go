@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -303,18 +304,21 @@ func isFieldName(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, other)
 }
 
-// server reads host or host:port.
-func (c *stepCompiler) server() mail.RouteKey {
+// way reads the name of a transport, or a server.
+func (c *stepCompiler) way() mail.RouteKey {
 	text, ok := c.text(c.value(), c.kind.name)
 	if !ok {
 		return ""
 	}
-	const smtpPort = 25 // RFC 5321 4.5.4.2
-	h, err := mail.ParseHostPort(text, smtpPort)
+	key, err := mail.ParseRouteKey(text)
 	if err != nil {
-		c.wrong(c.value(), c.kind.name, `write host or host:port, such as "relay.example.com:587"`, "%q: %v", text, err)
+		c.wrong(c.value(), c.kind.name, `write the name of a transport, or host:port, such as "relay.example.com:587"`, "%q: %v", text, err)
 	}
-	return mail.RouteKey(h.String())
+	known := c.config.TransportNames()
+	if name, named := key.Transport(); named && !slices.Contains(known, name) {
+		c.wrong(c.value(), c.kind.name, fmt.Sprintf(`the transports are %s; write "%s:25" for a server of that name`, strings.Join(known, ", "), name), "there is no transport %q", name)
+	}
+	return key
 }
 
 // rate reads a rate, such as "100/1h".

@@ -193,8 +193,8 @@ func TestScopes(t *testing.T) {
 
 // TestOverlay is what wins when two commands say different things.
 func TestOverlay(t *testing.T) {
-	e := compile(t, handler("connect", "connect", `{ redirect = "a@example.com" }, "quarantine", { route_via = "one" }, { add_header = "X: 1" }`)+
-		handler("rcpt", "rcpt", `{ redirect = "b@example.com" }, { hold = "why" }, { route_via = "two" }, { add_header = "X: 2" }`, `recipient = ["ann@*"]`))
+	e := compile(t, handler("connect", "connect", `{ redirect = "a@example.com" }, "quarantine", { route_via = "one:25" }, { add_header = "X: 1" }`)+
+		handler("rcpt", "rcpt", `{ redirect = "b@example.com" }, { hold = "why" }, { route_via = "two:25" }, { add_header = "X: 2" }`, `recipient = ["ann@*"]`))
 	s := begin(t, e, "192.0.2.66")
 	s.connect()
 	s.mail("joe@example.com")

@@ -19,6 +19,13 @@ type Options struct {
 	// Hosts are tried in this order. Those that are this server itself are
 	// passed over.
 	Hosts []mail.HostPort
+	// LookupMX says that the hosts are domains, whose servers DNS names. One that has no MX
+	// records is a server itself.
+	LookupMX bool
+	// Random says that the hosts are tried in random order, as Shuffle has it.
+	Random bool
+	// IsName reports whether a name is this server's own; for LookupMX. Nil: none is.
+	IsName func(name string) bool
 	// Lane is what the lanes of all have in common.
 	Lane Lane
 }
@@ -63,25 +70,49 @@ var errNoHosts = errors.New("no smarthost is configured")
 // no sender's fault.
 func (s *Smarthosts) Route(ctx context.Context, _ Question) (Route, error) {
 	hosts := s.options.Hosts
-	places := make([]found, len(hosts))
+	places := make([]servers, len(hosts))
 	var running sync.WaitGroup
 	for i, h := range hosts {
-		running.Go(func() { places[i] = s.options.find(ctx, h, maxAddresses) })
+		running.Go(func() { places[i] = s.find(ctx, h) })
 	}
 	running.Wait()
 
 	route := Route{Name: s.options.Name, Site: s.site}
 	failures := make([]error, len(hosts))
-	for i, h := range hosts {
+	for i := range places {
 		failures[i] = places[i].err
-		if addresses := places[i].addresses; len(addresses) > 0 {
-			route.Hops = append(route.Hops, Hop{Addresses: addresses, Lane: s.options.Lane.to(s.options.Name, h.Host, h.Port)})
-		}
+	}
+	if s.options.Random {
+		s.options.shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
+	}
+	for i := range places {
+		route.Hops = append(route.Hops, places[i].hops...)
 	}
 	if len(route.Hops) == 0 {
 		return Route{}, noRoute(errors.Join(failures...))
 	}
 	return route, nil
+}
+
+// servers are those that a host of the list stands for.
+type servers struct {
+	hops []Hop
+	err  error // unless there are any
+}
+
+// find looks up a host of the list.
+func (s *Smarthosts) find(ctx context.Context, h mail.HostPort) servers {
+	o := &s.options
+	if _, isAddress := h.IP(); o.LookupMX && !isAddress {
+		mx := NewMX(MXOptions{Lookup: o.Lookup, Name: o.Name, Port: h.Port, IsName: o.IsName, Lane: o.Lane})
+		r, err := mx.Route(ctx, Question{Destination: mail.Destination(h.Host)})
+		return servers{r.Hops, err}
+	}
+	f := o.find(ctx, h, maxAddresses)
+	if len(f.addresses) == 0 {
+		return servers{err: f.err}
+	}
+	return servers{hops: []Hop{{Addresses: f.addresses, Lane: o.Lane.to(o.Name, h.Host, h.Port)}}}
 }
 
 // noRoute gives the failures of all hosts one reply.
