@@ -58,6 +58,8 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.LDAP[0].Name = "corp"
 	before.Transports = []Transport{*defaultFields().transport, *defaultFields().transport}
 	before.Transports[0].Name, before.Transports[1].Name = "partners", "relays"
+	before.Companies = []Company{*defaultFields().company}
+	before.Companies[0].Name = "acme"
 	after := load(t, everything)
 	seen := make(map[string]Effect)
 	for _, change := range Changed(before, after) {

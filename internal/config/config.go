@@ -55,6 +55,7 @@ type Config struct {
 	LDAP         []LDAP
 	Certificates []Certificate
 	Transports   []Transport
+	Companies    []Company
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth

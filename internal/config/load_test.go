@@ -279,6 +279,18 @@ cache_time = "0s"
 [[transport]]
 name = "partners"
 kind = "mx"
+hello = "exit.example.org"
+source_ipv4 = "192.0.2.9"
+source_ipv6 = "2001:db8::9"
+
+[[company]]
+name = "acme"
+domains = ["Acme.example", ".acme.example"]
+hostname = "mail.acme.example"
+source_ipv4 = "192.0.2.25"
+source_ipv6 = "2001:db8::25"
+postmaster = "admin@acme.example"
+near = [".partner.example", "list:partners"]
 
 [[transport]]
 name = "relays"
@@ -440,7 +452,7 @@ func TestEverySetting(t *testing.T) {
 	for i := range settings {
 		s := &settings[i]
 		f := fields{config: got, listener: &l, handler: &got.Handlers[0], list: &got.Lists[0], blockList: &got.BlockLists[0], filter: &got.Filters[0], rate: &got.Rates[0], ldap: &got.LDAP[0], certificate: &certificate,
-			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport}
+			oidc: &got.OIDC[0], httpAuth: &got.HTTPAuth[0], transport: &transport, company: &got.Companies[0]}
 		if s.key == "list.source" {
 			f.list = &got.Lists[1] // one in the directory has no file
 		}

@@ -136,6 +136,7 @@ type fields struct {
 	oidc        *OIDC        // in an [[oidc]] table
 	httpAuth    *HTTPAuth    // in an [[http_auth]] table
 	transport   *Transport   // in a [[transport]] table
+	company     *Company     // in a [[company]] table
 	place       mail.Place   // where the table begins
 	places      Places       // of the table's settings
 	dir         string       // from which relative paths are taken; may be empty

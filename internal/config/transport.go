@@ -1,6 +1,10 @@
 package config
 
-import "postern/internal/mail"
+import (
+	"net/netip"
+
+	"postern/internal/mail"
+)
 
 // Transport is one table [[transport]]: a way by which mail leaves.
 type Transport struct {
@@ -9,6 +13,9 @@ type Transport struct {
 	Name  string // unique
 	Kind  TransportKind
 	Hosts []mail.HostPort
+	// What its servers are told of this one, whoever sends; as those of a Company.
+	Hello                  string
+	SourceIPv4, SourceIPv6 netip.Addr
 }
 
 // TransportKind is how a transport finds its servers.

@@ -44,6 +44,7 @@ type graph struct {
 	// none.
 	clientAuthorities []*x509.CertPool
 	local             *intake.Local
+	companies         companies
 	// credentials are those for the smarthosts.
 	credentials mail.Credentials
 	api         api
@@ -92,7 +93,7 @@ type told struct {
 
 // newGraph returns a graph that has read nothing yet.
 func newGraph(c *config.Config, clock mail.Clock) *graph {
-	return &graph{config: c, clock: clock, generation: 1, loaded: clock.Now()}
+	return &graph{config: c, clock: clock, generation: 1, loaded: clock.Now(), companies: newCompanies(c.Companies)}
 }
 
 // load reads what the configuration names, and tells of all that is wrong.
@@ -136,10 +137,11 @@ func (g *graph) loadCredentials() error {
 // configuration says, and the addresses of the machine.
 func (g *graph) loadLocal() error {
 	g.local = &intake.Local{
-		Names:      []string{g.config.Hostname},
-		Directory:  records{g},
-		Addresses:  slices.Clone(g.config.OwnAddresses),
-		Postmaster: g.config.Postmaster,
+		Names:       append([]string{g.config.Hostname}, g.config.CompanyHostnames()...),
+		Directory:   records{g},
+		Addresses:   slices.Clone(g.config.OwnAddresses),
+		Postmaster:  g.config.Postmaster,
+		Postmasters: g.companies.postmaster,
 	}
 	if g.config.Submission.Directory != "" {
 		g.local.IsUser = submit.IsUser

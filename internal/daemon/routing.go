@@ -16,7 +16,7 @@ import (
 // router chooses the way of all mail. Without smarthosts mail goes directly.
 func (g *graph) router() *route.Table {
 	c := &g.config.Delivery
-	o := route.TableOptions{Transports: make(map[string]route.Transport), Server: g.server, Otherwise: g.direct("mx", at(c.MXTLS))}
+	o := route.TableOptions{Transports: make(map[string]route.Transport), Server: g.server, Otherwise: g.direct("mx", at(c.MXTLS)), Finish: g.finish}
 	if len(c.Smarthosts) > 0 {
 		o.Otherwise = g.smarthosts(c.Smarthosts)
 	}
@@ -27,6 +27,9 @@ func (g *graph) router() *route.Table {
 	return route.NewTable(o)
 }
 
+// finish puts into a lane what comes of the sender.
+func (g *graph) finish(l *route.Lane, q route.Question) { g.finishIdentity(l, q) }
+
 // transport is one of the configuration.
 func (g *graph) transport(t *config.Transport) route.Transport {
 	if t.Kind == config.TransportMX {
@@ -36,7 +39,11 @@ func (g *graph) transport(t *config.Transport) route.Transport {
 }
 
 // laneOf is what the lanes of a transport have in common.
-func laneOf(*config.Transport) route.Lane { return at(config.TLSOpportunistic) }
+func laneOf(t *config.Transport) route.Lane {
+	lane := at(config.TLSOpportunistic)
+	lane.From = identityOf(t)
+	return lane
+}
 
 // at is a lane of which only the policy of TLS is known.
 func at(p config.TLSPolicy) route.Lane {
