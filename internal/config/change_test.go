@@ -69,6 +69,8 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	identity := []string{"target.pool", "target.address", "target.mx", "target.port"} // another is another target
 	before.Routes = []Route{*defaultFields().route, *defaultFields().route}
 	before.Routes[0].Name, before.Routes[1].Name = "split", "mapped"
+	before.Companies = []Company{*defaultFields().company}
+	before.Companies[0].Name = "acme"
 	after := load(t, everything)
 	after.Routing.Mailhub = Text{Text: "relays"} // which cannot be set beside smarthosts
 	seen := make(map[string]Effect)

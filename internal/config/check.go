@@ -27,6 +27,7 @@ func (d *decoder) check() {
 	d.checkPools()
 	d.checkRoutes()
 	d.checkRouting()
+	d.checkCompanies()
 	d.checkOIDC()
 	d.checkHTTPAuth()
 	d.checkSourceNames()
@@ -102,7 +103,15 @@ func (d *decoder) listensAt(h mail.HostPort) bool {
 }
 
 // ownNames are the names of this host, as far as the configuration has them.
-func (d *decoder) ownNames() []string { return []string{d.config.Hostname, "localhost"} }
+func (d *decoder) ownNames() []string {
+	names := []string{d.config.Hostname, "localhost"}
+	for _, t := range d.tables["company"] {
+		if name := t.fields.company.Hostname; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // checkSmarthostUser wants user and password together, and a server that is
 // verified before it is shown them.

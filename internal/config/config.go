@@ -58,6 +58,7 @@ type Config struct {
 	TLSDomains   []TLSDomains
 	Targets      []Target
 	Routes       []Route // in the order in which they are asked
+	Companies    []Company
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth

@@ -285,6 +285,18 @@ tls_names = ["*.partner.example"]
 tls_min_version = "1.3"
 tls_certificate = "client"
 tls_ehlo = false
+hello = "exit.example.org"
+source_ipv4 = "192.0.2.9"
+source_ipv6 = "2001:db8::9"
+
+[[company]]
+name = "acme"
+domains = ["Acme.example", ".acme.example"]
+hostname = "mail.acme.example"
+source_ipv4 = "192.0.2.25"
+source_ipv6 = "2001:db8::25"
+postmaster = "admin@acme.example"
+near = [".partner.example", "list:partners"]
 
 [[transport]]
 name = "relays"
@@ -513,6 +525,7 @@ func TestEverySetting(t *testing.T) {
 			transport: merged(got.Transports, defaultsOf.transport),
 			tls:       merged(got.TLSDomains, defaultsOf.tls),
 			route:     merged(got.Routes, defaultsOf.route),
+			company:   merged(got.Companies, defaultsOf.company),
 			target:    merged(got.Targets, defaultsOf.target),
 		}
 		if s.key == "list.source" {

@@ -158,6 +158,16 @@ var sections = []section{
 		text: "Where mail goes for which there is no route: [routing.md](routing.md#the-order) has the whole order.",
 	},
 	{
+		name: "company",
+		tables: tablesOf[Company]{
+			all:   func(c *Config) *[]Company { return &c.Companies },
+			in:    func(f *fields) **Company { return &f.company },
+			about: func(t *Company) about { return about{t.Name, &t.Place, &t.Places} },
+		},
+		text: "One of several companies that share the server: under which name and from which addresses the mail of its senders leaves, and who its postmaster is. [companies.md](companies.md) tells how. " +
+			"Each has a table of its own; there can be 1,000.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

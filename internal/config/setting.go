@@ -139,6 +139,7 @@ type fields struct {
 	tls         *TLSDomains  // in a [[tls]] table
 	target      *Target      // in a [[target]] table
 	route       *Route       // in a [[route]] table
+	company     *Company     // in a [[company]] table
 	place       mail.Place   // where the table begins
 	places      Places       // of the table's settings
 	dir         string       // from which relative paths are taken; may be empty

@@ -5,6 +5,8 @@ import (
 
 	"cmp"
 
+	"net/netip"
+
 	"postern/internal/mail"
 )
 
@@ -29,6 +31,10 @@ type Transport struct {
 	Port     int // 0: the usual one
 	LookupMX bool
 	Balance  Balance
+
+	// What its servers are told of this one, whoever sends; as those of a Company.
+	Hello                  string
+	SourceIPv4, SourceIPv6 netip.Addr
 }
 
 // Balance says in which order servers are tried.

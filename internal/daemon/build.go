@@ -53,6 +53,7 @@ func (g *graph) doorOptions() intake.Options {
 	m := &g.config.Message
 	return intake.Options{
 		Hostname:         g.config.Hostname,
+		Company:          g.company,
 		Local:            g.local,
 		AddDate:          m.AddDate,
 		AddMessageID:     m.AddMessageID,
@@ -163,19 +164,16 @@ func (d *Daemon) deliverOptions(g *graph) deliver.Options {
 
 func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 	c, router := &g.config.Delivery, g.router()
-	var copyTo mail.Address
-	if c.CopyFailures {
-		copyTo = g.config.Postmaster
-	}
 	return deliver.Settings{
 		Hostname:        g.config.Hostname,
+		Company:         g.company,
 		Router:          router,
 		Choose:          router.Choose,
 		Client:          d.clientOptions(g),
 		Retry:           c.Retry,
 		RetryReports:    c.RetryReports,
 		DelayWarning:    c.DelayWarning,
-		CopyFailures:    copyTo,
+		CopyFailures:    c.CopyFailures,
 		MaxTransactions: c.MaxConnections,
 		MaxPerSite:      c.MaxConnectionsPerSite,
 		MaxRecipients:   c.MaxRecipients,

@@ -47,6 +47,7 @@ type graph struct {
 	clientAuthorities []*x509.CertPool
 	local             *intake.Local
 	tlsOut            tlsOut
+	companies         companies
 	// credentials are those for the smarthosts.
 	credentials mail.Credentials
 	api         api
@@ -104,7 +105,7 @@ type told struct {
 
 // newGraph returns a graph that has read nothing yet.
 func newGraph(c *config.Config, clock mail.Clock) *graph {
-	g := &graph{config: c, clock: clock, generation: 1, loaded: clock.Now()}
+	g := &graph{config: c, clock: clock, generation: 1, loaded: clock.Now(), companies: newCompanies(c.Companies)}
 	g.router, g.outgoing = sync.OnceValue(g.newRouter), sync.OnceValue(g.newOutgoing)
 	return g
 }
@@ -151,10 +152,11 @@ func (g *graph) loadCredentials() error {
 // configuration says, and the addresses of the machine.
 func (g *graph) loadLocal() error {
 	g.local = &intake.Local{
-		Names:      []string{g.config.Hostname},
-		Directory:  records{g},
-		Addresses:  slices.Clone(g.config.OwnAddresses),
-		Postmaster: g.config.Postmaster,
+		Names:       append([]string{g.config.Hostname}, g.config.CompanyHostnames()...),
+		Directory:   records{g},
+		Addresses:   slices.Clone(g.config.OwnAddresses),
+		Postmaster:  g.config.Postmaster,
+		Postmasters: g.companies.postmaster,
 	}
 	if g.config.Submission.Directory != "" {
 		g.local.IsUser = submit.IsUser

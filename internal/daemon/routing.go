@@ -98,7 +98,7 @@ func (g *graph) newRouter() *route.Table {
 		OfUser:     g.routeOf,
 		Transports: make(map[string]route.Transport),
 		Server:     g.server,
-		Finish:     g.finishTLS,
+		Finish:     g.finish,
 	}
 	c := &g.config.Delivery
 	o.Transports[config.DirectTransport] = g.direct(config.DirectTransport, c.Port, route.Lane{TLS: g.tlsOfDelivery("delivery.mx_tls", c.MXTLS)})
@@ -148,6 +148,12 @@ func (g *graph) choose() func(mail.Routing, mail.Destination) mail.Destination {
 	return g.router().Choose
 }
 
+// finish puts into a lane what comes of the recipient's domain and of the sender.
+func (g *graph) finish(l *route.Lane, q route.Question) {
+	g.finishTLS(l, q)
+	g.finishIdentity(l, q)
+}
+
 // transport is one of the configuration.
 func (g *graph) transport(t *config.Transport) route.Transport {
 	if t.Kind == config.TransportMX {
@@ -160,7 +166,9 @@ func (g *graph) transport(t *config.Transport) route.Transport {
 }
 
 // laneOf is what the lanes of a transport have in common.
-func (g *graph) laneOf(t *config.Transport) route.Lane { return route.Lane{TLS: g.tlsOf(t)} }
+func (g *graph) laneOf(t *config.Transport) route.Lane {
+	return route.Lane{TLS: g.tlsOf(t), From: identityOf(t)}
+}
 
 // newOutgoing is the resolver for mail that goes out.
 func (g *graph) newOutgoing() dns.Resolver {

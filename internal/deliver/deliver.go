@@ -64,9 +64,11 @@ type Options struct {
 // Settings are what can be changed while a Deliverer runs. Hostname and Router
 // are required; a zero number means its default.
 type Settings struct {
-	// Hostname is the name in EHLO and in reports.
+	// Hostname is the name in EHLO.
 	Hostname string
-	Router   Router
+	// Company returns whose mail that of a sender is. Nil: nobody's in particular.
+	Company func(sender mail.Address) mail.Company
+	Router  Router
 	// Choose returns where a recipient goes that is at a destination now: there, or elsewhere
 	// when the routes have changed (route.Table). It is asked at every attempt. Nil: there.
 	Choose func(r mail.Routing, at mail.Destination) mail.Destination
@@ -85,9 +87,9 @@ type Settings struct {
 	// ReportTo returns the addresses at which a sender is told what became of its
 	// mail; none when there is nobody to tell. Nil: the sender itself.
 	ReportTo func(sender mail.Address) []mail.Address
-	// CopyFailures gets a copy of every report of failure; the zero address:
-	// nobody does.
-	CopyFailures mail.Address
+	// CopyFailures lets the postmaster of the sender's company have a copy of every
+	// report of failure.
+	CopyFailures bool
 	// MaxTransactions is how many transactions run at once (500);
 	// MaxPerSite how many of these, and connections, one site has (20).
 	MaxTransactions, MaxPerSite int
@@ -190,6 +192,10 @@ func (s Settings) withDefaults() *Settings {
 	if s.RetryReports.Until == 0 {
 		s.RetryReports = mail.DefaultSchedule
 		s.RetryReports.Until = 24 * time.Hour
+	}
+	if s.Company == nil {
+		general := mail.Company{Hostname: s.Hostname}
+		s.Company = func(mail.Address) mail.Company { return general }
 	}
 	setDefault(&s.MaxTransactions, 500)
 	setDefault(&s.MaxPerSite, 20)

@@ -19,9 +19,10 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 		return nil, fmt.Errorf("cannot open the content: %w", err)
 	}
 	defer content.Close()
+	company := t.settings.Company(t.entry.Envelope.From)
 	about := dsn.Report{
 		ID:         d.IDs.New(now),
-		Host:       t.settings.Hostname,
+		Host:       company.Hostname,
 		Now:        now,
 		About:      t.entry.ID,
 		Envelope:   t.entry.Envelope,
@@ -39,11 +40,14 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 	if err != nil {
 		return nil, err
 	}
-	copyTo := t.settings.reportTo(t.settings.CopyFailures)
-	if action != dsn.Failed || len(copyTo) == 0 || slices.Equal(copyTo, to) {
+	if action != dsn.Failed || !t.settings.CopyFailures {
 		return []queue.Submission{original}, nil
 	}
-	about.ID, about.CopyTo = d.IDs.New(now), t.settings.CopyFailures
+	copyTo := t.settings.reportTo(company.Postmaster)
+	if len(copyTo) == 0 || slices.Equal(copyTo, to) {
+		return []queue.Submission{original}, nil
+	}
+	about.ID, about.CopyTo = d.IDs.New(now), company.Postmaster
 	copied, err := report.Write(ctx, d.Store, &about, copyTo)
 	if err != nil {
 		original.Draft.Discard()

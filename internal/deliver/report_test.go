@@ -277,10 +277,13 @@ func TestNoRoomForReport(t *testing.T) {
 }
 
 // TestCopy: the responsible person gets a copy of what failed, without the
-// text; of nothing else, and not twice where the sender is that person.
+// text; of nothing else, and not twice where the sender is that person. Each is of the
+// company whose mail it is about.
 func TestCopy(t *testing.T) {
 	peer := answering(t, refusing(map[string]string{"gone": "550 5.1.1 no such user"}))
-	h := start(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{Settings: Settings{CopyFailures: address(t, "admin@sender.example")}})
+	h := start(t, routes{"": to("site", peer.Addr()), "sender.example": to("nowhere")}, Options{Settings: Settings{CopyFailures: true, Company: func(sender mail.Address) mail.Company {
+		return mail.Company{Hostname: "mail." + sender.Domain, Postmaster: mail.Address{Local: "admin", Domain: sender.Domain}}
+	}}})
 	for from, want := range map[string]string{"joe": "joe admin", "admin": "admin"} {
 		id := h.submit(from+"@sender.example", "gone@one.example", "ok@one.example SUCCESS", "gone@two.example NEVER")
 		var told []string
@@ -294,7 +297,7 @@ func TestCopy(t *testing.T) {
 			isCopy := len(told) > 1
 			text := h.report(f.Message).text
 			if strings.Contains(text, "\r\nSubject: Copy: ") != isCopy || strings.Contains(text, "\r\ntext\r\n") == isCopy ||
-				!strings.Contains(text, "\r\nTo: <"+f.To[0]+">\r\n") {
+				!strings.Contains(text, "\r\nTo: <"+f.To[0]+">\r\n") || !strings.Contains(text, "\r\nReporting-MTA: dns; mail.sender.example\r\n") {
 				t.Errorf("to %s:\n%s", f.To[0], text)
 			}
 		}

@@ -309,7 +309,9 @@ func TestReportCannotBeWritten(t *testing.T) {
 		"no room":         func(f *faulty) { f.failSettle(noRoom) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{CopyFailures: address(t, "admin@sender.example")}})
+			h := newHarness(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{CopyFailures: true, Company: func(mail.Address) mail.Company {
+				return mail.Company{Hostname: "gate.example", Postmaster: address(t, "admin@sender.example")}
+			}}})
 			fail(h.store)
 			h.start()
 			id := h.submit("joe@sender.example", "a@one.example", "b@one.example")

@@ -95,7 +95,7 @@ func (r *random) step() {
 	switch r.rand.IntN(12) {
 	case 0, 1:
 		d := r.destination()
-		r.admit(queue.Due{Destination: d, Class: queue.Class(r.rand.IntN(2))})
+		r.admit(queue.Due{Destination: d, Class: mail.Class(r.rand.IntN(2))})
 	case 2, 3, 4:
 		r.turn()
 	case 5:

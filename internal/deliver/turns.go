@@ -42,7 +42,7 @@ const (
 // site, and is parked in the queue meanwhile.
 type waiter struct {
 	destination mail.Destination
-	class       queue.Class
+	class       mail.Class
 	number      uint64 // in the order in which they came
 	site        *site
 	position    int

@@ -10,7 +10,7 @@ import (
 )
 
 // wait lets a destination wait at its site.
-func (s *sites) wait(d mail.Destination, class queue.Class) {
+func (s *sites) wait(d mail.Destination, class mail.Class) {
 	s.admit(queue.Due{Destination: d, Class: class, Count: 1})
 }
 
@@ -229,7 +229,7 @@ func TestQuarter(t *testing.T) {
 // TestClassGoesFirst: a class is before a lower one, whatever its site has had.
 func TestClassGoesFirst(t *testing.T) {
 	s := newSites(1, patience)
-	for i, class := range []queue.Class{0, 2, -1, 2} {
+	for i, class := range []mail.Class{0, 2, -1, 2} {
 		d := mail.Destination(fmt.Sprint("d", i))
 		if i < 3 {
 			s.learn(d, fmt.Sprint("site", i/2))

@@ -75,6 +75,7 @@ var fields = []field{
 	{name: "size", kind: numbers{parseSize}, number: func(q *question) int64 { return q.Size }},
 	{name: fieldID, kind: texts{parseID}, text: func(q *question) string { return string(q.ID) }},
 	{name: "message", kind: texts{parseID}, text: func(q *question) string { return string(q.Message) }},
+	{name: "class", kind: texts{parseClass}, text: func(q *question) string { return q.Class.String() }},
 	{name: "tag", kind: sets{}, set: func(q *question) []string { return q.Tags }},
 	{name: "listener", kind: texts{parseAny}, text: func(q *question) string { return q.Origin.Listener }},
 	{name: "client", kind: networks{}, client: func(q *question) netip.Addr { return q.Origin.Client.Addr().Unmap() }},
@@ -181,6 +182,11 @@ func parseHold(s string) (string, error) {
 		names = append(names, Quote(string(h)))
 	}
 	return "", fmt.Errorf("not a reason for a hold; these are %s", strings.Join(names, ", "))
+}
+
+func parseClass(s string) (string, error) {
+	class, err := mail.ParseClass(s)
+	return class.String(), err
 }
 
 func parseID(s string) (string, error) {

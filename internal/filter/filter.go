@@ -34,6 +34,7 @@ type Subject struct {
 	Size     int64
 	From     mail.Address
 	Origin   *mail.Origin
+	Class    mail.Class
 	Tags     []string
 	// To is the recipient; nil when only the message is known.
 	To *Recipient

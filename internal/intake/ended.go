@@ -106,7 +106,7 @@ func (c *composer) report(ctx context.Context, key told, about []dsn.Recipient) 
 	envelope.From = key.sender
 	now := c.taken.at
 	r := dsn.Report{
-		ID: c.in.IDs.New(now), Host: c.in.Hostname, Now: now,
+		ID: c.in.IDs.New(now), Host: c.in.Company(key.sender).Hostname, Now: now,
 		About: c.taken.id, Envelope: envelope, Origin: c.message.Origin, Accepted: now,
 		Recipients: about, Content: c.taken.draft, Size: c.taken.draft.Size(),
 	}

@@ -91,7 +91,7 @@ func (l *Local) Expand(ctx context.Context, a mail.Address, by Sending) (*Expans
 		err = errUnknownUser
 	}
 	if err != nil && a.IsPostmaster() { // who is always somebody (RFC 5321 4.5.1)
-		return l.keeper(x.connected)
+		return l.keeper(a, x.connected)
 	}
 	if err != nil {
 		return nil, err
@@ -99,12 +99,13 @@ func (l *Local) Expand(ctx context.Context, a mail.Address, by Sending) (*Expans
 	return &x.found, nil
 }
 
-// keeper is the postmaster by the setting alone.
-func (l *Local) keeper(connected netip.Addr) (*Expansion, error) {
-	if l.Postmaster.IsNull() || l.Is(l.Postmaster, connected) {
+// keeper is the postmaster by the settings alone.
+func (l *Local) keeper(a mail.Address, connected netip.Addr) (*Expansion, error) {
+	to := l.postmaster(a)
+	if to.IsNull() || l.Is(to, connected) {
 		return nil, errNowhere
 	}
-	return &Expansion{Members: []Member{{Address: l.Postmaster}}}, nil
+	return &Expansion{Members: []Member{{Address: to}}}, nil
 }
 
 // login is that of the user of the directory who sends; empty for anybody else.
@@ -175,10 +176,11 @@ func (x *expander) walk(a mail.Address, v via) error {
 		return x.add(&x.found.Members, a, v)
 	}
 	r, found, err := x.local.lookup(x.ctx, v.login, a)
-	nobody, keeper := !found || r.Kind == directory.KindUser, !x.local.Postmaster.IsNull()
+	postmaster := x.local.postmaster(a)
+	nobody, keeper := !found || r.Kind == directory.KindUser, !postmaster.IsNull()
 	switch {
 	case keeper && a.IsPostmaster() && (err != nil || nobody || r.CatchAll), keeper && err == nil && nobody && x.isUser(a):
-		return x.follow(directory.Resolution{Kind: directory.KindAlias, Address: a, Targets: []mail.Address{x.local.Postmaster}}, v)
+		return x.follow(directory.Resolution{Kind: directory.KindAlias, Address: a, Targets: []mail.Address{postmaster}}, v)
 	case err != nil:
 		return errDirectory.Because(err)
 	case nobody && x.elsewhere(a, false):

@@ -357,6 +357,33 @@ func TestLeads(t *testing.T) {
 	}
 }
 
+// TestPostmasters: a domain may have a postmaster of its own, also one that is not of this
+// host otherwise. One that is its own is nobody's business here; where the domain is of this
+// host, nobody is led in a circle.
+func TestPostmasters(t *testing.T) {
+	local := hostOf(t, people(t))
+	local.Postmasters = func(domain string) mail.Address {
+		return map[string]mail.Address{
+			"acme.example": address(t, "boss@acme.example"), "own.example": address(t, "postmaster@own.example"),
+			"corp.example": address(t, "boss@far.example"), "all.example": address(t, "postmaster@all.example"),
+			"gate.example": address(t, "postmaster@acme.example"), "nowhere.example": address(t, "nobody@corp.example"),
+		}[domain]
+	}
+	for to, want := range map[string]string{
+		"postmaster@acme.example": "boss@acme.example, single", "boss@acme.example": "itself", "PostMaster@acme.example": "boss@acme.example, single",
+		"postmaster@own.example": "itself", "joe@own.example": "itself", "postmaster@other.example": "itself",
+		"postmaster@corp.example": "pm@elsewhere.example, single", // as the directory has it
+		"postmaster@all.example":  "admin@example.com, single",
+		"postmaster@gate.example": "boss@acme.example, single", "postmaster": "admin@example.com, single",
+		"postmaster@nowhere.example": "451 4.3.5",
+	} {
+		x, err := local.Expand(t.Context(), address(t, to), Sending{})
+		if got := expansionText(x, err); got != want {
+			t.Errorf("%s: %s, want %s", to, got, want)
+		}
+	}
+}
+
 // TestReports: a stranger who names a list as the sender of what cannot be delivered does
 // not reach its members by the report, in which his message is.
 func TestReports(t *testing.T) {

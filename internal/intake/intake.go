@@ -27,11 +27,14 @@ import (
 
 // Options are what an Intake needs. Hostname, Store and IDs are required.
 type Options struct {
-	// Hostname is the name in Received and Message-ID fields.
+	// Hostname is the name of the server.
 	Hostname string
-	Store    Store
-	IDs      *mail.IDs
-	Local    *Local
+	// Company returns whose mail that of a sender is, and with it the name in Received and
+	// Message-ID fields and in reports. Nil: nobody's in particular.
+	Company func(sender mail.Address) mail.Company
+	Store   Store
+	IDs     *mail.IDs
+	Local   *Local
 	// AddDate and AddMessageID add the field when a message has none.
 	AddDate, AddMessageID bool
 	// Missing says it by who brought the message instead, if it is set.
@@ -96,6 +99,10 @@ type Intake struct {
 
 // New returns an Intake.
 func New(o Options) *Intake {
+	if o.Company == nil {
+		general := mail.Company{Hostname: o.Hostname}
+		o.Company = func(mail.Address) mail.Company { return general }
+	}
 	if o.Room == nil {
 		o.Room = func(int64) error { return nil }
 	}
@@ -236,7 +243,7 @@ func (in *Intake) take(ctx context.Context, m *Message) (taken, error) {
 		AddMessageID: addMessageID,
 		Drop:         in.DropFields,
 		MaxReceived:  in.MaxHops,
-		Host:         in.Hostname,
+		Host:         in.Company(m.Envelope.From).Hostname,
 		ID:           t.id,
 		Now:          now,
 	}
@@ -304,7 +311,7 @@ func (in *Intake) received(m *Message, id mail.ID, now time.Time) message.Receiv
 	if m.Envelope.UTF8 {
 		origin.Protocol = smtp.UTF8Protocol(origin.Protocol)
 	}
-	return message.Received{Origin: origin, Host: in.Hostname, ID: id, Recipients: m.Recipients, Time: now, Account: in.AccountInHeaders}
+	return message.Received{Origin: origin, Host: in.Company(m.Envelope.From).Hostname, ID: id, Recipients: m.Recipients, Time: now, Account: in.AccountInHeaders}
 }
 
 // deliveries puts recipients of an entry for whom nobody has chosen a route where the routes

@@ -26,6 +26,9 @@ type Local struct {
 	// Postmaster gets the mail for postmaster (RFC 5321 4.5.1), where the directory has
 	// nobody else for it.
 	Postmaster mail.Address
+	// Postmasters returns who gets it at a domain instead, which need not be one of this
+	// host otherwise: null for nobody. Nil: nobody ever does.
+	Postmasters func(domain string) mail.Address
 	// IsUser reports whether a name is that of a user of this host; nil: none
 	// is. Mail that such users send each other is for the Postmaster.
 	IsUser func(name string) bool
@@ -61,10 +64,32 @@ func (l *Local) Is(a mail.Address, connected netip.Addr) bool {
 	if a.Domain == "" {
 		return !a.IsNull()
 	}
+	if _, other := l.postmasterAt(a); other {
+		return true
+	}
 	if ip, ok := a.LiteralIP(); ok {
 		return l.Has(ip) || ip.Unmap() == connected.Unmap().WithZone("")
 	}
 	return l.HasName(a.Domain)
+}
+
+// postmaster returns who gets the mail for postmaster at the domain of an address.
+func (l *Local) postmaster(a mail.Address) mail.Address {
+	if to, other := l.postmasterAt(a); other {
+		return to
+	}
+	return l.Postmaster
+}
+
+// postmasterAt returns who gets the mail of an address because it is that of postmaster
+// at a domain that has one of its own. One that is its own postmaster is not led anywhere.
+func (l *Local) postmasterAt(a mail.Address) (to mail.Address, other bool) {
+	if !a.IsPostmaster() || l.Postmasters == nil {
+		return mail.Address{}, false
+	}
+	to = l.Postmasters(a.Domain)
+	same := to.IsPostmaster() && mail.SameDomain(to.Domain, a.Domain)
+	return to, !to.IsNull() && !same
 }
 
 // HasName reports whether a domain is a name of this host, or one of its domains.

@@ -11,25 +11,26 @@ type Reason string
 
 // What can happen to a message, in the order in which it usually does.
 const (
-	ReasonAccepted    Reason = "accepted"    // content and envelope are on stable storage
-	ReasonRefused     Reason = "refused"     // a command or a message was refused
-	ReasonRouted      Reason = "routed"      // a route was chosen for an attempt
-	ReasonAttempted   Reason = "attempted"   // a transaction with the next server has ended
-	ReasonDelivered   Reason = "delivered"   // the next server took it for this recipient
-	ReasonRelayed     Reason = "relayed"     // likewise, and it will tell no DSN
-	ReasonExpanded    Reason = "expanded"    // the recipient was replaced by those for whom it stands
-	ReasonDeferred    Reason = "deferred"    // failed for now, with the time of the next attempt
-	ReasonBounced     Reason = "bounced"     // failed for good
-	ReasonExpired     Reason = "expired"     // still failing when its time was over
-	ReasonDead        Reason = "dead"        // failed with nobody to tell; kept as a dead letter
-	ReasonDiscarded   Reason = "discarded"   // dropped by policy
-	ReasonHeld        Reason = "held"        // waits for a person
-	ReasonReleased    Reason = "released"    // a hold ended
-	ReasonRetried     Reason = "retried"     // an operator asked for an attempt now
-	ReasonRerouted    Reason = "rerouted"    // an operator gave it another destination
-	ReasonReaddressed Reason = "readdressed" // policy, an alias or an operator gave it another address
-	ReasonRemoved     Reason = "removed"     // an operator took it out
-	ReasonDamaged     Reason = "damaged"     // stored bytes cannot be read; set aside
+	ReasonAccepted     Reason = "accepted"     // content and envelope are on stable storage
+	ReasonRefused      Reason = "refused"      // a command or a message was refused
+	ReasonRouted       Reason = "routed"       // a route was chosen for an attempt
+	ReasonAttempted    Reason = "attempted"    // a transaction with the next server has ended
+	ReasonDelivered    Reason = "delivered"    // the next server took it for this recipient
+	ReasonRelayed      Reason = "relayed"      // likewise, and it will tell no DSN
+	ReasonExpanded     Reason = "expanded"     // the recipient was replaced by those for whom it stands
+	ReasonDeferred     Reason = "deferred"     // failed for now, with the time of the next attempt
+	ReasonBounced      Reason = "bounced"      // failed for good
+	ReasonExpired      Reason = "expired"      // still failing when its time was over
+	ReasonDead         Reason = "dead"         // failed with nobody to tell; kept as a dead letter
+	ReasonDiscarded    Reason = "discarded"    // dropped by policy
+	ReasonHeld         Reason = "held"         // waits for a person
+	ReasonReleased     Reason = "released"     // a hold ended
+	ReasonRetried      Reason = "retried"      // an operator asked for an attempt now
+	ReasonRerouted     Reason = "rerouted"     // an operator gave it another destination
+	ReasonReaddressed  Reason = "readdressed"  // policy, an alias or an operator gave it another address
+	ReasonReclassified Reason = "reclassified" // an operator gave it another priority class
+	ReasonRemoved      Reason = "removed"      // an operator took it out
+	ReasonDamaged      Reason = "damaged"      // stored bytes cannot be read; set aside
 )
 
 // What can happen to the server.
@@ -68,7 +69,7 @@ const (
 var Reasons = []Reason{
 	ReasonAccepted, ReasonRefused, ReasonRouted, ReasonAttempted, ReasonDelivered, ReasonRelayed,
 	ReasonExpanded, ReasonDeferred, ReasonBounced, ReasonExpired, ReasonDead, ReasonDiscarded,
-	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonRemoved, ReasonDamaged,
+	ReasonHeld, ReasonReleased, ReasonRetried, ReasonRerouted, ReasonReaddressed, ReasonReclassified, ReasonRemoved, ReasonDamaged,
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
 	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonTargetUp, ReasonTargetDown, ReasonTargetChanged, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
@@ -111,6 +112,10 @@ type Fact struct {
 	// MessageID is the Message-ID field, with its brackets.
 	MessageID string  `json:"message_id,omitempty"`
 	Origin    *Origin `json:"origin,omitempty"`
+	// Company is the name of the company that the message is of, and Class its priority
+	// class; empty for none, and for the normal one.
+	Company string `json:"company,omitempty"`
+	Class   string `json:"class,omitempty"`
 
 	// Attempt counts from 1. Next is when the next one is due.
 	Attempt int       `json:"attempt,omitempty"`

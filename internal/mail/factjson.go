@@ -34,6 +34,8 @@ func AppendFact(dst []byte, f *Fact) ([]byte, error) {
 	a.number("size", f.Size)
 	a.text("message_id", f.MessageID)
 	a.origin(f.Origin)
+	a.text("company", f.Company)
+	a.text("class", f.Class)
 	a.number("attempt", int64(f.Attempt))
 	if !f.Next.IsZero() {
 		a.time("next", f.Next)

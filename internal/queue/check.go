@@ -242,6 +242,8 @@ func (c Change) Check() error {
 		return fmt.Errorf("%w: change %q with destination %q", ErrInvalid, c.Kind, c.Destination)
 	case (c.Kind == ChangeRecipient) == c.Recipient.IsNull():
 		return fmt.Errorf("%w: change %q with recipient %q", ErrInvalid, c.Kind, c.Recipient)
+	case !slices.Contains(mail.Classes, c.Class) || c.Kind != ChangeClass && c.Class != mail.Normal:
+		return fmt.Errorf("%w: change %q with class %d", ErrInvalid, c.Kind, c.Class)
 	case len(c.Why) > maxWhy:
 		return fmt.Errorf("%w: the reason for a change has %d octets; %d are allowed", ErrInvalid, len(c.Why), maxWhy)
 	case c.Kind == ChangeRecipient:
@@ -255,4 +257,4 @@ func (c Change) Check() error {
 // maxWhy bounds the reason for a change, in octets: it stands in every fact of it.
 const maxWhy = 1000
 
-var changeKinds = []ChangeKind{ChangeHold, ChangeRelease, ChangeRemove, ChangeRetry, ChangeReroute, ChangeRecipient}
+var changeKinds = []ChangeKind{ChangeHold, ChangeRelease, ChangeRemove, ChangeRetry, ChangeReroute, ChangeRecipient, ChangeClass}

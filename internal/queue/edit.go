@@ -40,6 +40,9 @@ func (r *Revision) Edit(s *Selector, record *EditRecord, leased []mail.Destinati
 	if err := r.Lost(leased, pending); err != nil {
 		return Edited{}, nil, err
 	}
+	if record.Change.Kind == ChangeClass {
+		return r.classify(s, record), nil, nil
+	}
 	if !s.Header(r.entry) {
 		return Edited{}, nil, nil
 	}

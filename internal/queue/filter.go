@@ -149,7 +149,7 @@ func (s *Selector) Header(e *Entry) bool {
 
 // subjectOf is what a filter is asked about, without its recipient.
 func subjectOf(e *Entry) filter.Subject {
-	return filter.Subject{ID: e.ID, Message: e.Message, Accepted: e.Accepted, Size: e.Size, From: e.Envelope.From, Origin: &e.Origin, Tags: e.Tags}
+	return filter.Subject{ID: e.ID, Message: e.Message, Accepted: e.Accepted, Size: e.Size, From: e.Envelope.From, Origin: &e.Origin, Class: e.Class, Tags: e.Tags}
 }
 
 // In goes over the places of the recipients of d that match. d is a delivery

@@ -27,6 +27,7 @@ type Index struct {
 	due      heap.Heap[*line] // that have due deliveries and are neither suspended nor parked
 	upcoming heap.Heap[*line] // that have waiting ones and are not suspended
 	total    Tally
+	classes  map[mail.Class]*Tally // of the total
 
 	suspended suspended
 	// now is the time up to which waiting deliveries have been promoted.
@@ -50,6 +51,7 @@ func NewIndex() *Index {
 		lines:     make(map[mail.Destination]*line),
 		due:       heap.Heap[*line]{Before: dueBefore, Moved: func(l *line, i int) { l.inDue = i }},
 		upcoming:  heap.Heap[*line]{Before: upcomingBefore, Moved: func(l *line, i int) { l.inUpcoming = i }},
+		classes:   make(map[mail.Class]*Tally),
 		suspended: newSuspended(),
 		leases:    make(map[uint64]*lease),
 		ends:      leaseHeap(),
@@ -78,7 +80,7 @@ func (x *Index) Add(e *Entry) {
 
 // Load takes in one delivery of an entry that was stored in an earlier life,
 // and the entry with its first.
-func (x *Index) Load(id, body mail.ID, class Class, d mail.Destination, s Summary) {
+func (x *Index) Load(id, body mail.ID, class mail.Class, d mail.Destination, s Summary) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	item := x.entries[id]
@@ -119,12 +121,40 @@ func (x *Index) Apply(r Revised, ended []Claimed, settled bool) {
 	for _, d := range r.Applied {
 		item.slot(d).pending = false
 	}
+	if r.Class != nil {
+		x.reclassify(item, *r.Class)
+	}
 	for i := range r.Changed {
 		x.put(item, r.Changed[i].Destination, r.Changed[i].Summary())
 	}
 	for _, d := range r.Gone {
 		x.drop(item.slot(d))
 	}
+}
+
+// reclassify gives an entry another class. Its deliveries are put in their places anew
+// behind it.
+func (x *Index) reclassify(item *indexed, class mail.Class) {
+	for _, s := range item.slots {
+		x.takeOut(s)
+		x.count(s, -1)
+	}
+	item.class = class
+	for _, s := range item.slots {
+		x.count(s, 1)
+		x.place(s)
+	}
+}
+
+// count adds a delivery to what there is, or takes it off.
+func (x *Index) count(s *slot, sign int32) {
+	x.total.add(s.Tally, sign)
+	c := x.classes[s.entry.class]
+	if c == nil {
+		c = new(Tally)
+		x.classes[s.entry.class] = c
+	}
+	c.add(s.Tally, sign)
 }
 
 // Drop forgets a locked entry, its leases with it: it cannot be read.
@@ -148,16 +178,16 @@ func (x *Index) put(item *indexed, d mail.Destination, summary Summary) {
 	}
 	s := item.slots[i]
 	x.takeOut(s)
-	x.total.add(s.Tally, -1)
+	x.count(s, -1)
 	s.Summary = summary
-	x.total.add(s.Tally, 1)
+	x.count(s, 1)
 	x.place(s)
 }
 
 // drop takes a delivery out, and its entry with the last one.
 func (x *Index) drop(s *slot) {
 	x.takeOut(s)
-	x.total.add(s.Tally, -1)
+	x.count(s, -1)
 	if s.lease != nil {
 		x.forget(s.lease)
 	}
@@ -201,7 +231,7 @@ func (x *Index) place(s *slot) {
 	case s.pending:
 		x.lost[s.entry.id] = true
 		x.wake.Raise()
-	case s.entry.withheld:
+	case s.entry.withheld, x.suspended.classes[s.entry.class]:
 	case s.waiting() > 0:
 		s.line.enter(s, x.now)
 		x.fix(s.line)
@@ -220,7 +250,8 @@ func (x *Index) announce(next time.Time) {
 // fix brings a line to its place among the others after it has changed.
 func (x *Index) fix(l *line) {
 	runs := !l.suspended && !x.suspended.delivery
-	x.due.Set(l, l.inDue, runs && !l.parked && l.first() != nil)
+	highest, due := l.highest()
+	x.due.Set(l, l.inDue, runs && due && (!l.parked || highest > l.parkedAs))
 	x.upcoming.Set(l, l.inUpcoming, runs && l.waiting.Len() > 0)
 }
 
@@ -229,10 +260,11 @@ func (x *Index) Park(d mail.Destination, parked bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	l := x.lines[d]
-	if l == nil || l.parked == parked {
+	if l == nil {
 		return
 	}
 	l.parked = parked
+	l.parkedAs, _ = l.highest()
 	x.fix(l)
 }
 
@@ -388,7 +420,7 @@ func (x *Index) Deliveries() int {
 
 // About returns the name of an entry's content, and its class. Errors:
 // ErrNotFound.
-func (x *Index) About(id mail.ID) (body mail.ID, class Class, err error) {
+func (x *Index) About(id mail.ID) (body mail.ID, class mail.Class, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	item := x.entries[id]
@@ -398,9 +430,10 @@ func (x *Index) About(id mail.ID) (body mail.ID, class Class, err error) {
 	return item.body, item.class, nil
 }
 
-// Refresh sets the attempts that e's deliveries have registered, and when they
-// are due. What is stored may be behind: attempts are written later, and times
-// are as they were before the clock was stepped.
+// Refresh sets the class of e, the attempts that its deliveries have registered, and when
+// they are due. What is stored may be behind: an entry has the class with which it was
+// accepted, attempts are written later, and times are as they were before the clock was
+// stepped.
 func (x *Index) Refresh(e *Entry) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -408,6 +441,7 @@ func (x *Index) Refresh(e *Entry) {
 	if item == nil {
 		return
 	}
+	e.Class = item.class
 	for i := range e.Deliveries {
 		if s := item.slot(e.Deliveries[i].Destination); s != nil {
 			e.Deliveries[i].Attempts, e.Deliveries[i].Next = s.Attempts, s.Next
@@ -420,4 +454,17 @@ func (x *Index) Total() map[mail.State]int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.total.byState()
+}
+
+// Classes is Reader.Classes.
+func (x *Index) Classes() map[mail.Class]int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	counts := make(map[mail.Class]int)
+	for class, t := range x.classes {
+		if n := t.waiting(); n > 0 {
+			counts[class] = n
+		}
+	}
+	return counts
 }

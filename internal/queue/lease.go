@@ -78,7 +78,7 @@ func (x *Index) Claim(d mail.Destination, n int, now, until time.Time) []Claimed
 	}
 	var all []Claimed
 	for range n {
-		s := l.first()
+		s := l.next()
 		if s == nil || len(x.leases) >= ActiveWindow {
 			break
 		}

@@ -24,7 +24,7 @@ type slot struct {
 type indexed struct {
 	id    mail.ID
 	body  mail.ID
-	class Class
+	class mail.Class
 	slots []*slot // in order of destination
 	// locked: somebody's change is on its way to the disk. withdrawn: and
 	// until then none of its deliveries may be claimed.
@@ -51,9 +51,10 @@ func (e *indexed) slot(d mail.Destination) *slot {
 // and those that are due, by class.
 type line struct {
 	destination mail.Destination
-	suspended   bool // by an operator
-	parked      bool // by the scheduler
-	slots       int  // all of them, leased and held ones too
+	suspended   bool       // by an operator
+	parked      bool       // by the scheduler
+	parkedAs    mail.Class // the highest that was due then
+	slots       int        // all of them, leased and held ones too
 	waiting     heap.Heap[*slot]
 	ready       []rank // highest class first; a rank stays when it is empty
 	// positions in the index's heaps of lines
@@ -62,8 +63,10 @@ type line struct {
 
 // rank is the due deliveries of one class.
 type rank struct {
-	class Class
+	class mail.Class
 	slots *heap.Heap[*slot]
+	// turns counts claims of it while lower classes were due, since the last of these.
+	turns int
 }
 
 func newLine(d mail.Destination) *line {
@@ -83,11 +86,11 @@ func slotHeap() heap.Heap[*slot] {
 }
 
 // rank returns the heap for a class, made when there was none.
-func (l *line) rank(c Class) *heap.Heap[*slot] {
-	i, found := slices.BinarySearchFunc(l.ready, c, func(r rank, c Class) int { return int(c) - int(r.class) })
+func (l *line) rank(c mail.Class) *heap.Heap[*slot] {
+	i, found := slices.BinarySearchFunc(l.ready, c, func(r rank, c mail.Class) int { return int(c) - int(r.class) })
 	if !found {
 		h := slotHeap()
-		l.ready = slices.Insert(l.ready, i, rank{c, &h})
+		l.ready = slices.Insert(l.ready, i, rank{class: c, slots: &h})
 	}
 	return l.ready[i].slots
 }
@@ -120,14 +123,39 @@ func (l *line) demote(now time.Time) {
 	}
 }
 
-// first returns the due delivery to be claimed first, or nil.
-func (l *line) first() *slot {
-	for _, r := range l.ready {
-		if r.slots.Len() > 0 {
-			return r.slots.Top()
+// highest returns the highest class of which something is due; found is false when
+// nothing is.
+func (l *line) highest() (c mail.Class, found bool) {
+	for i := range l.ready {
+		if r := &l.ready[i]; r.slots.Len() > 0 {
+			return r.class, true
 		}
 	}
+	return 0, false
+}
+
+// next returns the due delivery to be claimed next, or nil: the oldest of the highest
+// class, but each LowerShare-th time one of a lower class.
+func (l *line) next() *slot {
+	for i := range l.ready {
+		r := &l.ready[i]
+		switch {
+		case r.slots.Len() == 0:
+			continue
+		case !l.dueBelow(i):
+			return r.slots.Top()
+		}
+		if r.turns++; r.turns < LowerShare {
+			return r.slots.Top()
+		}
+		r.turns = 0 // a lower class has its turn
+	}
 	return nil
+}
+
+// dueBelow reports whether something is due of a class lower than that of a rank.
+func (l *line) dueBelow(at int) bool {
+	return slices.ContainsFunc(l.ready[at+1:], func(r rank) bool { return r.slots.Len() > 0 })
 }
 
 // agenda sums up what is due; Count is 0 when nothing is.
@@ -150,7 +178,8 @@ func (l *line) agenda() Due {
 
 // backlog is what waits, for its turn or for its time.
 func (l *line) backlog() Backlog {
-	b := Backlog{Due: l.agenda().Count, Later: l.waiting.Len()}
+	due := l.agenda()
+	b := Backlog{Due: due.Count, Class: due.Class, Later: l.waiting.Len()}
 	if b.Later > 0 {
 		b.Next = l.waiting.Top().Next
 	}

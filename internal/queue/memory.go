@@ -379,6 +379,9 @@ func (m *Memory) pendingOf(r *Revision, c Claimed) error {
 // apply stores what became of an entry.
 func (m *Memory) apply(r Revised, ended []Claimed, settled bool) {
 	e := m.state.entries[r.ID]
+	if r.Class != nil {
+		e.Class = *r.Class
+	}
 	for _, d := range r.Applied {
 		delete(m.state.pending[r.ID], d)
 	}

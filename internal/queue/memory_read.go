@@ -68,6 +68,9 @@ func (m *Memory) Damaged(ctx context.Context, p Page) ([]Damaged, error) {
 	return nil, err
 }
 
+// Classes counts what waits, by class.
+func (m *Memory) Classes() map[mail.Class]int { return m.index.Classes() }
+
 // Count counts what a filter selects.
 func (m *Memory) Count(ctx context.Context, f Filter) (map[mail.State]int, error) {
 	m.mu.Lock()

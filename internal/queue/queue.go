@@ -37,7 +37,7 @@ type Entry struct {
 	Envelope mail.Envelope `json:"envelope"`
 	Origin   mail.Origin   `json:"origin"`
 	// Class is the priority class.
-	Class Class `json:"class"`
+	Class mail.Class `json:"class"`
 	// Tags are what policy noted of the message, in its order.
 	Tags []string `json:"tags,omitempty"`
 	// TLS is what policy demands of the connections over which it goes.
@@ -60,12 +60,6 @@ func (e *Entry) Addresses() []string {
 func (e *Entry) Routing(to mail.Address) mail.Routing {
 	return mail.Routing{From: e.Envelope.From, To: to, Account: e.Origin.Account, Listener: e.Origin.Listener, Tags: e.Tags}
 }
-
-// Class is a priority class; higher goes first.
-type Class int8
-
-// Normal is the class of mail for which nothing else was said.
-const Normal Class = 0
 
 // Delivery is the recipients of one entry in one destination: scheduled and
 // settled on its own. Destinations are unique within an entry; a store hands
@@ -171,7 +165,7 @@ type Agenda struct {
 // Due is a destination that has deliveries due.
 type Due struct {
 	Destination mail.Destination
-	Class       Class // the highest among them
+	Class       mail.Class // the highest among them
 	Count       int
 	Oldest      time.Time // the earliest Next among them
 }
@@ -181,7 +175,8 @@ type Due struct {
 // Next. Those that are held, leased, or of a suspended sender are in neither.
 type Backlog struct {
 	Due, Later int
-	Next       time.Time // zero when none waits for its time
+	Class      mail.Class // the highest among those that are due
+	Next       time.Time  // zero when none waits for its time
 }
 
 // Lease is the right to attempt one delivery until a time, and to settle it.
@@ -255,6 +250,9 @@ const (
 	// of that address's destination, due now. What it was becomes its original
 	// recipient, unless it has one (RFC 3461 4.2).
 	ChangeRecipient ChangeKind = "set-recipient"
+	// ChangeClass gives the whole entry the class Change.Class, also where only some of
+	// its recipients are selected, and at once, also where an attempt is under way.
+	ChangeClass ChangeKind = "set-class"
 )
 
 // Change is an operator's change.
@@ -263,6 +261,7 @@ type Change struct {
 	Hold        mail.Hold        `json:"hold,omitempty"`
 	Destination mail.Destination `json:"destination,omitempty"`
 	Recipient   mail.Address     `json:"recipient,omitzero"`
+	Class       mail.Class       `json:"class,omitempty"`
 	// Why stands in the facts of the change.
 	Why string `json:"why,omitempty"`
 }
@@ -275,6 +274,9 @@ type Edited struct {
 
 // Sum is the number of recipients that are or will be changed.
 func (e Edited) Sum() int { return e.Changed + e.Pending }
+
+// LowerShare is how many claims of a class there are for one of a lower class.
+const LowerShare = 5
 
 // Editing is an edit under way, and what it has done since it began or, after
 // a crash, went on.
@@ -323,6 +325,8 @@ const (
 	// MarkSuspendSender does so with the deliveries of a sender: an address,
 	// "<>", or "@" and a domain, in lower case.
 	MarkSuspendSender MarkKind = "suspend sender"
+	// MarkSuspendClass does so with the deliveries of a class: its key is the name of that.
+	MarkSuspendClass MarkKind = "suspend class"
 	// MarkSuspendDelivery does so with all deliveries. Its key is All.
 	MarkSuspendDelivery MarkKind = "suspend delivery"
 	// MarkSuspendSite says that the mail for a site is to wait: its key is the
@@ -338,7 +342,7 @@ const (
 const All = "all"
 
 // Suspensions are the kinds of mark that suspend something.
-var Suspensions = []MarkKind{MarkSuspendIntake, MarkSuspendDelivery, MarkSuspendSite, MarkSuspend, MarkSuspendSender}
+var Suspensions = []MarkKind{MarkSuspendIntake, MarkSuspendDelivery, MarkSuspendSite, MarkSuspend, MarkSuspendSender, MarkSuspendClass}
 
 // The store, in the parts in which it is used.
 type (
@@ -379,7 +383,9 @@ type (
 		// Park leaves a destination out of Due, because the scheduler knows
 		// of it and will claim it when it is its turn, or lets it in again.
 		// Claim gives its deliveries out all the same. Nothing of it is
-		// stored: a destination that has nothing queued is not parked.
+		// stored: a destination that has nothing queued is not parked. One that is
+		// parked is in Due all the same once something of a higher class is due there than
+		// was when it was parked last.
 		Park(d mail.Destination, parked bool)
 		// Shift says that the clock was stepped: every delivery is due, and
 		// every lease ends, by so much later on the clock, after the same time.
@@ -390,7 +396,9 @@ type (
 		// stored remains.
 		Hasten(id mail.ID, d mail.Destination, now time.Time) bool
 		// Claim leases up to n due deliveries of a destination until a time,
-		// oldest first, highest class first. For each it also leases the
+		// oldest first, highest class first; but while others are due, every
+		// LowerShare-th of a class gives way to one of a lower class, so that
+		// none waits for ever. For each it also leases the
 		// siblings: due deliveries of the same message and variant (entry)
 		// in other destinations that are not suspended or leased; these come
 		// directly behind it, in order of destination, and do not count
@@ -454,6 +462,8 @@ type (
 		List(ctx context.Context, f Filter, p Page) ([]Entry, error)
 		// Count counts the recipients that the filter selects, by state.
 		Count(ctx context.Context, f Filter) (map[mail.State]int, error)
+		// Classes counts the recipients that are queued or deferred, by class.
+		Classes() map[mail.Class]int
 		// Entries returns the number of entries.
 		Entries() int
 		// Leased returns the number of leases held now.

@@ -20,6 +20,7 @@ type Revision struct {
 	applied []mail.Destination
 	moves   []move
 	facts   []mail.Fact
+	class   *mail.Class // another one
 }
 
 // move is a recipient that Regroup moves: that of a delivery, by its number there.
@@ -36,6 +37,8 @@ type Revised struct {
 	Gone    []mail.Destination // deliveries whose last recipient is final
 	Applied []mail.Destination // deliveries whose pending edits are done
 	Facts   []mail.Fact        // of the edits; those of outcomes are the caller's
+	// Class is that of the entry from now on; nil: it stays.
+	Class *mail.Class
 }
 
 // Revise begins a change of e at a time. It takes e over.
@@ -273,8 +276,35 @@ func (c Change) Applies(at mail.Destination, r *Recipient) bool {
 		return at != c.Destination
 	case ChangeRecipient:
 		return r.Address != c.Recipient
+	case ChangeClass:
+		return true
 	}
 	return false
+}
+
+// classify gives the entry another class. All its deliveries are stored again, also those
+// of which an attempt is under way: what is stored of each begins with the class.
+func (r *Revision) classify(s *Selector, record *EditRecord) Edited {
+	c := record.Change
+	if !s.Header(r.entry) || r.entry.Class == c.Class {
+		return Edited{}
+	}
+	var to []string
+	for i := range r.entry.Deliveries {
+		d := &r.entry.Deliveries[i]
+		for _, pick := range s.picks(r.entry, d, c) {
+			to = append(to, d.Recipients[pick].Address.Path())
+		}
+	}
+	if len(to) == 0 {
+		return Edited{}
+	}
+	for _, at := range r.loaded {
+		r.touched[at] = true
+	}
+	r.entry.Class, r.class = c.Class, &c.Class
+	r.facts = append(r.facts, r.fact(c, record.Actor, to))
+	return Edited{Changed: len(to)}
 }
 
 var changeReasons = map[ChangeKind]mail.Reason{
@@ -284,6 +314,7 @@ var changeReasons = map[ChangeKind]mail.Reason{
 	ChangeRetry:     mail.ReasonRetried,
 	ChangeReroute:   mail.ReasonRerouted,
 	ChangeRecipient: mail.ReasonReaddressed,
+	ChangeClass:     mail.ReasonReclassified,
 }
 
 func (r *Revision) fact(c Change, actor string, to []string) mail.Fact {
@@ -302,6 +333,8 @@ func (r *Revision) fact(c Change, actor string, to []string) mail.Fact {
 		f.Text = withWhy("to "+string(c.Destination), c.Why)
 	case ChangeRecipient:
 		f.Text = withWhy("to "+c.Recipient.Path(), c.Why)
+	case ChangeClass:
+		f.Class = c.Class.String()
 	}
 	return f
 }
@@ -318,7 +351,7 @@ func withWhy(text, why string) string {
 // committed.
 func (r *Revision) Result() Revised {
 	r.regroup()
-	result := Revised{ID: r.entry.ID, Applied: r.applied, Facts: r.facts}
+	result := Revised{ID: r.entry.ID, Applied: r.applied, Facts: r.facts, Class: r.class}
 	for i := range r.entry.Deliveries {
 		d := &r.entry.Deliveries[i]
 		if !r.touched[d.Destination] {

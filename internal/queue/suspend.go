@@ -11,12 +11,13 @@ type suspended struct {
 	delivery     bool
 	destinations map[mail.Destination]bool
 	senders      map[string]bool
+	classes      map[mail.Class]bool
 	// entries are those that a suspended sender withholds, and who that is.
 	entries map[mail.ID]mail.Address
 }
 
 func newSuspended() suspended {
-	return suspended{destinations: make(map[mail.Destination]bool), senders: make(map[string]bool), entries: make(map[mail.ID]mail.Address)}
+	return suspended{destinations: make(map[mail.Destination]bool), senders: make(map[string]bool), classes: make(map[mail.Class]bool), entries: make(map[mail.ID]mail.Address)}
 }
 
 // SenderKeys returns the keys of marks that suspend a sender: its address and
@@ -79,6 +80,17 @@ func (x *Index) Suspend(m Mark) {
 	case MarkSuspendSender:
 		setTo(x.suspended.senders, m.Key, suspend)
 		x.letGo()
+	case MarkSuspendClass:
+		class, err := mail.ParseClass(m.Key)
+		if err != nil { // a mark that means nothing
+			return
+		}
+		setTo(x.suspended.classes, class, suspend)
+		for _, item := range x.entries {
+			if item.class == class {
+				x.placeAll(item)
+			}
+		}
 	default:
 		return
 	}

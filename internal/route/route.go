@@ -85,15 +85,6 @@ func (l Lane) to(transport, host string, port uint16) Lane {
 	return l
 }
 
-// Identity is what the next server is told of this one. The zero value of each field
-// is what it is for all mail.
-type Identity struct {
-	// Hostname is the name in EHLO.
-	Hostname string
-	// IPv4 and IPv6 are the addresses to connect from.
-	IPv4, IPv6 netip.Addr
-}
-
 // Login is what this server proves to another who it is with. It can be compared.
 type Login interface {
 	// Credentials returns what is shown now. It may ask another server for it, until ctx

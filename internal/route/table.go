@@ -92,12 +92,13 @@ func (t *Table) choose(r *mail.Routing, at mail.Destination, passed func(Passed)
 // several, the servers of those behind the first come behind its own.
 func (t *Table) Route(ctx context.Context, q Question) (Route, error) {
 	r, err := t.way(ctx, q)
-	if t.options.Finish != nil {
-		for i := range r.Hops {
-			t.options.Finish(&r.Hops[i].Lane, q)
-		}
+	if err != nil || t.options.Finish == nil {
+		return r, err
 	}
-	return r, err
+	for i := range r.Hops {
+		t.options.Finish(&r.Hops[i].Lane, q)
+	}
+	return r.reachable()
 }
 
 func (t *Table) way(ctx context.Context, q Question) (Route, error) {

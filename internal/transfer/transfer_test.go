@@ -89,7 +89,7 @@ func (r *rig) fill(n int) []queue.Entry {
 		dead := queue.Recipient{Recipient: mail.Recipient{Address: mail.Address{Local: "eve", Domain: "c.example"}}, State: mail.Held, Hold: mail.HoldDeadLetter, Why: "nobody"}
 		id := r.ids.New(noon)
 		e := queue.Entry{
-			ID: id, Message: id, Accepted: noon, Class: queue.Class(i % 3),
+			ID: id, Message: id, Accepted: noon, Class: mail.Class(i % 3),
 			Envelope:   mail.Envelope{From: mail.Address{Local: "me", Domain: "x.example"}, EnvelopeID: "q", Return: mail.ReturnHeaders},
 			Origin:     mail.Origin{Listener: "smtp", Hello: "client", TLS: &mail.TLS{Version: "TLS 1.3"}},
 			Deliveries: queue.Deliveries([]queue.Recipient{queued, deferred, held, dead}, noon.Add(time.Duration(i)*time.Minute)),

@@ -76,7 +76,7 @@ func (c *change) set(key []byte, value any) {
 }
 
 // setDelivery stores a delivery of an entry with that body and class.
-func (c *change) setDelivery(id, body mail.ID, class queue.Class, d *queue.Delivery) {
+func (c *change) setDelivery(id, body mail.ID, class mail.Class, d *queue.Delivery) {
 	encoded, err := encodeDelivery(body, class, d)
 	if err != nil {
 		c.fail(err)

@@ -103,7 +103,16 @@ func (s *Store) readHeader(r pebble.Reader, id mail.ID) (queue.Entry, error) {
 		return queue.Entry{}, fmt.Errorf("entry %q: %w", id, readError(err))
 	}
 	defer closer.Close()
-	return decodeHeader(k, value)
+	return s.header(k, value)
+}
+
+// header is an entry without its deliveries, in its present class.
+func (s *Store) header(k, value []byte) (queue.Entry, error) {
+	e, err := decodeHeader(k, value)
+	if err == nil {
+		s.index.Refresh(&e)
+	}
+	return e, err
 }
 
 func (s *Store) readDelivery(r pebble.Reader, id mail.ID, d mail.Destination) (queue.Delivery, error) {
@@ -190,6 +199,9 @@ func (s *Store) List(ctx context.Context, f queue.Filter, p queue.Page) ([]queue
 	return entries, nil
 }
 
+// Classes counts what waits, by class.
+func (s *Store) Classes() map[mail.Class]int { return s.index.Classes() }
+
 // Count counts what a filter selects.
 func (s *Store) Count(ctx context.Context, f queue.Filter) (map[mail.State]int, error) {
 	if err := s.enter(ctx); err != nil {
@@ -262,7 +274,7 @@ func (s *Store) headers(r pebble.Reader, selector *queue.Selector, page queue.Pa
 					continue
 				}
 				s.rowsRead.Add(1)
-				e, err = decodeHeader(p.key, p.value)
+				e, err = s.header(p.key, p.value)
 				e.ID = mail.ID(p.key[1:])
 			}
 			if !yield(e, err) {

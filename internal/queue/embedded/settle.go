@@ -129,7 +129,7 @@ func (s *Store) putRevised(c *change, r queue.Revised, ended []queue.Claimed, se
 	left := s.index.Destinations(r.ID)
 	for i := range r.Changed {
 		d := &r.Changed[i]
-		s.putDelivery(c, r.ID, d)
+		s.putDelivery(c, r.ID, d, r.Class)
 		if !slices.Contains(left, d.Destination) {
 			left = append(left, d.Destination)
 		}
@@ -151,12 +151,16 @@ func (s *Store) putRevised(c *change, r queue.Revised, ended []queue.Claimed, se
 	})
 }
 
-// putDelivery writes a delivery of an entry that is stored.
-func (s *Store) putDelivery(c *change, id mail.ID, d *queue.Delivery) {
+// putDelivery writes a delivery of an entry that is stored, in another class than so far
+// if there is one.
+func (s *Store) putDelivery(c *change, id mail.ID, d *queue.Delivery, as *mail.Class) {
 	body, class, err := s.index.About(id)
 	if err != nil {
 		c.fail(err)
 		return
+	}
+	if as != nil {
+		class = *as
 	}
 	c.setDelivery(id, body, class, d)
 }

@@ -134,13 +134,13 @@ func decodeHeader(key, value []byte) (queue.Entry, error) {
 // before the recipients, so that these need not be decoded then.
 type summary struct {
 	body  mail.ID
-	class queue.Class
+	class mail.Class
 	queue.Summary
 }
 
 // encodeDelivery returns what is stored of a delivery of an entry with that
 // body and class.
-func encodeDelivery(body mail.ID, class queue.Class, d *queue.Delivery) ([]byte, error) {
+func encodeDelivery(body mail.ID, class mail.Class, d *queue.Delivery) ([]byte, error) {
 	if y := d.Next.Year(); y < 0 || y > 9999 { // what JSON refuses, and operators could not read
 		return nil, fmt.Errorf("%w: next attempt in the year %d", queue.ErrInvalid, y)
 	}
@@ -168,7 +168,7 @@ func decodeSummary(key, value []byte) (summary, []byte, error) {
 	var s summary
 	s.body = mail.ID(r.text())
 	class := r.varint()
-	s.class = queue.Class(class)
+	s.class = mail.Class(class)
 	seconds, nanoseconds := r.varint(), r.count()
 	s.Next = time.Unix(seconds, int64(nanoseconds)).UTC()
 	s.Attempts = int(r.count())

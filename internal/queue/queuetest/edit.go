@@ -20,6 +20,7 @@ var editTests = []test{
 	{"edit: a pending reroute", editPendingReroute},
 	{"edit: another address, elsewhere and at the same place", editRecipient},
 	{"edit: another address for a leased delivery", editRecipientLeased},
+	{"edit: another class is that of the whole entry", editClass},
 	{"edit: selects by filter", editFilter},
 	{"edit: selects by expression", editWhere},
 	{"edit: selects by how long it is held, and says why", editHeldBefore},
@@ -37,6 +38,7 @@ var stateAfter = map[queue.ChangeKind]map[mail.State]mail.State{
 	queue.ChangeReroute: {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: mail.Held},
 
 	queue.ChangeRecipient: {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: mail.Held},
+	queue.ChangeClass:     {mail.Queued: mail.Queued, mail.Deferred: mail.Deferred, mail.Held: mail.Held},
 }
 
 func change(k queue.ChangeKind) queue.Change {
@@ -48,6 +50,8 @@ func change(k queue.ChangeKind) queue.Change {
 		c.Destination = "other.example"
 	case queue.ChangeRecipient:
 		c.Recipient = mail.Address{Local: "new", Domain: "other.example"}
+	case queue.ChangeClass:
+		c.Class = mail.Urgent
 	}
 	return c
 }
@@ -105,7 +109,7 @@ func (w *world) checkEdited(id mail.ID, kind queue.ChangeKind, before, after mai
 	r := e.Deliveries[0].Recipients[0]
 	w.same("state", r.State, after)
 	w.same("is held for a reason", r.Hold != "", after == mail.Held)
-	isDue := changed == 1 && after != mail.Held
+	isDue := changed == 1 && after != mail.Held && kind != queue.ChangeClass // which changes no time
 	w.same("is due", len(w.due().Destinations) == 1, isDue)
 }
 
@@ -391,12 +395,45 @@ func editMany(w *world) {
 	w.same("facts", len(w.facts()), 3*n)
 }
 
+// editClass gives an entry another class by one of its recipients, while an attempt at
+// another is under way: at once, and what the attempt leaves is of that class too.
+func editClass(w *world) {
+	e := w.entry("a@one.example", "b@one.example", "c@two.example", "d@three.example")
+	w.accept(e, w.entry("x@two.example"))
+	leases := w.claim("three.example", 1)
+	w.ok(w.Store.Release(w.ctx, leases[1:], w.now()))
+	classes := func(want map[mail.Class]int) {
+		w.Helper()
+		w.same("classes", w.Store.Classes(), want)
+	}
+	classes(map[mail.Class]int{mail.Normal: 5})
+	w.same("edited", w.edit(queue.Filter{Recipient: "a@one.example"}, queue.Change{Kind: queue.ChangeClass, Class: mail.Bulk}), queue.Edited{Changed: 1})
+	w.same("edited again", w.edit(queue.Filter{Recipient: "a@one.example"}, queue.Change{Kind: queue.ChangeClass, Class: mail.Bulk}), queue.Edited{})
+	w.same("of nobody", w.edit(queue.Filter{Recipient: "n@one.example"}, queue.Change{Kind: queue.ChangeClass, Class: mail.Urgent}), queue.Edited{})
+	classes(map[mail.Class]int{mail.Normal: 1, mail.Bulk: 4})
+	w.settle(leases[0], mail.Deferred)
+	classes(map[mail.Class]int{mail.Normal: 1, mail.Bulk: 4})
+	facts := w.facts()
+	w.same("fact", facts[0], mail.Fact{
+		Source: queue.FactSource, N: 1, Time: w.now(), Reason: mail.ReasonReclassified, Message: e.ID,
+		From: "<sender@source.example>", To: []string{"<a@one.example>"}, Class: "bulk", Actor: "operator",
+	})
+	w.reopen()
+	classes(map[mail.Class]int{mail.Normal: 1, mail.Bulk: 4})
+	w.same("class", w.get(e.ID).Class, mail.Bulk)
+	list, err := w.Store.List(w.ctx, queue.Filter{Where: "class = bulk"}, queue.Page{})
+	w.ok(err)
+	w.same("of the class", len(list), 1)
+	w.same("of the lease", w.claim("one.example", 1)[0].Entry.Class, mail.Bulk)
+}
+
 func editInvalid(w *world) {
 	w.accept(w.entry("a@one.example"))
 	for i, c := range []queue.Change{
 		{}, {Kind: "forget"}, {Kind: queue.ChangeHold}, {Kind: queue.ChangeReroute},
 		{Kind: queue.ChangeRemove, Hold: mail.HoldOperator}, {Kind: queue.ChangeRetry, Destination: "x"}, {Kind: queue.ChangeRecipient},
 		{Kind: queue.ChangeRecipient, Recipient: mail.Address{Local: "a"}}, {Kind: queue.ChangeHold, Hold: mail.HoldOperator, Recipient: mail.Address{Local: "a", Domain: "x.example"}},
+		{Kind: queue.ChangeClass, Class: 2}, {Kind: queue.ChangeRetry, Class: mail.Urgent},
 	} {
 		w.Logf("change %d", i)
 		_, err := w.Store.Edit(w.ctx, queue.Filter{}, c, "operator")

@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,13 +17,16 @@ type model struct {
 	entries   map[mail.ID]*modelEntry
 	suspended map[mail.Destination]bool
 	senders   map[string]bool // those that are suspended
-	stopped   bool            // all delivery is suspended
+	classes   map[mail.Class]bool
+	// turns counts the claims of each class at a destination since the last of a lower one.
+	turns   map[mail.Destination]map[mail.Class]int
+	stopped bool // all delivery is suspended
 }
 
 type modelEntry struct {
 	id         mail.ID
 	sender     string
-	class      queue.Class
+	class      mail.Class
 	deliveries []*modelDelivery
 }
 
@@ -52,7 +56,8 @@ type modelPending struct {
 }
 
 func newModel(now time.Time) *model {
-	return &model{now: now, entries: make(map[mail.ID]*modelEntry), suspended: make(map[mail.Destination]bool), senders: make(map[string]bool)}
+	return &model{now: now, entries: make(map[mail.ID]*modelEntry), suspended: make(map[mail.Destination]bool), senders: make(map[string]bool),
+		classes: make(map[mail.Class]bool), turns: make(map[mail.Destination]map[mail.Class]int)}
 }
 
 func (m *model) accept(e queue.Entry) {
@@ -89,8 +94,11 @@ func (m *model) advance(now time.Time) {
 	m.end(lost...)
 }
 
-// restart takes all leases away.
-func (m *model) restart() { m.end(m.all()...) }
+// restart takes all leases away, and nobody remembers whose turn it was.
+func (m *model) restart() {
+	m.end(m.all()...)
+	clear(m.turns)
+}
 
 // end ends leases, where there are some, and applies what was pending. A
 // delivery that is empty by then goes at the very end: until all is done,
@@ -136,7 +144,7 @@ func (d *modelDelivery) waiting() []*modelRecipient {
 
 // attemptable: it would be claimed once its time has come.
 func (m *model) attemptable(d *modelDelivery) bool {
-	return d.lease == nil && !m.stopped && !m.suspended[d.destination] && !m.senders[d.entry.sender] && len(d.waiting()) > 0
+	return d.lease == nil && !m.stopped && !m.suspended[d.destination] && !m.senders[d.entry.sender] && !m.classes[d.entry.class] && len(d.waiting()) > 0
 }
 
 func (m *model) isDue(d *modelDelivery) bool { return m.attemptable(d) && !d.next.After(m.now) }
@@ -191,7 +199,10 @@ func (m *model) claim(at mail.Destination, n int, until time.Time) []*modelDeliv
 		return cmp.Or(cmp.Compare(b.entry.class, a.entry.class), a.next.Compare(b.next))
 	})
 	var claimed []*modelDelivery
-	for _, d := range due[:min(n, len(due))] {
+	for range min(n, len(due)) {
+		i := m.turn(at, due)
+		d := due[i]
+		due = slices.Delete(due, i, i+1)
 		siblings := slices.DeleteFunc(slices.Clone(d.entry.deliveries), func(s *modelDelivery) bool { return s == d || !m.isDue(s) })
 		slices.SortFunc(siblings, func(a, b *modelDelivery) int { return cmp.Compare(a.destination, b.destination) })
 		for _, l := range append([]*modelDelivery{d}, siblings...) {
@@ -201,6 +212,35 @@ func (m *model) claim(at mail.Destination, n int, until time.Time) []*modelDeliv
 		}
 	}
 	return claimed
+}
+
+// turn picks one of what is due at a destination, in order: of the highest class, but
+// each LowerShare-th time while there are lower ones of these.
+func (m *model) turn(at mail.Destination, due []*modelDelivery) int {
+	if m.turns[at] == nil {
+		m.turns[at] = make(map[mail.Class]int)
+	}
+	for i := 0; ; {
+		class := due[i].entry.class
+		lower := slices.IndexFunc(due, func(d *modelDelivery) bool { return d.entry.class < class })
+		if lower < 0 {
+			return i
+		}
+		if m.turns[at][class]++; m.turns[at][class] < queue.LowerShare {
+			return i
+		}
+		m.turns[at][class] = 0
+		i = lower
+	}
+}
+
+// forget forgets the turns at destinations for which there is nothing any more.
+func (m *model) forget() {
+	used := make(map[mail.Destination]bool)
+	for _, d := range m.all() {
+		used[d.destination] = true
+	}
+	maps.DeleteFunc(m.turns, func(at mail.Destination, _ map[mail.Class]int) bool { return !used[at] })
 }
 
 // settle applies outcomes. The lease is ended behind it, with end.
@@ -260,6 +300,13 @@ func (m *model) edit(at mail.Destination, c queue.Change) queue.Edited {
 	var done queue.Edited
 	for _, d := range m.all() {
 		if d.destination != at {
+			continue
+		}
+		if c.Kind == queue.ChangeClass {
+			if d.entry.class != c.Class {
+				d.entry.class = c.Class
+				done.Changed += len(d.recipients)
+			}
 			continue
 		}
 		states := d.foresee()

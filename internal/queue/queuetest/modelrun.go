@@ -20,6 +20,7 @@ func modelled(w *world) {
 		r := &modelRun{world: w, random: rand.New(rand.NewPCG(seed, 0)), model: newModel(w.now()), leases: make(map[uint64]grant)}
 		for i := range steps {
 			r.step()
+			r.model.forget()
 			r.compare()
 			if i%5 == 0 {
 				r.compareStates()
@@ -57,6 +58,9 @@ func (w *world) resumeAll() {
 	}
 	for _, sender := range modelSenders {
 		w.mark(queue.MarkSuspendSender, sender, "")
+	}
+	for _, class := range mail.Classes {
+		w.mark(queue.MarkSuspendClass, class.String(), "")
 	}
 	w.mark(queue.MarkSuspendDelivery, queue.All, "")
 }
@@ -103,7 +107,11 @@ func (r *modelRun) step() {
 // rarely than the rest, or nothing else would be seen.
 func (r *modelRun) toggle() {
 	value := func(suspended bool) string { return map[bool]string{true: "yes"}[suspended] }
-	switch r.random.IntN(4) {
+	switch r.random.IntN(5) {
+	case 4:
+		class := mail.Classes[r.random.IntN(len(mail.Classes))]
+		r.model.classes[class] = !r.model.classes[class]
+		r.mark(queue.MarkSuspendClass, class.String(), value(r.model.classes[class]))
 	case 0:
 		r.model.stopped = !r.model.stopped
 		r.mark(queue.MarkSuspendDelivery, queue.All, value(r.model.stopped))
@@ -128,7 +136,7 @@ func (r *modelRun) accept() {
 		to = append(to, fmt.Sprintf("r%d@%s", i, r.someDestination()))
 	}
 	e := r.entry(to...)
-	e.Class = queue.Class(r.random.IntN(3) - 1)
+	e.Class = mail.Class(r.random.IntN(3) - 1)
 	e.Envelope.From = r.address(modelSenders[r.random.IntN(len(modelSenders))])
 	for i := range e.Deliveries {
 		e.Deliveries[i].Next = r.in(r.someTime() - 50*time.Second)
@@ -280,8 +288,11 @@ func (r *modelRun) renew() {
 }
 
 func (r *modelRun) edit() {
-	kinds := []queue.ChangeKind{queue.ChangeHold, queue.ChangeRelease, queue.ChangeRelease, queue.ChangeRemove, queue.ChangeRetry, queue.ChangeReroute, queue.ChangeReroute}
+	kinds := []queue.ChangeKind{queue.ChangeHold, queue.ChangeRelease, queue.ChangeRelease, queue.ChangeRemove, queue.ChangeRetry, queue.ChangeReroute, queue.ChangeReroute, queue.ChangeClass}
 	c := change(kinds[r.random.IntN(len(kinds))])
+	if c.Kind == queue.ChangeClass {
+		c.Class = mail.Classes[r.random.IntN(len(mail.Classes))]
+	}
 	if c.Kind == queue.ChangeReroute {
 		c.Destination = r.someDestination()
 	}
@@ -322,6 +333,13 @@ func (r *modelRun) compare() {
 	}
 	r.same("counts", counts, wantCounts)
 	r.same("leased", r.Store.Leased(), leased)
+	classes := make(map[mail.Class]int)
+	for _, d := range r.model.all() {
+		if n := len(d.waiting()); n > 0 {
+			classes[d.entry.class] += n
+		}
+	}
+	r.same("classes", r.Store.Classes(), classes)
 }
 
 func (r *modelRun) compareStates() {
@@ -334,5 +352,6 @@ func (r *modelRun) compareStates() {
 			}
 		}
 		r.same("states", r.states(e.id), want)
+		r.same("class", r.get(e.id).Class, e.class)
 	}
 }

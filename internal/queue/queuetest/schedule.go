@@ -27,6 +27,7 @@ var dueTests = []test{
 var claimTests = []test{
 	{"claim: order and number", claimOrder},
 	{"claim: what a lease shows", claimShows},
+	{"claim: lower classes have their share", claimShare},
 	{"claim: brings siblings", claimSiblings},
 	{"claim: leaves other siblings", claimOtherSiblings},
 	{"claim: a lease that ends before it begins", claimInvalid},
@@ -37,7 +38,7 @@ var claimTests = []test{
 }
 
 func dueOrder(w *world) {
-	at := func(to string, class queue.Class, ago time.Duration) queue.Entry {
+	at := func(to string, class mail.Class, ago time.Duration) queue.Entry {
 		e := w.entry(to)
 		e.Class, e.Deliveries[0].Next = class, w.in(-ago)
 		return e
@@ -236,6 +237,19 @@ func dueParked(w *world) {
 	w.Store.Park("one.example", true)
 	w.reopen()
 	w.same("due after reopening", w.due().Destinations[0].Count, 4)
+	raised := func(what string, class mail.Class, due ...mail.Destination) {
+		w.Helper()
+		e := w.entry("z@one.example")
+		e.Class = class
+		w.accept(e)
+		w.same(what, w.dueNames(), due)
+	}
+	w.Store.Park("one.example", true)
+	raised("parked, with nothing higher", mail.Normal, "two.example")
+	raised("something urgent for one that is parked", mail.Urgent, "one.example", "two.example")
+	w.Store.Park("one.example", true)
+	raised("that is known now", mail.Urgent, "two.example")
+	w.Store.Park("one.example", false)
 	w.Store.Park("nowhere.example", true)
 	w.accept(w.entry("e@nowhere.example"))
 	w.same("parked while nothing was queued", w.dueNames(), []mail.Destination{"one.example", "two.example", "nowhere.example"})
@@ -326,7 +340,7 @@ func wakes(w *world) {
 func claimOrder(w *world) {
 	var want []mail.ID
 	for i, c := range []struct {
-		class queue.Class
+		class mail.Class
 		ago   time.Duration
 	}{{2, time.Second}, {0, time.Hour}, {0, time.Minute}, {0, time.Second}} {
 		e := w.entry("a@one.example")
@@ -342,6 +356,32 @@ func claimOrder(w *world) {
 	w.same("claimed of the rest", len(w.claim("one.example", 10)), 1)
 	w.same("claimed of nothing", len(w.claim("one.example", 10)), 0)
 	w.same("claimed at an unknown destination", len(w.claim("no.example", 10)), 0)
+}
+
+// claimShare claims one after the other where there is more than enough of each class: of
+// 25, 20 are urgent, 4 normal and one bulk; and all of what there is of one alone.
+func claimShare(w *world) {
+	for i := range 50 {
+		for _, class := range mail.Classes {
+			e := w.entry("a@one.example")
+			e.Class, e.Deliveries[0].Next = class, w.in(time.Duration(i-60)*time.Second)
+			w.accept(e)
+		}
+	}
+	claimed, last := make(map[mail.Class]int), make(map[mail.Class]time.Time)
+	for range 5 {
+		for _, l := range w.claim("one.example", 5) {
+			class, next := l.Entry.Class, l.Delivery().Next
+			if claimed[class]++; next.Before(last[class]) {
+				w.Errorf("%s: one from %v after one from %v", class, next, last[class])
+			}
+			last[class] = next
+		}
+	}
+	w.same("claimed", claimed, map[mail.Class]int{mail.Urgent: 20, mail.Normal: 4, mail.Bulk: 1})
+	w.mark(queue.MarkSuspendClass, "urgent", "x")
+	w.mark(queue.MarkSuspendClass, "normal", "x")
+	w.same("claimed of bulk alone", len(w.claim("one.example", 100)), 49)
 }
 
 func claimShows(w *world) {

@@ -12,6 +12,7 @@ var suspendTests = []test{
 	{"suspend: a sender whose mail is leased", suspendLeased},
 	{"suspend: edits go on under a suspension", suspendEdit},
 	{"suspend: all delivery", suspendDelivery},
+	{"suspend: a class", suspendClass},
 	{"suspend: intake is not the store's business", suspendIntake},
 }
 
@@ -121,6 +122,27 @@ func suspendDelivery(w *world) {
 	w.isDue("while the destination is", 0)
 	w.suspend("one.example", "")
 	w.isDue("all", 2)
+}
+
+func suspendClass(w *world) {
+	w.from("joe@source.example")
+	e := w.entry("a@one.example")
+	e.Class = mail.Bulk
+	w.accept(e)
+	w.mark(queue.MarkSuspendClass, "bulk", "later")
+	w.isDue("without bulk", 1)
+	more := w.entry("b@one.example")
+	more.Class = mail.Bulk
+	w.accept(more)
+	w.isDue("without new bulk", 1)
+	w.edit(queue.Filter{IDs: []mail.ID{e.ID}}, queue.Change{Kind: queue.ChangeClass, Class: mail.Urgent})
+	w.isDue("with what is not bulk any more", 2)
+	w.edit(queue.Filter{IDs: []mail.ID{e.ID}}, queue.Change{Kind: queue.ChangeClass, Class: mail.Bulk})
+	w.isDue("without what is bulk again", 1)
+	w.mark(queue.MarkSuspendClass, "no class", "which suspends nothing")
+	w.isDue("the same", 1)
+	w.mark(queue.MarkSuspendClass, "bulk", "")
+	w.isDue("all", 3)
 }
 
 func suspendIntake(w *world) {

@@ -1,0 +1,106 @@
+package config
+
+import (
+	"net/netip"
+
+	"postern/internal/mail"
+)
+
+// companySettings are those of the companies that share the server, and of what
+// transports show of it in their place.
+var companySettings = []setting{
+	{
+		key:       "transport.hello",
+		value:     one(hostname, func(f fields) *string { return &f.transport.Hello }, ""),
+		effect:    AtReload,
+		byDefault: "that of the sender's company, or `hostname`",
+		example:   `"exit.example.com"`,
+		text:      "The name in EHLO to servers of the transport, whoever sends.",
+		see:       []string{"company.hostname"},
+	},
+	{
+		key:       "transport.source_ipv4",
+		value:     one(sourceIPv4, func(f fields) *netip.Addr { return &f.transport.SourceIPv4 }, netip.Addr{}),
+		effect:    AtReload,
+		byDefault: "that of the sender's company, or as the system chooses",
+		example:   `"192.0.2.25"`,
+		text: "The IPv4 address of this machine from which servers of the transport are connected to, whoever sends. Where this or `source_ipv6` is set, the addresses of companies do not count for the transport, " +
+			"and with one alone, servers are reached over that family alone.",
+		see: []string{"transport.source_ipv6", "company.source_ipv4"},
+	},
+	{
+		key:       "transport.source_ipv6",
+		value:     one(sourceIPv6, func(f fields) *netip.Addr { return &f.transport.SourceIPv6 }, netip.Addr{}),
+		effect:    AtReload,
+		byDefault: "that of the sender's company, or as the system chooses",
+		example:   `"2001:db8::25"`,
+		text:      "Likewise for IPv6.",
+		see:       []string{"transport.source_ipv4", "company.source_ipv6"},
+	},
+
+	{
+		key:      "company.name",
+		value:    one(plainName, func(f fields) *string { return &f.company.Name }, ""),
+		effect:   AtReload,
+		required: true,
+		example:  `"acme"`,
+		text:     "What the company is called in the journal and by `postern explain`. Two cannot have the same name.",
+	},
+	{
+		key:      "company.domains",
+		value:    list(domainOrBelow, func(f fields) *[]string { return &f.company.Domains }),
+		effect:   AtReload,
+		required: true,
+		example:  `["acme.example", ".acme.example"]`,
+		text: "The domains of its senders: mail is of the company when the sender of its envelope is in one of them. With a dot before it, all domains below are meant, and not the domain itself; the longest that fits counts. " +
+			"What has no sender, such as a report, is of the company whose domain the recipient is in. A domain can be in one company only. There can be 10,000.",
+	},
+	{
+		key:       "company.hostname",
+		value:     one(hostname, func(f fields) *string { return &f.company.Hostname }, ""),
+		effect:    AtReload,
+		byDefault: "`hostname`",
+		example:   `"mail.acme.example"`,
+		text: "The name of this server in mail of the company: in EHLO to the next servers, in the Received field and the Message-ID that are added, and in reports to its senders. DNS should know it, as it should `hostname`. " +
+			"It is a name of this host, like `hostname`.",
+		see: []string{"transport.hello", "hostname"},
+	},
+	{
+		key:       "company.source_ipv4",
+		value:     one(sourceIPv4, func(f fields) *netip.Addr { return &f.company.SourceIPv4 }, netip.Addr{}),
+		effect:    AtReload,
+		byDefault: "as the system chooses",
+		example:   `"192.0.2.25"`,
+		text: "The IPv4 address of this machine from which mail of the company leaves. Where only one of `source_ipv4` and `source_ipv6` is set, servers get the company's mail over that family alone, so that none leaves from an address of which its SPF record does not know. " +
+			"While the machine does not have the address, the mail waits.",
+		see: []string{"company.source_ipv6", "transport.source_ipv4"},
+	},
+	{
+		key:       "company.source_ipv6",
+		value:     one(sourceIPv6, func(f fields) *netip.Addr { return &f.company.SourceIPv6 }, netip.Addr{}),
+		effect:    AtReload,
+		byDefault: "as the system chooses",
+		example:   `"2001:db8::25"`,
+		text:      "Likewise for IPv6.",
+		see:       []string{"company.source_ipv4", "transport.source_ipv6"},
+	},
+	{
+		key:       "company.postmaster",
+		value:     one(mailAddress, func(f fields) *mail.Address { return &f.company.Postmaster }, mail.Address{}),
+		effect:    AtReload,
+		byDefault: "`postmaster`",
+		example:   `"postmaster@acme.example"`,
+		text: "Who gets the mail for postmaster at the company's domains and its `hostname`, which is always accepted (RFC 5321 4.5.1), and with `delivery.copy_failures` the copies of reports to its senders. " +
+			"It must be at another server.",
+		see: []string{"postmaster", "delivery.copy_failures"},
+	},
+	{
+		key: "company.near",
+		value: withLists(list(domainOrBelow, func(f fields) *[]string { return &f.company.Near }), ListDomains,
+			func(f fields) *[]Text { return &f.company.NearLists }),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `["partner.example", "list:partners"]`,
+		text:      "Domains that are near for mail of the company, in addition to those that are near for all: its mail for them goes directly, and not by the router.",
+	},
+}
