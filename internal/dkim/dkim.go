@@ -85,8 +85,9 @@ var (
 	ErrKey      = errors.New("no private key that can sign: it must be PEM, RSA or Ed25519, without a passphrase")
 )
 
-// maxName bounds the name of a record: a name in DNS has at most 253 characters.
-const maxName = 253
+// maxName bounds the name of a record, which is also that of a file: with its suffix, a file has at most 255
+// characters, and a name in DNS 253.
+const maxName = 250
 
 // CheckSelector refuses what cannot be a selector (RFC 6376 3.1), with ErrSelector.
 func CheckSelector(s string) error {
