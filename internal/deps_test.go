@@ -33,7 +33,6 @@ message: mail
 dsn: mail message
 cms: mail message
 smime: mail message cms
-dkim: mail message
 config: mail
 filter: mail
 # what a proxy says of a connection; for whoever takes clients behind one
@@ -47,6 +46,8 @@ systemd:
 httpclient:
 
 # state: disk, database, resolver; no SMTP
+# privatedir changes a directory of keys.
+privatedir:
 # stamp tells whether a file has changed.
 stamp:
 queue: mail filter heap
@@ -64,7 +65,9 @@ lists: mail stamp config metrics
 # directory has lists for policy, with entries as package lists reads them from files.
 directory: mail config lists metrics crashpoint
 mailbox: mail message
-certs: mail stamp metrics
+certs: mail stamp privatedir metrics
+# dkim signs, and keeps its keys as certs does.
+dkim: mail message stamp privatedir
 dns: mail
 # container looks at the files of the machine.
 container:

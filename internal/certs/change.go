@@ -11,9 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -28,127 +26,33 @@ type files map[string][]byte
 func (s *Store) change(f func(*content) (files, error)) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("certs: %w", err)
-	}
-	unlock, err := s.lock()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := s.sweep(); err != nil {
-		return err
-	}
+	return s.dir.Change(func() error { return s.apply(f) })
+}
+
+// apply does the change. The directory is locked.
+func (s *Store) apply(f func(*content) (files, error)) error {
 	c, err := s.readDir()
 	if err != nil {
 		return err
 	}
 	before, err := json.Marshal(c.records)
 	if err != nil {
-		return fmt.Errorf("certs: %w", err)
+		return err
 	}
 	list, err := f(c)
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) { // "x.pem" comes before "x.request.pem", whose answer it is
-		if err := s.write(name, list[name]); err != nil {
+		if err := s.dir.Write(name, list[name]); err != nil {
 			return err
 		}
 	}
 	after, err := json.Marshal(c.records)
 	if err == nil && !bytes.Equal(before, after) {
-		err = s.write(recordsFile, append(after, '\n'))
+		err = s.dir.Write(recordsFile, append(after, '\n'))
 	}
 	return errors.Join(err, s.readAgain())
-}
-
-// lock keeps other processes from changing the directory until unlock is called.
-func (s *Store) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("certs: %w", err)
-	}
-	if err := errors.Join(s.give(f), syscall.Flock(int(f.Fd()), syscall.LOCK_EX)); err != nil {
-		return nil, fmt.Errorf("certs: locking %s: %w", s.dir, errors.Join(err, f.Close()))
-	}
-	return func() { f.Close() }, nil
-}
-
-// write makes a file be what it is to be, or not there: as a whole, and for good.
-func (s *Store) write(name string, data []byte) error {
-	path := filepath.Join(s.dir, name)
-	var err error
-	if data == nil {
-		err = os.Remove(path)
-	} else {
-		err = s.replace(path, data)
-	}
-	if err == nil {
-		err = syncDir(s.dir)
-	}
-	if err != nil {
-		return fmt.Errorf("certs: writing %s: %w", path, err)
-	}
-	return nil
-}
-
-// unfinished is the pattern of files that are not yet whole.
-const unfinished = ".new-*"
-
-// sweep removes what a process left that ended while it wrote: it may be a key. The
-// lock is held, so that nobody writes now.
-func (s *Store) sweep() error {
-	left, err := filepath.Glob(filepath.Join(s.dir, unfinished))
-	for _, path := range left {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
-}
-
-func (s *Store) replace(path string, data []byte) error {
-	f, err := os.CreateTemp(s.dir, unfinished) // with mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, s.give(f), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
-}
-
-// give gives a file that root has made to the owner of the directory, who is to read
-// it. The owner may have put a link in its place, to get something else of root's: none
-// is followed.
-func (s *Store) give(f *os.File) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	for _, dir := range []string{filepath.Dir(s.dir), s.dir} {
-		info, err := os.Stat(dir)
-		if err != nil {
-			return err
-		}
-		owner, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || owner.Uid == 0 {
-			continue
-		}
-		return errors.Join(f.Chown(int(owner.Uid), int(owner.Gid)), os.Lchown(s.dir, int(owner.Uid), int(owner.Gid)))
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Put stores a certificate with its key. Another of that name is replaced if replace

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/privatedir"
 	"postern/internal/stamp"
 )
 
@@ -27,7 +28,6 @@ const (
 	storeSuffix   = ".pem"         // a key and its certificate
 	requestSuffix = ".request.pem" // a key and the request that waits for its certificate
 	recordsFile   = "records.json"
-	lockFile      = "lock"
 )
 
 // maxStored bounds the certificates of a Store.
@@ -50,7 +50,7 @@ var (
 // make. Another process may change it, too: each change is made under a lock, on what is there then.
 // It is safe for use by several goroutines.
 type Store struct {
-	dir   string
+	dir   privatedir.Dir
 	clock mail.Clock
 
 	// content is replaced as a whole, so that no handshake waits for a disk.
@@ -96,7 +96,7 @@ type warning struct {
 // is an Entry with an error, and keeps nobody from the others. It fails when the directory
 // or the records cannot be read.
 func OpenStore(dir string, clock mail.Clock) (*Store, error) {
-	s := &Store{dir: dir, clock: clock}
+	s := &Store{dir: privatedir.Dir(dir), clock: clock}
 	if err := s.readAgain(); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func OpenStore(dir string, clock mail.Clock) (*Store, error) {
 
 // readAgain reads the directory. changing is held, if there is anybody else.
 func (s *Store) readAgain() error {
-	at := stamp.Of(s.dir, s.clock.Now())
+	at := stamp.Of(string(s.dir), s.clock.Now())
 	c, err := s.readDir()
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (c *content) keep(before *content) {
 
 func (s *Store) readDir() (*content, error) {
 	c := &content{entries: make(map[string]*Entry)}
-	files, err := os.ReadDir(s.dir)
+	files, err := os.ReadDir(string(s.dir))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // who says so is asked for data_dir
 		return c, nil
 	}
@@ -157,7 +157,7 @@ func (s *Store) readDir() (*content, error) {
 }
 
 func (s *Store) readEntry(e *Entry, file string, isRequest bool) {
-	path := filepath.Join(s.dir, file)
+	path := filepath.Join(string(s.dir), file)
 	data, _, err := read(path, s.clock.Now())
 	if err == nil && isRequest {
 		e.Request, err = parseRequest(path, data)
@@ -202,7 +202,7 @@ func parseRequest(path string, data []byte) (*x509.CertificateRequest, error) {
 }
 
 func (s *Store) readRecords(r *records) error {
-	path := filepath.Join(s.dir, recordsFile)
+	path := filepath.Join(string(s.dir), recordsFile)
 	data, _, err := stamp.Read(path, maxFile, s.clock.Now())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -232,7 +232,7 @@ func CheckName(name string) error {
 func (s *Store) Look() ([]Event, error) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if s.read.Stands(s.dir) {
+	if s.read.Stands(string(s.dir)) {
 		return nil, nil
 	}
 	before := s.content.Load()
@@ -260,7 +260,7 @@ func (s *Store) Look() ([]Event, error) {
 	return events, nil
 }
 
-func (s *Store) file(name, suffix string) string { return filepath.Join(s.dir, name+suffix) }
+func (s *Store) file(name, suffix string) string { return filepath.Join(string(s.dir), name+suffix) }
 
 // Entries returns all that is there, in order of names.
 func (s *Store) Entries() []Entry {

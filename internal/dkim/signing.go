@@ -1,0 +1,124 @@
+package dkim
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"postern/internal/mail"
+	"postern/internal/message"
+)
+
+// Signing says by which keys messages are signed.
+type Signing struct {
+	Store *Store
+	Options
+	// Domains are those that are signed for, and must be; nil: all that have a key.
+	Domains []string
+	// Parents says that mail of a domain without keys is signed by those of the domain above
+	// it, to which DMARC takes it to belong (RFC 7489 3.1.1).
+	Parents bool
+	// Envelope says that mail whose author's domain has no keys is signed by those of the
+	// domain of its sender.
+	Envelope bool
+	// Hostname is whose mail what has no sender is; with the domains above it.
+	Hostname string
+	Clock    mail.Clock
+}
+
+// errCannotSign is the refusal of what must be signed and cannot be.
+var errCannotSign = mail.Refuse(451, "4.7.5", "The message cannot be signed at present, please try again later")
+
+// errMustSign is its cause when there is no key.
+var errMustSign = errors.New("dkim.sign has the domain, but no key of it is active")
+
+// Sign signs content that goes out with a sender. It returns nil when nobody signs for it.
+// It fails with 451 4.7.5 when somebody should and cannot, and with the errors of the content.
+func (s *Signing) Sign(content io.ReaderAt, size int64, sender mail.Address) (*message.Signed, error) {
+	br := bufio.NewReader(io.NewSectionReader(content, 0, size))
+	header, err := message.ReadHeader(br, message.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	_, keys, err := s.keys(AuthorDomain(header), sender)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	return message.Sign(content, size, func(src io.Reader) (string, error) {
+		fields, err := s.Options.Sign(src, s.Clock.Now(), keys...)
+		if _, known := errors.AsType[*mail.Error](err); err != nil && !known {
+			err = errCannotSign.Because(err)
+		}
+		return fields, err
+	})
+}
+
+// Signer returns the domain that signs for an author's domain and a sender; "" if none
+// does. Errors: as of Sign.
+func (s *Signing) Signer(author string, sender mail.Address) (string, error) {
+	domain, _, err := s.keys(author, sender)
+	return domain, err
+}
+
+// keys returns the domain that signs, and its keys.
+func (s *Signing) keys(author string, sender mail.Address) (string, []Key, error) {
+	for _, of := range s.candidates(author, sender) {
+		if s.Domains != nil && !slices.Contains(s.Domains, of) {
+			continue
+		}
+		keys, err := s.Store.active(of)
+		if err == nil && len(keys) == 0 && s.Domains != nil {
+			err = errMustSign
+		}
+		if err != nil {
+			return "", nil, errCannotSign.Because(err)
+		}
+		if len(keys) > 0 {
+			return of, keys, nil
+		}
+	}
+	return "", nil, nil
+}
+
+// candidates are the domains that may sign, the first that has keys does.
+func (s *Signing) candidates(author string, sender mail.Address) []string {
+	var list []string
+	add := func(name string, parents bool) {
+		domain, err := Domain(name)
+		for ; err == nil && domain != ""; _, domain, _ = strings.Cut(domain, ".") {
+			list = append(list, domain)
+			if !parents {
+				break
+			}
+		}
+	}
+	add(author, s.Parents)
+	switch {
+	case !s.Envelope:
+	case sender.IsNull():
+		add(s.Hostname, true)
+	default:
+		add(sender.Domain, s.Parents)
+	}
+	return list
+}
+
+// maxAuthors bounds the addresses of a From field that are looked at.
+const maxAuthors = 100
+
+// AuthorDomain returns the domain of the author of a message: of the first address in its
+// From field. It is empty if there is none, or more than one field: whose message that is
+// readers of mail decide in their own ways (RFC 7489 6.6.1).
+func AuthorDomain(h *message.Header) string {
+	if h.Count("From") != 1 {
+		return ""
+	}
+	value, _ := h.First("From")
+	list, err := message.ParseMailboxes(value, maxAuthors)
+	if err != nil || len(list) == 0 {
+		return ""
+	}
+	return list[0].Domain
+}

@@ -1,0 +1,126 @@
+// Package privatedir changes a directory of small files that hold keys, which several
+// processes may change: a server, and a command while none runs.
+//
+// A change is made under a lock, and each file is written as a whole and for good.
+// Files are of mode 0600, the directory of 0700. What root writes belongs to the owner of the
+// directory, who is to read it. Errors are those of package os, with the path.
+package privatedir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// LockFile is the name of the file in a directory that is locked.
+const LockFile = "lock"
+
+// unfinished is the pattern of files that are not yet whole.
+const unfinished = ".new-*"
+
+// Dir is the path of such a directory. It need not be there until it is changed.
+type Dir string
+
+// Change calls f while no other process changes the directory, which is there by then. It
+// fails with the error of f, or with why the directory cannot be changed.
+func (d Dir) Change(f func() error) error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return err
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := d.sweep(); err != nil {
+		return err
+	}
+	return f()
+}
+
+// lock keeps other processes from changing the directory until unlock is called.
+func (d Dir) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(string(d), LockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(d.give(f), syscall.Flock(int(f.Fd()), syscall.LOCK_EX)); err != nil {
+		return nil, fmt.Errorf("locking %s: %w", d, errors.Join(err, f.Close()))
+	}
+	return func() { f.Close() }, nil
+}
+
+// Write makes a file be what it is to be, or with nil not there: as a whole, and for
+// good. It is for the function that Change calls.
+func (d Dir) Write(name string, data []byte) error {
+	path := filepath.Join(string(d), name)
+	var err error
+	if data == nil {
+		err = os.Remove(path)
+	} else {
+		err = d.replace(path, data)
+	}
+	if err == nil {
+		err = d.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// sweep removes what a process left that ended while it wrote: it may be a key. The
+// lock is held, so that nobody writes now.
+func (d Dir) sweep() error {
+	left, err := filepath.Glob(filepath.Join(string(d), unfinished))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+func (d Dir) replace(path string, data []byte) error {
+	f, err := os.CreateTemp(string(d), unfinished) // with mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, d.give(f), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// give gives a file that root has made to the owner of the directory. The owner may have
+// put a link in its place, to get something else of root's: none is followed.
+func (d Dir) give(f *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for _, dir := range []string{filepath.Dir(string(d)), string(d)} {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		owner, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || owner.Uid == 0 {
+			continue
+		}
+		return errors.Join(f.Chown(int(owner.Uid), int(owner.Gid)), os.Lchown(string(d), int(owner.Uid), int(owner.Gid)))
+	}
+	return nil
+}
+
+func (d Dir) sync() error {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
