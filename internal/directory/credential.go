@@ -445,17 +445,18 @@ func (r *Reader) Credentials(after string, limit int) (list []Credential, err er
 	return list, err
 }
 
-// SwapRefreshToken replaces the refresh token of a credential by the one that the issuer has
-// given for it, if the record is still as it was; it returns the record as it is then. It is no
-// fact: nobody has changed anything.
-func (d *Directory) SwapRefreshToken(ctx context.Context, was *Credential, sealed string) (*Credential, error) {
+// Reseal changes the secrets of a credential as change does with it, if that reports true, and
+// returns the record as it is then, nil for none. It is no fact: nobody has changed anything.
+func (d *Directory) Reseal(ctx context.Context, name string, change func(r *Credential) (bool, error)) (*Credential, error) {
 	err := d.transact(ctx, "", func(tx *Tx) error {
-		now, found := tx.Credential(was.Name)
-		if !found || now.RefreshToken != was.RefreshToken {
+		r, found := tx.Credential(name)
+		if !found {
 			return nil
 		}
-		now.RefreshToken = sealed
-		return tx.Reseal(now)
+		if changed, err := change(&r); err != nil || !changed {
+			return err
+		}
+		return tx.Reseal(r)
 	})
-	return d.Credential(was.Name), err
+	return d.Credential(name), err
 }

@@ -148,8 +148,7 @@ func TestInvalidCredentials(t *testing.T) {
 	}
 }
 
-// TestReseal: secrets that are sealed otherwise are no change that anybody is told of; and a
-// refresh token is swapped only while it is the one that was used.
+// TestReseal: secrets that are sealed otherwise are no change that anybody is told of.
 func TestReseal(t *testing.T) {
 	o := newDirectory(t)
 	_, office := fullCredentials()
@@ -165,12 +164,25 @@ func TestReseal(t *testing.T) {
 		r.ClientKey = "v1.other"
 		return tx.Reseal(r)
 	})
-	now, err := o.SwapRefreshToken(t.Context(), was, "v1.next")
-	if err != nil || now.RefreshToken != "v1.next" || now.ClientKey != "v1.other" || now == was {
-		t.Errorf("%+v, %v", now, err)
+	swap := func(changed bool) *Credential {
+		t.Helper()
+		now, err := o.Directory.Reseal(t.Context(), "office", func(r *Credential) (bool, error) {
+			r.RefreshToken = "v1.next"
+			return changed, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now
 	}
-	if again, err := o.SwapRefreshToken(t.Context(), was, "v1.late"); err != nil || again.RefreshToken != "v1.next" {
-		t.Errorf("a token that was used long ago was swapped: %+v, %v", again, err)
+	if now := swap(false); now.RefreshToken != was.RefreshToken {
+		t.Errorf("it was swapped although nothing was to change: %+v", now)
+	}
+	if now := swap(true); now.RefreshToken != "v1.next" || now.ClientKey != "v1.other" || now == was {
+		t.Errorf("%+v", now)
+	}
+	if r, err := o.Directory.Reseal(t.Context(), "nobody", func(*Credential) (bool, error) { return true, nil }); r != nil || err != nil {
+		t.Errorf("there is %v, %v", r, err)
 	}
 	o.reopen()
 	if r := o.Credential("office"); r.RefreshToken != "v1.next" || r.ClientKey != "v1.other" {
