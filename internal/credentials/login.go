@@ -221,13 +221,15 @@ func (l *Login) run(r *request) {
 	got, err := l.request(l.book.ctx)
 	l.book.metrics.asked(err)
 	l.mu.Lock()
+	unproved := err == nil && l.tokens.dropped && l.failing != nil // it may be refused as the one before was
+	l.mu.Unlock()
+	if l.book.ctx.Err() == nil && !unproved {
+		l.settle(err) // before another request can end
+	}
+	l.mu.Lock()
 	l.tokens.ended(l.book.passed(), r, got, err)
-	unproved := err == nil && l.tokens.forRefusal && l.failing != nil
 	l.mu.Unlock()
 	close(r.done)
-	if l.book.ctx.Err() == nil && !unproved { // it may be refused as the one before was
-		l.settle(err)
-	}
 }
 
 // minSkew is from when on the clock of an issuer is believed rather than that of this machine.
