@@ -94,6 +94,9 @@ pool: mail dns route tlspolicy metrics
 # blocklist has its settings as config has read them, as policy does.
 blocklist: mail dns config metrics
 
+# credentials has what this host proves to others, from the directory or from an issuer of tokens.
+credentials: mail directory httpclient metrics
+
 # movers
 smtpserver: mail smtp proxyproto limit metrics trace crashpoint
 # smtpclient judges a handshake by the policy itself: the levels have their names there.

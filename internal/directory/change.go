@@ -180,6 +180,8 @@ func (m *image) remove(k Key) {
 		m.removeList(k.Name)
 	case KindBan:
 		m.removeBan(k.Name)
+	case KindCredential:
+		m.removeCredential(k.Name)
 	}
 }
 
@@ -195,6 +197,8 @@ func (m *image) put(record any) {
 		m.putList(r)
 	case *Ban:
 		m.putBan(*r)
+	case *Credential:
+		m.putCredential(r)
 	}
 }
 

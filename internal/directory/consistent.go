@@ -13,7 +13,7 @@ const maxProblems = 1000
 
 // check looks at what the records that were changed say of others, when all changes are made.
 func (tx *Tx) check() error {
-	c := consistency{tx: tx, taken: map[string]string{}, lists: tx.listAddresses()}
+	c := consistency{tx: tx, taken: map[string]string{}, hosts: map[string]string{}, lists: tx.listAddresses()}
 	for _, k := range tx.order {
 		if err := c.record(k, tx.records[k]); err != nil {
 			return err
@@ -66,6 +66,8 @@ func (tx *Tx) otherNames() map[string][]string {
 type consistency struct {
 	tx *Tx
 	check
+	// hosts has those of the credentials that are changed, with their names.
+	hosts map[string]string
 	// taken has what only one user can have, of the users that are changed.
 	taken map[string]string
 	lists map[string]string // addresses of lists: their names
@@ -84,6 +86,8 @@ func (c *consistency) record(k Key, record any) error {
 		c.aliasPlace(r)
 	case *listRecord:
 		c.listPlace(&r.List)
+	case *Credential:
+		c.credentialHosts(r)
 	case nil:
 		return c.removed(k)
 	}
@@ -225,7 +229,7 @@ func (c *consistency) removed(k Key) error {
 // counts wants no more records than there can be.
 func (c *consistency) counts() {
 	n := c.tx.d.Counts()
-	now := map[Kind]int{KindUser: n.Users, KindDomain: n.Domains, KindAlias: n.Aliases, KindList: n.Lists, KindBan: n.Bans}
+	now := map[Kind]int{KindUser: n.Users, KindDomain: n.Domains, KindAlias: n.Aliases, KindList: n.Lists, KindBan: n.Bans, KindCredential: n.Credentials}
 	for _, k := range c.tx.order {
 		existed := c.tx.d.has(k)
 		switch exists := c.tx.records[k] != nil; {
@@ -267,6 +271,7 @@ func (c *consistency) entries() {
 // maxRecords is how many records there can be.
 var maxRecords = map[Kind]int{
 	KindUser: MaxUsers, KindDomain: MaxDomains, KindAlias: MaxAliases, KindList: MaxLists, KindBan: MaxBans,
+	KindCredential: MaxCredentials,
 }
 
 // has reports whether there is a record.
@@ -289,6 +294,8 @@ func (m *image) has(k Key) bool {
 	case KindBan:
 		_, found := m.bans[k.Name]
 		return found
+	case KindCredential:
+		return m.credentials[k.Name] != nil
 	}
 	return false
 }

@@ -123,6 +123,8 @@ func putOne(tx *Tx, record any) error {
 		return tx.PutList(r)
 	case Ban:
 		return tx.PutBan(r)
+	case Credential:
+		return tx.PutCredential(r)
 	}
 	return errors.New("not a record")
 }

@@ -27,6 +27,9 @@ type image struct {
 	bans        map[string]Ban
 	banned      networks // of the subjects that are addresses
 	usage       map[string]usage
+	credentials map[string]*Credential
+	// credentialOf leads from the hosts that a credential is for to its name.
+	credentialOf map[string]string
 }
 
 func newImage(users, aliases int) *image {
@@ -35,6 +38,7 @@ func newImage(users, aliases int) *image {
 		domains: map[string]string{}, lists: map[string]*listRecord{}, listAt: map[string]string{},
 		networks: newNetworks(), certificates: map[string]string{}, delegations: map[string][]string{},
 		bans: map[string]Ban{}, banned: newNetworks(), usage: map[string]usage{},
+		credentials: map[string]*Credential{}, credentialOf: map[string]string{},
 	}
 }
 
@@ -173,6 +177,7 @@ func (m *image) clone() *image {
 	c.domains, c.lists, c.listAt = maps.Clone(m.domains), maps.Clone(m.lists), maps.Clone(m.listAt)
 	c.networks, c.certificates = m.networks.clone(), maps.Clone(m.certificates)
 	c.bans, c.banned, c.usage = nil, newNetworks(), nil
+	c.credentials, c.credentialOf = maps.Clone(m.credentials), maps.Clone(m.credentialOf)
 	c.delegations = map[string][]string{}
 	for login, by := range m.delegations {
 		c.delegations[login] = slices.Clone(by)

@@ -185,11 +185,11 @@ func (d *Directory) Lists() []List {
 }
 
 // Counts is how many records there are of each kind.
-type Counts struct{ Users, Domains, Aliases, Lists, Bans int }
+type Counts struct{ Users, Domains, Aliases, Lists, Bans, Credentials int }
 
 // Counts returns how many records there are.
 func (d *Directory) Counts() Counts {
 	return read(d, func(m *image) Counts {
-		return Counts{m.users.len(), len(m.domains), m.aliases.len(), len(m.lists), len(m.bans)}
+		return Counts{m.users.len(), len(m.domains), m.aliases.len(), len(m.lists), len(m.bans), len(m.credentials)}
 	})
 }

@@ -61,6 +61,7 @@ func TestPostgreSQL(t *testing.T) {
 		"Resolve": TestResolve, "KnownWithoutPassword": TestKnownWithoutPassword, "Bans": TestBans, "Senders": TestSenders, "SendersInOlderSchema": TestSendersInOlderSchema,
 		"ExportImport": TestExportImport, "ImportKeeps": TestImportKeeps, "ImportReplaces": TestImportReplaces,
 		"ImportProblems": TestImportProblems, "Snapshots": TestReadIsOneTime,
+		"CredentialsStay": TestCredentialsStay, "CredentialFor": TestCredentialFor, "Reseal": TestReseal,
 	} {
 		t.Run(name, test)
 	}

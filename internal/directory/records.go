@@ -17,6 +17,8 @@ const (
 	KindAlias  Kind = "alias"
 	KindList   Kind = "list"
 	KindBan    Kind = "ban"
+	// KindCredential is a credential of this host.
+	KindCredential Kind = "credential"
 )
 
 // Key names a record: by its login, name, address or subject, in the form in which these

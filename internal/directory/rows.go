@@ -98,7 +98,7 @@ func scanTexts(rows *sql.Rows) (list []string, err error) {
 	return list, err
 }
 
-// withRoutes is the version of the schema that gave users a route and a class. An older
+// withRoutes is the version of the schema that gave users a route and a class, and has credentials. An older
 // one is read where nobody may bring it up to date.
 const withRoutes = 3
 
@@ -122,17 +122,18 @@ func (d *Directory) load(ctx context.Context, version int) (*image, error) {
 		return nil, err
 	}
 	l := loader{image: newImage(users, aliases), now: d.clock.Now(), lists: map[string]*List{}}
-	for _, part := range []struct {
-		query string
-		row   func(*sql.Rows) error
-	}{
+	parts := []part{
 		{usersOf(version), l.user},
 		{`SELECT name, alias_of FROM domains`, l.domain},
 		{`SELECT address, owner, targets FROM aliases`, l.alias},
 		{`SELECT name, kind, address, owner, posters FROM lists`, l.list},
 		{`SELECT list, entry FROM list_entries ORDER BY list, entry`, l.entry},
 		{`SELECT subject, since, until, reason, times FROM bans`, l.ban},
-	} {
+	}
+	if version >= withRoutes {
+		parts = append(parts, part{selectCredentials, l.credential})
+	}
+	for _, part := range parts {
 		rows, err := tx.QueryContext(ctx, part.query)
 		if err != nil {
 			return nil, err
@@ -149,6 +150,12 @@ func (d *Directory) load(ctx context.Context, version int) (*image, error) {
 		l.image.putList(r)
 	}
 	return l.image, nil
+}
+
+// part is a table, and what is done with each of its rows.
+type part struct {
+	query string
+	row   func(*sql.Rows) error
 }
 
 // loader makes an image of rows.

@@ -25,6 +25,8 @@ const (
 	MaxAliases = 5_000_000
 	MaxLists   = 10_000
 	MaxBans    = 100_000
+	// MaxCredentials bounds those of this host.
+	MaxCredentials = 10_000
 	// MaxAllEntries bounds the entries of all lists together.
 	MaxAllEntries = 2_000_000
 )

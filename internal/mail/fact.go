@@ -58,11 +58,13 @@ const (
 	ReasonAskedAgain          Reason = "asked-again"          // it answers again
 	ReasonSourceDown          Reason = "source-down"          // a source of users answers nothing: clients are told to come back
 	ReasonSourceUp            Reason = "source-up"            // it answers again
+	ReasonCredentialFailed    Reason = "credential-failed"    // this server cannot prove who it is to another: mail for that waits
+	ReasonCredentialWorks     Reason = "credential-works"     // it can again
 	ReasonLoginFailed         Reason = "login-failed"         // passwords were wrong; Count says how many
 	ReasonBanned              Reason = "banned"               // a network or an account is kept out for a while
 	ReasonStepped             Reason = "stepped"              // the clock was set
 	ReasonOverflow            Reason = "overflow"             // facts were lost for want of room; Count says how many
-	ReasonDirectory           Reason = "directory-changed"    // a user, domain, alias, list or ban was created, changed or removed
+	ReasonDirectory           Reason = "directory-changed"    // a user, domain, alias, list, ban or credential was created, changed or removed
 )
 
 // Reasons are all reasons, in the order of this file.
@@ -73,7 +75,7 @@ var Reasons = []Reason{
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
 	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonTargetUp, ReasonTargetDown, ReasonTargetChanged, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
-	ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonLoginFailed, ReasonBanned,
+	ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonCredentialFailed, ReasonCredentialWorks, ReasonLoginFailed, ReasonBanned,
 	ReasonStepped, ReasonOverflow, ReasonDirectory,
 }
 

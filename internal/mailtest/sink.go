@@ -32,8 +32,14 @@ type SinkOptions struct {
 	// Passwords are those of the users that may send. Under TLS AUTH is
 	// offered then, and MAIL refused without it.
 	Passwords map[string]string
-	// Mechanisms are those of AUTH; nil means PLAIN and LOGIN.
+	// Tokens says what is wrong with the token of a user that may send; nil means that
+	// none is taken. AUTH is offered as with Passwords.
+	Tokens func(user, token string) error
+	// Mechanisms are those of AUTH; nil means PLAIN and LOGIN, or OAUTHBEARER and XOAUTH2
+	// with Tokens.
 	Mechanisms []string
+	// AuthInClear offers AUTH without TLS, too.
+	AuthInClear bool
 }
 
 // Received is a message that a Sink has taken.
@@ -135,6 +141,7 @@ type sinkConn struct {
 	bw      *bufio.Writer
 	number  int
 	tls     bool
+	secured *tls.Conn // nil without tls
 	user    string
 	message Received
 }
@@ -169,7 +176,7 @@ func (c *sinkConn) answer(line string) bool {
 	case "AUTH":
 		c.auth(line)
 	case "MAIL":
-		if c.sink.options.Passwords != nil && c.user == "" {
+		if c.sink.hasUsers() && c.user == "" {
 			c.reply("530 5.7.0 Authentication required")
 			break
 		}
@@ -200,7 +207,7 @@ func (c *sinkConn) hello() {
 	if c.sink.options.TLS != nil && !c.tls {
 		lines = append(lines, "STARTTLS")
 	}
-	if c.sink.options.Passwords != nil && c.tls {
+	if c.sink.hasUsers() && (c.tls || c.sink.options.AuthInClear) {
 		lines = append(lines, "AUTH "+strings.Join(c.mechanisms(), " "))
 	}
 	for _, line := range lines[:len(lines)-1] {
@@ -248,6 +255,6 @@ func (c *sinkConn) startTLS() bool {
 	if secured.Handshake() != nil {
 		return false
 	}
-	c.br, c.bw, c.tls = bufio.NewReader(secured), bufio.NewWriter(secured), true
+	c.br, c.bw, c.tls, c.secured = bufio.NewReader(secured), bufio.NewWriter(secured), true, secured
 	return true
 }

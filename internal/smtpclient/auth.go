@@ -3,14 +3,15 @@ package smtpclient
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
+	"slices"
 	"strings"
 
 	"postern/internal/mail"
 )
 
-// authenticate proves who this client is (RFC 4954), by PLAIN (RFC 4616), or by
-// LOGIN where there is nothing else. Both show the password to the server, so
-// that the server must have shown first that it is the right one.
+// authenticate proves who this client is with (RFC 4954), by the first mechanism of those
+// that may be used that the server offers.
 //
 // A server that does not take the credentials says nothing of any message:
 // the failure is one of the connection.
@@ -23,15 +24,161 @@ func (c *Conn) authenticate(ctx context.Context) *Error {
 }
 
 func (c *Conn) prove(ctx context.Context) *Error {
-	switch {
-	case !c.options.TLS.Authenticates() || c.tls == nil:
-		return c.local("AUTH", mail.NewReply(451, "4.7.4", "Credentials are for %s only once it is verified", c.host), nil)
-	case c.extensions.Auth.Has("PLAIN"):
-		return c.authPlain(ctx)
-	case c.extensions.Auth.Has("LOGIN"):
-		return c.authLogin(ctx)
+	credentials := &c.options.Credentials
+	if reason := c.unfitFor(credentials); reason != "" {
+		return c.local("AUTH", mail.NewReply(451, "4.7.4", "Credentials are for %s only once it is verified", c.host), authCause{credentials.Name, reason})
 	}
-	return c.local("AUTH", mail.NewReply(451, "4.7.4", "%s offers neither AUTH PLAIN nor AUTH LOGIN", c.host), nil)
+	allowed := allowedMechanisms(credentials)
+	for _, name := range allowed {
+		if !c.extensions.Auth.Has(name) {
+			continue
+		}
+		if x := c.begin(name); x != nil {
+			c.mechanism = name
+			return c.converse(ctx, name, x)
+		}
+	}
+	return c.local("AUTH", mail.NewReply(451, "4.7.4", "%s offers no AUTH that can be used", c.host),
+		authCause{credentials.Name, fmt.Sprintf("the server offers %s, and what can be used is %s", orNone(c.extensions.Auth), strings.Join(allowed, ", "))})
+}
+
+func orNone(list []string) string {
+	if len(list) == 0 {
+		return "no AUTH"
+	}
+	return "AUTH " + strings.Join(list, " ")
+}
+
+// authCause is why credentials were of no use.
+type authCause struct{ name, reason string }
+
+// Error names the credentials.
+func (e authCause) Error() string {
+	if e.name == "" {
+		return e.reason
+	}
+	return "credential " + e.name + ": " + e.reason
+}
+
+// unfitFor says why credentials must not be shown on this connection, "" if they may be. In
+// clear they go to this machine alone, whatever they allow.
+func (c *Conn) unfitFor(credentials *mail.Credentials) string {
+	switch {
+	case c.tls != nil && c.tls.Verified:
+		return ""
+	case !credentials.Unverified && c.tls != nil:
+		return "TLS is there, but nobody has verified that it is with the right server"
+	case !credentials.Unverified:
+		return "there is no TLS"
+	case c.tls == nil && !c.address.Addr().Unmap().IsLoopback():
+		return "there is no TLS, and without verification they go in clear to this machine alone"
+	}
+	return ""
+}
+
+func allowedMechanisms(credentials *mail.Credentials) []string {
+	switch {
+	case credentials.Mechanisms != "":
+		return strings.Fields(credentials.Mechanisms)
+	case credentials.Token != "":
+		return mail.TokenMechanisms
+	}
+	return mail.PasswordMechanisms
+}
+
+// Mechanism returns the one by which this client has proved who it is with; "" for none.
+func (c *Conn) Mechanism() string { return c.mechanism }
+
+// proof is the client's end of a mechanism.
+type proof interface {
+	// first returns the initial response; has is false where the server speaks first.
+	first() (response []byte, has bool)
+	// next answers a challenge. An error ends the exchange.
+	next(challenge []byte) (response []byte, err error)
+	// done reports whether a success may come now: what the server had to prove is proved.
+	done() bool
+}
+
+// begin returns the proof by a mechanism, nil if there can be none on this connection.
+func (c *Conn) begin(name string) proof {
+	credentials := &c.options.Credentials
+	switch name {
+	case mail.AuthPlain:
+		return &plainProof{response: plainResponse(*credentials)}
+	case mail.AuthLogin:
+		return &loginProof{answers: []string{credentials.User, string(credentials.Password)}}
+	case mail.OAuthBearer, mail.XOAuth2:
+		return c.beginBearer(name)
+	}
+	return c.beginScram(name)
+}
+
+// maxCommand is how long the line of the command may be with the initial response in it
+// (RFC 4954 4, RFC 5321 4.5.3.1.4), and maxChallenges how often a server may ask.
+const (
+	maxCommand    = 512
+	maxChallenges = 4
+)
+
+// converse says AUTH and answers what the server asks.
+func (c *Conn) converse(ctx context.Context, name string, x proof) *Error {
+	line := "AUTH " + name
+	response, has := x.first()
+	if inCommand := line + " " + initial(response); has && len(inCommand)+len("\r\n") <= maxCommand {
+		line, has = inCommand, false
+	}
+	for range maxChallenges {
+		c.put(line)
+		reply, err := c.ask(ctx, "AUTH", c.options.Timeouts.Hello)
+		switch {
+		case err != nil:
+			return err
+		case reply.Success() && (has || !x.done()):
+			return c.unexpected("AUTH", reply)
+		case reply.Code != 334:
+			return c.refusedOf(x, c.want(reply, "AUTH"))
+		}
+		if has { // what did not fit into the command
+			line, has = encode(string(response)), false
+			continue
+		}
+		challenge, wrong := base64.StdEncoding.DecodeString(strings.TrimSpace(reply.Text))
+		if wrong == nil {
+			response, wrong = x.next(challenge)
+		}
+		if wrong != nil {
+			return c.cancel(ctx, reply, wrong)
+		}
+		line = encode(string(response))
+	}
+	return c.local("AUTH", mail.NewReply(451, "4.5.0", "Unexpected reply from %s to AUTH", c.host), errAsksWithoutEnd)
+}
+
+// initial is a response in the command, where "=" is an empty one (RFC 4954 4).
+func initial(response []byte) string {
+	if len(response) == 0 {
+		return "="
+	}
+	return encode(string(response))
+}
+
+// cancel ends an exchange that has no right answer (RFC 4954 4), where the server still waits
+// for one.
+func (c *Conn) cancel(ctx context.Context, reply mail.Reply, cause error) *Error {
+	if cause == errNoQuestion {
+		return c.unexpected("AUTH", reply)
+	}
+	c.put("*")
+	_, _ = c.ask(ctx, "AUTH", c.options.Timeouts.Hello)
+	return c.local("AUTH", mail.NewReply(451, "4.7.0", "%s has not proved to know the password", c.host), cause)
+}
+
+// refusedOf adds to a refusal what the server has said of it in the exchange.
+func (c *Conn) refusedOf(x proof, err *Error) *Error {
+	if b, is := x.(*bearerProof); is && err != nil && b.status != "" {
+		err.Cause = fmt.Errorf("the server says: %s", b.status)
+	}
+	return err
 }
 
 // What stands for words that repeat a secret.
@@ -46,69 +193,45 @@ const shownOfSecret = 24
 // server that means to give them away nothing protects: it has them.
 func hide(credentials mail.Credentials, e *Error) {
 	said := strings.Join(strings.Fields(e.Error()), "")
-	for _, secret := range []string{string(credentials.Password), encode(string(credentials.Password)), plainResponse(credentials)} {
+	if slices.ContainsFunc(forms(credentials), func(secret string) bool {
 		secret = strings.Join(strings.Fields(secret), "")
-		if strings.Contains(said, secret[:min(len(secret), shownOfSecret)]) {
-			e.Reply.Text, e.Cause = hidden, nil
-			return
-		}
+		return secret != "" && strings.Contains(said, secret[:min(len(secret), shownOfSecret)])
+	}) {
+		e.Reply.Text, e.Cause = hidden, nil
 	}
 }
 
-func plainResponse(c mail.Credentials) string {
-	return encode("\x00" + c.User + "\x00" + string(c.Password))
+// forms are those in which credentials go to a server.
+func forms(c mail.Credentials) []string {
+	if c.Token != "" {
+		return []string{string(c.Token), encode(string(c.Token)), encode(string(xoauth2Response(c)))}
+	}
+	return []string{string(c.Password), encode(string(c.Password)), encode(plainResponse(c))}
 }
 
-// maxInitialResponse is how long a response may be that stands in the command
-// itself: it must fit into 512 octets (RFC 4954 4).
-const maxInitialResponse = 512 - len("AUTH PLAIN \r\n")
+// plainProof is PLAIN (RFC 4616): the password in clear, at once.
+type plainProof struct{ response string }
 
-func (c *Conn) authPlain(ctx context.Context) *Error {
-	response := plainResponse(c.options.Credentials)
-	if len(response) <= maxInitialResponse {
-		return c.authEnd(ctx, "AUTH PLAIN "+response)
-	}
-	if err := c.authStep(ctx, "AUTH PLAIN"); err != nil {
-		return err
-	}
-	return c.authEnd(ctx, response)
-}
+func plainResponse(c mail.Credentials) string { return "\x00" + c.User + "\x00" + string(c.Password) }
 
-// authLogin answers the two questions of LOGIN, which is in no RFC: for the
-// user, and for the password.
-func (c *Conn) authLogin(ctx context.Context) *Error {
-	credentials := c.options.Credentials
-	for _, line := range []string{"AUTH LOGIN", encode(credentials.User)} {
-		if err := c.authStep(ctx, line); err != nil {
-			return err
-		}
+func (p *plainProof) first() ([]byte, bool)       { return []byte(p.response), true }
+func (p *plainProof) next([]byte) ([]byte, error) { return nil, errNoQuestion }
+func (p *plainProof) done() bool                  { return true }
+
+// loginProof is LOGIN, which is in no RFC: it answers two questions, for the user and for the
+// password.
+type loginProof struct{ answers []string }
+
+func (l *loginProof) first() ([]byte, bool) { return nil, false }
+func (l *loginProof) done() bool            { return len(l.answers) == 0 }
+
+func (l *loginProof) next([]byte) ([]byte, error) {
+	if len(l.answers) == 0 {
+		return nil, errNoQuestion
 	}
-	return c.authEnd(ctx, encode(string(credentials.Password)))
+	answer := l.answers[0]
+	l.answers = l.answers[1:]
+	return []byte(answer), nil
 }
 
 func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-
-// authStep sends a line upon which the server must ask for more.
-func (c *Conn) authStep(ctx context.Context, line string) *Error {
-	c.put(line)
-	reply, err := c.ask(ctx, "AUTH", c.options.Timeouts.Hello)
-	switch {
-	case err != nil:
-		return err
-	case reply.Code == 334:
-		return nil
-	case reply.Success(), reply.Intermediate():
-		return c.unexpected("AUTH", reply)
-	}
-	return c.want(reply, "AUTH")
-}
-
-// authEnd sends the last line, upon which the server says yes (235) or no.
-func (c *Conn) authEnd(ctx context.Context, line string) *Error {
-	c.put(line)
-	reply, err := c.ask(ctx, "AUTH", c.options.Timeouts.Hello)
-	if err != nil {
-		return err
-	}
-	return c.want(reply, "AUTH")
-}

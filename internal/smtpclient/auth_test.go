@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -25,32 +26,84 @@ func authOptions(roots *x509.CertPool, user string) Options {
 	}
 }
 
-// TestAuth: PLAIN (RFC 4616 2) and LOGIN, with AUTH as RFC 4954 4 has it.
+// TestAuth: each mechanism, with AUTH as RFC 4954 4 has it; of those that are offered the
+// strongest is used, or the first that the credentials name.
 func TestAuth(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	config, roots := mailtest.ServerTLS(t, "mx.example")
 	for _, c := range []struct {
-		name       string
-		mechanisms []string
-		user       string
+		name    string
+		offered []string
+		user    string
+		allowed string
+		want    string
+		version uint16
 	}{
-		{"PLAIN before LOGIN", []string{"LOGIN", "PLAIN", "CRAM-MD5"}, "joe"},
-		{"LOGIN", []string{"LOGIN"}, "joe"},
-		{"PLAIN that is long", []string{"PLAIN"}, long},
-		{"LOGIN that is long", []string{"LOGIN"}, long},
+		{"PLAIN before LOGIN", []string{"LOGIN", "PLAIN", "CRAM-MD5"}, "joe", "", "PLAIN", 0},
+		{"LOGIN", []string{"LOGIN"}, "joe", "", "LOGIN", 0},
+		{"PLAIN that is long", []string{"PLAIN"}, long, "", "PLAIN", 0},
+		{"LOGIN that is long", []string{"LOGIN"}, long, "", "LOGIN", 0},
+		{"SCRAM before PLAIN", []string{"PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"}, "joe", "", "SCRAM-SHA-256", 0},
+		{"SCRAM of SHA-1", []string{"PLAIN", "SCRAM-SHA-1"}, "joe", "", "SCRAM-SHA-1", 0},
+		{"SCRAM that is long", []string{"SCRAM-SHA-256"}, long, "", "SCRAM-SHA-256", 0},
+		{"SCRAM with a comma", []string{"SCRAM-SHA-256"}, "a=b,c", "", "SCRAM-SHA-256", 0},
+		{"bound to TLS 1.3", []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}, "joe", "", "SCRAM-SHA-256-PLUS", tls.VersionTLS13},
+		{"bound to TLS 1.2", []string{"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"}, "joe", "", "SCRAM-SHA-1-PLUS", tls.VersionTLS12},
+		{"bound is offered and not wanted", []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}, "joe", "SCRAM-SHA-256", "SCRAM-SHA-256", 0},
+		{"the order of the credentials", []string{"PLAIN", "SCRAM-SHA-256", "LOGIN"}, "joe", "LOGIN PLAIN", "LOGIN", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config,
-				Passwords: map[string]string{"joe": password, long: password}, Mechanisms: c.mechanisms})
-			conn, err := Dial(t.Context(), "mx.example", sink.Addr(), authOptions(roots, c.user))
+			secured := config.Clone()
+			secured.MaxVersion = c.version
+			sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: secured,
+				Passwords: map[string]string{"joe": password, long: password, "a=b,c": password}, Mechanisms: c.offered})
+			o := authOptions(roots, c.user)
+			o.Credentials.Mechanisms = c.allowed
+			conn, err := Dial(t.Context(), "mx.example", sink.Addr(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if got := conn.Send(t.Context(), transaction(1, "text\r\n"))[0]; got.State != mail.Delivered || sink.Received()[0].User != c.user {
-				t.Errorf("%s, as %q", brief(got), sink.Received()[0].User)
+			if got := conn.Send(t.Context(), transaction(1, "text\r\n"))[0]; got.State != mail.Delivered || sink.Received()[0].User != c.user || conn.Mechanism() != c.want {
+				t.Errorf("%s, as %q by %s, want %s", brief(got), sink.Received()[0].User, conn.Mechanism(), c.want)
 			}
 		})
+	}
+}
+
+// TestToken: OAUTHBEARER and XOAUTH2, with tokens as long as those of large services.
+func TestToken(t *testing.T) {
+	config, roots := mailtest.ServerTLS(t, "mx.example")
+	const user = "joe,x=@example.com"
+	for _, c := range []struct {
+		offered []string
+		token   string
+		want    string
+	}{
+		{nil, "short", "OAUTHBEARER"},
+		{[]string{"XOAUTH2"}, "short", "XOAUTH2"},
+		{nil, strings.Repeat("t", 4000), "OAUTHBEARER"},
+		{[]string{"PLAIN", "XOAUTH2"}, strings.Repeat("t", 4000), "XOAUTH2"},
+	} {
+		var saw string
+		sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Mechanisms: c.offered, Tokens: func(user, token string) error {
+			saw = user + " " + token
+			return nil
+		}})
+		o := authOptions(roots, user)
+		o.Credentials = mail.Credentials{User: user, Token: mail.Secret(c.token)}
+		conn, err := Dial(t.Context(), "mx.example", sink.Addr(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		said := user
+		if c.want == "OAUTHBEARER" {
+			said = "joe=2Cx=3D@example.com" // RFC 5801 4
+		}
+		if conn.Mechanism() != c.want || saw != said+" "+c.token {
+			t.Errorf("%s as %.40q, want %s", conn.Mechanism(), saw, c.want)
+		}
 	}
 }
 
@@ -91,8 +144,14 @@ func TestAuthFails(t *testing.T) {
 		{"named", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 535 5.7.8 " + told + " is wrong\nC: QUIT\nCLOSED", "AUTH: 535 5.7.8 " + hidden},
 		{"named in clear", secure + "AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcg==\nC: \nS: 535-no user has\nS: 535 " + password + "\nC: QUIT\nCLOSED", "AUTH: 535 " + hidden},
 		{"named in a question", secure + "AUTH PLAIN\nC: AUTH PLAIN \nS: 334 " + told + "\nCLOSED", "AUTH: 451 4.5.0 " + hidden},
-		{"not offered", secure + "PIPELINING\nCLOSED", "AUTH: 451 4.7.4 mx.example offers neither AUTH PLAIN nor AUTH LOGIN"},
-		{"only others", secure + "AUTH CRAM-MD5 GSSAPI\nCLOSED", "AUTH: 451 4.7.4 mx.example offers neither AUTH PLAIN nor AUTH LOGIN"},
+		{"not offered", secure + "PIPELINING\nCLOSED", "AUTH: 451 4.7.4 mx.example offers no AUTH that can be used: the server offers no AUTH, and what can be used is SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN, LOGIN"},
+		{"only others", secure + "AUTH CRAM-MD5 GSSAPI\nCLOSED", "AUTH: 451 4.7.4 mx.example offers no AUTH that can be used: the server offers AUTH CRAM-MD5 GSSAPI, and"},
+		{"SCRAM refused", secure + "AUTH SCRAM-SHA-256\nC: AUTH SCRAM-SHA-256 \nS: 535 5.7.8 no\nC: QUIT\nCLOSED", "AUTH: 535 5.7.8 no"},
+		{"SCRAM of another's nonce", secure + "AUTH SCRAM-SHA-256\nC: AUTH SCRAM-SHA-256 \nS: 334 " + encode("r=abc,s=c2FsdA==,i=4096") + "\nC: *\nS: 501 5.7.0 given up\nCLOSED", "AUTH: 451 4.7.0 mx.example has not proved to know the password: server nonce did not extend"},
+		{"SCRAM with few iterations", secure + "AUTH SCRAM-SHA-256\nC: AUTH SCRAM-SHA-256 \nS: 334 " + encode("r=abc,s=c2FsdA==,i=1") + "\nC: *\nS: 501 5.7.0 given up\nCLOSED", "AUTH: 451 4.7.0 mx.example has not proved"},
+		{"SCRAM with many iterations", secure + "AUTH SCRAM-SHA-256\nC: AUTH SCRAM-SHA-256 \nS: 334 " + encode("r=abc,s=c2FsdA==,i=2000000000") + "\nC: *\nS: 501 5.7.0 given up\nCLOSED", "the server wants 2000000000 iterations of a hash, and 1000000 at most are made"},
+		{"SCRAM that proves nothing", secure + "AUTH SCRAM-SHA-256\nC: AUTH SCRAM-SHA-256 \nS: 235 2.7.0 welcome\nCLOSED", "AUTH: 451 4.5.0 Unexpected reply from mx.example to AUTH"},
+		{"no base64", secure + "AUTH SCRAM-SHA-256\nC: AUTH SCRAM-SHA-256 \nS: 334 *?*\nC: *\nS: 501 5.5.2 given up\nCLOSED", "illegal base64"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config, roots := mailtest.ServerTLS(t, "mx.example")
@@ -111,6 +170,91 @@ func TestAuthFails(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTokenRefused: what a server says of a token that it does not take is told, in a word;
+// nothing shows the token.
+func TestTokenRefused(t *testing.T) {
+	const token = "ya29.a-token-that-nobody-must-see"
+	const secure = "S: 220 peer\nC: EHLO\nS: 250-peer\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nTLS\nC: EHLO\nS: 250-peer\nS: 250 AUTH "
+	for _, c := range []struct{ name, script, want string }{
+		{"OAUTHBEARER", secure + "OAUTHBEARER\nC: AUTH OAUTHBEARER \nS: 334 " + encode(`{"status":"invalid_token","scope":"mail"}`) + "\nC: AQ==\nS: 535 5.7.8 no\nC: QUIT\nCLOSED", "AUTH: 535 5.7.8 no: the server says: invalid_token"},
+		{"XOAUTH2", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 334 " + encode(`{"status":"400","schemes":"Bearer"}`) + "\nC: \nS: 535-5.7.8 Username and Password not accepted.\nS: 535 5.7.8 see there\nC: QUIT\nCLOSED", "the server says: 400"},
+		{"at once", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 535 5.7.3 Authentication unsuccessful\nC: QUIT\nCLOSED", "AUTH: 535 5.7.3 Authentication unsuccessful"},
+		{"what says nothing", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 334 " + encode(`{"status":"`+token+`"}`) + "\nC: \nS: 535 5.7.8 no\nC: QUIT\nCLOSED", "the server says: the token is refused"},
+		{"a success behind a failure", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 334 e30=\nC: \nS: 235 2.7.0 yes\nCLOSED", "Unexpected reply"},
+		{"two failures", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 334 e30=\nC: \nS: 334 e30=\nCLOSED", "Unexpected reply"},
+		{"echoed", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 535 5.7.8 " + encode("user=joe\x01auth=Bearer "+token+"\x01\x01") + "\nC: QUIT\nCLOSED", hidden},
+		{"named", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 535 5.7.8 " + token + " is wrong\nC: QUIT\nCLOSED", hidden},
+		{"not offered", secure + "PLAIN LOGIN\nCLOSED", "the server offers AUTH PLAIN LOGIN, and what can be used is OAUTHBEARER, XOAUTH2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config, roots := mailtest.ServerTLS(t, "mx.example")
+			peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{Scripts: []string{c.script}, TLS: config})
+			o := authOptions(roots, "joe")
+			o.Credentials = mail.Credentials{Name: "office", User: "joe", Token: token}
+			_, err := Dial(t.Context(), "mx.example", peer.Addr(), o)
+			e, ok := errors.AsType[*Error](err)
+			if !ok || !strings.Contains(e.Error(), c.want) || strings.Contains(e.Error(), token) {
+				t.Fatalf("error %v, want %s", err, c.want)
+			}
+			if refused := strings.Contains(c.script, "S: 535"); e.CredentialsRefused() != refused {
+				t.Errorf("refused is %v", !refused)
+			}
+		})
+	}
+}
+
+// TestAuthWithoutVerification: what may be shown to whoever is there goes under TLS, and in
+// clear to this machine alone; AUTH that is offered starts no TLS.
+func TestAuthWithoutVerification(t *testing.T) {
+	config, _ := mailtest.ServerTLS(t, "mx.example")
+	for _, c := range []struct {
+		mode    tlspolicy.Level
+		offered bool // TLS
+		want    bool // under TLS
+	}{{tlspolicy.Opportunistic, true, true}, {tlspolicy.Required, true, true}, {tlspolicy.Opportunistic, false, false}, {tlspolicy.None, true, false}} {
+		o := mailtest.SinkOptions{Passwords: map[string]string{"joe": password}, AuthInClear: true}
+		if c.offered {
+			o.TLS = config
+		}
+		sink := mailtest.NewSinkWith(t, o)
+		options := Options{TLS: tlspolicy.Policy{Level: c.mode}, Credentials: mail.Credentials{User: "joe", Password: password, Unverified: true}}
+		conn, err := Dial(t.Context(), "mx.example", sink.Addr(), options)
+		if err != nil {
+			t.Fatalf("%s: %v", c.mode, err)
+		}
+		conn.Close()
+		if under := conn.TLS() != nil; under != c.want || conn.Mechanism() != "PLAIN" {
+			t.Errorf("%s: TLS %v, by %q", c.mode, under, conn.Mechanism())
+		}
+	}
+	for address, want := range map[string]bool{"127.0.0.1:25": true, "[::1]:25": true, "[::ffff:127.0.0.1]:25": true, "192.0.2.1:25": false} {
+		c := &Conn{address: netip.MustParseAddrPort(address)}
+		if got := c.unfitFor(&mail.Credentials{Unverified: true}) == ""; got != want {
+			t.Errorf("in clear to %s: %v", address, got)
+		}
+		if c.unfitFor(&mail.Credentials{}) == "" {
+			t.Errorf("without leave they go in clear to %s", address)
+		}
+	}
+}
+
+// TestAuthOfferedAlone: a server that offers AUTH is given mail in clear when there are no
+// credentials and no TLS is asked for, even if it offers that too (as PH66548 did not).
+func TestAuthOfferedAlone(t *testing.T) {
+	const script = "S: 220 peer\nC: EHLO\nS: 250-peer\nS: 250-STARTTLS\nS: 250 AUTH PLAIN LOGIN XOAUTH2\nC: QUIT\nS: 221 bye\nCLOSED"
+	peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{Scripts: []string{script}})
+	conn, err := Dial(t.Context(), "mx.example", peer.Addr(), Options{TLS: tlspolicy.Policy{Level: tlspolicy.None}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	for _, line := range peer.Lines() {
+		if strings.HasPrefix(line, "STARTTLS") || strings.HasPrefix(line, "AUTH") {
+			t.Errorf("the server got %q", line)
+		}
 	}
 }
 

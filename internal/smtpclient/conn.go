@@ -35,6 +35,7 @@ type Conn struct {
 	sent       int             // transactions
 	over       bool            // no further command can be sent
 	counted    bool            // among the connections that are open
+	mechanism  string          // of AUTH
 	// chunksRefused says that BDAT was offered, and refused.
 	chunksRefused bool
 }

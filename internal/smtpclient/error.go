@@ -61,6 +61,11 @@ func (e *Error) Outcome() mail.Outcome {
 	return o
 }
 
+// CredentialsRefused reports whether the server has refused the credentials, for good.
+func (e *Error) CredentialsRefused() bool {
+	return e.Command == "AUTH" && e.Remote && e.Reply.Permanent()
+}
+
 // Causes of failures that are not errors of the network.
 var (
 	errOutOfStep    = errors.New("the server sent a reply to nothing")
@@ -69,6 +74,9 @@ var (
 	errInjection    = errors.New("the server sent data between its reply to STARTTLS and the handshake")
 	errUnknown      = errors.New("the end of data was sent, whether the message was taken is unknown")
 	errUnknownLevel = errors.New("the level of the TLS policy is unknown")
+	// errNoQuestion is of a server that asks for more than there is in the mechanism.
+	errNoQuestion     = errors.New("the server asks for more than there is")
+	errAsksWithoutEnd = errors.New("the server asks without end")
 )
 
 // unexpectedReply is the cause of a failure in which the server's reply has

@@ -43,8 +43,8 @@ type Options struct {
 	// Its roots stand for the authorities that the system trusts.
 	TLSConfig *tls.Config
 	// Credentials are proved to the server before any mail. They are never
-	// sent but to a server that has proved who it is; under any other policy Dial
-	// fails.
+	// sent but to a server that has proved who it is, unless they allow it themselves;
+	// Dial fails where they cannot be.
 	Credentials mail.Credentials
 	// Timeouts are the limits of time of each phase.
 	Timeouts Timeouts
