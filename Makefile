@@ -21,7 +21,7 @@ REQUIRE := POSTERN_REQUIRE_PEERS=1
 # The runs of tests. SLOWEST prints what they print, then the slowest tests
 # and how long make took so far.
 UNIT_RUN  := $(GO) test -json -timeout 10m $(UNIT) -- $(GO) test -json -tags crashpoints ./internal/crashpoint
-WHOLE_RUN := $(AS_ROOT) env $(REQUIRE) $(GO) test -json -count=1 -p 1 -parallel 1 -timeout 15m $(WHOLE)
+WHOLE_RUN := $(AS_ROOT) env $(REQUIRE) $(GO) test -json -count=1 -p 1 -parallel 2 -timeout 15m $(WHOLE)
 SLOWEST   := $(GO) run ./test/slowest -since $(shell date +%s)
 
 # T is how long each fuzz target runs. The crash tests kill COUNT times, cut

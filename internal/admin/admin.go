@@ -69,6 +69,8 @@ type RecordCounts struct {
 	Aliases int `json:"aliases"`
 	Lists   int `json:"lists"`
 	Bans    int `json:"bans"` // that have not ended
+	// Credentials are those by which this server logs in to others.
+	Credentials int `json:"credentials"`
 }
 
 // Pressure is something that the server runs short of.

@@ -3,7 +3,6 @@ package credentials
 import (
 	"context"
 	"crypto/elliptic"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/smtpclient"
+	"postern/internal/tlspolicy"
 )
 
 const (
@@ -52,7 +52,7 @@ func (w *world) login(sink *mailtest.Sink, l *Login) error {
 	if err != nil {
 		return err
 	}
-	conn, err := smtpclient.Dial(w.t.Context(), host, sink.Addr(), smtpclient.Options{TLS: smtpclient.TLSRequired, Credentials: c, TLSConfig: &tls.Config{}})
+	conn, err := smtpclient.Dial(w.t.Context(), host, sink.Addr(), smtpclient.Options{TLS: tlspolicy.Policy{Level: tlspolicy.Required}, Credentials: c})
 	if e, is := errors.AsType[*smtpclient.Error](err); is && e.CredentialsRefused() {
 		l.Refused(c)
 	}

@@ -117,6 +117,7 @@ func startWords(t *testing.T, format string) (*harness.Postern, func() []harness
 func TestWordsOfOthers(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			p, arrivals, spool := startWords(t, format)

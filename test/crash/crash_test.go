@@ -40,6 +40,10 @@ recipient = ["*@c.example"]
 steps = [{ add_header = "X-Variant: c" }, { copy_to = "` + archive + `" }]
 `
 
+// reports is the schedule of what has no sender: the copies, some of which are
+// deferred. By default it begins with a minute, for which the test would wait.
+const reports = "1s 1s 1s 1s, every 2s until 10m"
+
 func TestKilledUnderLoad(t *testing.T) {
 	kills := mailtest.Number(t, "COUNT", 50)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(kills)*perKill)
@@ -109,6 +113,7 @@ func newPostern(ctx context.Context, t *testing.T, next, settings string) (p *ha
 	must(t, err)
 	p, err = harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next, Settings: "[journal]\nmax_file = \"1MiB\"\n" + settings,
+		RetryReports: reports,
 	})
 	must(t, err)
 	return p, tagged

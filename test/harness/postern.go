@@ -13,7 +13,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"postern/internal/mail"
 )
@@ -52,18 +51,6 @@ type PosternOptions struct {
 
 //go:embed postern.toml
 var posternText string
-
-// BuildPostern builds the binary into dir, with build tags if there are any,
-// and returns its path.
-func BuildPostern(ctx context.Context, dir string, tags ...string) (string, error) {
-	binary := filepath.Join(dir, strings.Join(append([]string{"postern"}, tags...), "-"))
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", strings.Join(tags, ","), "-o", binary, "postern/cmd/postern")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building postern: %w\n%s", err, out)
-	}
-	return binary, nil
-}
 
 // NewPostern writes the configuration of an instance that can be started.
 func NewPostern(o PosternOptions) (*Postern, error) {

@@ -257,6 +257,7 @@ func clientsWithLogin() []*mailClient {
 // its message arrives whole, with who it was in the journal. Who must not get in does not. Of
 // what was seen the page is made.
 func TestLogins(t *testing.T) {
+	t.Parallel()
 	ctx := bounded(t)
 	e := openEntrance(ctx, t)
 	saw := &observed{cells: map[string]string{}}

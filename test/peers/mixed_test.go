@@ -66,6 +66,7 @@ const perPassage = 168
 // each recipient; and each sender must be told what it asked for, once, by the
 // server that had to, and nothing else.
 func TestMixedMail(t *testing.T) {
+	t.Parallel()
 	python := program(t, "python3")
 	binary := buildPostern(bounded(t), t)
 	for _, p := range passages {

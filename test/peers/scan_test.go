@@ -68,6 +68,7 @@ func (f *finding) good() bool {
 // STARTTLS and one with implicit TLS, with certificates of both kinds that an authority of
 // Postern has issued; and it does find what is weak where a weak suite is set.
 func TestTLSScan(t *testing.T) {
+	t.Parallel()
 	s := startScanned(t, program(t, "testssl"))
 	var scans sync.WaitGroup
 	var starttls, implicit, weak map[string]finding

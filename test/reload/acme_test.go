@@ -140,7 +140,8 @@ check_every = "1s"
 func TestACME(t *testing.T) {
 	for _, challenge := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(challenge, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // most of it for builds
+			t.Parallel() // it is a wait for certificates to become old
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // most of it for the build
 			defer cancel()
 			r := newRig(ctx, t)
 			must(t, r.postern.Stop())

@@ -80,21 +80,22 @@ func acceptMany(t testing.TB, s *embedded.Store, first, n int) {
 	must(t, s.Accept(t.Context(), group))
 }
 
-// deferAll attempts all that is due in vain.
+// deferAll attempts all that is due in vain. All is settled at once: a store waits a
+// moment with each settlement for others to be synced with.
 func deferAll(t testing.TB, s *embedded.Store) {
 	t.Helper()
 	agenda, err := s.Due(t.Context(), noon, 1000)
 	must(t, err)
+	var settlements []queue.Settlement
 	for _, due := range agenda.Destinations {
 		leases, err := s.Claim(t.Context(), due.Destination, due.Count, noon, noon.Add(time.Minute))
 		must(t, err)
-		settlements := make([]queue.Settlement, len(leases))
-		for i, l := range leases {
+		for _, l := range leases {
 			outcome := mail.Outcome{State: mail.Deferred, Attempt: l.Attempt(), At: noon, Reply: mail.Reply{Code: 451, Enhanced: "4.2.1", Text: "not now"}}
-			settlements[i] = queue.Settlement{Lease: l, Next: noon.Add(time.Hour), Outcomes: []mail.Outcome{outcome}}
+			settlements = append(settlements, queue.Settlement{Lease: l, Next: noon.Add(time.Hour), Outcomes: []mail.Outcome{outcome}})
 		}
-		must(t, s.Settle(t.Context(), settlements))
 	}
+	must(t, s.Settle(t.Context(), settlements))
 }
 
 // passOne lets one message pass through the queue, and its facts into the

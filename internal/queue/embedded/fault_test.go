@@ -35,22 +35,25 @@ func TestFaults(t *testing.T) {
 		err   error
 		short bool
 	}{{"EIO", syscall.EIO, false}, {"ENOSPC", syscall.ENOSPC, false}, {"ENOSPC half way", syscall.ENOSPC, true}} {
-		kinds := make(map[errorfs.OpKind]int)
-		for n := 1; ; n += step {
-			hit := faultRun(t, n, how.err, how.short)
-			if hit == nil {
-				t.Logf("%s: %d operations failed: %v", how.name, n-1, kinds)
-				break
+		t.Run(how.name, func(t *testing.T) {
+			t.Parallel() // a run waits most of the time for settlements to be synced together
+			kinds := make(map[errorfs.OpKind]int)
+			for n := 1; ; n += step {
+				hit := faultRun(t, n, how.err, how.short)
+				if hit == nil {
+					t.Logf("%d operations failed: %v", n-1, kinds)
+					break
+				}
+				if kinds[hit.Kind]++; t.Failed() {
+					t.Fatalf("at operation %d: kind %d, %s", n, hit.Kind, hit.Path)
+				}
 			}
-			if kinds[hit.Kind]++; t.Failed() {
-				t.Fatalf("%s at operation %d: kind %d, %s", how.name, n, hit.Kind, hit.Path)
+			for _, k := range []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFileSyncData, errorfs.OpFileSync, errorfs.OpRename, errorfs.OpFileClose, errorfs.OpCreate} {
+				if kinds[k] == 0 && step == 1 {
+					t.Fatalf("no operation of kind %d has failed", k)
+				}
 			}
-		}
-		for _, k := range []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFileSyncData, errorfs.OpFileSync, errorfs.OpRename, errorfs.OpFileClose, errorfs.OpCreate} {
-			if kinds[k] == 0 && step == 1 {
-				t.Fatalf("%s: no operation of kind %d has failed", how.name, k)
-			}
-		}
+		})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,20 +48,23 @@ func yielding(random *rand.Rand) vfs.FS {
 func TestSpaceModel(t *testing.T) {
 	const steps = 10_000
 	seeds := uint64(mailtest.Number(t, "SEEDS", 2))
-	var moved uint64
-	for seed := range seeds {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			m := newSpaceModel(t, seed)
-			for range steps {
-				m.step()
-			}
-			m.finish()
-			moved += m.moved
-		})
-	}
-	t.Logf("%d seeds of %d steps, %d contents moved", seeds, steps, moved)
-	if moved < 100*seeds {
-		t.Errorf("only %d contents were moved", moved)
+	var moved atomic.Uint64
+	t.Run("seeds", func(t *testing.T) { // which ends when all of them have
+		for seed := range seeds {
+			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+				t.Parallel()
+				m := newSpaceModel(t, seed)
+				for range steps {
+					m.step()
+				}
+				m.finish()
+				moved.Add(m.moved)
+			})
+		}
+	})
+	t.Logf("%d seeds of %d steps, %d contents moved", seeds, steps, moved.Load())
+	if moved.Load() < 100*seeds {
+		t.Errorf("only %d contents were moved", moved.Load())
 	}
 }
 
