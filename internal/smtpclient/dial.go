@@ -126,9 +126,10 @@ func (c *Conn) hello(ctx context.Context) *Error {
 	}
 	if !reply.Permanent() || c.options.LMTP {
 		c.extensions = smtp.ParseExtensions(reply.Text).Without(c.options.Without)
+		c.esmtp = true
 		return c.want(reply, command)
 	}
-	c.extensions = smtp.Extensions{}
+	c.extensions, c.esmtp = smtp.Extensions{}, false
 	c.put("HELO " + c.options.Hostname)
 	reply, err = c.ask(ctx, "HELO", c.options.Timeouts.Hello)
 	if err != nil {

@@ -52,6 +52,8 @@ type Options struct {
 	NoChunking bool
 	// Without are keywords of extensions that are taken as not offered.
 	Without []string
+	// MaxMessages is how many messages go over one connection; 0: any number.
+	MaxMessages int
 	// LMTP says that the server speaks LMTP (RFC 2033): it greets as LHLO asks, and
 	// answers the end of data once for each recipient.
 	LMTP bool
