@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern/internal/mail"
@@ -27,55 +28,118 @@ func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
 
 // connect opens a connection to the first hop that takes one and has what the
 // message needs. A hop that cannot be reached, greets with a refusal, or lacks
-// something gives way to the next.
+// something gives way to the next; so does one whose target has no room.
 //
 // If all that were reached lack something, the connection is to the first of
 // them, and the error is that of a hop that was not reached, if there is one:
 // it may have what the message needs, so that nothing is final then.
-func (c *carrier) connect(ctx context.Context) (*smtpclient.Conn, error) {
-	var unfit *smtpclient.Conn
+//
+// It fails with errNoRoom when no target had room, and no hop was tried.
+func (c *carrier) connect(ctx context.Context) (link, error) {
+	var unfit link
 	var failed, last error
+	seen, full, tries := c.t.at.roomSeen(), false, 0
 	for _, to := range c.hosts.targets(c.t.route, c.Clock.Now()) {
 		if last != nil { // of the very last the outcome tells
 			c.Logger.Info("host cannot be used, trying the next", "message", c.t.entry.ID, "error", last)
 		}
-		conn, err := c.dial(ctx, to.hop, to.address)
+		if !c.enter(to.hop.Target) {
+			full = full || !slices.Contains(c.spent, to.hop.Target)
+			continue
+		}
+		if tries++; tries > maxAddresses {
+			leave(to.hop.Target)
+			break
+		}
+		made, err := c.open(ctx, to)
 		if err != nil {
 			failed, last = err, err
 			if ctx.Err() != nil {
 				break
 			}
-			if unreachable(err) {
-				c.hosts.failed(to.address, c.Clock.Now())
-			} else if failure := connectOutcome(err); failure.Command != "connect" {
-				c.reached(c.t) // other mail may do with what this one cannot
-			}
 			continue
 		}
-		c.hosts.reached(to.address)
-		reply := c.misfit(conn)
+		reply := c.misfit(made.conn)
 		switch {
 		case reply.IsZero():
-			closeIfOpen(unfit)
-			c.lane = to.hop.Lane
-			return conn, nil
-		case unfit == nil:
-			unfit, c.lane = conn, to.hop.Lane
+			unfit.close()
+			return made, nil
+		case unfit.conn == nil:
+			unfit = made
 		default:
-			conn.Close()
+			made.close()
 		}
 		last = &mail.Error{Reply: reply}
 	}
-	if last == nil {
+	switch {
+	case full && unfit.conn != nil:
+		failed = errNoRoom // where there is none may be what the message needs
+	case last == nil && full:
+		c.t.roomSeen = seen
+		failed = errNoRoom
+	case last == nil:
 		failed = mail.Refuse(451, "4.4.4", "No address to connect to")
 	}
 	return unfit, failed
 }
 
-func closeIfOpen(conn *smtpclient.Conn) {
-	if conn != nil {
-		conn.Close()
+// errNoRoom is the failure that no target of a pool had room for a connection.
+var errNoRoom = mail.Refuse(451, "4.4.5", "None of the next servers has room for one more connection")
+
+// enter takes a place at a target, if there is one for this message: that of a
+// connection that is idle, and of no use for the message, if need be.
+func (c *carrier) enter(target route.Target) bool {
+	switch {
+	case target == nil:
+		return true
+	case slices.Contains(c.spent, target):
+		return false
+	case target.Enter():
+		return true
 	}
+	return c.sites.leaveTarget(c.site, target) && target.Enter()
+}
+
+// leave gives a place back that was not used.
+func leave(target route.Target) {
+	if target != nil {
+		target.Leave()
+	}
+}
+
+// open connects to one address, over a place that was taken at its target, which it
+// tells what came of it.
+func (c *carrier) open(ctx context.Context, to target) (link, error) {
+	target := to.hop.Target
+	conn, err := c.dial(ctx, to.hop, to.address)
+	if err == nil {
+		c.hosts.reached(to)
+		if target != nil {
+			target.Connected(capabilities(conn))
+		}
+		return link{conn, to.hop.Lane, target, c.t.settings}, nil
+	}
+	if target != nil {
+		if ctx.Err() == nil && !ours(err) {
+			target.Failed(err)
+		}
+		target.Leave()
+		c.sites.vacated(c.site, target)
+	}
+	switch {
+	case ctx.Err() != nil:
+	case unreachable(err):
+		c.hosts.failed(to, c.Clock.Now())
+	case connectOutcome(err).Command != "connect":
+		c.reached(c.t) // other mail may do with what this one cannot
+	}
+	return link{}, err
+}
+
+// capabilities are what a server has offered.
+func capabilities(conn *smtpclient.Conn) route.Capabilities {
+	e := conn.Extensions()
+	return route.Capabilities{ESMTP: conn.ESMTP(), StartTLS: e.StartTLS || conn.TLS() != nil, Size: e.MaxSize, Auth: e.Auth}
 }
 
 // dial connects to one address of a hop. TLS that is only opportunistic must
@@ -86,6 +150,9 @@ func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPor
 	options, err := c.options(ctx, hop)
 	if err != nil {
 		return nil, err
+	}
+	if address.IsValid() {
+		options.LocalAddr = hop.From.Source(address.Addr())
 	}
 	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
 	failure, ok := errors.AsType[*smtpclient.Error](err)
@@ -98,7 +165,9 @@ func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPor
 
 // options are how to connect to a hop.
 func (c *carrier) options(ctx context.Context, hop route.Hop) (smtpclient.Options, error) {
-	o := c.t.settings.client(hop.Transport)
+	o := c.t.settings.transport(hop.Transport).Client
+	o.Hostname = cmp.Or(hop.From.Hostname, o.Hostname)
+	o.Socket = hop.Socket
 	o.NoChunking = o.NoChunking || c.sites.avoidsChunks(c.site)
 	o.TLS = hop.TLS
 	if hop.Login == nil {

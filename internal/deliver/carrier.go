@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -17,13 +18,14 @@ type carrier struct {
 	t    *transaction
 	s    sending
 	site *site
-	conn *smtpclient.Conn // nil when there is none
-	lane route.Lane       // of conn
-	kept bool             // conn has served before, so that its server may have closed it
+	link link // in use
+	kept bool // its connection has served before, so that its server may have closed it
 
-	// elsewhere is why a server could not be reached that may have what conn's
+	// elsewhere is why a server could not be reached that may have what that of link
 	// lacks.
 	elsewhere error
+	// spent are the targets that take no more recipients of this message.
+	spent []route.Target
 
 	part     []mail.Recipient
 	outcomes []mail.Outcome // of part
@@ -43,9 +45,9 @@ func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Re
 	}
 	c.site = site
 	if kept != nil {
-		c.conn, c.lane, c.kept = kept.conn, kept.lane, true
+		c.link, c.kept = kept.link, true
 	}
-	defer func() { d.sites.release(site, link{c.conn, c.lane, t.settings}) }()
+	defer func() { d.sites.release(site, c.link) }()
 	for len(open) > 0 {
 		open = c.transact(ctx, open)
 	}
@@ -73,6 +75,7 @@ func (c *carrier) settle(open []int, o mail.Outcome) {
 // (RFC 5321 4.5.3.1.10).
 func (c *carrier) transact(ctx context.Context, open []int) []int {
 	if err := c.ready(ctx); err != nil {
+		c.t.noRoom = errors.Is(err, errNoRoom)
 		failure := connectOutcome(err)
 		if ctx.Err() == nil && unreachable(err) {
 			c.unreached(c.t, &failure)
@@ -85,7 +88,7 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 		batch, rest = open[:n], open[n:]
 	}
 	outcomes := c.sendTo(ctx, batch)
-	if hungUp(c.conn, outcomes) && c.kept {
+	if hungUp(c.link.conn, outcomes) && c.kept {
 		c.drop()
 		return open
 	}
@@ -102,6 +105,7 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 			surplus = append(surplus, batch[i])
 		}
 	}
+	c.settled(outcomes)
 	return slices.Concat(c.again(batch, surplus), c.goOn(rest, outcomes[0]))
 }
 
@@ -111,21 +115,48 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 func (c *carrier) again(batch, surplus []int) []int {
 	taken := 0
 	for _, i := range batch {
-		if s := c.outcomes[i].State; s == mail.Delivered || s == mail.Relayed {
+		if gotThrough(c.outcomes[i]) {
 			taken++
 		}
 	}
-	if len(surplus) == 0 || taken == 0 {
+	switch {
+	case len(surplus) == 0:
 		return nil
+	case taken > 0:
+		c.most = taken
+		return surplus
+	case c.spend():
+		return surplus
 	}
-	c.most = taken
-	return surplus
+	return nil
+}
+
+// spend leaves a target that takes no more recipients, if another may. It ends: each is
+// left once.
+func (c *carrier) spend() bool {
+	if c.link.target == nil {
+		return false
+	}
+	c.spent = append(c.spent, c.link.target)
+	if !slices.ContainsFunc(c.t.route.Hops, func(h route.Hop) bool { return h.Target != nil && !slices.Contains(c.spent, h.Target) }) {
+		return false
+	}
+	c.most = 0
+	c.drop()
+	return true
+}
+
+// settled tells the target what became of recipients that were sent to it.
+func (c *carrier) settled(outcomes []mail.Outcome) {
+	if c.link.target != nil {
+		c.link.target.Settled(outcomes)
+	}
 }
 
 // goOn returns rest, unless the server went away over what was sent to the
 // others: then it would do so for each batch, and their outcome is that of all.
 func (c *carrier) goOn(rest []int, last mail.Outcome) []int {
-	if last.State == mail.Deferred && !c.conn.Usable() && (!last.Remote || last.Reply.Code == 421) {
+	if last.State == mail.Deferred && (c.link.conn == nil || !c.link.conn.Usable()) && (!last.Remote || last.Reply.Code == 421) {
 		c.settle(rest, last)
 		return nil
 	}
@@ -134,7 +165,7 @@ func (c *carrier) goOn(rest []int, last mail.Outcome) []int {
 
 // limit is how many recipients go into the next transaction; 0 means all.
 func (c *carrier) limit() int {
-	announced := c.conn.RecipientLimit()
+	announced := c.link.conn.RecipientLimit()
 	if announced == 0 || c.most > 0 && c.most < announced {
 		return c.most
 	}
@@ -153,13 +184,13 @@ func tooMany(o *mail.Outcome) bool {
 
 // ready makes a connection where there is none that can be used.
 func (c *carrier) ready(ctx context.Context) error {
-	if c.conn != nil && (c.kept || c.conn.Usable()) {
+	if c.link.conn != nil && (c.kept || c.link.conn.Usable()) {
 		return nil // what is wrong with a kept one, the server may still say
 	}
 	c.drop()
 	c.t.at.seek()
-	c.conn, c.elsewhere = c.connect(ctx)
-	if c.conn == nil {
+	c.link, c.elsewhere = c.connect(ctx)
+	if c.link.conn == nil {
 		return c.elsewhere
 	}
 	c.reached(c.t)
@@ -167,8 +198,8 @@ func (c *carrier) ready(ctx context.Context) error {
 }
 
 func (c *carrier) drop() {
-	closeIfOpen(c.conn)
-	c.conn, c.kept = nil, false
+	c.link.close()
+	c.link, c.kept = link{}, false
 }
 
 // misfit returns what a server lacks for this message, if it does.
@@ -188,8 +219,8 @@ func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
 	for i, at := range batch {
 		recipients[i] = c.part[at]
 	}
-	outcomes := c.conn.Send(ctx, c.wire(recipients))
-	if c.conn.ChunksRefused() {
+	outcomes := c.link.conn.Send(ctx, c.wire(recipients))
+	if c.link.conn.ChunksRefused() {
 		c.sites.avoidChunks(c.site)
 	}
 	if c.elsewhere != nil {

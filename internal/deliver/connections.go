@@ -15,9 +15,22 @@ import (
 
 // link is a connection, and what it was made for.
 type link struct {
-	conn     *smtpclient.Conn
+	conn     *smtpclient.Conn // nil when there is none
 	lane     route.Lane
+	target   route.Target // that it takes a place of; nil for none
 	settings *Settings
+}
+
+// close closes the connection, if there is one, and gives its place back.
+func (l *link) close() {
+	if l.conn == nil {
+		return
+	}
+	l.conn.Close()
+	if l.target != nil {
+		l.target.Leave()
+	}
+	l.conn = nil
 }
 
 type idleConn struct {
@@ -55,7 +68,7 @@ func (s *sites) makeRoom(site *site) {
 	for {
 		s.mu.Lock()
 		var oldest *idleConn
-		if len(site.idle) > 0 && len(site.idle)+site.slots.used > s.limit {
+		if len(site.idle) > 0 && len(site.idle)+site.slots.used > site.limit {
 			oldest = site.idle[0]
 		}
 		s.mu.Unlock()
@@ -63,9 +76,24 @@ func (s *sites) makeRoom(site *site) {
 			return
 		}
 		if s.take(site, oldest) {
-			oldest.conn.Close()
+			oldest.close()
 		}
 	}
+}
+
+// leaveTarget closes the connections of a site that are idle and take places of a
+// target, and reports whether there was one.
+func (s *sites) leaveTarget(site *site, target route.Target) (left bool) {
+	s.mu.Lock()
+	candidates := slices.Clone(site.idle)
+	s.mu.Unlock()
+	for _, kept := range candidates {
+		if kept.target == target && s.take(site, kept) {
+			kept.close()
+			left = true
+		}
+	}
+	return left
 }
 
 // take takes a connection out of the idle ones, for use. It returns false when
@@ -103,23 +131,38 @@ func (s *sites) avoidsChunks(site *site) bool {
 // be nil.
 func (s *sites) release(site *site, used link) {
 	if used.conn != nil && !s.keep(site, used) {
-		used.conn.Close()
+		used.close()
 	}
 	s.vacate(site)
+	s.vacated(site, used.target)
+}
+
+// vacated tells a site that a place at a target may be free: that of a connection that
+// is closed, or can be used by the next message.
+func (s *sites) vacated(site *site, target route.Target) {
+	if target != nil {
+		s.roomAt(site)
+		s.wake()
+	}
 }
 
 func (s *sites) keep(site *site, used link) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || used.settings != s.settings || !used.conn.Usable() {
+	idle := s.idle
+	if s.settings != nil {
+		idle = s.settings.transport(site.transport).IdleTimeout
+	}
+	if s.closed || idle == 0 || used.settings != s.settings || !used.conn.Usable() {
 		return false
 	}
 	kept := &idleConn{link: used}
 	s.timers.Add(1)
-	kept.timer = time.AfterFunc(s.idle, func() {
+	kept.timer = time.AfterFunc(idle, func() {
 		defer s.timers.Done()
 		s.forget(site, kept)
-		used.conn.Close()
+		kept.close()
+		s.vacated(site, kept.target)
 	})
 	site.idle = append(site.idle, kept)
 	return true
@@ -137,20 +180,20 @@ func (s *sites) forget(site *site, gone *idleConn) {
 func (s *sites) close() {
 	s.mu.Lock()
 	s.closed = true
-	var open []*smtpclient.Conn
+	var open []*idleConn
 	for _, site := range s.byName {
 		for _, c := range site.idle {
 			if c.timer.Stop() {
 				s.timers.Done()
-				open = append(open, c.conn)
+				open = append(open, c)
 			}
 		}
 		site.idle = nil
 	}
 	s.mu.Unlock()
 	var closing sync.WaitGroup
-	for _, conn := range open {
-		closing.Go(func() { conn.Close() })
+	for _, kept := range open {
+		closing.Go(kept.close)
 	}
 	closing.Wait()
 	s.timers.Wait()

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern/internal/limit"
 	"postern/internal/mail"
 	"postern/internal/queue"
 	"postern/internal/route"
@@ -101,19 +102,6 @@ type Settings struct {
 	since time.Time // they are in force
 }
 
-// Transport is how mail goes by one transport.
-type Transport struct {
-	Client smtpclient.Options
-}
-
-// client returns how connections are made by a transport.
-func (s *Settings) client(transport string) smtpclient.Options {
-	if t, known := s.Transports[transport]; known {
-		return t.Client
-	}
-	return s.Client
-}
-
 // lease is how long a claim lasts before it must be renewed.
 const lease = 10 * time.Minute
 
@@ -123,6 +111,7 @@ type Deliverer struct {
 	// settings are those of every attempt that begins now.
 	settings atomic.Pointer[Settings]
 	sites    *sites
+	rates    *limit.Set // of the transports
 	hosts    hosts
 	steps    steps
 	// wake tells the scheduler that a slot is free.
@@ -143,12 +132,13 @@ func New(o Options) *Deliverer {
 	d := &Deliverer{
 		Options: o,
 		sites:   newSites(s.MaxPerSite, s.IdleTimeout),
+		rates:   limit.NewSet(o.Clock),
 		wake:    make(chan struct{}, 1),
 		started: o.Clock.Now(),
 	}
 	s.since = d.started
 	d.settings.Store(s)
-	d.sites.settings = s
+	d.sites.settings, d.sites.wake = s, d.free
 	return d
 }
 
@@ -160,6 +150,7 @@ func (d *Deliverer) Change(s Settings) {
 	next.since = d.Clock.Now()
 	d.settings.Store(next)
 	d.sites.change(next)
+	d.rates.Keep(next.rates())
 	d.free() // there may be room for more
 }
 
@@ -202,10 +193,7 @@ func (s Settings) withDefaults() *Settings {
 	setDefault(&s.MaxRecipients, 100)
 	setDefault(&s.IdleTimeout, 5*time.Second)
 	s.Client.Hostname = s.Hostname
-	for name, t := range s.Transports {
-		t.Client.Hostname = s.Hostname
-		s.Transports[name] = t
-	}
+	s.setTransports()
 	return &s
 }
 

@@ -26,7 +26,7 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 	}
 	for i := range v.outcomes {
 		o := &v.outcomes[i]
-		if !o.Address.IsValid() || i > 0 && o.Address == v.outcomes[i-1].Address {
+		if o.Host == "" && !o.Address.IsValid() || i > 0 && o.Address == v.outcomes[i-1].Address && o.Host == v.outcomes[i-1].Host {
 			continue
 		}
 		attempted := base

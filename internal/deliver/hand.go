@@ -71,7 +71,7 @@ func (d *Deliverer) FindSite(ctx context.Context, text string) (string, error) {
 	var unroutable error
 	if destination, wrong := mail.ParseDestination(text); wrong == nil {
 		r, err := d.settings.Load().Router.Route(ctx, route.Question{Destination: destination})
-		if err == nil {
+		if err == nil || r.Site != "" { // one that has no server now
 			return r.Site, nil
 		}
 		unroutable = err

@@ -93,7 +93,13 @@ func (h *health) shrink() {
 // would fail for, too. A certificate or a credential is a matter of the lane,
 // and what this machine runs short of says nothing of the other.
 func unreachable(err error) bool {
-	return slices.Contains([]string{"connect", "greeting", "EHLO", "HELO"}, connectOutcome(err).Command) && !slices.ContainsFunc(
+	return slices.Contains([]string{"connect", "greeting", "EHLO", "HELO", "LHLO"}, connectOutcome(err).Command) &&
+		!ours(err) && !errors.Is(err, errNoRoom)
+}
+
+// ours reports whether an attempt to connect failed for what this machine lacks.
+func ours(err error) bool {
+	return slices.ContainsFunc(
 		[]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL},
 		func(short error) bool { return errors.Is(err, short) })
 }

@@ -26,14 +26,22 @@ const (
 // hosts remembers the addresses that could not be reached, until when.
 type hosts struct {
 	mu      sync.Mutex
-	avoided map[netip.AddrPort]time.Time
+	avoided map[server]time.Time
 }
 
-// target is an address of a hop.
+// target is an address of a hop; of one behind a Unix socket it is not valid.
 type target struct {
 	hop     route.Hop
 	address netip.AddrPort
 }
+
+// server is where a target is.
+type server struct {
+	address netip.AddrPort
+	socket  string
+}
+
+func (t *target) server() server { return server{t.address, t.hop.Socket} }
 
 // targets are the addresses of a route in the order in which an attempt tries
 // them.
@@ -42,41 +50,45 @@ func (h *hosts) targets(r route.Route, now time.Time) []target {
 	defer h.mu.Unlock()
 	var first, last []target
 	for _, hop := range r.Hops {
-		for _, a := range hop.Addresses {
-			if h.avoids(a, now) {
-				last = append(last, target{hop, a})
+		addresses := hop.Addresses
+		if hop.Socket != "" {
+			addresses = []netip.AddrPort{{}}
+		}
+		for _, a := range addresses {
+			t := target{hop, a}
+			if h.avoids(t.server(), now) {
+				last = append(last, t)
 			} else {
-				first = append(first, target{hop, a})
+				first = append(first, t)
 			}
 		}
 	}
-	all := append(first, last...)
-	return all[:min(len(all), maxAddresses)]
+	return append(first, last...)
 }
 
 // avoids reports whether an address is tried last. A clock that is set back
 // does not make the while longer. mu is held.
-func (h *hosts) avoids(a netip.AddrPort, now time.Time) bool {
+func (h *hosts) avoids(a server, now time.Time) bool {
 	left := h.avoided[a].Sub(now)
 	return left > 0 && left <= avoidance
 }
 
 // failed notes that an address could not be reached.
-func (h *hosts) failed(a netip.AddrPort, now time.Time) {
+func (h *hosts) failed(t target, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.avoided) >= maxAvoided {
 		clear(h.avoided)
 	}
 	if h.avoided == nil {
-		h.avoided = make(map[netip.AddrPort]time.Time)
+		h.avoided = make(map[server]time.Time)
 	}
-	h.avoided[a] = now.Add(avoidance)
+	h.avoided[t.server()] = now.Add(avoidance)
 }
 
 // reached notes that an address took a connection.
-func (h *hosts) reached(a netip.AddrPort) {
+func (h *hosts) reached(t target) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.avoided, a)
+	delete(h.avoided, t.server())
 }

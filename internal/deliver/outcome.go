@@ -91,6 +91,9 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		if again {
 			v.next[l] = prolonged(v.next[l], now, v.until, jitter)
 		}
+		if again && t.noRoom && slices.ContainsFunc(outcomes, gotThrough) {
+			v.next[l] = now // the others wait for room alone
+		}
 		for _, r := range t.leases[l].Delivery().Recipients {
 			o := &outcomes[i]
 			o.Attempt, o.At = attempt, now
@@ -112,6 +115,9 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 	}
 	return v
 }
+
+// gotThrough reports whether a server has taken a message for a recipient.
+func gotThrough(o mail.Outcome) bool { return o.State == mail.Delivered || o.State == mail.Relayed }
 
 // prolonged puts an attempt off by a part of the wait for it, but not to a time
 // after the last.

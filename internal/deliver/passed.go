@@ -32,10 +32,34 @@ type delivery struct {
 // room for more, the oldest of the same site is forgotten: the newest are those
 // whose time is the longest to come.
 func (p *place) passOver(leases []queue.Lease) {
-	s := p.sites
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	p.sites.passOver(p.site, leases)
+}
+
+// waitForServer notes what was deferred because its site has no server now. If one has
+// one again since they were routed, they come back at once.
+func (d *Deliverer) waitForServer(name string, leases []queue.Lease, recoveries int) {
+	s := d.sites
+	s.mu.Lock()
+	x := s.get(name)
+	s.passOver(x, leases)
+	late := s.recoveries != recoveries
+	s.mu.Unlock()
+	if late {
+		d.bringBack(x, len(leases))
+	}
+}
+
+// recovered is how often a site has got a server again.
+func (s *sites) recovered() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := p.site
+	return s.recoveries
+}
+
+// passOver is what place.passOver does; mu is held.
+func (s *sites) passOver(x *site, leases []queue.Lease) {
 	for i := range leases {
 		if s.passed >= maxPassed {
 			if len(x.passed) == 0 {
@@ -68,12 +92,35 @@ func (s *sites) takePassed(x *site) (d delivery, found bool) {
 // What the server does not take does not count: with more of it, it would only
 // refuse more.
 func (d *Deliverer) callBack(at *place, o *mail.Outcome) {
-	if o.State != mail.Delivered && o.State != mail.Relayed {
-		return
+	if gotThrough(*o) {
+		d.bringBack(at.site, callBackEach)
 	}
+}
+
+// Recovered says that a site has a server again which had none: the route to it was a
+// temporary error. What was passed over there comes back: some at once, and the rest
+// behind them as they get through.
+func (d *Deliverer) Recovered(name string) {
+	d.sites.mu.Lock()
+	d.sites.recoveries++
+	x := d.sites.byName[name]
+	most := 0
+	if x != nil {
+		most = max(firstWindow, int(x.window))
+		d.sites.unblock(x)
+	}
+	d.sites.mu.Unlock()
+	if x != nil {
+		d.bringBack(x, most)
+	}
+	d.free()
+}
+
+// bringBack makes some due of what was passed over at a site.
+func (d *Deliverer) bringBack(x *site, most int) {
 	now := d.Clock.Now()
-	for back, looks := 0, 0; back < callBackEach && looks < maxLooks; looks++ {
-		passed, found := d.sites.takePassed(at.site)
+	for back, looks := 0, 0; back < most && looks < maxLooks; looks++ {
+		passed, found := d.sites.takePassed(x)
 		if !found {
 			return
 		}

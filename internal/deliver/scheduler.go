@@ -57,6 +57,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 		if err != nil {
 			return 0, err
 		}
+		turn := d.sites.elapse(now)
 		limit, more := paced(d.settings.Load().MaxTransactions, d.steps.today(d.started, now), now)
 		started, err := d.begin(ctx, attempts, limit)
 		if err != nil {
@@ -66,7 +67,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 			if !d.sites.waits() {
 				more = time.Time{}
 			}
-			return untilNext(now, next, more), nil
+			return untilNext(now, next, more, turn), nil
 		}
 	}
 }

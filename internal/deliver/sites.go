@@ -4,7 +4,9 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/heap"
 	"postern/internal/mail"
+	"postern/internal/route"
 )
 
 // sites keeps what is known of the sites: which destinations lead to them and
@@ -12,8 +14,8 @@ import (
 // answer (health.go), and their connections (connections.go).
 type sites struct {
 	mu       sync.Mutex
-	limit    int           // connections of a site
-	idle     time.Duration // how long one is kept for the next message
+	limit    int           // connections of a site, and
+	idle     time.Duration // how long one is kept for the next message, unless its transport is known
 	settings *Settings     // of the connections that may be kept
 	byName   map[string]*site
 	// siteOf remembers where a destination led last time.
@@ -23,6 +25,10 @@ type sites struct {
 	strangers map[mail.Destination]*site
 	sweepAt   int // how many of byName or siteOf are too many
 	passed    int // of all sites
+	blocked   blocked
+	// recoveries is how often a site has got a server again (passed.go).
+	recoveries int
+	wake       func() // the scheduler
 	turns
 	closed bool
 	timers sync.WaitGroup
@@ -35,16 +41,22 @@ const maxKnown = 20_000
 
 // site is the unit of concurrency.
 type site struct {
-	name   string      // "" for a stranger
-	slots  slots       // one for each connection in use
-	inHand int         // transactions claimed and not yet settled
-	idle   []*idleConn // the last used at the end
+	name      string      // "" for a stranger
+	transport string      // "" while that is not known
+	limit     int         // connections
+	slots     slots       // one for each connection in use
+	inHand    int         // transactions claimed and not yet settled
+	idle      []*idleConn // the last used at the end
 	// noChunks says that a server of it refused BDAT although it offers it.
 	noChunks bool
 	// suspended says that an operator lets its mail wait (hand.go).
 	suspended bool
 	// passed are deliveries that were deferred without an attempt (passed.go).
 	passed []delivery
+	// until is how long it is blocked, while it stands at blockedAt among those.
+	until     time.Time
+	blockedAt int
+	roomMade  int // how often there was room again at a target of it
 	turn
 	health
 }
@@ -57,6 +69,8 @@ func newSites(limit int, idle time.Duration) *sites {
 		siteOf:    make(map[mail.Destination]*site),
 		strangers: make(map[mail.Destination]*site),
 		sweepAt:   maxKnown,
+		blocked:   newBlocked(),
+		wake:      func() {},
 		turns:     newTurns(),
 	}
 }
@@ -65,7 +79,7 @@ func newSites(limit int, idle time.Duration) *sites {
 func (s *sites) get(name string) *site {
 	known, ok := s.byName[name]
 	if !ok {
-		known = &site{name: name, turn: newTurn(), health: newHealth(2 * s.limit)}
+		known = &site{name: name, limit: s.limit, blockedAt: heap.Absent, turn: newTurn(), health: newHealth(2 * s.limit)}
 		s.byName[name] = known
 	}
 	return known
@@ -78,7 +92,7 @@ func (s *sites) of(d mail.Destination) *site {
 	}
 	stranger := s.strangers[d]
 	if stranger == nil {
-		stranger = &site{turn: newTurn(), health: newHealth(1)}
+		stranger = &site{limit: s.limit, blockedAt: heap.Absent, turn: newTurn(), health: newHealth(1)}
 		s.strangers[d] = stranger
 	}
 	return stranger
@@ -92,12 +106,31 @@ func (s *sites) learn(d mail.Destination, name string) (news bool) {
 	return s.note(d, name)
 }
 
-// learnUnder does so with what was found under some settings. Under others it may lead
-// elsewhere by now, which the next attempt finds out.
-func (s *sites) learnUnder(settings *Settings, d mail.Destination, name string) (news bool) {
+// learnUnder does so with a way that was found under some settings. Under others it may
+// be another by now, which the next attempt finds out.
+func (s *sites) learnUnder(settings *Settings, d mail.Destination, r route.Route) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return settings == s.settings && s.note(d, name)
+	if settings != s.settings {
+		return false
+	}
+	news = s.note(d, r.Site)
+	if x := s.siteOf[d]; x.transport != r.Name {
+		x.transport = r.Name
+		s.fit(x)
+	}
+	return news
+}
+
+// fit gives a site the limits of its transport. mu is held.
+func (s *sites) fit(x *site) {
+	x.limit = s.limit
+	if s.settings != nil {
+		x.limit = s.settings.transport(x.transport).MaxConnections
+	}
+	x.bound(2 * x.limit)
+	s.grant(x)
+	s.fix(x)
 }
 
 // note is learn; mu is held.
@@ -130,7 +163,7 @@ func (s *sites) sweep() {
 		}
 	}
 	for name, site := range s.byName {
-		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !site.suspended && !s.recent(site) {
+		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !site.suspended && !site.isBlocked() && !s.recent(site) {
 			s.passed -= len(site.passed)
 			delete(s.byName, name)
 		}
@@ -148,6 +181,7 @@ func (s *sites) shift(by time.Duration) {
 	defer s.mu.Unlock()
 	for _, site := range s.byName {
 		site.retryAt, site.downSince = site.retryAt.Add(by), site.downSince.Add(by)
+		site.until = site.until.Add(by)
 	}
 }
 
@@ -244,7 +278,7 @@ func (p *place) out() {
 
 // room is how many transactions more a site may have in hand.
 func (x *site) room() int {
-	if x.suspended {
+	if x.suspended || x.isBlocked() {
 		return 0
 	}
 	return int(x.window) - x.inHand

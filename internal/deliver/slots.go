@@ -54,7 +54,7 @@ func (s *sites) vacate(x *site) {
 
 // grant lets those go on for whom there is room. mu is held.
 func (s *sites) grant(x *site) {
-	for len(x.slots.waiting) > 0 && x.slots.used < s.limit {
+	for len(x.slots.waiting) > 0 && x.slots.used < x.limit {
 		close(x.slots.waiting[0])
 		x.slots.waiting = x.slots.waiting[1:]
 		x.slots.used++
@@ -74,9 +74,7 @@ func (s *sites) change(to *Settings) {
 			}
 		}
 		x.idle = nil
-		x.bound(2 * s.limit)
-		s.grant(x)
-		s.fix(x)
+		s.fit(x)
 	}
 	s.reconsider()
 }

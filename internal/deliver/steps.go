@@ -73,6 +73,7 @@ func (s *steps) today(t, now time.Time) time.Time {
 func (d *Deliverer) Stepped(at time.Time, by time.Duration) {
 	d.steps.add(step{at, by})
 	d.sites.shift(by)
+	d.rates.Shift(by)
 	d.free()
 }
 

@@ -32,6 +32,10 @@ type transaction struct {
 	recipients []mail.Recipient
 	// unreached is the outcome of a part that found no connection.
 	unreached *mail.Outcome
+	// noRoom says that a part found no room at the targets; roomSeen, how often there
+	// had been some before.
+	noRoom   bool
+	roomSeen int
 }
 
 func newTransaction(s *Settings, leases []queue.Lease) *transaction {
@@ -67,17 +71,36 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 	}
 	if len(routed.lost) > 0 {
 		d.settle(storing, newTransaction(settings, routed.lost), routed.outcomes)
+		for site, leases := range routed.waits {
+			d.waitForServer(site, leases, routed.recoveries)
+		}
 	}
 	if t := routed.together; t != nil {
 		t.at = at
-		if suspended, may := at.try(d.Clock.Now()); may {
-			d.attempt(ctx, t)
-		} else {
-			d.settle(storing, t, allOf(t, suspended))
-			at.passOver(t.leases)
-		}
+		d.carry(ctx, t)
 	}
 }
+
+// carry attempts a transaction, unless its site must wait.
+func (d *Deliverer) carry(ctx context.Context, t *transaction) {
+	storing := context.WithoutCancel(ctx)
+	now := d.Clock.Now()
+	suspended, may := t.at.try(now)
+	switch {
+	case t.route.Discard:
+		d.settle(storing, t, allOf(t, discarded))
+	case !may:
+		d.settle(storing, t, allOf(t, suspended))
+		t.at.passOver(t.leases)
+	case !d.withinRate(t, now):
+		d.release(storing, t.leases)
+	default:
+		d.attempt(ctx, t)
+	}
+}
+
+// discarded is the outcome of what a transport discards.
+var discarded = mail.Outcome{State: mail.Discarded, Command: "route", Reply: mail.NewReply(250, "2.0.0", "The transport discards all mail")}
 
 // maxLookups is how many destinations of one message are resolved at once, and
 // routingTime how long that may take: the leases must last for the attempt.
@@ -93,10 +116,10 @@ type way struct {
 }
 
 // ways resolves every lease.
-func ways(ctx context.Context, router Router, leases []queue.Lease) []way {
+func ways(ctx context.Context, s *Settings, leases []queue.Lease) []way {
 	ways := make([]way, len(leases))
 	if len(leases) == 1 { // which is usual
-		ways[0] = wayOf(ctx, router, &leases[0])
+		ways[0] = wayOf(ctx, s, &leases[0])
 		return ways
 	}
 	tokens := make(chan struct{}, maxLookups)
@@ -104,7 +127,7 @@ func ways(ctx context.Context, router Router, leases []queue.Lease) []way {
 	for i := range leases {
 		tokens <- struct{}{}
 		resolving.Go(func() {
-			ways[i] = wayOf(ctx, router, &leases[i])
+			ways[i] = wayOf(ctx, s, &leases[i])
 			<-tokens
 		})
 	}
@@ -113,9 +136,12 @@ func ways(ctx context.Context, router Router, leases []queue.Lease) []way {
 }
 
 // wayOf resolves one lease.
-func wayOf(ctx context.Context, router Router, l *queue.Lease) way {
+func wayOf(ctx context.Context, s *Settings, l *queue.Lease) way {
 	e := &l.Entry
-	r, err := router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLS, Size: e.Size})
+	r, err := s.Router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLS, Size: e.Size})
+	if most := s.transport(r.Name).MaxSize; err == nil && most > 0 && e.Size > most { // as RFC 1870 6.1 has it of a server
+		err = mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of the transport, %d octets", e.Size, most)
+	}
 	return way{r.Demand(e.TLS), err}
 }
 
@@ -131,6 +157,10 @@ type routed struct {
 	// are settled together, so that the sender gets one report of all.
 	lost     []queue.Lease
 	outcomes []mail.Outcome
+	// waits are those of lost whose site has no server now, by its name.
+	waits map[string][]queue.Lease
+	// recoveries is how often a site had got a server again before they were routed.
+	recoveries int
 	// news says that it was not known of all where they lead.
 	news bool
 }
@@ -139,10 +169,10 @@ type routed struct {
 func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease) routed {
 	ctx, cancel := context.WithTimeout(ctx, routingTime)
 	defer cancel()
-	var r routed
+	r := routed{recoveries: d.sites.recovered()}
 	var together []queue.Lease
 	var first route.Route
-	for i, w := range ways(ctx, s.Router, leases) {
+	for i, w := range ways(ctx, s, leases) {
 		delivery := leases[i].Delivery()
 		switch {
 		case w.err != nil && ctx.Err() != nil:
@@ -150,12 +180,17 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 			continue
 		case w.err != nil:
 			r.lost = append(r.lost, leases[i])
-			r.outcomes = append(r.outcomes, slices.Repeat([]mail.Outcome{routeOutcome(w.err)}, len(delivery.Recipients))...)
+			o := routeOutcome(w.err)
+			r.outcomes = append(r.outcomes, slices.Repeat([]mail.Outcome{o}, len(delivery.Recipients))...)
+			if w.route.Site != "" && o.State == mail.Deferred {
+				r.wait(w.route.Site, leases[i])
+				r.news = d.sites.learnUnder(s, delivery.Destination, w.route) || r.news
+			}
 			continue
 		case len(together) == 0:
 			first = w.route
 		}
-		r.news = d.sites.learnUnder(s, delivery.Destination, w.route.Site) || r.news
+		r.news = d.sites.learnUnder(s, delivery.Destination, w.route) || r.news
 		if w.route.SameWay(first) {
 			together = append(together, leases[i])
 		} else {
@@ -167,6 +202,14 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 		r.together.route, r.together.routed = first, d.Clock.Now()
 	}
 	return r
+}
+
+// wait notes a lease whose site has no server.
+func (r *routed) wait(site string, l queue.Lease) {
+	if r.waits == nil {
+		r.waits = make(map[string][]queue.Lease)
+	}
+	r.waits[site] = append(r.waits[site], l)
 }
 
 func (d *Deliverer) release(ctx context.Context, leases []queue.Lease) {
@@ -185,8 +228,12 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 	d.Metrics.attempts.Observe(time.Since(began))
 	keep.stop()
 	crashpoint.Reach(crashpoint.Answered)
-	if ctx.Err() != nil && untouched(outcomes) {
-		// The server stops before anything was done: not the peer's failure.
+	if t.noRoom {
+		t.at.blockForRoom(t.roomSeen, d.Clock.Now())
+	}
+	if (ctx.Err() != nil || t.noRoom) && untouched(outcomes) {
+		// The server stops before anything was done, or nothing could be done so far:
+		// not the peer's failure.
 		d.release(context.WithoutCancel(ctx), t.leases)
 		return
 	}
@@ -216,12 +263,16 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 		return message.ToSevenBit(body, body.Size())
 	})}
 	outcomes := make([]mail.Outcome, 0, len(t.recipients))
+	most := t.settings.transport(t.route.Name).MaxRecipients
 	for rest := t.recipients; len(rest) > 0; {
-		part := rest[:min(len(rest), t.settings.MaxRecipients)]
+		part := rest[:min(len(rest), most)]
 		rest = rest[len(part):]
 		outcomes = append(outcomes, d.sendPart(ctx, t, part, s)...)
-		if t.unreached != nil { // neither would the others
+		switch {
+		case t.unreached != nil: // neither would the others
 			return append(outcomes, slices.Repeat([]mail.Outcome{*t.unreached}, len(rest))...)
+		case t.noRoom:
+			return append(outcomes, slices.Repeat([]mail.Outcome{connectOutcome(errNoRoom)}, len(rest))...)
 		}
 	}
 	return outcomes

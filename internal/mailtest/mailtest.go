@@ -29,7 +29,13 @@ type server struct {
 // with the test.
 func serve(t testing.TB, handle func(ctx context.Context, nc net.Conn)) *server {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return serveAt(t, "tcp", "127.0.0.1:0", handle)
+}
+
+// serveAt does so at an address of a network, such as a Unix socket.
+func serveAt(t testing.TB, network, address string, handle func(ctx context.Context, nc net.Conn)) *server {
+	t.Helper()
+	listener, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}

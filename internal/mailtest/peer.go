@@ -34,6 +34,8 @@ type PeerOptions struct {
 	Handle func(n int, c *PeerConn)
 	// TLS is what STARTTLS uses.
 	TLS *tls.Config
+	// Socket is the path of the Unix socket at which it listens, in place of an address.
+	Socket string
 }
 
 // NewPeer starts a peer that plays scripts; see PeerConn.Play for what they
@@ -47,7 +49,11 @@ func NewPeer(t testing.TB, scripts ...string) *Peer {
 func NewPeerWith(t testing.TB, o PeerOptions) *Peer {
 	t.Helper()
 	p := &Peer{t: t, options: o}
-	p.server = serve(t, p.play)
+	if o.Socket != "" {
+		p.server = serveAt(t, "unix", o.Socket, p.play)
+	} else {
+		p.server = serve(t, p.play)
+	}
 	return p
 }
 

@@ -50,11 +50,14 @@ type Route struct {
 	Site string
 	// Hops are tried in this order; there is at least one.
 	Hops []Hop
+	// Discard says that the mail goes nowhere: it is dropped. Then there are no hops.
+	Discard bool
 }
 
 // Hop is one server of a route.
 type Hop struct {
-	// Addresses are where it is, in the order of use; at least one.
+	// Addresses are where it is, in the order of use; at least one, unless it is behind
+	// the Socket of its lane.
 	Addresses []netip.AddrPort
 	// Target is what a pool knows of the server; nil when it is in none.
 	Target Target
@@ -68,6 +71,8 @@ type Lane struct {
 	// it is what a certificate is checked against.
 	Host string
 	Port uint16
+	// Socket is the path of the Unix socket behind which it is; "" for one with addresses.
+	Socket string
 	// Transport is the name of the transport that the server is of: how connections
 	// are made, and what they bear, is set for it.
 	Transport string

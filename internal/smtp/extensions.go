@@ -29,6 +29,30 @@ type Extensions struct {
 	MaxMessages   int
 }
 
+// Without returns the extensions without some, by their keywords in capitals. A keyword that
+// is not known is passed over.
+func (e Extensions) Without(keywords []string) Extensions {
+	for _, k := range keywords {
+		switch k {
+		case "PIPELINING":
+			e.Pipelining = false
+		case "8BITMIME":
+			e.EightBitMIME = false
+		case "SMTPUTF8":
+			e.SMTPUTF8 = false
+		case "DSN":
+			e.DSN = false
+		case "CHUNKING":
+			e.Chunking = false
+		case "STARTTLS":
+			e.StartTLS = false
+		case "SIZE":
+			e.HasSize, e.MaxSize = false, 0
+		}
+	}
+	return e
+}
+
 // Keywords returns the lines of a reply to EHLO after its first, in the
 // order in which they are shown.
 func (e Extensions) Keywords() []string {

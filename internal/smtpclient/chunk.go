@@ -19,7 +19,7 @@ const maxChunk = 32 << 10
 
 // fitsChunk reports whether the message goes by BDAT.
 func (s *sending) fitsChunk() bool {
-	return s.extensions.Chunking && s.extensions.Pipelining && !s.options.NoChunking &&
+	return s.extensions.Chunking && s.extensions.Pipelining && !s.options.NoChunking && !s.options.LMTP &&
 		s.t.Size > 0 && s.t.Size <= maxChunk && len(s.commands) < pipelined
 }
 

@@ -36,6 +36,7 @@ type Conn struct {
 	over       bool            // no further command can be sent
 	counted    bool            // among the connections that are open
 	mechanism  string          // of AUTH
+	esmtp      bool            // EHLO was taken
 	// chunksRefused says that BDAT was offered, and refused.
 	chunksRefused bool
 }
@@ -130,6 +131,9 @@ func (c *Conn) TLSPolicy() *mail.TLSPolicy { return c.judged }
 // started.
 func (c *Conn) Extensions() smtp.Extensions { return c.extensions }
 
+// ESMTP reports whether the server has taken EHLO, or in LMTP LHLO.
+func (c *Conn) ESMTP() bool { return c.esmtp }
+
 // RecipientLimit returns how many recipients the server takes in one
 // transaction (RFC 9422 4.2, RCPTMAX); 0 means that it did not say. Send does
 // not split a transaction: the server refuses the rest with 452.
@@ -137,9 +141,13 @@ func (c *Conn) RecipientLimit() int { return c.extensions.MaxRecipients }
 
 // Usable reports whether another transaction can be sent: the connection is
 // in step and not closed by the server as far as this end can see, and the
-// server's limit of transactions (RFC 9422 4.1, MAILMAX) is not reached.
+// server's limit of transactions (RFC 9422 4.1, MAILMAX), or that of the options, is not
+// reached.
 func (c *Conn) Usable() bool {
 	limit := c.extensions.MaxMessages
+	if own := c.options.MaxMessages; limit == 0 || own > 0 && own < limit {
+		limit = own
+	}
 	return !c.over && (limit == 0 || c.sent < limit) && c.quiet()
 }
 

@@ -2,8 +2,11 @@ package smtpclient
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"postern/internal/mail"
 	"postern/internal/smtp"
@@ -12,8 +15,8 @@ import (
 
 // Dial connects to the server at address, which the route calls host, and
 // brings the connection to where Send can be called: past the greeting, EHLO
-// (or HELO, for a server that refuses EHLO), what Options.TLS demands, and AUTH
-// if there are credentials.
+// (or HELO, for a server that refuses EHLO; LHLO in LMTP), what Options.TLS demands,
+// and AUTH if there are credentials.
 //
 // When ctx ends, Dial does. It fails with an *Error, and then nothing is left
 // open.
@@ -23,8 +26,11 @@ func Dial(ctx context.Context, host string, address netip.AddrPort, o Options) (
 	if err != nil {
 		o.Metrics.dials.Add(1, failed)
 		what := "Could not connect to %s"
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			what, err = "Connecting to %s was given up", context.Cause(ctx)
+		case o.LocalAddr.IsValid() && errors.Is(err, syscall.EADDRNOTAVAIL):
+			what, err = "Could not connect to %s from the address that is set", fmt.Errorf("connecting from %s: this machine does not have the address, or no port of it is free: %w", o.LocalAddr, err)
 		}
 		return nil, &Error{Host: host, Address: address, Command: "connect",
 			Reply: mail.NewReply(451, "4.4.1", what, host), Cause: err}
@@ -42,6 +48,9 @@ func Dial(ctx context.Context, host string, address netip.AddrPort, o Options) (
 
 func connect(ctx context.Context, address netip.AddrPort, o Options) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: o.Timeouts.Connect}
+	if o.Socket != "" {
+		return dialer.DialContext(ctx, "unix", o.Socket)
+	}
 	if o.LocalAddr.IsValid() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(o.LocalAddr, 0))
 	}
@@ -103,18 +112,24 @@ func (c *Conn) want(reply mail.Reply, command string) *Error {
 	return c.remote(command, reply)
 }
 
-// hello says EHLO, and HELO to a server that refuses EHLO (RFC 5321 3.2).
+// hello says EHLO, and HELO to a server that refuses EHLO (RFC 5321 3.2). In LMTP it is
+// LHLO, and nothing else (RFC 2033 4.1).
 func (c *Conn) hello(ctx context.Context) *Error {
-	c.put("EHLO " + c.options.Hostname)
-	reply, err := c.ask(ctx, "EHLO", c.options.Timeouts.Hello)
+	command := "EHLO"
+	if c.options.LMTP {
+		command = "LHLO"
+	}
+	c.put(command + " " + c.options.Hostname)
+	reply, err := c.ask(ctx, command, c.options.Timeouts.Hello)
 	if err != nil {
 		return err
 	}
-	if !reply.Permanent() {
-		c.extensions = smtp.ParseExtensions(reply.Text)
-		return c.want(reply, "EHLO")
+	if !reply.Permanent() || c.options.LMTP {
+		c.extensions = smtp.ParseExtensions(reply.Text).Without(c.options.Without)
+		c.esmtp = true
+		return c.want(reply, command)
 	}
-	c.extensions = smtp.Extensions{}
+	c.extensions, c.esmtp = smtp.Extensions{}, false
 	c.put("HELO " + c.options.Hostname)
 	reply, err = c.ask(ctx, "HELO", c.options.Timeouts.Hello)
 	if err != nil {

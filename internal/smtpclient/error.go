@@ -16,7 +16,7 @@ type Error struct {
 	Host    string
 	Address netip.AddrPort
 	// Command is what Reply answers: "connect", "greeting", "EHLO", "HELO",
-	// "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA" or "end of data".
+	// "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA" or "end of data".
 	Command string
 	Reply   mail.Reply
 	// Remote says that Reply is the server's own.
@@ -29,7 +29,11 @@ type Error struct {
 
 // Error returns all of it in one line, for the log.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s [%s]: %s: %s", e.Host, e.Address, e.Command, e.Reply)
+	where := e.Host
+	if e.Address.IsValid() { // of a Unix socket there is none
+		where += " [" + e.Address.String() + "]"
+	}
+	s := fmt.Sprintf("%s: %s: %s", where, e.Command, e.Reply)
 	if e.Cause != nil {
 		s += ": " + e.Cause.Error()
 	}
@@ -127,6 +131,7 @@ var phases = map[string]string{
 	"greeting":    "while waiting for the greeting",
 	"EHLO":        "while waiting for the reply to EHLO",
 	"HELO":        "while waiting for the reply to HELO",
+	"LHLO":        "while waiting for the reply to LHLO",
 	"STARTTLS":    "while starting TLS",
 	"AUTH":        "while waiting for the reply to AUTH",
 	"MAIL":        "while waiting for the reply to MAIL",

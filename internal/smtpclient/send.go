@@ -157,6 +157,11 @@ func (s *sending) run(ctx context.Context) *Error {
 		if err := s.sendContent(ctx); err != nil || s.taken {
 			return err
 		}
+	case s.started && s.options.LMTP:
+		// It should have refused DATA (RFC 2033 4.2); how often it would answer the end
+		// of an empty message nobody knows.
+		s.drop()
+		return nil
 	case s.started:
 		// The server wants content although no recipient was accepted: an
 		// empty message ends the transaction (RFC 2920 3.1).
@@ -308,30 +313,45 @@ func (s *sending) sendContent(ctx context.Context) *Error {
 	if err != nil {
 		return unknownOutcome(s.cutOff(ctx, "end of data", err))
 	}
-	reply, failure := s.reply(ctx, "end of data", s.options.Timeouts.DataEnd)
-	switch {
-	case failure != nil:
-		return unknownOutcome(failure)
-	case reply.Intermediate():
-		return s.unexpected("end of data", reply)
+	if s.options.LMTP {
+		return s.takeEach(ctx)
+	}
+	reply, failure := s.endOfData(ctx)
+	if failure != nil {
+		return failure
 	}
 	s.settleTaken(reply)
 	return nil
+}
+
+// endOfData reads a reply to the end of data.
+func (s *sending) endOfData(ctx context.Context) (mail.Reply, *Error) {
+	reply, failure := s.reply(ctx, "end of data", s.options.Timeouts.DataEnd)
+	switch {
+	case failure != nil:
+		return mail.Reply{}, unknownOutcome(failure)
+	case reply.Intermediate():
+		return mail.Reply{}, s.unexpected("end of data", reply)
+	}
+	return reply, nil
 }
 
 // settleTaken settles the recipients that were accepted by the reply to the
 // end of the message.
 func (s *sending) settleTaken(reply mail.Reply) {
 	s.taken = reply.Success()
-	outcome := s.remote("end of data", reply).Outcome()
 	for _, i := range s.recipients {
-		if s.outcomes[i].State != "" {
-			continue
+		if s.outcomes[i].State == "" {
+			s.settleOne(i, reply)
 		}
-		s.outcomes[i] = outcome
-		if reply.Success() {
-			s.outcomes[i].State = s.successFor(s.t.Recipients[i])
-		}
+	}
+}
+
+// settleOne settles a recipient by the reply to the end of the message.
+func (s *sending) settleOne(i int, reply mail.Reply) {
+	s.outcomes[i] = s.remote("end of data", reply).Outcome()
+	if reply.Success() {
+		s.outcomes[i].State = s.successFor(s.t.Recipients[i])
 	}
 }
 

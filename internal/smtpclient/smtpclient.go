@@ -1,5 +1,5 @@
-// Package smtpclient is the sending end of SMTP: it connects to one server
-// and gives it messages.
+// Package smtpclient is the sending end of SMTP, and of LMTP: it connects to one
+// server and gives it messages.
 //
 // Dial connects, greets and, as the policy asks, starts TLS. Send hands over
 // one message and returns one mail.Outcome for each recipient, whatever
@@ -50,6 +50,15 @@ type Options struct {
 	Timeouts Timeouts
 	// NoChunking leaves BDAT alone, even if the server offers it.
 	NoChunking bool
+	// Without are keywords of extensions that are taken as not offered.
+	Without []string
+	// MaxMessages is how many messages go over one connection; 0: any number.
+	MaxMessages int
+	// LMTP says that the server speaks LMTP (RFC 2033): it greets as LHLO asks, and
+	// answers the end of data once for each recipient.
+	LMTP bool
+	// Socket is the path of the Unix socket to connect to, in place of an address.
+	Socket string
 	// MaxReply is the size of the largest reply in octets, all its lines
 	// together. The default is 16 KiB.
 	MaxReply int

@@ -1,0 +1,70 @@
+package deliver
+
+import (
+	"cmp"
+	"time"
+
+	"postern/internal/limit"
+	"postern/internal/smtpclient"
+)
+
+// Transport is how mail goes by one transport.
+type Transport struct {
+	Client smtpclient.Options
+	// MaxConnections is how many connections each of its sites has at most, and
+	// MaxRecipients how many recipients one transaction; 0: as the settings say.
+	MaxConnections, MaxRecipients int
+	// IdleTimeout is how long a connection is kept for the next message; 0: not at all.
+	IdleTimeout time.Duration
+	// Rate is how many messages go to each of its sites in a time; the zero one: any
+	// number.
+	Rate limit.Rate
+	// MaxSize is the size of the largest message, in octets; 0: any.
+	MaxSize int64
+}
+
+// transport returns how mail goes by the transport of that name.
+func (s *Settings) transport(name string) Transport {
+	if t, known := s.Transports[name]; known {
+		return t
+	}
+	return Transport{Client: s.Client, MaxConnections: s.MaxPerSite, MaxRecipients: s.MaxRecipients, IdleTimeout: s.IdleTimeout}
+}
+
+// setTransports gives each transport a copy of its own, with what the settings say for
+// all.
+func (s *Settings) setTransports() {
+	all := make(map[string]Transport, len(s.Transports))
+	for name, t := range s.Transports {
+		t.Client.Hostname = s.Hostname
+		t.MaxConnections = cmp.Or(t.MaxConnections, s.MaxPerSite)
+		t.MaxRecipients = cmp.Or(t.MaxRecipients, s.MaxRecipients)
+		all[name] = t
+	}
+	s.Transports = all
+}
+
+// withinRate takes the turn of a message at its site. If that has had as many as its
+// transport sends in the time, the site is blocked until there is a turn.
+func (d *Deliverer) withinRate(t *transaction, now time.Time) bool {
+	rate := t.settings.transport(t.route.Name).Rate
+	if rate.Max == 0 {
+		return true
+	}
+	turn := d.rates.Take(limit.Named{Name: t.route.Name, Rate: rate}, t.route.Site, 1)
+	if !turn.Allowed {
+		t.at.block(now.Add(turn.Wait))
+	}
+	return turn.Allowed
+}
+
+// rates are those of the transports.
+func (s *Settings) rates() []limit.Named {
+	var all []limit.Named
+	for name, t := range s.Transports {
+		if t.Rate.Max > 0 {
+			all = append(all, limit.Named{Name: name, Rate: t.Rate})
+		}
+	}
+	return all
+}
