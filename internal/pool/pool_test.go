@@ -159,11 +159,11 @@ var (
 // state returns how a server stands.
 func (w *world) state(address string) Server {
 	w.t.Helper()
-	v, err := w.Target(address)
-	if err != nil {
-		w.t.Fatal(err)
+	found, err := w.Find(address)
+	if err != nil || len(found) != 1 {
+		w.t.Fatal(found, err)
 	}
-	return v
+	return found[0]
 }
 
 // TestOrder: preference first, those that are full last, equals by their weights, or in

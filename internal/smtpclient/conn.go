@@ -30,6 +30,7 @@ type Conn struct {
 	writeTimeout, behind time.Duration
 
 	extensions smtp.Extensions
+	esmtp      bool // the server knows EHLO
 	tls        *mail.TLS
 	judged     *mail.TLSPolicy // what was demanded of TLS, and how it is met
 	sent       int             // transactions
@@ -129,6 +130,9 @@ func (c *Conn) TLSPolicy() *mail.TLSPolicy { return c.judged }
 // Extensions returns what the server offers now, under TLS if that was
 // started.
 func (c *Conn) Extensions() smtp.Extensions { return c.extensions }
+
+// ESMTP reports whether the server knows EHLO.
+func (c *Conn) ESMTP() bool { return c.esmtp }
 
 // RecipientLimit returns how many recipients the server takes in one
 // transaction (RFC 9422 4.2, RCPTMAX); 0 means that it did not say. Send does

@@ -110,7 +110,7 @@ func (c *Conn) hello(ctx context.Context) *Error {
 	if err != nil {
 		return err
 	}
-	if !reply.Permanent() {
+	if c.esmtp = !reply.Permanent(); c.esmtp {
 		c.extensions = smtp.ParseExtensions(reply.Text)
 		return c.want(reply, "EHLO")
 	}
