@@ -98,7 +98,7 @@ func (s *Server) reconnectTarget(ctx context.Context, in *targetInput) (TargetSe
 
 type drainInput struct {
 	Name string `path:"name" doc:"As for target"`
-	Undo bool `query:"undo" doc:"Let mail go there again"`
+	Undo bool   `query:"undo" doc:"Let mail go there again"`
 }
 
 func (s *Server) drainTarget(ctx context.Context, in *drainInput) (TargetServers, error) {

@@ -10,6 +10,7 @@ import (
 	"postern/internal/pool"
 	"postern/internal/route"
 	"postern/internal/smtpclient"
+	"postern/internal/tlspolicy"
 )
 
 // This file puts the pools of target servers together, which outlast every graph.
@@ -50,7 +51,7 @@ func (g *graph) poolSettings() []pool.Settings {
 		t := &g.config.Transports[i]
 		if t.Kind == config.TransportPool {
 			list = append(list, pool.Settings{
-				Name: t.Name, Targets: targets[t.Name], Lane: laneOf(t),
+				Name: t.Name, Targets: targets[t.Name], Lane: g.laneOf(t),
 				Refresh: t.Refresh, ConnectRetry: t.ConnectRetry, Drain: t.DrainTimeout,
 			})
 		}
@@ -74,15 +75,15 @@ func targetOf(t *config.Target) pool.Target {
 	return to
 }
 
-// prober returns what probes a server: it connects as mail would, but for AUTH, and TLS
-// is started only where it is demanded. (Where it is not, mail would go on in clear.)
+// prober returns what probes a server: it connects as mail would, but for AUTH, and
+// STARTTLS is said only where TLS is demanded. (Where it is not, mail would go on in clear.)
 func (d *Daemon) prober(g *graph) func(context.Context, route.Lane, netip.AddrPort) (route.Capabilities, error) {
 	return func(ctx context.Context, to route.Lane, at netip.AddrPort) (route.Capabilities, error) {
 		o := d.clientOptions(g)
 		o.Hostname = g.config.Hostname
-		o.TLS = smtpclient.TLSMode(to.TLS.Level)
-		if o.TLS == smtpclient.TLSOpportunistic {
-			o.TLS = smtpclient.TLSNone
+		o.TLS = to.TLS
+		if !o.TLS.Demanded() && o.TLS.Begin != tlspolicy.Implicit {
+			o.TLS.Level = tlspolicy.None
 		}
 		conn, err := smtpclient.Dial(ctx, to.Host, at, o)
 		if err != nil {

@@ -190,5 +190,5 @@ func (p *Pool) site() string { return p.settings.Name + ":pool" }
 
 // demands reports whether nothing goes in clear at a level.
 func demands(l tlspolicy.Level) bool {
-	return l != tlspolicy.None && l != tlspolicy.Opportunistic && l != ""
+	return l != "" && tlspolicy.Policy{Level: l}.Demanded()
 }

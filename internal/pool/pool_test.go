@@ -382,3 +382,17 @@ func TestCounts(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestTLSOfOthers: what a domain demands beyond the pool is held against no server.
+func TestTLSOfOthers(t *testing.T) {
+	pool := with("192.0.2.1")
+	pool.Lane.TLS = tlspolicy.Policy{Level: tlspolicy.Required, Source: "transport hubs"}
+	for source, want := range map[string]State{"transport hubs": NotUsable, "tls partner.test": Unknown} {
+		w := newWorld(t, pool)
+		failure := broken{mail.Outcome{Command: "EHLO", TLS: &mail.TLS{}, TLSPolicy: &mail.TLSPolicy{Level: "required", Source: source}, Reply: mail.NewReply(451, "4.4.2", "lost")}}
+		w.hops(route.Question{})[0].Target.Failed(failure)
+		if got := w.state("192.0.2.1"); got.State != want {
+			t.Errorf("%s: %s, want %s", source, got.State, want)
+		}
+	}
+}
