@@ -30,13 +30,13 @@ func (g *graph) pools() *pool.Set {
 		return g.lasting.pools
 	}
 	s := pool.New(pool.Options{Clock: g.clock})
-	s.Change(pool.Around{Resolver: g.resolver, Self: g.own}, g.poolSettings())
+	s.Change(pool.Around{Resolver: g.outgoing(), Self: g.own}, g.poolSettings())
 	return s
 }
 
 // changePools puts the pools of a graph in force.
 func (d *Daemon) changePools(g *graph) {
-	d.pools.Change(pool.Around{Resolver: g.resolver, Self: g.own, Probe: d.prober(g)}, g.poolSettings())
+	d.pools.Change(pool.Around{Resolver: g.outgoing(), Self: g.own, Probe: d.prober(g)}, g.poolSettings())
 }
 
 // poolSettings are those of all pools.

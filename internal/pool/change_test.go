@@ -131,8 +131,8 @@ func TestReload(t *testing.T) {
 		t.Errorf("with other demands of TLS it is %s", got.State)
 	}
 	w.change()
-	if w.Transport("hubs") != nil || len(w.Pools()) != 0 {
-		t.Error("the pool is still there")
+	if _, err := w.Transport("hubs").Route(t.Context(), route.Question{}); err == nil || !strings.Contains(err.Error(), "451 4.3.5") || len(w.Pools()) != 0 {
+		t.Errorf("the pool is still there, %v", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestChangeEndsWhatRuns(t *testing.T) {
 	for name, change := range map[string]func(*world) error{
 		"reconnected": func(w *world) error { _, err := w.Reconnect("192.0.2.1", "anna"); return err },
 		"drained":     func(w *world) error { _, err := w.Drain("hubs/192.0.2.1:25", "anna"); return err },
-		"taken away":  func(w *world) error { w.change(with("192.0.2.2")); return w.Transport("hubs").ready(w.t.Context()) },
+		"taken away":  func(w *world) error { w.change(with("192.0.2.2")); return w.pool("hubs").ready(w.t.Context()) },
 		"no pool":     func(w *world) error { w.change(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
