@@ -123,7 +123,7 @@ policytest: mail message config explain
 # admin hands intake what is imported, shows the sites as deliver has them, names
 # their destinations to the queue, lets people look into what is in quarantine and who
 # sends, and changes records of the directory, whose files it reads and writes.
-admin: mail message limit certs queue journal directory config intake senders quarantine filter deliver
+admin: mail message limit certs queue journal directory config intake senders quarantine filter deliver pool
 console: admin
 events: mail journal
 zos: mail admin config
@@ -140,7 +140,7 @@ trial: mail certs config smtpserver smtpclient sink admin daemon
 selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue and deliver, and says
 # what is wrong in a filter before it asks anybody.
-cli: mail filter certs queue explain policytest deliver quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
+cli: mail filter certs queue explain policytest deliver pool quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

@@ -15,6 +15,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/mail"
+	"postern/internal/pool"
 	"postern/internal/queue"
 )
 
@@ -58,6 +59,10 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Configuration" + name
 	case reflect.TypeFor[User](), reflect.TypeFor[Domain](), reflect.TypeFor[Alias](), reflect.TypeFor[List]():
 		return "Directory" + name
+	case reflect.TypeFor[pool.View]():
+		return "Pool"
+	case reflect.TypeFor[pool.Server]():
+		return "Target" + name
 	}
 	return name
 }

@@ -10,6 +10,7 @@ import (
 	"postern/internal/deliver"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/pool"
 	"postern/internal/queue"
 )
 
@@ -77,6 +78,8 @@ func (s *Server) problem(path string, err error) *Problem {
 		return badRequest(err)
 	case errors.Is(err, deliver.ErrNoSite):
 		return &Problem{Status: http.StatusNotFound, Title: "No such site", Detail: err.Error()}
+	case errors.Is(err, pool.ErrNoTarget), errors.Is(err, pool.ErrNoPool):
+		return &Problem{Status: http.StatusNotFound, Title: "No such target", Detail: err.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Problem{Status: http.StatusServiceUnavailable, Title: "Given up", Detail: "the request was given up"}
 	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrUnknown):

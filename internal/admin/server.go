@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern/internal/certs"
+	"postern/internal/deliver"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -24,6 +25,9 @@ import (
 type Options struct {
 	Queue   Queue
 	Sites   Sites
+	Targets Targets
+	// Tally tells what became of mail, and for how many attempts retry lists the waits.
+	Tally   func() (counted deliver.Tally, listed int)
 	Store   Store
 	Journal *journal.Journal
 	// Importer takes in what was exported.
@@ -58,7 +62,7 @@ type Server struct {
 
 // NewServer returns a server; Serve sets it to work.
 func NewServer(o Options) *Server {
-	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations, (*Server).certificateOperations,
+	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations, (*Server).targetOperations, (*Server).certificateOperations,
 		(*Server).quarantineOperations, (*Server).partOperations, (*Server).suspendOperations, (*Server).importOperations,
 		(*Server).backupOperations, (*Server).storeOperations, (*Server).journalOperations, (*Server).recordOperations)
 }

@@ -59,7 +59,7 @@ func (d *Daemon) bindAdmin(g *graph) error {
 	d.admin = admin.NewServer(admin.Options{
 		// The door for imports is one for good: it takes one at a time, and no setting
 		// has a say in what they bring.
-		Queue: d.suspended, Sites: d.deliverer, Store: d.store, Journal: d.journal, Importer: d.door(g), Snapshot: d.snapshot, Control: d, Records: d.recordOptions(),
+		Queue: d.suspended, Sites: d.deliverer, Targets: d.pools, Tally: d.deliverer.Tally, Store: d.store, Journal: d.journal, Importer: d.door(g), Snapshot: d.snapshot, Control: d, Records: d.recordOptions(),
 		Certificates: certificateKeeper(g.certificates.store, d.inForce, d.certificateChanged, d.clock),
 		Status:       d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
 	})

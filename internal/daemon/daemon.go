@@ -36,6 +36,7 @@ import (
 	"postern/internal/journal"
 	"postern/internal/limit"
 	"postern/internal/mail"
+	"postern/internal/pool"
 	"postern/internal/pressure"
 	"postern/internal/quarantine"
 	"postern/internal/queue"
@@ -101,6 +102,7 @@ type Daemon struct {
 	// submission takes mail from users of this host; nil when it is not to.
 	submission     *submission
 	deliverer      *deliver.Deliverer
+	pools          *pool.Set // of target servers
 	keeper         *quarantine.Keeper
 	socket         net.Listener
 	admin          *admin.Server
@@ -165,7 +167,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 	g.certificates.acme = d.acme
 	g.told.source, g.told.oidc, g.told.httpAuth = d.tellSource, d.counts.oidc, d.counts.httpAuth
 	g.lasting = lasting{
-		limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks,
+		pools: d.pools, limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks,
 		directory: func() *directory.Directory { return d.directory },
 	}
 	return g
@@ -195,6 +197,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	d.inspections = intake.NewInspections(0)
 	d.limits, d.accountLimits = limit.NewSet(clock), limit.NewSet(clock)
 	d.acme = d.newManager(c)
+	d.pools = newPools(d)
 	d.graph = d.newGraph(c)
 	d.namer = dns.NewNamer(dns.NamerOptions{Resolver: d.clientResolver})
 	return d
@@ -312,6 +315,7 @@ func (d *Daemon) open() error {
 		return err
 	}
 	d.gauge = pressure.New(d.gaugeOptions(g))
+	d.changePools(g)
 	d.deliverer = deliver.New(d.deliverOptions(g))
 	d.suspended.tell(d.deliverer.SuspendSite)
 	d.keeper = quarantine.New(quarantine.Options{
@@ -377,6 +381,7 @@ func (d *Daemon) start(deliverCtx, copyCtx context.Context) {
 	d.copying.Go(func() { d.part("the journal's copying of the directory", d.journal.Copy(copyCtx, d.directory)) })
 	d.copying.Go(func() { d.gauge.Run(copyCtx) })
 	d.running.Go(func() { d.guardLogins(deliverCtx) })
+	d.running.Go(func() { d.pools.Run(deliverCtx) })
 	d.running.Go(func() { d.deliverer.Run(deliverCtx) })
 	d.running.Go(func() { d.part("the quarantine", d.keeper.Run(deliverCtx)) })
 	for _, l := range d.listeners {

@@ -24,6 +24,7 @@ import (
 	"postern/internal/mail"
 	"postern/internal/oidc"
 	"postern/internal/policy"
+	"postern/internal/pool"
 	"postern/internal/pressure"
 	"postern/internal/route"
 	"postern/internal/submit"
@@ -86,6 +87,8 @@ type lasting struct {
 	masks func(netip.Addr) string
 	// offline says that no block list is to be asked.
 	offline bool
+	// pools are the target servers; nil: each graph has its own.
+	pools *pool.Set
 	// directory returns the records; nil, or what it returns: there are none yet.
 	directory func() *directory.Directory
 }

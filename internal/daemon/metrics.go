@@ -16,6 +16,7 @@ import (
 	"postern/internal/metrics"
 	"postern/internal/oidc"
 	"postern/internal/policy"
+	"postern/internal/pool"
 	"postern/internal/pressure"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
@@ -32,6 +33,7 @@ type counts struct {
 	store      *embedded.Metrics
 	deliver    *deliver.Metrics
 	client     *smtpclient.Metrics
+	pool       *pool.Metrics
 	lists      *lists.Metrics
 	blockLists *blocklist.Metrics
 	policy     *policy.Metrics
@@ -55,6 +57,7 @@ func newCounts(d *Daemon) counts {
 		store:      embedded.NewMetrics(s),
 		deliver:    deliver.NewMetrics(s),
 		client:     smtpclient.NewMetrics(s),
+		pool:       pool.NewMetrics(s),
 		lists:      lists.NewMetrics(s),
 		blockLists: blocklist.NewMetrics(s),
 		policy:     policy.NewMetrics(s),
@@ -80,6 +83,9 @@ func newCounts(d *Daemon) counts {
 	d.readJournal(s)
 	s.ReadGauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits.",
 		func() float64 { return float64(d.deliverer.SitesDown()) })
+	s.ReadGauges("postern_targets", "Target servers of all pools, by how they stand. To one that was drained no mail goes, whatever else.",
+		metrics.Label{Name: "state", Values: []string{string(pool.Unknown), string(pool.Active), string(pool.NotUsable), "drained"}},
+		func(state string) float64 { return float64(d.pools.Count()[state]) })
 	s.ReadGauges("postern_pressure", "1 while something runs short, by what; under all kinds but slow no mail is taken, under slow fewer clients are served.",
 		metrics.Label{Name: "kind", Values: kindNames()}, d.pressed)
 	s.Process()

@@ -122,6 +122,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	d.journal.Change(journalLimits(next))
 	d.gauge.Change(pressureLimits(next))
 	debug.SetMemoryLimit(next.memoryBudget())
+	d.changePools(next)
 	d.deliverer.Change(d.deliverSettings(next))
 	d.keeper.Change(d.quarantineSettings(next))
 	d.logins.guard.Set(guardSettings(next.config))

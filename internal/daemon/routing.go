@@ -156,8 +156,11 @@ func (g *graph) finish(l *route.Lane, q route.Question) {
 
 // transport is one of the configuration.
 func (g *graph) transport(t *config.Transport) route.Transport {
-	if t.Kind == config.TransportMX {
+	switch t.Kind {
+	case config.TransportMX:
 		return g.direct(t.Name, cmp.Or(t.Port, g.config.Delivery.Port), g.laneOf(t))
+	case config.TransportPool:
+		return g.pools().Transport(t.Name)
 	}
 	return route.NewSmarthosts(route.Options{
 		Lookup: g.lookup(), Name: t.Name, Hosts: t.Hosts, LookupMX: t.LookupMX, Random: t.Balance == config.BalanceRandom,

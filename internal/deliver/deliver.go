@@ -122,6 +122,7 @@ type Deliverer struct {
 	active  atomic.Int64
 	started time.Time // by New
 	turned  turned    // of the scheduler
+	tally   tally     // of what was settled
 	failing sync.Once
 }
 

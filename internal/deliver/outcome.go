@@ -54,6 +54,7 @@ func (d *Deliverer) settle(ctx context.Context, t *transaction, outcomes []mail.
 	default:
 		crashpoint.Reach(crashpoint.Settled)
 		d.Metrics.settled(verdict)
+		d.tally.count(verdict, len(t.settings.Retry.Waits))
 		d.logOutcomes(t, verdict)
 	}
 }

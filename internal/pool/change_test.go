@@ -114,7 +114,7 @@ func TestReload(t *testing.T) {
 			t.Errorf("%+v, want %s", got, want)
 		}
 	}
-	if _, err := w.Target("192.0.2.4"); !errors.Is(err, ErrNoTarget) {
+	if _, err := w.Find("192.0.2.4"); !errors.Is(err, ErrNoTarget) {
 		t.Errorf("%v", err)
 	}
 	// What is told of before holds for the counts alone.
@@ -131,8 +131,8 @@ func TestReload(t *testing.T) {
 		t.Errorf("with other demands of TLS it is %s", got.State)
 	}
 	w.change()
-	if w.Transport("hubs") != nil || len(w.Pools()) != 0 {
-		t.Error("the pool is still there")
+	if _, err := w.Transport("hubs").Route(t.Context(), route.Question{}); err == nil || !strings.Contains(err.Error(), "451 4.3.5") || len(w.Pools()) != 0 {
+		t.Errorf("the pool is still there, %v", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestChangeEndsWhatRuns(t *testing.T) {
 	for name, change := range map[string]func(*world) error{
 		"reconnected": func(w *world) error { _, err := w.Reconnect("192.0.2.1", "anna"); return err },
 		"drained":     func(w *world) error { _, err := w.Drain("hubs/192.0.2.1:25", "anna"); return err },
-		"taken away":  func(w *world) error { w.change(with("192.0.2.2")); return w.Transport("hubs").ready(w.t.Context()) },
+		"taken away":  func(w *world) error { w.change(with("192.0.2.2")); return w.pool("hubs").ready(w.t.Context()) },
 		"no pool":     func(w *world) error { w.change(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestDrain(t *testing.T) {
 	w := newWorld(t, with("192.0.2.1", "192.0.2.2"))
 	w.at("192.0.2.1", route.Question{}).Target.Connected(full10)
 	for range 2 {
-		if v, err := w.Drain("192.0.2.1", "anna"); err != nil || v.Drained != "anna" || v.State != Active {
+		if v, err := w.Drain("192.0.2.1", "anna"); err != nil || len(v) != 1 || v[0].Drained != "anna" || v[0].State != Active {
 			t.Fatalf("%+v, %v", v, err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("after a reload: %v", err)
 	}
 	was := w.told()
-	if v, err := w.Undrain("192.0.2.1", "anna"); err != nil || v.Drained != "" || w.told() == was {
+	if v, err := w.Undrain("hubs", "anna"); err != nil || v[0].Drained != "" || w.told() == was {
 		t.Errorf("%+v, %v, told %d times", v, err, w.told()-was)
 	}
 	if got := order(w.hops(route.Question{})); got != "192.0.2.1" {
@@ -198,27 +198,30 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestFindTarget: by all its names, and never by one of two.
-func TestFindTarget(t *testing.T) {
-	w := newWorld(t, with("a.test", "192.0.2.1 port=26", "2001:db8::1"))
+// TestFind: by all the names that a person may use.
+func TestFind(t *testing.T) {
+	other := with("192.0.2.1")
+	other.Name = "other"
+	w := newWorld(t, with("a.test", "192.0.2.1 port=26", "2001:db8::1"), other)
 	w.names.Set("a.test", addresses("192.0.2.1", "192.0.2.2")...)
 	w.hops(route.Question{})
-	for text, want := range map[string]string{
-		"192.0.2.2": "192.0.2.2:25", "192.0.2.1:25": "192.0.2.1:25", "a.test:25": "", "A.test": "", "192.0.2.1": "",
-		"hubs/192.0.2.1:26": "192.0.2.1:26", "[2001:db8::1]:25": "[2001:db8::1]:25", "2001:DB8::1": "[2001:db8::1]:25", "other/192.0.2.2": "", "": "",
-	} {
-		v, err := w.Target(text)
-		if want == "" {
-			if !errors.Is(err, ErrNoTarget) {
-				t.Errorf("%q: %+v, %v", text, v, err)
-			}
-		} else if err != nil || v.Address.String() != want {
-			t.Errorf("%q: %s, %v", text, v.Address, err)
-		}
+	if _, err := w.Transport("other").Route(t.Context(), route.Question{}); err != nil {
+		t.Fatal(err)
 	}
-	_, err := w.Target("192.0.2.1")
-	if want := "hubs/192.0.2.1:25, hubs/192.0.2.1:26"; err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%v, want %s in it", err, want)
+	for text, want := range map[string]string{
+		"192.0.2.2": "hubs/192.0.2.2:25", "192.0.2.1:25": "hubs/192.0.2.1:25 other/192.0.2.1:25", "A.test": "hubs/192.0.2.1:25 hubs/192.0.2.2:25",
+		"192.0.2.1": "hubs/192.0.2.1:25 hubs/192.0.2.1:26 other/192.0.2.1:25", "hubs/192.0.2.1:26": "hubs/192.0.2.1:26", "hubs/a.test:25": "hubs/192.0.2.1:25 hubs/192.0.2.2:25",
+		"[2001:db8::1]:25": "hubs/[2001:db8::1]:25", "2001:DB8::1": "hubs/[2001:db8::1]:25", "[2001:db8::1]": "hubs/[2001:db8::1]:25",
+		"other": "other/192.0.2.1:25", "other/192.0.2.2": "", "": "", "hub": "", "192.0.2": "",
+	} {
+		found, err := w.Find(text)
+		var got []string
+		for _, v := range found {
+			got = append(got, v.Pool+"/"+v.Address.String())
+		}
+		if strings.Join(got, " ") != want || errors.Is(err, ErrNoTarget) != (want == "") {
+			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
+		}
 	}
 }
 

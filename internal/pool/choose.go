@@ -83,9 +83,10 @@ func (p *Pool) Route(ctx context.Context, q route.Question) (way route.Route, er
 // hop is the server as a hop for a message.
 func (v *server) hop(q route.Question) route.Hop {
 	to := v.lane()
+	demanded := to.TLS.Demand(q.TLS)
 	return route.Hop{
 		Addresses: []netip.AddrPort{v.at},
-		Target:    visit{v.edition, to.TLS.Demand(q.TLS).Level},
+		Target:    visit{v.edition, demanded.Level, demanded.Source},
 		Lane:      to,
 	}
 }

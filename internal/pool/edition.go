@@ -39,6 +39,8 @@ func (e *edition) retire(drain time.Duration) {
 type visit struct {
 	*edition
 	demanded tlspolicy.Level
+	// source is who demands it.
+	source string
 }
 
 // Enter takes the right to one connection.
@@ -72,13 +74,24 @@ func (v visit) Connected(c route.Capabilities) {
 // Failed notes why there is no connection.
 func (v visit) Failed(why error) {
 	what, reason := judge(why)
-	if what == ofOurs {
+	if what == ofOurs || what == ofTLS && !v.ownPolicy(why) {
 		return
 	}
 	v.server.pool.set.Metrics.connectFailures.Add(1)
 	v.count(func(c *Counts) { c.ConnectFailures++ })
 	v.note(func(s *server) { s.unreached(what, v.demanded, reason) })
 	v.server.pool.set.hurry()
+}
+
+// ownPolicy reports whether TLS was judged by what the pool and the message demand. By what
+// is demanded for the domain of a recipient, a server is none the worse for other mail.
+func (v visit) ownPolicy(why error) bool {
+	var failure interface{ Outcome() mail.Outcome }
+	if !errors.As(why, &failure) {
+		return true
+	}
+	judged := failure.Outcome().TLSPolicy
+	return judged == nil || judged.Level == string(v.demanded) && judged.Source == v.source
 }
 
 // Settled notes what became of a message.
@@ -166,7 +179,7 @@ func judge(why error) (verdict, string) {
 	switch {
 	case o.Command == "STARTTLS" && !o.Remote && o.Reply.Enhanced == "4.7.4" && o.Cause == "":
 		return ofLacking, reason
-	case o.Command == "STARTTLS":
+	case o.Command == "STARTTLS", o.TLS != nil && !o.Remote: // a handshake refused shows with the next reply
 		return ofTLS, reason
 	case o.Command == "AUTH" && !o.Remote:
 		return ofOurs, reason

@@ -127,8 +127,30 @@ func (s *Set) Change(around Around, pools []Settings) {
 	s.hurry()
 }
 
-// Transport returns the pool of that name, nil when there is none.
-func (s *Set) Transport(name string) *Pool {
+// Transport returns the pool of a name as a transport: that which has the name when mail
+// goes, so that it may be asked for before the settings are in force.
+func (s *Set) Transport(name string) route.Transport { return reference{s, name} }
+
+// reference is a pool by its name.
+type reference struct {
+	set  *Set
+	name string
+}
+
+// errGone is the failure that there is no pool any more, or not yet.
+var errGone = mail.Refuse(451, "4.3.5", "The pool of the next servers is not configured")
+
+// Route does as that of the Pool does; 451 4.3.5 when there is none.
+func (r reference) Route(ctx context.Context, q route.Question) (route.Route, error) {
+	p := r.set.pool(r.name)
+	if p == nil {
+		return route.Route{}, errGone
+	}
+	return p.Route(ctx, q)
+}
+
+// pool returns the pool of that name, nil when there is none.
+func (s *Set) pool(name string) *Pool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pools[name]
@@ -190,5 +212,5 @@ func (p *Pool) site() string { return p.settings.Name + ":pool" }
 
 // demands reports whether nothing goes in clear at a level.
 func demands(l tlspolicy.Level) bool {
-	return l != tlspolicy.None && l != tlspolicy.Opportunistic && l != ""
+	return l != "" && tlspolicy.Policy{Level: l}.Demanded()
 }

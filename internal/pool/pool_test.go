@@ -159,11 +159,11 @@ var (
 // state returns how a server stands.
 func (w *world) state(address string) Server {
 	w.t.Helper()
-	v, err := w.Target(address)
-	if err != nil {
-		w.t.Fatal(err)
+	found, err := w.Find(address)
+	if err != nil || len(found) != 1 {
+		w.t.Fatal(found, err)
 	}
-	return v
+	return found[0]
 }
 
 // TestOrder: preference first, those that are full last, equals by their weights, or in
@@ -380,5 +380,19 @@ func TestCounts(t *testing.T) {
 	h.Target.Failed(nobody)
 	if got, want := w.state("192.0.2.1").Counts, (Counts{Attempts: 5, Sent: 2, ConnectFailures: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestTLSOfOthers: what a domain demands beyond the pool is held against no server.
+func TestTLSOfOthers(t *testing.T) {
+	pool := with("192.0.2.1")
+	pool.Lane.TLS = tlspolicy.Policy{Level: tlspolicy.Required, Source: "transport hubs"}
+	for source, want := range map[string]State{"transport hubs": NotUsable, "tls partner.test": Unknown} {
+		w := newWorld(t, pool)
+		failure := broken{mail.Outcome{Command: "EHLO", TLS: &mail.TLS{}, TLSPolicy: &mail.TLSPolicy{Level: "required", Source: source}, Reply: mail.NewReply(451, "4.4.2", "lost")}}
+		w.hops(route.Question{})[0].Target.Failed(failure)
+		if got := w.state("192.0.2.1"); got.State != want {
+			t.Errorf("%s: %s, want %s", source, got.State, want)
+		}
 	}
 }

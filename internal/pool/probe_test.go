@@ -194,8 +194,8 @@ func TestProbeIsBounded(t *testing.T) {
 		running.Go(func() { s.Run(ctx) })
 		time.Sleep(probeTime)
 		synctest.Wait()
-		v, err := s.Target("192.0.2.1")
-		if err != nil || v.State != NotUsable {
+		v, err := s.Find("192.0.2.1")
+		if err != nil || v[0].State != NotUsable {
 			t.Errorf("%+v, %v", v, err)
 		}
 		stop()

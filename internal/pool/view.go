@@ -39,10 +39,10 @@ type Server struct {
 	// OnTrial says that one transaction decides.
 	OnTrial bool `json:"on_trial,omitempty" doc:"Whether it has answered a probe, so that one message is tried"`
 	// Probe is when it is probed.
-	Probe   time.Time `json:"probe,omitzero" doc:"When it is probed next"`
-	Drained string    `json:"drained,omitempty" doc:"Who lets no mail go there"`
-	Faults  []Fault   `json:"faults,omitempty" doc:"Why mail that demands more of TLS cannot go there"`
-	Learned *Learned  `json:"learned,omitempty" doc:"What it offered the last time; absent while that is not known"`
+	Probe   time.Time  `json:"probe,omitzero" doc:"When it is probed next"`
+	Drained string     `json:"drained,omitempty" doc:"Who lets no mail go there"`
+	Faults  []TLSFault `json:"faults,omitempty" doc:"Why mail that demands more of TLS cannot go there"`
+	Learned *Learned   `json:"learned,omitempty" doc:"What it offered the last time; absent while that is not known"`
 
 	Secure         bool   `json:"secure" doc:"Whether nothing goes there in clear (SECURE)"`
 	Preference     int    `json:"preference" doc:"The lowest comes first"`
@@ -53,8 +53,8 @@ type Server struct {
 	Counts
 }
 
-// Fault is why mail cannot go to a server that demands a level of TLS.
-type Fault struct {
+// TLSFault is why mail cannot go to a server that demands a level of TLS.
+type TLSFault struct {
 	TLS    string    `json:"tls" doc:"The level"`
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
@@ -79,6 +79,24 @@ func (s *Set) Pools() []View {
 	return views
 }
 
+// Count returns how many servers of all pools are in each state. One that was drained
+// is "drained" alone.
+func (s *Set) Count() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[string]int)
+	for _, p := range s.pools {
+		for _, v := range p.servers {
+			if v.drained != "" {
+				counts["drained"]++
+			} else {
+				counts[string(v.state)]++
+			}
+		}
+	}
+	return counts
+}
+
 func (p *Pool) view() View {
 	view := View{Name: p.settings.Name, Site: p.site(), Servers: []Server{}, Warnings: append([]string{}, p.warnings...), Refresh: wallTime(p.set, p.resolveAt)}
 	for _, v := range p.servers {
@@ -100,9 +118,9 @@ func (v *server) view() Server {
 		Connections: v.open, MaxConnections: v.target.MaxConnections, Counts: v.counts,
 	}
 	for l, f := range v.faults {
-		view.Faults = append(view.Faults, Fault{string(l), f.since, f.reason})
+		view.Faults = append(view.Faults, TLSFault{string(l), f.since, f.reason})
 	}
-	slices.SortFunc(view.Faults, func(a, b Fault) int { return strings.Compare(a.TLS, b.TLS) })
+	slices.SortFunc(view.Faults, func(a, b TLSFault) int { return strings.Compare(a.TLS, b.TLS) })
 	if v.learned {
 		c := &v.capabilities
 		view.Learned = &Learned{ESMTP: c.ESMTP, Size: v.most(), StartTLS: c.StartTLS, Auth: append([]string{}, c.Auth...)}
@@ -118,76 +136,72 @@ func wallTime(s *Set, at time.Time) time.Time {
 	return s.Clock.Now().Add(time.Until(at)).Round(time.Second)
 }
 
-// The ways in which there is not one server, or pool, that a person means.
+// ErrNoPool and ErrNoTarget say that there is none of that name.
 var (
 	ErrNoPool   = errors.New("no such pool")
-	ErrNoTarget = errors.New("no such target")
+	ErrNoTarget = errors.New("no such target server")
 )
 
-// find returns the one server that a person means: by its address with or without the
-// port, by its name, or by either behind the name of its pool and a slash. mu is held.
-func (s *Set) find(text string) (*server, error) {
-	var meant []string
-	var one *server
+// find returns the servers that a person means: all of a pool, by its name; those of a
+// host, by its name or address, with the port or without; or such ones of one pool alone,
+// behind its name and a slash. mu is held.
+func (s *Set) find(text string) ([]*server, error) {
+	var meant []*server
 	for _, p := range s.all() {
 		for _, v := range p.servers {
 			if v.named(text) {
-				one = v
-				meant = append(meant, p.settings.Name+"/"+v.at.String())
+				meant = append(meant, v)
 			}
 		}
 	}
-	switch len(meant) {
-	case 0:
-		return nil, fmt.Errorf("%w: %q is no name and no address of a server; `postern target list` shows all", ErrNoTarget, text)
-	case 1:
-		return one, nil
+	if len(meant) == 0 {
+		return nil, fmt.Errorf("%w: %q is no pool, and no name or address of a target server; `postern target list` shows all", ErrNoTarget, text)
 	}
-	more := ""
-	if len(meant) > maxMeant {
-		more = fmt.Sprintf(" and %d more", len(meant)-maxMeant)
-	}
-	return nil, fmt.Errorf("%w: %q is %d servers; name one of %s%s", ErrNoTarget, text, len(meant), strings.Join(meant[:min(len(meant), maxMeant)], ", "), more)
+	return meant, nil
 }
-
-// maxMeant is how many names an error has.
-const maxMeant = 5
 
 // named reports whether a person means the server.
 func (v *server) named(text string) bool {
-	text = strings.TrimPrefix(text, v.pool.settings.Name+"/")
+	pool := v.pool.settings.Name
+	if text == pool {
+		return true
+	}
+	text = strings.ToLower(strings.TrimPrefix(text, pool+"/"))
 	address := v.at.Addr().String()
-	return strings.EqualFold(text, v.host) || slices.Contains([]string{v.at.String(), address, "[" + address + "]", fmt.Sprintf("%s:%d", v.host, v.at.Port())}, strings.ToLower(text))
+	host := strings.ToLower(v.host)
+	return slices.Contains([]string{host, fmt.Sprintf("%s:%d", host, v.at.Port()), address, "[" + address + "]", v.at.String()}, text)
 }
 
-// Target returns one server. It fails with ErrNoTarget and what to do.
-func (s *Set) Target(text string) (view Server, err error) {
+// Find returns the servers that a person means: all of a pool, by its name; those of a
+// host, by its name or address, with the port or without; or such ones of one pool alone,
+// behind its name and a slash. It fails with ErrNoTarget and what to do.
+func (s *Set) Find(text string) ([]Server, error) {
 	return s.on(text, func(*server) {})
 }
 
-// on does something to one server.
-func (s *Set) on(text string, what func(*server)) (view Server, err error) {
+// on does something to servers, and returns how they stand then.
+func (s *Set) on(text string, what func(*server)) (views []Server, err error) {
 	s.do(func() {
-		var v *server
-		if v, err = s.find(text); err != nil {
-			return
+		var meant []*server
+		meant, err = s.find(text)
+		for _, v := range meant {
+			what(v)
+			views = append(views, v.view())
 		}
-		what(v)
-		view = v.view()
 	})
 	s.hurry()
-	return view, err
+	return views, err
 }
 
-// Reconnect lets a server begin anew: its connections end, as Settings.Drain says, it is
-// unknown, and is probed at once.
-func (s *Set) Reconnect(text, actor string) (Server, error) {
+// Reconnect lets servers begin anew, as Find knows them: their connections end, as
+// Settings.Drain says, they are unknown, and are probed at once.
+func (s *Set) Reconnect(text, actor string) ([]Server, error) {
 	return s.on(text, func(v *server) { v.renew("reconnected by " + actor) })
 }
 
-// Drain lets no more mail go to a server, until Undrain or the end of the process. What
+// Drain lets no more mail go to servers, until Undrain or the end of the process. What
 // runs there ends as with Reconnect.
-func (s *Set) Drain(text, actor string) (Server, error) {
+func (s *Set) Drain(text, actor string) ([]Server, error) {
 	return s.on(text, func(v *server) {
 		if v.drained == "" {
 			v.drain(actor)
@@ -196,7 +210,7 @@ func (s *Set) Drain(text, actor string) (Server, error) {
 }
 
 // Undrain ends that.
-func (s *Set) Undrain(text, actor string) (Server, error) {
+func (s *Set) Undrain(text, actor string) ([]Server, error) {
 	return s.on(text, func(v *server) {
 		if v.drained != "" {
 			v.undrain(actor)

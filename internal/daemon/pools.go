@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+
+	"postern/internal/config"
+	"postern/internal/deliver"
+	"postern/internal/mail"
+	"postern/internal/pool"
+	"postern/internal/route"
+	"postern/internal/smtpclient"
+	"postern/internal/tlspolicy"
+)
+
+// This file puts the pools of target servers together, which outlast every graph.
+
+func newPools(d *Daemon) *pool.Set {
+	return pool.New(pool.Options{
+		Recovered: func(site string) { d.deliverer.TryNow(site) },
+		Record:    func(f mail.Fact) { d.journal.Record(f) },
+		Clock:     d.clock, Logger: d.Logger, Metrics: d.counts.pool,
+	})
+}
+
+// pools are those of the graph. Those of one that is not of a server which runs are its
+// own, and know nothing.
+func (g *graph) pools() *pool.Set {
+	if g.lasting.pools != nil {
+		return g.lasting.pools
+	}
+	s := pool.New(pool.Options{Clock: g.clock})
+	s.Change(pool.Around{Resolver: g.outgoing(), Self: g.own}, g.poolSettings())
+	return s
+}
+
+// changePools puts the pools of a graph in force.
+func (d *Daemon) changePools(g *graph) {
+	d.pools.Change(pool.Around{Resolver: g.outgoing(), Self: g.own, Probe: d.prober(g)}, g.poolSettings())
+}
+
+// poolSettings are those of all pools.
+func (g *graph) poolSettings() []pool.Settings {
+	targets := make(map[string][]pool.Target)
+	for i := range g.config.Targets {
+		t := &g.config.Targets[i]
+		targets[t.Pool] = append(targets[t.Pool], targetOf(t))
+	}
+	var list []pool.Settings
+	for i := range g.config.Transports {
+		t := &g.config.Transports[i]
+		if t.Kind == config.TransportPool {
+			list = append(list, pool.Settings{
+				Name: t.Name, Targets: targets[t.Name], Lane: g.laneOf(t),
+				Refresh: t.Refresh, ConnectRetry: t.ConnectRetry, Drain: t.DrainTimeout,
+			})
+		}
+	}
+	return list
+}
+
+func targetOf(t *config.Target) pool.Target {
+	to := pool.Target{
+		Port: uint16(t.Port), Preference: t.Preference, Weight: t.Weight, MaxConnections: t.MaxConnections,
+		MaxMessages: t.MaxMessages, AssumedSize: t.AssumedSize, Secure: t.Secure,
+	}
+	switch {
+	case t.Address.IsValid():
+		to.Source, to.Host = pool.Address, t.Address.String()
+	case t.MX != "":
+		to.Source, to.Host = pool.MX, t.MX
+	default:
+		to.Source, to.Host = pool.Name, t.Name
+	}
+	return to
+}
+
+// prober returns what probes a server: it connects as mail would, but for AUTH, and
+// STARTTLS is said only where TLS is demanded. (Where it is not, mail would go on in clear.)
+func (d *Daemon) prober(g *graph) func(context.Context, route.Lane, netip.AddrPort) (route.Capabilities, error) {
+	return func(ctx context.Context, to route.Lane, at netip.AddrPort) (route.Capabilities, error) {
+		o := d.clientOptions(g)
+		o.Hostname = g.config.Hostname
+		o.TLS = to.TLS
+		if !o.TLS.Demanded() && o.TLS.Begin != tlspolicy.Implicit {
+			o.TLS.Level = tlspolicy.None
+		}
+		conn, err := smtpclient.Dial(ctx, to.Host, at, o)
+		if err != nil {
+			return route.Capabilities{}, err
+		}
+		defer conn.Close()
+		return deliver.Capabilities(conn), nil
+	}
+}
