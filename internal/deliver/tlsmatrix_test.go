@@ -5,13 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"postern/internal/certs"
 	"postern/internal/mail"
@@ -102,7 +99,7 @@ func TestTLSMatrix(t *testing.T) {
 			page.WriteString(matrixRow(t, peer, level, trusted))
 		}
 	}
-	wantTLSPage(t, page.String()[1:])
+	comparePage(t, "tls-out.md", page.String()[1:])
 }
 
 // varying is what differs from run to run in what is told.
@@ -153,27 +150,4 @@ func matrixRow(t *testing.T, peer tlsPeer, level tlspolicy.Level, trusted *x509.
 		told = "not met: " + told
 	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", level, outcome, reply, varying.ReplaceAllString(told, "sha256/…"))
-}
-
-// wantTLSPage compares docs/tls-out.md with what was observed.
-func wantTLSPage(t *testing.T, observed string) {
-	t.Helper()
-	const page, mark = "../../docs/tls-out.md", "<!-- go test ./internal/deliver -run TestTLSMatrix -update writes what follows -->\n\n"
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	intro, shown, found := strings.Cut(string(text), mark)
-	if !found {
-		t.Fatalf("%s has no line %q", page, mark)
-	}
-	if *update && !t.Failed() {
-		if err := os.WriteFile(page, []byte(intro+mark+observed), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(observed, shown); diff != "" {
-		t.Errorf("%s is not what was observed; run go test ./internal/deliver -run TestTLSMatrix -update (-observed +page):\n%s", page, diff)
-	}
 }
