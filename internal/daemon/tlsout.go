@@ -89,6 +89,11 @@ func (g *graph) policyOf(t *config.Transport) (tlspolicy.Policy, error) {
 		err = t.Wrong("transport.tls_ca_file", err)
 	}
 	p.Source = sourceOf("transport "+t.Name, t.Places["transport.tls"])
+	if _, set := t.Places["transport.tls"]; t.Name == config.DirectTransport && !set {
+		// The table says how mail goes directly, and mx_tls still what it demands.
+		short := g.tlsOfDelivery("delivery.mx_tls", g.config.Delivery.MXTLS)
+		p.Level, p.Source = short.Level, short.Source
+	}
 	switch {
 	case t.TLSImplicit:
 		p.Begin = tlspolicy.Implicit

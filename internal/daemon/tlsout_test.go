@@ -50,6 +50,10 @@ tls_pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 tls_certificate = "client"
 tls_implicit = true
 [[transport]]
+name = "mx"
+kind = "mx"
+tls_min_version = "1.3"
+[[transport]]
 name = "plain"
 hosts = ["127.0.0.1:2526"]
 tls_ehlo = false
@@ -111,22 +115,22 @@ func TestTLSOfTransportAndDomain(t *testing.T) {
 	if err := g.load(); err != nil {
 		t.Fatal(err)
 	}
-	base := map[string]tlspolicy.Policy{"mx": g.tlsOfDelivery("delivery.mx_tls", g.config.Delivery.MXTLS), "smarthost": g.smarthostLane().TLS}
+	base := map[string]tlspolicy.Policy{"smarthost": g.smarthostLane().TLS}
 	for i := range g.config.Transports {
 		x := &g.config.Transports[i]
 		base[x.Name] = g.laneOf(x).TLS
 	}
-	const partners, pinned, required = "tls *.verified.example, postern.toml:34", "tls mx.verified.example, postern.toml:38", "tls required.example, postern.toml:42"
+	const partners, pinned, required = "tls *.verified.example, postern.toml:38", "tls mx.verified.example, postern.toml:42", "tls required.example, postern.toml:46"
 	for _, c := range []struct{ transport, domain, want string }{
-		{"mx", "else.example", "required of delivery.mx_tls, postern.toml:8"},
+		{"mx", "else.example", "required of delivery.mx_tls, postern.toml:8, TLS 1.3"},
 		{"smarthost", "else.example", "opportunistic of delivery.smarthost_tls (by default)"},
 		{"direct", "else.example", "verify of transport direct, postern.toml:20, TLS 1.3, own trust"},
 		{"relay", "else.example", "pin of transport relay, postern.toml:26, shows client, implicit"},
 		{"plain", "else.example", "opportunistic of transport plain (by default), unspoken"},
-		{"mx", "a.verified.example", "verify of " + partners + ", own trust, names"},
-		{"mx", "mx.verified.example", "verify of " + partners + ", own trust, names"}, // the first table
-		{"mx", "verified.example", "required of delivery.mx_tls, postern.toml:8"},
-		{"mx", "partner.example", "verify of " + partners + ", own trust, names"},
+		{"mx", "a.verified.example", "verify of " + partners + ", TLS 1.3, own trust, names"},
+		{"mx", "mx.verified.example", "verify of " + partners + ", TLS 1.3, own trust, names"}, // the first table
+		{"mx", "verified.example", "required of delivery.mx_tls, postern.toml:8, TLS 1.3"},
+		{"mx", "partner.example", "verify of " + partners + ", TLS 1.3, own trust, names"},
 		{"direct", "partner.example", "verify of " + partners + ", TLS 1.3, own trust, names"},
 		{"direct", "pinned.example", "pin of " + pinned + ", TLS 1.3, own trust"},
 		{"direct", "required.example", "verify of transport direct, postern.toml:20, TLS 1.3, own trust"},
@@ -232,6 +236,6 @@ func TestTLSOutIsChecked(t *testing.T) {
 	wantEach(t, found,
 		"postern.toml:21:1: transport.tls_ca_file: "+dir+"/ca.pem: is not in the form expected: no PEM certificate in it",
 		`postern.toml:28:1: transport.tls_certificate: "nobody": no table [[certificate]] has that name`,
-		"postern.toml:37:1: tls.ca_file: "+dir+"/ca.pem: is not in the form expected",
+		"postern.toml:41:1: tls.ca_file: "+dir+"/ca.pem: is not in the form expected",
 	)
 }

@@ -119,8 +119,12 @@ func tlsOf(o *mail.Outcome) string {
 	if o.TLS != nil {
 		said = append(said, o.TLS.Version)
 	}
-	if o.TLSPolicy != nil {
-		said = append(said, o.TLSPolicy.String())
+	if p := o.TLSPolicy; p != nil {
+		told := *p
+		if told.Because == o.Cause {
+			told.Because = "" // it is the cause
+		}
+		said = append(said, told.String())
 	}
 	return strings.Join(said, ", ")
 }
