@@ -85,8 +85,14 @@ func told(f *mail.Fact) []string {
 // toldRest adds what only some facts have.
 func toldRest(f *mail.Fact) []string {
 	var parts []string
-	if f.TLS != nil {
+	switch {
+	case f.TLS != nil:
 		parts = append(parts, f.TLS.Version)
+	case f.TLSPolicy != nil && f.TLSPolicy.Met:
+		parts = append(parts, "in clear")
+	}
+	if f.TLSPolicy != nil {
+		parts = append(parts, "TLS "+f.TLSPolicy.String())
 	}
 	if f.Hold != "" {
 		parts = append(parts, string(f.Hold))

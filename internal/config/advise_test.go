@@ -104,12 +104,18 @@ func TestWarnings(t *testing.T) {
 		{"another port", wise + delivery + "port = 26", `8:8: delivery.port: is 26`},
 		{"name servers", wise + "[dns]\nservers = [" + strings.Repeat("\"192.0.2.1\",", 9) + "]", `8:11: dns.servers: are 9, and only the first 8 are asked`},
 	} {
-		warnings := load(t, c.text).Warnings
-		switch {
-		case c.want == "" && len(warnings) == 0:
-		case len(warnings) != 1 || c.want == "" || !strings.HasPrefix(warnings[0].String(), "postern.toml:"+c.want) || warnings[0].Hint == "":
-			t.Errorf("%s: %v\nwant %s", c.name, warnings, c.want)
-		}
+		wantWarning(t, c.name, c.text, c.want)
+	}
+}
+
+// wantWarning loads a text and compares the one warning, by how it begins; "" for none.
+func wantWarning(t *testing.T, name, text, want string) {
+	t.Helper()
+	warnings := load(t, text).Warnings
+	switch {
+	case want == "" && len(warnings) == 0:
+	case len(warnings) != 1 || want == "" || !strings.HasPrefix(warnings[0].String(), "postern.toml:"+want) || warnings[0].Hint == "":
+		t.Errorf("%s: %v\nwant %s", name, warnings, want)
 	}
 }
 

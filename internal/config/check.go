@@ -78,8 +78,8 @@ func (d *decoder) checkServers(at given, key string, list []mail.HostPort) {
 		var wrong *fault
 		switch {
 		case h.Port == submissions && key == "delivery.smarthosts": // a transport can begin with TLS
-			wrong = faultf("use port 587 of the same server",
-				"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken here", clip(h.String()))
+			wrong = faultf("use port 587 of the same server, or a transport with tls_implicit = true",
+				"%s has port 465, at which TLS begins with the first octet; only STARTTLS is spoken to smarthosts", clip(h.String()))
 		case d.listensAt(h):
 			wrong = faultf("name the server that comes next", "%s is this server itself: mail would go round in a circle", clip(h.String()))
 		default:

@@ -362,7 +362,7 @@ var mailSettings = []setting{
 		value:  list(server, func(f fields) *[]mail.HostPort { return &f.config.Delivery.Smarthosts }),
 		effect: AtReload,
 		text: "The servers that take all outgoing mail, in the order in which they are tried, such as `[\"relay.example.com\"]`. Each is a name or an address, with a port unless it is 25; " +
-			"IPv6 addresses stand in brackets, `\"[2001:db8::1]:587\"`. Port 587 is for submission with STARTTLS; port 465, where TLS begins with the first octet, is not supported. A name is looked up for every attempt, and all its addresses are tried. " +
+			"IPv6 addresses stand in brackets, `\"[2001:db8::1]:587\"`. Port 587 is for submission with STARTTLS; port 465, where TLS begins with the first octet, needs a [transport](#transporttls_implicit). A name is looked up for every attempt, and all its addresses are tried. " +
 			"When none of the servers can be reached, mail waits. Without smarthosts, mail goes directly to its domain; for that this host needs a name and an address that " +
 			"other servers trust, as `postern check --dns` tells, and connections to port 25 that nobody blocks.",
 		see: []string{"delivery.smarthost_tls", "delivery.port", "delivery.mx_tls", "hostname"},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"fmt"
 	"slices"
 
@@ -80,10 +81,20 @@ func (d *decoder) checkDemand(t *table, o *TLSOut, names [5]string) {
 	if d.meant[t.key(policy)] {
 		return
 	}
-	only(caFile, TLSVerify, o.TLS == TLSVerify, "no authority is asked about a certificate")
-	only(certificate, TLSVerify, o.TLS == TLSVerify, "the certificate may be for any name")
+	verifies := o.TLS != TLSNone && o.TLS != TLSPin
+	only(caFile, TLSVerify, verifies, "no authority is asked about a certificate")
+	only(certificate, TLSVerify, verifies, "the certificate may be for any name")
 	only(pins, TLSPin, o.TLS == TLSPin, "no pin is looked at")
 	only(version, TLSRequired, o.TLS != TLSNone, "there is no TLS")
+	if at, is := t.given[version]; is && o.TLS.demanded() && o.TLSMinVersion < tls.VersionTLS12 && o.TLSMinVersion != 0 {
+		d.fault(at.value, t.key(version), advicef(`set "1.2", or leave it out`, "is unsafe: what goes by TLS %s can be read by who can break it, although %s is %q", at.node.text, policy, o.TLS))
+	}
+	for _, setting := range []string{caFile, certificate} {
+		if at, is := t.given[setting]; is && verifies && o.TLS != TLSVerify {
+			d.fault(at.key, t.key(setting), advicef(fmt.Sprintf("set %s = %q, unless that is meant", policy, TLSVerify),
+				"is looked at only for messages that demand it, because %s is %q", policy, o.TLS))
+		}
+	}
 	if at := t.given[policy]; o.TLS == TLSPin && len(o.TLSPins) == 0 && !d.meant[t.key(pins)] {
 		d.fault(at.key, t.key(policy), faultf("set "+pins+" = "+findSetting("transport.tls_pins").example, `is "pin", but there is no pin`))
 	}

@@ -140,6 +140,7 @@ func (d *Daemon) adjust(next, running *graph) {
 func (g *graph) readAnew(before *graph) []config.Change {
 	changes := g.certificateChanges(before)
 	changes = append(changes, g.changedAuthorities(before)...)
+	changes = append(changes, g.trustChanges(before)...)
 	was, is := &before.config.Delivery, &g.config.Delivery
 	if was.SmarthostPassword == is.SmarthostPassword && before.credentials.Password != g.credentials.Password {
 		changes = append(changes, config.Change{Key: "delivery.smarthost_password", Old: `"a secret"`, New: `"another, in the same place"`, Effect: config.AtReload})

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,6 +89,11 @@ func (g *graph) policyOf(t *config.Transport) (tlspolicy.Policy, error) {
 		err = t.Wrong("transport.tls_ca_file", err)
 	}
 	p.Source = sourceOf("transport "+t.Name, t.Places["transport.tls"])
+	if _, set := t.Places["transport.tls"]; t.Name == config.DirectTransport && !set {
+		// The table says how mail goes directly, and mx_tls still what it demands.
+		short := g.tlsOfDelivery("delivery.mx_tls", g.config.Delivery.MXTLS)
+		p.Level, p.Source = short.Level, short.Source
+	}
 	switch {
 	case t.TLSImplicit:
 		p.Begin = tlspolicy.Implicit
@@ -233,11 +240,24 @@ func (d *Daemon) tellAuthorities(e certs.PoolEvent) {
 	d.journal.Record(fact)
 }
 
+// trustChanges are the files of authorities that differ from those of another graph,
+// although they are the same files.
+func (g *graph) trustChanges(before *graph) []config.Change {
+	var changes []config.Change
+	for _, file := range slices.Sorted(maps.Keys(g.tlsOut.authorities)) {
+		was, known := before.tlsOut.authorities[file]
+		if known && !was.Pool().Equal(g.tlsOut.authorities[file].Pool()) {
+			changes = append(changes, config.Change{Key: "authorities of the next servers", Name: file, Old: `"some certificates"`, New: `"others, in the same file"`, Effect: config.AtReload})
+		}
+	}
+	return changes
+}
+
 // authorityWarnings says which files of authorities are not what is in force.
 func (g *graph) authorityWarnings() []string {
 	var warnings []string
-	for _, f := range g.tlsOut.authorities {
-		if s := f.Stale(); s != nil {
+	for _, file := range slices.Sorted(maps.Keys(g.tlsOut.authorities)) {
+		if s := g.tlsOut.authorities[file].Stale(); s != nil {
 			warnings = append(warnings, fmt.Sprintf("authorities %s are as they were before %s: %v", s.Name, s.Since.Local().Format(time.RFC3339), s.Err))
 		}
 	}

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"strings"
 	"time"
 
 	"postern/internal/mail"
@@ -108,6 +109,22 @@ func (d *Deliverer) logOutcomes(t *transaction, v *verdict) {
 	for i := range v.outcomes {
 		o := &v.outcomes[i]
 		d.Logger.Info(string(o.State), "message", t.entry.ID, "to", t.recipients[i].Address.Path(),
-			"attempt", o.Attempt, "host", o.Host, "address", o.Address, "command", o.Command, "reply", o.Reply.String(), "cause", o.Cause)
+			"attempt", o.Attempt, "host", o.Host, "address", o.Address, "command", o.Command, "reply", o.Reply.String(), "cause", o.Cause, "tls", tlsOf(o))
 	}
+}
+
+// tlsOf says for the log what there was of TLS, and why it was good enough or was not.
+func tlsOf(o *mail.Outcome) string {
+	var said []string
+	if o.TLS != nil {
+		said = append(said, o.TLS.Version)
+	}
+	if p := o.TLSPolicy; p != nil {
+		told := *p
+		if told.Because == o.Cause {
+			told.Because = "" // it is the cause
+		}
+		said = append(said, told.String())
+	}
+	return strings.Join(said, ", ")
 }

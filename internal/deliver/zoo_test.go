@@ -19,7 +19,7 @@ import (
 	"postern/internal/tlspolicy"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/dns.md")
+var update = flag.Bool("update", false, "write the tables of docs/dns.md and docs/tls-out.md")
 
 // exhibit is one way in which DNS can be, and what mail must come to by it.
 type exhibit struct {
@@ -193,7 +193,7 @@ func TestZoo(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| %d | %s | %s | %s | %s | %s |\n", n+1, what, records, seen.Reason, seen.Reply, shown(seen.Host, e.origin(n)))
 	}
-	comparePage(t, table.String())
+	comparePage(t, "dns.md", table.String())
 }
 
 // settled waits for the fact that says what became of a message's recipient.
@@ -233,10 +233,10 @@ func shown(host, origin string) string {
 	return strings.TrimSuffix(host, "."+origin)
 }
 
-// comparePage compares the table with the end of docs/dns.md, behind the mark.
-func comparePage(t *testing.T, table string) {
+// comparePage compares a table with the end of a page of docs, behind the mark.
+func comparePage(t *testing.T, name, table string) {
 	t.Helper()
-	const page, mark = "../../docs/dns.md", "<!-- go test ./internal/deliver -update writes what follows -->\n\n"
+	page, mark := "../../docs/"+name, "<!-- go test ./internal/deliver -update writes what follows -->\n\n"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)

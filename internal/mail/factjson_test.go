@@ -34,7 +34,7 @@ func checkFact(t testing.TB, f *Fact) {
 // fact is set. A new field that AppendFact does not know fails it.
 func TestAppendFact(t *testing.T) {
 	checkFact(t, &Fact{})
-	checkFact(t, &Fact{Origin: &Origin{}, TLS: &TLS{}, Reply: &Reply{}, To: []string{}})
+	checkFact(t, &Fact{Origin: &Origin{}, TLS: &TLS{}, TLSPolicy: &TLSPolicy{}, Reply: &Reply{}, To: []string{}})
 	checkFact(t, &Fact{Origin: &Origin{User: &User{}, TLS: &TLS{}}, To: []string{""}})
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {

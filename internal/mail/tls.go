@@ -22,3 +22,25 @@ type TLSPolicy struct {
 	// not asked for one, or has none.
 	Certificate string `json:"certificate,omitempty"`
 }
+
+// String returns it for people: "verify (transport partners, postern.toml:12): the certificate
+// is for mx.example, ...".
+func (p *TLSPolicy) String() string {
+	s := p.Level
+	if p.Source != "" {
+		s += " (" + p.Source + ")"
+	}
+	if !p.Met {
+		s += " is not met"
+	}
+	if p.Because != "" {
+		s += ": " + p.Because
+	}
+	if p.Pin != "" {
+		s += ", " + p.Pin
+	}
+	if p.Certificate != "" {
+		s += "; the certificate " + p.Certificate + " was shown"
+	}
+	return s
+}

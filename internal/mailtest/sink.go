@@ -29,6 +29,9 @@ type SinkOptions struct {
 	Keywords []string
 	// TLS is what STARTTLS uses; nil means that it is not offered.
 	TLS *tls.Config
+	// StartTLS is what is said to STARTTLS, as it stands, instead of starting it; empty: it
+	// is started.
+	StartTLS string
 	// Passwords are those of the users that may send. Under TLS AUTH is
 	// offered then, and MAIL refused without it.
 	Passwords map[string]string
@@ -204,7 +207,7 @@ func (c *sinkConn) answer(line string) bool {
 
 func (c *sinkConn) hello() {
 	lines := append([]string{"sink.example"}, c.sink.options.Keywords...)
-	if c.sink.options.TLS != nil && !c.tls {
+	if (c.sink.options.TLS != nil || c.sink.options.StartTLS != "") && !c.tls {
 		lines = append(lines, "STARTTLS")
 	}
 	if c.sink.hasUsers() && (c.tls || c.sink.options.AuthInClear) {
@@ -247,6 +250,10 @@ func (c *sinkConn) chunk(line string) bool {
 }
 
 func (c *sinkConn) startTLS() bool {
+	if said := c.sink.options.StartTLS; said != "" {
+		c.reply(said)
+		return true
+	}
 	c.reply("220 2.0.0 Ready")
 	if c.bw.Flush() != nil {
 		return false

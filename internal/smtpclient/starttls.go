@@ -77,11 +77,10 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 		return c.broken(ctx, "STARTTLS", err)
 	}
 	client := tls.Client(c.socket, config)
-	err := client.HandshakeContext(ctx)
-	c.judged = check.Told(err)
-	if err != nil {
-		return c.handshakeFailed(ctx, err)
+	if err := client.HandshakeContext(ctx); err != nil {
+		return c.handshakeFailed(ctx, check, err)
 	}
+	c.judged = check.Told(nil)
 	state := client.ConnectionState()
 	c.tls = &mail.TLS{
 		Version:    tls.VersionName(state.Version),
@@ -93,12 +92,16 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 	return nil
 }
 
-func (c *Conn) handshakeFailed(ctx context.Context, err error) *Error {
+// handshakeFailed returns the failure that a handshake failed, for the reason that the check
+// knows if it does.
+func (c *Conn) handshakeFailed(ctx context.Context, check *tlspolicy.Check, err error) *Error {
 	if ctx.Err() != nil {
 		return c.broken(ctx, "STARTTLS", err)
 	}
 	if failure := c.options.TLS.Broken(c.host, err); failure != nil {
+		c.judged = check.Told(failure)
 		return c.local("STARTTLS", failure.Reply, failure)
 	}
+	c.judged = check.Told(err)
 	return c.local("STARTTLS", mail.NewReply(451, "4.7.5", "TLS with %s failed", c.host), err)
 }

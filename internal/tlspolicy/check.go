@@ -106,7 +106,7 @@ func (c *Check) compare(leaf *x509.Certificate) *Failure {
 	pin, what, found := c.policy.Pins.of(leaf)
 	if !found {
 		return failf("%s has another key than was expected",
-			"none of the %d pins is that of the certificate of %s: its key is %s, itself it is %s",
+			"no pin of %d is that of the certificate of %s: its key is %s, and itself it is %s",
 			c.policy.Pins.count(), nameOf(leaf), mail.KeyPin(leaf), mail.CertificatePin(leaf)).at(c.host)
 	}
 	c.found.Pin, c.found.Because = pin.String(), "the "+what+" of the server is pinned"

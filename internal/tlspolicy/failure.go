@@ -77,7 +77,7 @@ func (p Policy) Broken(host string, err error) *Failure {
 	if !strings.Contains(err.Error(), "protocol version") {
 		return nil
 	}
-	f := failf("", "the server speaks no TLS that is new enough: %v", err)
+	f := failf("", "the server does not speak %s or a newer one: %v", tls.VersionName(p.Lowest()), err)
 	f.Reply = mail.NewReply(451, "4.7.4", "%s is required, but %s does not speak it", tls.VersionName(p.Lowest()), host)
 	return f
 }

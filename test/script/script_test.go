@@ -151,6 +151,7 @@ func certificate(ts *testscript.TestScript, neg bool, args []string) {
 	made, err := certs.SelfSigned(certs.Options{Names: args[:1]})
 	ts.Check(err)
 	ts.Check(certs.Save(made, ts.MkAbs(args[1]), ts.MkAbs(args[2])))
+	ts.Setenv("FINGERPRINT", certs.Fingerprint(made.Leaf))
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {

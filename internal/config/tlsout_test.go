@@ -1,0 +1,19 @@
+package config
+
+import "testing"
+
+// TestWarningsOfTLSOut: what is allowed but unwise in settings of TLS with the next servers.
+func TestWarningsOfTLSOut(t *testing.T) {
+	const transport = "[[transport]]\nname = \"out\"\n"
+	for _, c := range []struct{ name, text, want string }{
+		{"clear by a transport", wise + transport + "hosts = [\"10.0.0.1\", \"203.0.113.1\"]\ntls = \"none\"", `10:7: transport.tls: mail goes to 203.0.113.1:25 in clear`},
+		{"clear by a transport, within", wise + transport + "hosts = [\"10.0.0.1\"]\ntls = \"none\"", ``},
+		{"clear by MX", wise + transport + "kind = \"mx\"\ntls = \"none\"", `10:7: transport.tls: mail goes to the servers of every domain in clear`},
+		{"authorities that few ask", wise + transport + "kind = \"mx\"\ntls_ca_file = \"ca.pem\"", `10:1: transport.tls_ca_file: is looked at only for messages that demand it, because tls is "opportunistic"`},
+		{"names that few ask", wise + "[[tls]]\ndomains = [\"a.example\"]\npolicy = \"required\"\nnames = [\"b.example\"]", `10:1: tls.names: is looked at only for messages that demand it`},
+		{"old versions", wise + transport + "kind = \"mx\"\ntls = \"required\"\ntls_min_version = \"1.1\"", `11:19: transport.tls_min_version: is unsafe: what goes by TLS 1.1`},
+		{"old versions without a demand", wise + transport + "kind = \"mx\"\ntls_min_version = \"1.0\"", ``},
+	} {
+		wantWarning(t, c.name, c.text, c.want)
+	}
+}
