@@ -53,3 +53,16 @@ func (t *Table) why(to mail.Destination) string {
 	}
 	return s.why
 }
+
+// Bound says why a recipient may not be sent to a destination: the first route that is for it
+// must never be gone round, and leads elsewhere. It is "" for any other.
+func (t *Table) Bound(r mail.Routing, to mail.Destination) string {
+	if !to.Chosen(r.To) { // it is left to the routes
+		return ""
+	}
+	at, by := t.choose(&r, to, nil)
+	if by.rule == nil || !by.rule.neverBypass || at.Via(at.Route().Way()) == to.Via(to.Route().Way()) {
+		return ""
+	}
+	return "the route " + by.rule.name + " (" + by.at.String() + ") has never_bypass, and leads to " + string(at.Route().Way())
+}

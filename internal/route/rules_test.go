@@ -387,3 +387,18 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+func TestBound(t *testing.T) {
+	table := NewTable(TableOptions{Rules: rulesOfTest(t), IsLocal: here})
+	const why = "the route bank (postern.toml:4) has never_bypass, and leads to bank"
+	for to, want := range map[mail.Destination]string{
+		"bank.test": "", "bank.test/bank": "", "bank.test/other": why, "other.test": why, "bank.test/a.test:25": why, "other.test/bank": why,
+	} {
+		if got := table.Bound(mail.Routing{To: address(t, "b@bank.test")}, to); got != want {
+			t.Errorf("to %s: %q, want %q", to, got, want)
+		}
+	}
+	if why := table.Bound(mail.Routing{To: address(t, "b@partner.test"), From: address(t, "a@x.test")}, "other.test"); why != "" {
+		t.Error("what is not never_bypass:", why)
+	}
+}
