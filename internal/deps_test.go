@@ -116,7 +116,8 @@ deliver: mail heap message queue report route tlspolicy smtpclient mailbox dsn l
 sink: mail smtp smtpserver
 # explain walks a message through the door as a listener of the configuration would, and
 # says in the words of smtpserver what that refuses itself.
-explain: mail smtp message queue config policy smtpserver intake
+# It says where mail goes in the words of route.
+explain: mail smtp message queue config policy route smtpserver intake
 policytest: mail message config explain
 
 # edges

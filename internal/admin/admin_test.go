@@ -54,6 +54,14 @@ func newRig(t *testing.T) *rig {
 		Queue: r.queue, Sites: r.sites, Targets: r.pools, Tally: r.sites.Tally, Store: r.store, Journal: j,
 		Status: func() admin.Status { return admin.Status{Version: "1", Hostname: "gate.example"} },
 		Stop:   func() { r.stopped <- struct{}{} },
+
+		Transports: func() []string { return []string{"mx", "partners"} },
+		Bound: func(r mail.Routing, _ mail.Destination) string {
+			if r.To.Local == "free" {
+				return ""
+			}
+			return "it may not"
+		},
 	})
 	t.Cleanup(func() { // the journal's end ends those who follow it, as in the server
 		if err := j.Close(); err != nil {

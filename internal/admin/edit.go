@@ -45,6 +45,7 @@ func (s *Selection) Merge(other *Selection) {
 type Change struct {
 	Kind        queue.ChangeKind `json:"kind" enum:"hold,release,remove,retry,reroute,set-recipient" doc:"What is done"`
 	Destination mail.Destination `json:"destination,omitempty" doc:"Where to, of reroute: a domain"`
+	Via         string           `json:"via,omitempty" doc:"By which way, of reroute, instead: the name of a transport, or host:port"`
 	Recipient   string           `json:"recipient,omitempty" doc:"The new address, of set-recipient"`
 	Hold        mail.Hold        `json:"hold,omitempty" enum:"operator,quarantine" doc:"Why, of hold; operator without it"`
 }
@@ -52,6 +53,12 @@ type Change struct {
 // change is the change in the words of the queue.
 func (c Change) change() (queue.Change, error) {
 	change := queue.Change{Kind: c.Kind, Destination: c.Destination, Hold: c.Hold}
+	if c.Via != "" {
+		var err error
+		if change.Route, err = mail.ParseRouteKey(c.Via); err != nil {
+			return change, badRequest(err)
+		}
+	}
 	if c.Kind == queue.ChangeHold {
 		change.Hold = cmp.Or(c.Hold, mail.HoldOperator)
 	}
@@ -88,16 +95,21 @@ type editInput struct{ Body Edit }
 
 // count tells what a filter selects, and a change would change.
 func (s *Server) count(ctx context.Context, in *editInput, out *lines[CountLine]) error {
-	change, err := in.Body.Change.change()
+	change, err := s.change(in.Body.Change)
 	if err != nil {
 		return err
 	}
 	found := Selection{Recipients: make(map[mail.State]int)}
 	w := walk{filter: queue.Filter{Where: in.Body.Filter}, progress: func(p queue.Progress) error { return out.sendNow(CountLine{Progress: &p}) }}
+	var bound bound
 	err = s.walk(ctx, w, func(e *queue.Entry, selector *queue.Selector) error {
 		found.add(e, selector, change)
+		bound.add(s.Bound, e, selector, change)
 		return nil
 	})
+	if err == nil {
+		err = bound.problem()
+	}
 	if err != nil {
 		return err
 	}
@@ -126,12 +138,15 @@ func (s *Selection) add(e *queue.Entry, selector *queue.Selector, c queue.Change
 // edit changes what a filter selects. It waits for the end although the
 // client leaves: the edit goes on.
 func (s *Server) edit(ctx context.Context, in *editInput, out *lines[EditLine]) error {
-	change, err := in.Body.Change.change()
+	change, err := s.change(in.Body.Change)
 	if err != nil {
 		return err
 	}
 	filter := queue.Filter{Where: in.Body.Filter}
 	if _, err := filter.Selector(s.Clock.Now()); err != nil {
+		return err
+	}
+	if err := s.mayReroute(ctx, filter, change); err != nil {
 		return err
 	}
 	if err := out.begin(); err != nil {

@@ -85,6 +85,12 @@ func TestEditRefuses(t *testing.T) {
 		{admin.Edit{Filter: "alle", Change: admin.Change{Kind: queue.ChangeRemove}}, 400, "column 1"},
 		{admin.Edit{Filter: "all", Change: admin.Change{Kind: "burn"}}, 422, "body.change.kind expected value to be one of"},
 		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute}}, 400, "destination"},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Destination: "b.example", Via: "partners"}}, 400, "destination"},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Via: "partner"}}, 400, `there is no transport "partner"; there are mx, partners`},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Destination: "b.example/none"}}, 400, `there is no transport "none"`},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Via: "a:0"}}, 400, "port"},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Via: "partners"}}, 409, "cannot be rerouted: <a@x.example> (message "},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Destination: "b.example"}}, 409, "): it may not; nothing was changed"},
 		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeRecipient, Recipient: "x"}}, 400, "not an address"},
 		{admin.Edit{Filter: "sender = x@" + strings.Repeat("x", 1<<20), Change: admin.Change{Kind: queue.ChangeRemove}}, 413, "too large"},
 	} {
@@ -98,6 +104,20 @@ func TestEditRefuses(t *testing.T) {
 	}
 	if len(r.facts(t)) > 0 {
 		t.Error("something was changed")
+	}
+}
+
+// TestReroute: mail goes by a transport that there is, unless it may not.
+func TestReroute(t *testing.T) {
+	r := newRig(t)
+	ids := r.accept(t, new(mail.IDs), "free@x.example")
+	edit := admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Via: "partners"}}
+	if _, err := r.Edit(t.Context(), edit, func(queue.Edited) {}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := r.Message(t.Context(), ids[0])
+	if err != nil || m.Deliveries[0].Destination != "x.example/partners" {
+		t.Errorf("message: %+v, %v", m, err)
 	}
 }
 

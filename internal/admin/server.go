@@ -40,6 +40,11 @@ type Options struct {
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
+	// Transports are the names of those by which mail can be rerouted. Nil: it is not known.
+	Transports func() []string
+	// Bound says why a recipient may not be sent to a destination: a route of its that must never
+	// be gone round; "" if it may. Nil: all may.
+	Bound func(r mail.Routing, to mail.Destination) string
 	// Stop asks the server to end, and returns at once.
 	Stop func()
 	// Tokens let in who does not come by the socket; without any nobody.

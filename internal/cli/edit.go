@@ -39,7 +39,7 @@ var edits = []edit{
 	{kind: queue.ChangeRelease, short: "Release held messages, but those in quarantine; they are tried now", done: "released", none: "none of them is held",
 		within: outsideQuarantine},
 	{kind: queue.ChangeRemove, short: "Remove messages from the queue; nobody is told", done: "removed", none: "they have gone", asks: goneForGood},
-	{kind: queue.ChangeReroute, short: "Send messages to the servers of another domain", done: "rerouted", none: "they go there already", to: "domain"},
+	{kind: queue.ChangeReroute, short: "Send messages to the servers of another domain, or by another transport", done: "rerouted", none: "they go there already", to: "domain"},
 	{kind: queue.ChangeRecipient, short: "Send messages to another address", done: "readdressed", none: "that is their address already", to: "address",
 		asks: "Every recipient that is selected gets this one address. Reports still name the old one."},
 }
@@ -87,6 +87,10 @@ With "-" the ids are read from standard input, the first word of each line.
 		flags.String("reason", string(mail.HoldOperator), "why they are held: `operator`, or quarantine, which keeps them apart for a person to judge")
 	case "addresses":
 		flags.StringSlice("to", nil, "only these of the recipients: `addresses`, separated by commas")
+	case "domain":
+		c.Use = e.name() + " --to DOMAIN | --via TRANSPORT FILTER | ID... | -"
+		flags.String("to", "", "the `domain` whose servers they go to; their own, to leave it to the routes")
+		flags.String("via", "", "the `transport` by which they go to their own domain, by name; or a server, as host:port")
 	default:
 		c.Use = fmt.Sprintf("%s --to %s FILTER | ID... | -", e.name(), strings.ToUpper(e.to))
 		flags.String("to", "", "the `"+e.to+"` to send them to")
@@ -107,6 +111,9 @@ func (r *editRun) setWhat(flags *pflag.FlagSet) (err error) {
 	case "addresses":
 		return r.setOnly(flags)
 	case "domain":
+		if via, _ := flags.GetString("via"); via != "" {
+			return r.setVia(via, to)
+		}
 		r.change.Destination, err = mail.ParseDestination(to)
 	case "address":
 		r.change.Recipient = to
@@ -114,6 +121,18 @@ func (r *editRun) setWhat(flags *pflag.FlagSet) (err error) {
 	}
 	if err != nil {
 		return usageError{fmt.Errorf("--to %q: %w", to, err)}
+	}
+	return nil
+}
+
+// setVia sets the way of a reroute, which stands in the place of a domain.
+func (r *editRun) setVia(via, to string) error {
+	if to != "" {
+		return usageError{errors.New("--to and --via: give one of them")}
+	}
+	r.change.Via = via
+	if _, err := mail.ParseRouteKey(via); err != nil {
+		return usageError{fmt.Errorf("--via %q: %w", via, err)}
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ func (a *app) explainCommand() *cobra.Command {
 			}
 			return report.Write(a.out)
 		}}
+	c.AddCommand(a.explainRouteCommand())
 	flags := c.Flags()
 	flags.StringVar(&q.from, "from", "", "`address` of the sender, \"<>\" for none")
 	flags.StringArrayVar(&q.to, "to", nil, "`address` of a recipient; may be given several times")

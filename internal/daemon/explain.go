@@ -35,9 +35,10 @@ func explainerOf(c *config.Config, r *directory.Directory, askDNS bool) (*explai
 	g.lasting.offline = !askDNS
 	g.lasting.directory = func() *directory.Directory { return r }
 	g.lasting.masks = func(client netip.Addr) string { return g.around.Masks(client) }
-	if err := errors.Join(g.loadLocal(), g.loadLists(), g.loadPolicy()); err != nil {
+	if err := errors.Join(g.loadLocal(), g.loadLists(), g.loadRoutes(), g.loadPolicy()); err != nil {
 		return nil, err
 	}
+	_ = g.loadTLSOut() // which files it cannot read matters to connections alone
 	g.lists.LookInDirectory()
 	g.around = lookAround(g.local.Addresses)
 	return g.explainer(), nil
@@ -50,6 +51,7 @@ func (g *graph) explainer() *explain.Server {
 	return &explain.Server{
 		Engine: g.policy, Door: o, Listeners: g.config.Listeners, Sendmail: g.config.Submission,
 		Account: g.account, Route: g.leaves, BlockLists: !g.lasting.offline,
+		Router: g.router(), Limits: g.limits, Resolve: !g.lasting.offline,
 	}
 }
 
@@ -66,19 +68,36 @@ func (g *graph) room() func(int64) error {
 	}).Refuse
 }
 
+// limits bound the mail by a transport.
+func (g *graph) limits(string) explain.Limits {
+	c := &g.config.Delivery
+	return explain.Limits{Connections: c.MaxConnectionsPerSite, Recipients: c.MaxRecipients}
+}
+
 // leaves says how mail for a destination leaves, as router has it, as far as that is
 // known without asking DNS.
 func (g *graph) leaves(d mail.Destination) string {
 	c := &g.config.Delivery
 	if key := d.Route(); key != "" {
-		return "by " + string(key)
+		ways := make([]string, 0, len(key.Ways()))
+		for _, way := range key.Ways() {
+			ways = append(ways, string(way))
+		}
+		return "by " + strings.Join(ways, ", else by ")
 	}
-	if len(c.Smarthosts) == 0 {
-		return fmt.Sprintf("to the mail servers of %s (mx_tls = %q)", d.Domain(), c.MXTLS)
+	r := &g.config.Routing
+	_, near := g.near(d.Domain())
+	switch {
+	case r.Mailhub.Text != "":
+		return "by " + r.Mailhub.Text + ", the mailhub"
+	case len(c.Smarthosts) > 0:
+		hosts := make([]string, len(c.Smarthosts))
+		for i, h := range c.Smarthosts {
+			hosts[i] = h.String()
+		}
+		return fmt.Sprintf("by %s (smarthost_tls = %q)", strings.Join(hosts, ", "), c.SmarthostTLS)
+	case r.Firewall && !near:
+		return "by " + r.Router.Text + ", the router"
 	}
-	hosts := make([]string, len(c.Smarthosts))
-	for i, h := range c.Smarthosts {
-		hosts[i] = h.String()
-	}
-	return fmt.Sprintf("by %s (smarthost_tls = %q)", strings.Join(hosts, ", "), c.SmarthostTLS)
+	return fmt.Sprintf("to the mail servers of %s (mx_tls = %q)", d.Domain(), c.MXTLS)
 }

@@ -39,6 +39,12 @@ type Server struct {
 	// Route says how mail for a destination leaves, as far as that is known without
 	// asking anybody.
 	Route func(mail.Destination) string
+	// Router says by which way mail goes, and why. Nil: that is not told.
+	Router Router
+	// Limits returns what bounds the mail by a transport. Nil: that is not told.
+	Limits func(transport string) Limits
+	// Resolve says that Walk asks DNS for the servers.
+	Resolve bool
 	// BlockLists says that policy can ask block lists.
 	BlockLists bool
 }

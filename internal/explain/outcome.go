@@ -153,6 +153,7 @@ func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *q
 	}
 	r.To, r.Destination, r.TLS = stored.Address.String(), d.Destination, e.TLS
 	r.Route = w.server.Route(d.Destination)
+	w.way(r, e, d, stored.Address)
 	r.Tags = slices.Clone(e.Tags)
 	if e.Envelope.From != w.mail.From {
 		r.Sender = e.Envelope.From.Path()
@@ -161,6 +162,21 @@ func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *q
 		r.NotBefore = d.Next.UTC().Truncate(time.Second)
 	}
 	r.content = w.body(e)
+}
+
+// way says why a recipient goes where it does.
+func (w *walk) way(r *Recipient, e *queue.Entry, d *queue.Delivery, to mail.Address) {
+	if w.server.Router == nil {
+		return
+	}
+	at := d.Destination
+	if !at.Chosen(to) {
+		at = to.Destination()
+	}
+	r.Way = w.server.way(e.Routing(to), at)
+	if w.server.Resolve {
+		w.server.resolve(context.Background(), r.Way, e.Envelope.From)
+	}
 }
 
 // body is the content of an entry, for those who look into it.

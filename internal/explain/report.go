@@ -125,8 +125,10 @@ type Recipient struct {
 	To          string           `json:"to,omitempty"`
 	Destination mail.Destination `json:"destination,omitempty"`
 	Route       string           `json:"route,omitempty"`
-	TLS         mail.TLSDemand   `json:"tls,omitempty"`
-	Variant     int              `json:"variant,omitempty"`
+	// Way is why it goes there, and how.
+	Way     *Way           `json:"way,omitempty"`
+	TLS     mail.TLSDemand `json:"tls,omitempty"`
+	Variant int            `json:"variant,omitempty"`
 	// Sender is set when it is not that of the client.
 	Sender string    `json:"sender,omitempty"`
 	Hold   mail.Hold `json:"hold,omitempty"`

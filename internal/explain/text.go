@@ -32,6 +32,7 @@ func (r *Report) Write(w io.Writer) error {
 		p.line("NOT REACHED")
 		p.handlers(r.Unreached)
 	}
+	p.ways(r.Recipients)
 	_, err := io.WriteString(w, p.String())
 	return err
 }

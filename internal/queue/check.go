@@ -238,8 +238,9 @@ func (c Change) Check() error {
 		return fmt.Errorf("%w: %q is not a kind of change", ErrInvalid, c.Kind)
 	case (c.Kind == ChangeHold) != (c.Hold != ""):
 		return fmt.Errorf("%w: change %q with hold %q", ErrInvalid, c.Kind, c.Hold)
-	case (c.Kind == ChangeReroute) != (c.Destination != "") || strings.ContainsRune(string(c.Destination), 0):
-		return fmt.Errorf("%w: change %q with destination %q", ErrInvalid, c.Kind, c.Destination)
+	case (c.Kind == ChangeReroute) != (c.Destination != "" || c.Route != "") || c.Destination != "" && c.Route != "" ||
+		strings.ContainsRune(string(c.Destination)+string(c.Route), 0):
+		return fmt.Errorf("%w: change %q with destination %q and route %q", ErrInvalid, c.Kind, c.Destination, c.Route)
 	case (c.Kind == ChangeRecipient) == c.Recipient.IsNull():
 		return fmt.Errorf("%w: change %q with recipient %q", ErrInvalid, c.Kind, c.Recipient)
 	case !slices.Contains(mail.Classes, c.Class) || c.Kind != ChangeClass && c.Class != mail.Normal:

@@ -260,8 +260,11 @@ type Change struct {
 	Kind        ChangeKind       `json:"kind"`
 	Hold        mail.Hold        `json:"hold,omitempty"`
 	Destination mail.Destination `json:"destination,omitempty"`
-	Recipient   mail.Address     `json:"recipient,omitzero"`
-	Class       mail.Class       `json:"class,omitempty"`
+	// Route is the way by which what is rerouted goes to the domain that it goes to already; either
+	// this is set, or Destination.
+	Route     mail.RouteKey `json:"route,omitempty"`
+	Recipient mail.Address  `json:"recipient,omitzero"`
+	Class     mail.Class    `json:"class,omitempty"`
 	// Why stands in the facts of the change.
 	Why string `json:"why,omitempty"`
 }

@@ -202,7 +202,7 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 			rcpt.State = "" // no longer here; Result drops it
 		case ChangeRecipient:
 			rcpt.Recipient = rcpt.Readdressed(c.Recipient)
-			if c.destination(at) != at {
+			if c.To(at) != at {
 				moved = append(moved, *rcpt)
 				rcpt.State = ""
 			}
@@ -216,10 +216,10 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 	case ChangeRelease, ChangeRetry:
 		r.hasten(i)
 	case ChangeReroute:
-		r.receive(c.Destination, moved, 0)
+		r.receive(c.To(at), moved, 0)
 	case ChangeRecipient:
 		if len(moved) > 0 {
-			r.receive(c.destination(at), moved, 0)
+			r.receive(c.To(at), moved, 0)
 		} else {
 			r.hasten(i)
 		}
@@ -228,10 +228,16 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 	return len(to)
 }
 
-// destination is that of the new address. A route that policy chose stays: who
-// asks for another address has not asked for mail to go round it.
-func (c Change) destination(at mail.Destination) mail.Destination {
-	return c.Recipient.Destination().Via(at.Route())
+// To is where what is at a destination goes that is rerouted or gets another address. To that of a
+// new address it goes by the route that it has: who asks for another address has not asked for mail to go round it.
+func (c Change) To(at mail.Destination) mail.Destination {
+	switch {
+	case c.Kind == ChangeRecipient:
+		return c.Recipient.Destination().Via(at.Route())
+	case c.Route != "":
+		return at.Via(c.Route)
+	}
+	return c.Destination
 }
 
 // hasten makes a delivery due now, unless it is already.
@@ -273,7 +279,7 @@ func (c Change) Applies(at mail.Destination, r *Recipient) bool {
 	case ChangeRetry:
 		return s != mail.Held
 	case ChangeReroute:
-		return at != c.Destination
+		return at != c.To(at)
 	case ChangeRecipient:
 		return r.Address != c.Recipient
 	case ChangeClass:
@@ -330,7 +336,11 @@ func (r *Revision) fact(c Change, actor string, to []string) mail.Fact {
 	}
 	switch c.Kind {
 	case ChangeReroute:
-		f.Text = withWhy("to "+string(c.Destination), c.Why)
+		text := "to " + string(c.Destination)
+		if c.Route != "" {
+			text = "by " + string(c.Route)
+		}
+		f.Text = withWhy(text, c.Why)
 	case ChangeRecipient:
 		f.Text = withWhy("to "+c.Recipient.Path(), c.Why)
 	case ChangeClass:

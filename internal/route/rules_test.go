@@ -324,6 +324,9 @@ func TestRandomRules(t *testing.T) {
 			if got := table.Choose(q, at); got != want {
 				t.Fatalf("%+v at %s\nby %+v: %q, want %q", q, at, routes, got, want)
 			}
+			if e := table.Explain(q, at); e.Destination != want || e.Why == "" {
+				t.Fatalf("%+v at %s: explained by %+v, want %s", q, at, e, want)
+			}
 			ways[want.Route()]++
 		}
 	}
@@ -348,5 +351,54 @@ func TestUnknownWays(t *testing.T) {
 		if e, ok := errors.AsType[*mail.Error](err); !ok || e.Reply != errBadKey.Reply {
 			t.Errorf("%s: %v", key, err)
 		}
+	}
+}
+
+// TestExplain: what is told is who chose, where that is written, and what is passed over.
+func TestExplain(t *testing.T) {
+	table := NewTable(TableOptions{
+		Rules: rulesOfTest(t), IsLocal: here, OfUser: func(string) mail.RouteKey { return "ann" },
+		Otherwise: &General{Direct: fixed{}, Mailhub: fixed{}, IsLocal: func(domain string) bool { return domain == "gone.test" }},
+	})
+	ann := &mail.Account{Source: "directory", Name: "ann"}
+	for _, c := range []struct {
+		r      mail.Routing
+		at     mail.Destination
+		want   string
+		passed int
+	}{
+		{mail.Routing{To: address(t, "b@bank.test")}, "bank.test", "bank.test/~bank by bank at postern.toml:4 never: the route bank, which is never gone round", 0},
+		{mail.Routing{To: address(t, "b@partner.test"), From: address(t, "a@x.test")}, "partner.test", "partner.test/~partners by lists at postern.toml:5: the route lists", 3},
+		{mail.Routing{To: address(t, "b@y.test"), From: address(t, "a@x.test"), Account: ann}, "y.test", "y.test/~ann: the own route of the user ann", 8},
+		{mail.Routing{To: address(t, "b@y.test"), From: address(t, "a@x.test"), Account: ann}, "y.test/mine", "y.test/mine: chosen by policy or a person", 8},
+		{mail.Routing{To: address(t, "b@y.test"), From: address(t, "a@x.test")}, "y.test", "y.test: the mailhub gets all other mail", 8},
+		{mail.Routing{To: address(t, "b@gone.test"), From: address(t, "a@x.test")}, "gone.test", "gone.test: nowhere: the domain is one of this server, and no route is for the address", 8},
+	} {
+		e := table.Explain(c.r, c.at)
+		got := string(e.Destination)
+		if e.Route != "" {
+			got += " by " + e.Route + " at " + e.At.String()
+		}
+		if e.NeverBypass {
+			got += " never"
+		}
+		if got += ": " + e.Why; got != c.want || len(e.Passed) != c.passed {
+			t.Errorf("%s, %d passed over; want %s, %d", got, len(e.Passed), c.want, c.passed)
+		}
+	}
+}
+
+func TestBound(t *testing.T) {
+	table := NewTable(TableOptions{Rules: rulesOfTest(t), IsLocal: here})
+	const why = "the route bank (postern.toml:4) has never_bypass, and leads to bank"
+	for to, want := range map[mail.Destination]string{
+		"bank.test": "", "bank.test/bank": "", "bank.test/other": why, "other.test": why, "bank.test/a.test:25": why, "other.test/bank": why,
+	} {
+		if got := table.Bound(mail.Routing{To: address(t, "b@bank.test")}, to); got != want {
+			t.Errorf("to %s: %q, want %q", to, got, want)
+		}
+	}
+	if why := table.Bound(mail.Routing{To: address(t, "b@partner.test"), From: address(t, "a@x.test")}, "other.test"); why != "" {
+		t.Error("what is not never_bypass:", why)
 	}
 }

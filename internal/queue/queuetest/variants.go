@@ -186,6 +186,12 @@ func editKeepsRoute(w *world) {
 	w.same("due", w.dueNames(), []mail.Destination{"two.example", "two.example/r.example:25"})
 	w.edit(queue.Filter{Recipient: "a@two.example"}, queue.Change{Kind: queue.ChangeReroute, Destination: "hub.example"})
 	w.same("due after a reroute", w.dueNames(), []mail.Destination{"hub.example", "two.example"})
+	via := queue.Change{Kind: queue.ChangeReroute, Route: "partners"}
+	w.same("rerouted by a transport", w.edit(queue.Filter{}, via).Changed, 2)
+	w.same("due by a transport", w.dueNames(), []mail.Destination{"hub.example/partners", "two.example/partners"})
+	w.same("rerouted so again", w.edit(queue.Filter{}, via).Changed, 0)
+	facts := w.facts()
+	w.same("the text of the last fact", facts[len(facts)-1].Text, "by partners")
 }
 
 func filterPolicy(w *world) {
