@@ -16,7 +16,7 @@ func TestDown(t *testing.T) {
 	s.learn("d", "site")
 	now := begin
 	enter := func() *place {
-		p := s.enter("d")
+		p := s.enter("d", mail.Normal)
 		p.seek()
 		return p
 	}
@@ -79,7 +79,7 @@ func TestFailuresTogether(t *testing.T) {
 	s.learn("d", "site")
 	var places []*place
 	for range 2 * downAfter {
-		p := s.enter("d")
+		p := s.enter("d", mail.Normal)
 		p.seek()
 		places = append(places, p)
 	}
@@ -99,7 +99,7 @@ func TestFailuresTogether(t *testing.T) {
 func TestWindow(t *testing.T) {
 	s := newSites(20, patience)
 	s.learn("d", "site")
-	p := s.enter("d")
+	p := s.enter("d", mail.Normal)
 	window := func(want int) {
 		t.Helper()
 		if got := int(p.site.window); got != want {

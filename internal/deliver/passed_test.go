@@ -90,7 +90,7 @@ func TestPassedAreBounded(t *testing.T) {
 		}
 		return list
 	}
-	p, other := s.enter("d"), s.enter("e")
+	p, other := s.enter("d", mail.Normal), s.enter("e", mail.Normal)
 	p.passOver(leases(0, maxPassed))
 	p.passOver(leases(maxPassed, 3))
 	other.passOver(leases(0, 1))

@@ -83,7 +83,7 @@ func (d *Deliverer) admit(ctx context.Context, now time.Time) (next time.Time, e
 		}
 		for _, due := range agenda.Destinations {
 			d.sites.admit(due)
-			d.Store.Park(due.Destination, true)
+			d.Store.Park(due.Destination, true, due.Class)
 		}
 		if len(agenda.Destinations) < agendaSize {
 			return agenda.Next, nil
@@ -140,17 +140,19 @@ func (d *Deliverer) leave(w *waiter, n int, leases []queue.Lease) {
 		}
 	}
 	if n == 0 {
-		d.sites.yield(w)
+		class := d.Store.Backlog(w.destination).Class
+		d.sites.yield(w, class)
+		d.Store.Park(w.destination, true, class)
 		return
 	}
 	d.sites.dismiss(w)
-	d.Store.Park(w.destination, false)
+	d.Store.Park(w.destination, false, 0)
 }
 
 // start runs the transactions of one entry.
 func (d *Deliverer) start(attempts context.Context, leases []queue.Lease, to mail.Destination) {
 	d.active.Add(1) // by the scheduler alone, so that there are never too many
-	place := d.sites.enter(to)
+	place := d.sites.enter(to, leases[0].Entry.Class)
 	d.Metrics.transactions.Add(1)
 	d.running.Go(func() {
 		defer d.Metrics.transactions.Add(-1)

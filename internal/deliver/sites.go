@@ -147,7 +147,7 @@ func (s *sites) note(d mail.Destination, name string) (news bool) {
 
 // part forgets a stranger that is not in use. mu is held.
 func (s *sites) part(d mail.Destination, x *site) {
-	if x.inHand == 0 && x.waiting.Len() == 0 && s.strangers[d] == x {
+	if x.inHand == 0 && x.waits() == 0 && s.strangers[d] == x {
 		delete(s.strangers, d)
 	}
 }
@@ -163,7 +163,7 @@ func (s *sites) sweep() {
 		}
 	}
 	for name, site := range s.byName {
-		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waiting.Len() == 0 && !site.suspended && !site.isBlocked() && !s.recent(site) {
+		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waits() == 0 && !site.suspended && !site.isBlocked() && !s.recent(site) {
 			s.passed -= len(site.passed)
 			delete(s.byName, name)
 		}
@@ -191,6 +191,7 @@ type place struct {
 	sites       *sites
 	destination mail.Destination
 	site        *site
+	band        band
 	entered     time.Time
 	charged     time.Duration // to the site, for the time that it takes
 	// probing says that it is to find out whether a site that was down can be
@@ -203,11 +204,11 @@ type place struct {
 	other bool
 }
 
-// enter counts a transaction in hand, until its place is left.
-func (s *sites) enter(d mail.Destination) *place {
+// enter counts a transaction of a class in hand, until its place is left.
+func (s *sites) enter(d mail.Destination, c mail.Class) *place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &place{sites: s, destination: d, site: s.of(d), entered: time.Now()}
+	p := &place{sites: s, destination: d, site: s.of(d), band: bandOf(c), entered: time.Now()}
 	p.in()
 	return p
 }
@@ -226,7 +227,7 @@ func (p *place) move(name string) bool {
 	if to.room() <= 0 {
 		return false
 	}
-	p.site.paid -= p.charged // it was for the other
+	s.settle(p.site, p.band, -p.charged) // it was for the other
 	p.out()
 	p.site = to
 	p.in()
@@ -248,7 +249,7 @@ func (p *place) leave() {
 	if !p.untried {
 		p.site.measure(took)
 	}
-	p.site.paid += took - p.charged
+	p.sites.settle(p.site, p.band, took-p.charged)
 	p.out()
 }
 
@@ -258,7 +259,7 @@ func (p *place) in() {
 	if p.other = p.site.pace() != quickSites; p.other {
 		p.sites.others++
 	}
-	p.charged = p.sites.charge(p.site)
+	p.charged = p.sites.charge(p.site, p.band)
 	p.sites.fix(p.site)
 }
 

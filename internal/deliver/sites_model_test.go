@@ -25,6 +25,8 @@ func (r *random) destination() mail.Destination {
 	return mail.Destination(fmt.Sprintf("d%d.example", r.rand.IntN(40)))
 }
 
+func (r *random) class() mail.Class { return mail.Classes[r.rand.IntN(len(mail.Classes))] }
+
 // pick takes a transaction in hand.
 func (r *random) pick() (i int, p *place) {
 	if len(r.places) == 0 {
@@ -46,12 +48,12 @@ func (r *random) turn() {
 	}
 	got := r.rand.IntN(n + 1)
 	for range got {
-		p := r.enter(w.destination)
+		p := r.enter(w.destination, r.class())
 		p.entered = p.entered.Add(-time.Duration(r.rand.IntN(4000)) * time.Millisecond)
 		r.places = append(r.places, p)
 	}
 	if got == n {
-		r.yield(w)
+		r.yield(w, r.class())
 	} else {
 		r.dismiss(w)
 	}
@@ -95,7 +97,7 @@ func (r *random) step() {
 	switch r.rand.IntN(12) {
 	case 0, 1:
 		d := r.destination()
-		r.admit(queue.Due{Destination: d, Class: mail.Class(r.rand.IntN(2))})
+		r.admit(queue.Due{Destination: d, Class: r.class()})
 	case 2, 3, 4:
 		r.turn()
 	case 5:
@@ -145,7 +147,7 @@ func (r *random) check() {
 	}
 	for d, w := range r.waiters {
 		waiting[w.site]++
-		if w.position < 0 || w.site.waiting.Items[w.position] != w {
+		if w.position < 0 || w.site.waiting[w.band].Items[w.position] != w {
 			r.Fatalf("%s does not stand where it waits", d)
 		}
 	}
@@ -153,9 +155,9 @@ func (r *random) check() {
 		r.Fatalf("%d of others, counted %d", others, r.others)
 	}
 	for x := range r.all() {
-		if inHand[x] != x.inHand || waiting[x] != x.waiting.Len() || probing[x] != x.probing {
+		if inHand[x] != x.inHand || waiting[x] != x.waits() || probing[x] != x.probing {
 			r.Fatalf("%q: in hand %d, counted %d; waiting %d, counted %d; probing %t, noted %t",
-				x.name, inHand[x], x.inHand, waiting[x], x.waiting.Len(), probing[x], x.probing)
+				x.name, inHand[x], x.inHand, waiting[x], x.waits(), probing[x], x.probing)
 		}
 		if x.window < 1 || x.window > x.most || x.calm < 1 || x.down() && x.retryAt.Sub(r.now) > lastPause {
 			r.Fatalf("%q: window %v of %v, calm %v, left alone until %v", x.name, x.window, x.most, x.calm, x.retryAt)
@@ -170,10 +172,12 @@ func (r *random) check() {
 // checkPlace holds the heap in which a site stands against the one in which
 // it should.
 func (r *random) checkPlace(x *site) {
-	for i := range r.ready {
-		want := x.waiting.Len() > 0 && x.room() > 0 && i == x.pace()
-		if at := x.positions[i]; want != (at >= 0) || want && r.ready[i].Items[at] != x {
-			r.Fatalf("%q: in heap %d at %d, want there: %t", x.name, i, at, want)
+	for b := range r.ready {
+		for i := range r.ready[b] {
+			want := x.waiting[b].Len() > 0 && x.room() > 0 && i == x.pace()
+			if at := x.positions[b][i]; want != (at >= 0) || want && r.ready[b][i].Items[at] != x {
+				r.Fatalf("%q: in heap %d of band %d at %d, want there: %t", x.name, i, b, at, want)
+			}
 		}
 	}
 }

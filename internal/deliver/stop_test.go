@@ -203,7 +203,7 @@ func TestSitesCloseForgets(t *testing.T) {
 func TestSitesAreForgotten(t *testing.T) {
 	s := newSites(1, patience)
 	s.learn("used.test", "used")
-	place := s.enter("used.test")
+	place := s.enter("used.test", mail.Normal)
 	for i := range 3 * maxKnown {
 		s.learn("one.test", fmt.Sprint("site", i)) // a domain that changes its servers all the time
 	}

@@ -31,7 +31,7 @@ func TestRoom(t *testing.T) {
 		}
 	}
 	want(1, 4)
-	first := s.enter(unknown)
+	first := s.enter(unknown, mail.Normal)
 	want(0, 4)
 	if !first.move("site") {
 		t.Error("no room at the site")
@@ -39,10 +39,10 @@ func TestRoom(t *testing.T) {
 	want(1, 3)
 	var more []*place
 	for range 3 {
-		more = append(more, s.enter(known))
+		more = append(more, s.enter(known, mail.Normal))
 	}
 	want(1, 0)
-	over := s.enter(unknown)
+	over := s.enter(unknown, mail.Normal)
 	if over.move("site") {
 		t.Error("a site has room for more than it takes")
 	}
@@ -92,7 +92,7 @@ func TestSweep(t *testing.T) {
 	if n := len(s.siteOf); n != 101 {
 		t.Errorf("of 101 destinations %d are known", n)
 	}
-	if p := s.enter("waits.example"); p.site.name != "live" {
+	if p := s.enter("waits.example", mail.Normal); p.site.name != "live" {
 		t.Error("it is not known where mail leads that waits")
 	} else {
 		p.leave()
@@ -114,6 +114,7 @@ type simulation struct {
 	*sites
 	limit   int
 	took    map[*site]time.Duration
+	class   map[*site]mail.Class
 	now     time.Duration
 	running []running
 	done    map[*site]int
@@ -125,16 +126,21 @@ type running struct {
 }
 
 func newSimulation(limit int) *simulation {
-	return &simulation{sites: newSites(20, patience), limit: limit, took: make(map[*site]time.Duration), done: make(map[*site]int)}
+	return &simulation{sites: newSites(20, patience), limit: limit, took: make(map[*site]time.Duration), class: make(map[*site]mail.Class), done: make(map[*site]int)}
 }
 
 // add lets a site with a destination of its own take part.
 func (m *simulation) add(name string, took time.Duration) *site {
+	return m.addOf(name, took, mail.Normal)
+}
+
+// addOf is add with mail of a class.
+func (m *simulation) addOf(name string, took time.Duration, class mail.Class) *site {
 	d := mail.Destination(name + ".example")
 	m.learn(d, name)
-	m.wait(d, 0)
+	m.wait(d, class)
 	x := m.byName[name]
-	m.took[x] = took
+	m.took[x], m.class[x] = took, class
 	return x
 }
 
@@ -147,10 +153,10 @@ func (m *simulation) run(until time.Duration) {
 				break
 			}
 			for range n {
-				p := m.enter(w.destination)
+				p := m.enter(w.destination, m.class[w.site])
 				m.running = append(m.running, running{p, m.now + m.took[w.site]})
 			}
-			m.yield(w)
+			m.yield(w, m.class[w.site])
 		}
 		m.end()
 	}
@@ -214,7 +220,7 @@ func TestQuarter(t *testing.T) {
 	m.run(time.Second)
 	for _, x := range m.byName {
 		for x.inHand < 10 {
-			m.enter(mail.Destination(x.name + ".example"))
+			m.enter(mail.Destination(x.name+".example"), mail.Normal)
 		}
 	}
 	if w, n := m.next(40, 20); w == nil || n != 10 {
@@ -226,27 +232,61 @@ func TestQuarter(t *testing.T) {
 	}
 }
 
-// TestClassGoesFirst: a class is before a lower one, whatever its site has had.
-func TestClassGoesFirst(t *testing.T) {
-	s := newSites(1, patience)
-	for i, class := range []mail.Class{0, 2, -1, 2} {
-		d := mail.Destination(fmt.Sprint("d", i))
-		if i < 3 {
-			s.learn(d, fmt.Sprint("site", i/2))
+// TestClassesShare: with more than enough of each, of 21 parts of the time a higher class
+// has four times what the next has, whatever sites it is for; and a class that is alone has
+// all of it.
+func TestClassesShare(t *testing.T) {
+	const each = 30
+	done := func(of ...mail.Class) map[mail.Class]int {
+		m := newSimulation(20)
+		for _, class := range of {
+			for i := range each {
+				m.addOf(fmt.Sprint(class, i), 10*time.Millisecond, class)
+			}
 		}
-		s.wait(d, class)
-	}
-	var got []mail.Destination
-	for {
-		w, _ := s.next(100, 100)
-		if w == nil {
-			break
+		m.run(5 * time.Second)
+		clear(m.done)
+		m.run(26 * time.Second)
+		counts := make(map[mail.Class]int)
+		for x, n := range m.done {
+			counts[m.class[x]] += n
 		}
-		got = append(got, w.destination)
-		s.charge(w.site)
-		s.dismiss(w)
+		return counts
 	}
-	if fmt.Sprint(got) != "[d1 d3 d0 d2]" {
-		t.Errorf("the order is %v", got)
+	all, alone := done(mail.Classes...), done(mail.Bulk)
+	if u, n, b := all[mail.Urgent], all[mail.Normal], all[mail.Bulk]; 10*u < 36*n || 10*u > 44*n || 10*n < 36*b || 10*n > 44*b || b == 0 {
+		t.Errorf("transactions: %v, want 16 to 4 to 1", all)
+	}
+	if sum := all[mail.Urgent] + all[mail.Normal] + all[mail.Bulk]; 10*alone[mail.Bulk] < 9*sum {
+		t.Errorf("alone, bulk has %d transactions, and all together %d", alone[mail.Bulk], sum)
+	}
+}
+
+// TestUrgentGoesFirst: what is urgent has the next turn, however much of the lower classes
+// waits; also for a destination that waits with something lower already, which is behind
+// the others again when only that is left.
+func TestUrgentGoesFirst(t *testing.T) {
+	m := newSimulation(10)
+	for i := range 100 {
+		m.addOf(fmt.Sprint("bulk", i), 10*time.Millisecond, mail.Bulk)
+		m.addOf(fmt.Sprint("normal", i), 10*time.Millisecond, mail.Normal)
+	}
+	m.run(10 * time.Second)
+	next := func(want mail.Destination) *waiter {
+		t.Helper()
+		w, _ := m.next(m.limit, m.limit)
+		if w == nil || w.destination != want {
+			t.Fatalf("it is the turn of %v, want %s", w, want)
+		}
+		return w
+	}
+	m.wait("new.example", mail.Urgent)
+	m.dismiss(next("new.example"))
+	m.wait("bulk7.example", mail.Urgent)
+	m.wait("bulk7.example", mail.Normal) // which is no news
+	w := next("bulk7.example")
+	m.yield(w, mail.Bulk)
+	if after, _ := m.next(m.limit, m.limit); after == w {
+		t.Error("its bulk mail goes first as well")
 	}
 }

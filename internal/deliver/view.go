@@ -158,7 +158,7 @@ func (s *sites) look() (counts SiteCounts, all []Site, leads map[string][]mail.D
 // show is how a site stands, but for its destinations. mu is held.
 func (x *site) show() Site {
 	shown := Site{
-		Name: x.name, Waiting: x.waiting.Len(), InHand: x.inHand, Window: int(x.window),
+		Name: x.name, Waiting: x.waits(), InHand: x.inHand, Window: int(x.window),
 		Connections: x.slots.used, Idle: len(x.idle),
 		TransactionMS: x.took.Milliseconds(), Failures: x.failures, Suspended: x.suspended,
 	}
@@ -176,7 +176,10 @@ func (x *site) show() Site {
 func (s *sites) bound(t *Transactions, leased int) Bound {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	quick, others := s.ready[quickSites].Len(), s.ready[otherSites].Len()
+	quick := 0
+	for b := range s.ready {
+		quick += s.ready[b][quickSites].Len()
+	}
 	switch {
 	case len(s.waiters) == 0:
 		return ""
@@ -186,7 +189,7 @@ func (s *sites) bound(t *Transactions, leased int) Bound {
 		return BoundSlots
 	case leased >= queue.ActiveWindow:
 		return BoundLeases
-	case quick+others == 0:
+	case s.standing() == 0:
 		return BoundSites
 	case quick == 0 && s.others >= t.Limit-quarter(t.Limit):
 		return BoundSlow

@@ -127,7 +127,7 @@ func TestTryNowByName(t *testing.T) {
 	}
 	fail := func(name mail.Destination) {
 		for range downAfter {
-			p := s.enter(name)
+			p := s.enter(name, mail.Normal)
 			p.seek()
 			p.failed(&noConnection, begin)
 			p.leave()
@@ -139,7 +139,7 @@ func TestTryNowByName(t *testing.T) {
 		t.Errorf("%d sites are tried, want 1", n)
 	}
 	for name, want := range map[mail.Destination]bool{"one": true, "two": false, "up": true} {
-		p := s.enter(name)
+		p := s.enter(name, mail.Normal)
 		if _, may := p.try(begin); may != want {
 			t.Errorf("%s may be tried: %t", name, may)
 		}

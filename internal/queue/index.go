@@ -256,15 +256,14 @@ func (x *Index) fix(l *line) {
 }
 
 // Park is Scheduler.Park.
-func (x *Index) Park(d mail.Destination, parked bool) {
+func (x *Index) Park(d mail.Destination, parked bool, as mail.Class) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	l := x.lines[d]
 	if l == nil {
 		return
 	}
-	l.parked = parked
-	l.parkedAs, _ = l.highest()
+	l.parked, l.parkedAs = parked, as
 	x.fix(l)
 }
 

@@ -53,7 +53,7 @@ type line struct {
 	destination mail.Destination
 	suspended   bool       // by an operator
 	parked      bool       // by the scheduler
-	parkedAs    mail.Class // the highest that was due then
+	parkedAs    mail.Class // what of it the scheduler knows
 	slots       int        // all of them, leased and held ones too
 	waiting     heap.Heap[*slot]
 	ready       []rank // highest class first; a rank stays when it is empty

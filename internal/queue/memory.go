@@ -215,7 +215,7 @@ func (m *Memory) store(submissions []Submission, entries []Entry) {
 }
 
 // Park leaves a destination out of Due, or lets it in again.
-func (m *Memory) Park(d mail.Destination, parked bool) { m.index.Park(d, parked) }
+func (m *Memory) Park(d mail.Destination, parked bool, as mail.Class) { m.index.Park(d, parked, as) }
 
 // Shift moves the schedule with a clock that was stepped.
 func (m *Memory) Shift(by time.Duration) { m.index.Shift(by) }

@@ -387,9 +387,9 @@ type (
 		// of it and will claim it when it is its turn, or lets it in again.
 		// Claim gives its deliveries out all the same. Nothing of it is
 		// stored: a destination that has nothing queued is not parked. One that is
-		// parked is in Due all the same once something of a higher class is due there than
-		// was when it was parked last.
-		Park(d mail.Destination, parked bool)
+		// parked is in Due all the same while something of a higher class is due there than
+		// that as which it was parked last.
+		Park(d mail.Destination, parked bool, as mail.Class)
 		// Shift says that the clock was stepped: every delivery is due, and
 		// every lease ends, by so much later on the clock, after the same time.
 		// It is true for this life of the store; what it has stored remains.

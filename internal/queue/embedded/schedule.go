@@ -24,7 +24,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) (queue.Agenda
 }
 
 // Park leaves a destination out of Due, or lets it in again.
-func (s *Store) Park(d mail.Destination, parked bool) { s.index.Park(d, parked) }
+func (s *Store) Park(d mail.Destination, parked bool, as mail.Class) { s.index.Park(d, parked, as) }
 
 // Hasten makes a delivery due that waits for its time.
 func (s *Store) Hasten(id mail.ID, d mail.Destination, now time.Time) bool {
