@@ -68,10 +68,13 @@ func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Option
 }
 
 // keepsTLS reports whether there is a way for mail that demands TLS on its whole way (RFC
-// 8689): a server that the configuration names, so that its certificate says who it is. Those
-// that MX records name are none as long as nothing vouches for the records.
+// 8689): a server that the configuration names, so that its certificate says who it is, and to
+// which not all goes in clear. Those that MX records name are none as long as nothing vouches
+// for the records.
 func (g *graph) keepsTLS() bool {
-	return len(g.config.Delivery.Smarthosts) > 0 || slices.ContainsFunc(g.config.Transports, func(t config.Transport) bool { return t.Kind == config.TransportSmarthost })
+	c := &g.config.Delivery
+	return len(c.Smarthosts) > 0 && c.SmarthostTLS != config.TLSNone ||
+		slices.ContainsFunc(g.config.Transports, func(t config.Transport) bool { return t.Kind == config.TransportSmarthost })
 }
 
 // listenerTLS returns how a listener does TLS with its certificate; nil for in clear.
