@@ -101,6 +101,8 @@ credentials: mail directory httpclient metrics
 smtpserver: mail smtp proxyproto limit metrics trace crashpoint
 # smtpclient judges a handshake by the policy itself: the levels have their names there.
 smtpclient: mail smtp tlspolicy limit metrics trace
+# peercerts asks a server for its certificates.
+peercerts: mail smtp certs
 pop3server: mail pop3 proxyproto limit metrics trace
 scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.
@@ -141,7 +143,7 @@ trial: mail certs config smtpserver smtpclient sink admin daemon
 selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue and deliver, and says
 # what is wrong in a filter before it asks anybody.
-cli: mail filter certs queue explain policytest deliver pool quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
+cli: mail filter certs peercerts queue explain policytest deliver pool quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

@@ -94,7 +94,7 @@ func (a *app) keeperDoes(ctx context.Context, do func(certKeeper, context.Contex
 func (a *app) certCommand() *cobra.Command {
 	return group("cert", "Look after certificates: of files, by ACME, and those of the store, which these commands make",
 		a.certListCommand(), a.certShowCommand(), a.certExpiringCommand(), a.certImportCommand(), a.certExportCommand(),
-		a.certCreateCommand(), a.certRequestCommand(), a.certAssignCommand(), a.certDeleteCommand(), a.certAuthorityCommand())
+		a.certCreateCommand(), a.certRequestCommand(), a.certAssignCommand(), a.certDeleteCommand(), a.certAuthorityCommand(), a.certFetchCommand())
 }
 
 func (a *app) certListCommand() *cobra.Command {

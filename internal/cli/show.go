@@ -90,7 +90,9 @@ func (a *app) showOrigin(e *queue.Entry) {
 	if len(e.Tags) > 0 {
 		fmt.Fprintf(a.out, "tags      %s\n", printable(strings.Join(e.Tags, ", ")))
 	}
-	if say := tlsDemands[e.TLS]; say != "" {
+	if e.Envelope.RequireTLS {
+		fmt.Fprintf(a.out, "demands   TLS with verified servers on its whole way (REQUIRETLS): it goes back rather than on without\n")
+	} else if say := tlsDemands[e.TLS]; say != "" {
 		fmt.Fprintf(a.out, "demands   %s\n", say)
 	}
 }

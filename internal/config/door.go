@@ -51,6 +51,7 @@ const (
 	ExtensionChunking   Extension = "CHUNKING"
 	ExtensionDSN        Extension = "DSN"
 	ExtensionPipelining Extension = "PIPELINING"
+	ExtensionRequireTLS Extension = "REQUIRETLS"
 	ExtensionSMTPUTF8   Extension = "SMTPUTF8"
 )
 

@@ -44,6 +44,7 @@ var extension = oneOf(
 	choice[Extension]{"CHUNKING", ExtensionChunking, ""},
 	choice[Extension]{"DSN", ExtensionDSN, ""},
 	choice[Extension]{"PIPELINING", ExtensionPipelining, ""},
+	choice[Extension]{"REQUIRETLS", ExtensionRequireTLS, ""},
 	choice[Extension]{"SMTPUTF8", ExtensionSMTPUTF8, ""},
 )
 
@@ -133,7 +134,7 @@ var doorSettings = []setting{
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `["CHUNKING"]`,
-		text: "The extensions that are not offered: `8BITMIME`, `CHUNKING`, `DSN`, `PIPELINING`, `SMTPUTF8`. What belongs to them is then refused: parameters of MAIL and RCPT with 555, BDAT with 502. " +
+		text: "The extensions that are not offered: `8BITMIME`, `CHUNKING`, `DSN`, `PIPELINING`, `REQUIRETLS`, `SMTPUTF8`. What belongs to them is then refused: parameters of MAIL and RCPT with 555, BDAT with 502. " +
 			"It is for clients that choke on an extension, and for servers behind this one that cannot honour it. `SMTPUTF8` needs `8BITMIME`.",
 	},
 	{

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 
 	"postern/internal/admin"
 	"postern/internal/certs"
@@ -62,8 +63,18 @@ func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Option
 	}
 	o.Handshakes = d.handshakes
 	o.ProxyFrom = c.ProxyFrom
-	o.Without = without(c)
+	o.Without, o.RequireTLS = without(c), g.keepsTLS()
 	return o
+}
+
+// keepsTLS reports whether there is a way for mail that demands TLS on its whole way (RFC
+// 8689): a server that the configuration names, so that its certificate says who it is, and to
+// which not all goes in clear. Those that MX records name are none as long as nothing vouches
+// for the records.
+func (g *graph) keepsTLS() bool {
+	c := &g.config.Delivery
+	return len(c.Smarthosts) > 0 && c.SmarthostTLS != config.TLSNone ||
+		slices.ContainsFunc(g.config.Transports, func(t config.Transport) bool { return t.Kind == config.TransportSmarthost })
 }
 
 // listenerTLS returns how a listener does TLS with its certificate; nil for in clear.
@@ -89,6 +100,7 @@ func without(c *config.Listener) smtpserver.Without {
 		SMTPUTF8:     c.Lacks(config.ExtensionSMTPUTF8),
 		DSN:          c.Lacks(config.ExtensionDSN),
 		Chunking:     c.Lacks(config.ExtensionChunking),
+		RequireTLS:   c.Lacks(config.ExtensionRequireTLS),
 	}
 }
 

@@ -154,3 +154,27 @@ func TestStatusOfTheDoor(t *testing.T) {
 	}
 	r.end(t)
 }
+
+// TestOfferOfRequireTLS: REQUIRETLS is offered where a server that the configuration names may be
+// spoken to by TLS.
+func TestOfferOfRequireTLS(t *testing.T) {
+	relay := []mail.HostPort{{Host: "relay.test", Port: 25}}
+	for _, c := range []struct {
+		hosts      []mail.HostPort
+		tls        config.TLSPolicy
+		transports []config.Transport
+		want       bool
+	}{
+		{want: false},
+		{hosts: relay, tls: config.TLSOpportunistic, want: true},
+		{hosts: relay, tls: config.TLSNone, want: false},
+		{transports: []config.Transport{{Name: "direct", Kind: config.TransportMX}}, want: false},
+		{transports: []config.Transport{{Name: "direct", Kind: config.TransportMX}, {Name: "partner", Kind: config.TransportSmarthost, Hosts: relay}}, want: true},
+	} {
+		g := &graph{config: &config.Config{Transports: c.transports}}
+		g.config.Delivery.Smarthosts, g.config.Delivery.SmarthostTLS = c.hosts, c.tls
+		if got := g.keepsTLS(); got != c.want {
+			t.Errorf("%+v: %t", c, got)
+		}
+	}
+}

@@ -32,12 +32,15 @@ func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
 //
 // If all that were reached lack something, the connection is to the first of
 // them, and the error is that of a hop that was not reached, if there is one:
-// it may have what the message needs, so that nothing is final then.
+// it may have what the message needs, so that nothing is final then. Where no server that
+// was reached gives the TLS that the message requires, and every one was reached, the error
+// is final (RFC 8689 4.2.1).
 //
 // It fails with errNoRoom when no target had room, and no hop was tried.
 func (c *carrier) connect(ctx context.Context) (link, error) {
 	var unfit link
 	var failed, last error
+	var insecure *smtpclient.Error
 	seen, full, tries := c.t.at.roomSeen(), false, 0
 	for _, to := range c.hosts.targets(c.t.route, c.Clock.Now()) {
 		if last != nil { // of the very last the outcome tells
@@ -53,7 +56,12 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		}
 		made, err := c.open(ctx, to)
 		if err != nil {
-			failed, last = err, err
+			last = err
+			if final := unsecured(err, &c.t.entry.Envelope); final != nil {
+				insecure = cmp.Or(insecure, final)
+				continue
+			}
+			failed = err
 			if ctx.Err() != nil {
 				break
 			}
@@ -72,13 +80,15 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		last = &mail.Error{Reply: reply}
 	}
 	switch {
-	case full && unfit.conn != nil:
+	case full && (unfit.conn != nil || insecure != nil):
 		failed = errNoRoom // where there is none may be what the message needs
 	case last == nil && full:
 		c.t.roomSeen = seen
 		failed = errNoRoom
 	case last == nil:
 		failed = mail.Refuse(451, "4.4.4", "No address to connect to")
+	case unfit.conn == nil && failed == nil:
+		failed = insecure
 	}
 	return unfit, failed
 }
@@ -188,13 +198,15 @@ func ofTLS(e *smtpclient.Error) bool {
 }
 
 // connectOutcome is the outcome of all recipients of an attempt that found no
-// connection. It is never permanent: another host, or another day, may do. RFC
-// 7504 4 would have one be so, a greeting with 521 from the last of the hosts.
+// connection. It is permanent only where all servers lack what REQUIRETLS demands (unsecured);
+// else another host, or another day, may do. RFC 7504 4 would have one more be so, a greeting
+// with 521 from the last of the hosts.
 func connectOutcome(err error) mail.Outcome {
 	o := mail.Outcome{State: mail.Deferred, Command: "connect", Reply: mail.ReplyOf(err), Cause: err.Error()}
 	if e, ok := errors.AsType[*smtpclient.Error](err); ok {
-		o = e.Outcome()
-		o.State = mail.Deferred
+		if o = e.Outcome(); e.Remote {
+			o.State = mail.Deferred
+		}
 	}
 	return o
 }

@@ -138,11 +138,14 @@ func ways(ctx context.Context, s *Settings, leases []queue.Lease) []way {
 // wayOf resolves one lease.
 func wayOf(ctx context.Context, s *Settings, l *queue.Lease) way {
 	e := &l.Entry
-	r, err := s.Router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLS, Size: e.Size})
+	r, err := s.Router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLSDemand(), Size: e.Size})
 	if most := s.transport(r.Name).MaxSize; err == nil && most > 0 && e.Size > most { // as RFC 1870 6.1 has it of a server
 		err = mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of the transport, %d octets", e.Size, most)
 	}
-	return way{r.Demand(e.TLS), err}
+	if err == nil {
+		r, err = vouched(r, &e.Envelope)
+	}
+	return way{r.Demand(e.TLSDemand()), err}
 }
 
 // routed are the leases of one entry, by where they lead.

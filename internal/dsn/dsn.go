@@ -59,7 +59,7 @@ type Report struct {
 
 	// MaxReturn is the size in octets up to which the original is returned
 	// whole with a report of failure, unless its sender wanted the header only
-	// (RET, RFC 3461 4.3); 0 means DefaultMaxReturn. Of a larger one, of one with
+	// (RET, RFC 3461 4.3), or TLS (RFC 8689 5); 0 means DefaultMaxReturn. Of a larger one, of one with
 	// 8-bit octets that can never be 7-bit, and with other reports, the header is
 	// returned.
 	MaxReturn int64
@@ -134,7 +134,7 @@ func (r *Report) Compose(w io.Writer) (mail.Envelope, error) {
 	}
 	c.line("")
 	c.line("--" + c.boundary + "--")
-	envelope := mail.Envelope{UTF8: c.headerUTF8()}
+	envelope := mail.Envelope{UTF8: c.headerUTF8(), RequireTLS: c.Envelope.RequireTLS} // RFC 8689 5
 	if c.eightBit() {
 		envelope.Body = mail.Body8BitMIME
 	}

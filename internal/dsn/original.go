@@ -35,8 +35,9 @@ func (r *Report) readOriginal(a Action) (original, error) {
 		limit = DefaultMaxReturn
 	}
 	o := original{
-		// RET is about failures; else the header is enough (RFC 3461 4.3).
-		full:   a == Failed && r.CopyTo.IsNull() && r.Envelope.Return != mail.ReturnHeaders && r.Size <= limit,
+		// RET is about failures; else the header is enough (RFC 3461 4.3). With REQUIRETLS
+		// there is no more than that, whatever RET says (RFC 8689 5).
+		full:   a == Failed && r.CopyTo.IsNull() && r.Envelope.Return != mail.ReturnHeaders && !r.Envelope.RequireTLS && r.Size <= limit,
 		fields: header.AppendFields(nil),
 	}
 	global := r.Envelope.UTF8 && message.HasEightBit(o.fields) && utf8.Valid(o.fields)

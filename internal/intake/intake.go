@@ -364,7 +364,7 @@ func queued(recipients []mail.Recipient) []queue.Recipient {
 }
 
 func acceptedFact(e *queue.Entry, messageID string, size int64) mail.Fact {
-	return mail.Fact{
+	f := mail.Fact{
 		Time:      e.Accepted,
 		Reason:    mail.ReasonAccepted,
 		Message:   e.ID,
@@ -375,6 +375,10 @@ func acceptedFact(e *queue.Entry, messageID string, size int64) mail.Fact {
 		MessageID: messageID,
 		Origin:    &e.Origin,
 	}
+	if e.Envelope.RequireTLS {
+		f.Text = "REQUIRETLS"
+	}
+	return f
 }
 
 // storeError gives an error its reply, unless it has one. An error without is

@@ -15,6 +15,9 @@ type Envelope struct {
 	Return Return `json:"return,omitempty"`
 	// EnvelopeID is the decoded ENVID parameter (RFC 3461 4.4).
 	EnvelopeID string `json:"envelope_id,omitempty"`
+	// RequireTLS says that REQUIRETLS was given (RFC 8689 2): the message goes on only
+	// over TLS to a server that was verified, and that promises the same.
+	RequireTLS bool `json:"require_tls,omitempty"`
 }
 
 // BodyType is the BODY parameter of MAIL (RFC 6152 3).

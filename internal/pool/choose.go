@@ -86,6 +86,7 @@ func (v *server) hop(q route.Question) route.Hop {
 	demanded := to.TLS.Demand(q.TLS)
 	return route.Hop{
 		Addresses: []netip.AddrPort{v.at},
+		FromMX:    v.target.Source == MX,
 		Target:    visit{v.edition, demanded.Level, demanded.Source},
 		Lane:      to,
 	}

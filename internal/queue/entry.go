@@ -35,6 +35,15 @@ func (d Delivery) Clone() Delivery {
 	return d
 }
 
+// TLSDemand is what the message demands of each connection over which it goes: for its
+// sender, by REQUIRETLS (RFC 8689 4.2.1), or by policy.
+func (e *Entry) TLSDemand() mail.TLSDemand {
+	if e.Envelope.RequireTLS {
+		return mail.TLSVerified
+	}
+	return e.TLS
+}
+
 func clonePointer[T any](p *T) *T {
 	if p == nil {
 		return nil

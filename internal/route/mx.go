@@ -101,7 +101,7 @@ func (m *MX) Route(ctx context.Context, q Question) (Route, error) {
 	m.shuffleEquals(usable)
 	for _, x := range usable {
 		if len(x.addresses) > 0 {
-			r.Hops = append(r.Hops, Hop{Addresses: x.addresses, Lane: m.options.Lane.to(m.options.Name, x.Host, m.options.Port)})
+			r.Hops = append(r.Hops, Hop{Addresses: x.addresses, FromMX: !x.implicit && !x.literal, Lane: m.options.Lane.to(m.options.Name, x.Host, m.options.Port)})
 		}
 	}
 	if len(r.Hops) == 0 {

@@ -61,6 +61,9 @@ type Hop struct {
 	Addresses []netip.AddrPort
 	// Target is what a pool knows of the server; nil when it is in none.
 	Target Target
+	// FromMX says that the name of the server comes of MX records, for which neither
+	// DNSSEC nor MTA-STS vouches.
+	FromMX bool
 	Lane
 }
 

@@ -15,6 +15,7 @@ type Extensions struct {
 	EnhancedStatusCodes bool // RFC 2034
 	Chunking            bool // RFC 3030
 	StartTLS            bool // RFC 3207
+	RequireTLS          bool // RFC 8689: under TLS only
 	Help                bool // RFC 5321 4.1.1.8
 	// Auth are the mechanisms of AUTH (RFC 4954); none when it is not offered.
 	Auth Mechanisms
@@ -56,7 +57,7 @@ func (e Extensions) Without(keywords []string) Extensions {
 // Keywords returns the lines of a reply to EHLO after its first, in the
 // order in which they are shown.
 func (e Extensions) Keywords() []string {
-	lines := make([]string, 0, 10)
+	lines := make([]string, 0, 12)
 	for _, k := range []struct {
 		offered bool
 		line    string
@@ -69,6 +70,7 @@ func (e Extensions) Keywords() []string {
 		{e.EnhancedStatusCodes, "ENHANCEDSTATUSCODES"},
 		{e.Chunking, "CHUNKING"},
 		{e.StartTLS, "STARTTLS"},
+		{e.RequireTLS, "REQUIRETLS"},
 		{len(e.Auth) > 0, e.authLine()},
 		{e.MaxRecipients > 0 || e.MaxMessages > 0, e.limitsLine()},
 		{e.Help, "HELP"},
@@ -137,6 +139,8 @@ func (e *Extensions) add(keyword string, values []string) {
 		e.Chunking = true
 	case "STARTTLS":
 		e.StartTLS = true
+	case "REQUIRETLS":
+		e.RequireTLS = true
 	case "HELP":
 		e.Help = true
 	case "AUTH":

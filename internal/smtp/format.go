@@ -10,7 +10,7 @@ import (
 // FormatMail returns the MAIL command, without its line end, for a server
 // that offers ext. It has only those parameters that the server knows and
 // that e and size give: SIZE (RFC 1870; none for size 0), BODY (RFC 6152),
-// SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461 4.3, 4.4).
+// SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461 4.3, 4.4), REQUIRETLS (RFC 8689 4.2.1).
 //
 // Whether the message may go without a parameter that was left out is for
 // the caller to decide.
@@ -35,6 +35,9 @@ func FormatMail(e mail.Envelope, size int64, ext Extensions) string {
 	if ext.DSN && e.EnvelopeID != "" {
 		b = append(b, " ENVID="...)
 		b = appendXtext(b, e.EnvelopeID)
+	}
+	if ext.RequireTLS && e.RequireTLS {
+		b = append(b, " REQUIRETLS"...)
 	}
 	return string(b)
 }

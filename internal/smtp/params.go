@@ -259,6 +259,11 @@ func (m *Mail) set(p param, ext Extensions) *mail.Error {
 			return malformedValue(p)
 		}
 		e.EnvelopeID = id
+	case p.keyword == "REQUIRETLS" && ext.RequireTLS:
+		if p.hasValue { // RFC 8689 2 (5)
+			return malformedValue(p)
+		}
+		e.RequireTLS = true
 	case p.keyword == "AUTH" && len(ext.Auth) > 0:
 		return checkSubmitter(p)
 	default:

@@ -13,7 +13,7 @@ import (
 
 var allExtensions = Extensions{
 	Pipelining: true, EightBitMIME: true, SMTPUTF8: true, DSN: true, EnhancedStatusCodes: true, Chunking: true, Auth: Mechanisms{"PLAIN", "LOGIN"},
-	StartTLS: true, Help: true, HasSize: true, MaxSize: 1000, MaxRecipients: 10, MaxMessages: 20,
+	StartTLS: true, RequireTLS: true, Help: true, HasSize: true, MaxSize: 1000, MaxRecipients: 10, MaxMessages: 20,
 }
 
 var joe = mail.Address{Local: "joe", Domain: "example.com"}
@@ -38,6 +38,8 @@ func TestParseMail(t *testing.T) {
 			From: joe, Body: mail.Body8BitMIME, Return: mail.ReturnHeaders, EnvelopeID: "a+b"}, 0}},
 		{"FROM:<joe@example.com> BODY=7BIT RET=FULL", Mail{mail.Envelope{
 			From: joe, Body: mail.Body7Bit, Return: mail.ReturnFull}, 0}},
+		{"FROM:<joe@example.com> requireTLS", Mail{mail.Envelope{From: joe, RequireTLS: true}, 0}},
+		{"FROM:<> REQUIRETLS SIZE=7", Mail{mail.Envelope{RequireTLS: true}, 7}},
 		{"FROM:<jörg@exämple.com> SMTPUTF8", Mail{mail.Envelope{
 			From: mail.Address{Local: "jörg", Domain: "exämple.com"}, UTF8: true}, 0}},
 	} {
@@ -69,6 +71,10 @@ func TestParseMailRefuses(t *testing.T) {
 		{"FROM:joe@", "501 5.1.7"},
 		{"FROM:joe@example.com SIZE=x", "501 5.5.4"},
 		{"FROM:joe@example.com XYZZY", "555 5.5.4"},
+		{"FROM:<joe@example.com> REQUIRETLS=yes", "501 5.5.4"},
+		{"FROM:<joe@example.com> REQUIRETLS=", "501 5.5.4"},
+		{"FROM:<joe@example.com> REQUIRETLS REQUIRETLS", "501 5.5.4"},
+		{"FROM:<joe@example.com> REQUIRETLSX", "555 5.5.4"},
 		{"FROM:<joe@example.com", "501 5.5.4"},
 		{`FROM:<"joe@example.com>`, "501 5.5.4"},
 		{"FROM:<joe@example.com>SIZE=1", "501 5.5.4"},
@@ -214,7 +220,7 @@ func TestDecodeOriginal(t *testing.T) {
 
 func TestExtensions(t *testing.T) {
 	want := []string{"PIPELINING", "SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
-		"STARTTLS", "AUTH PLAIN LOGIN", "LIMITS RCPTMAX=10 MAILMAX=20", "HELP"}
+		"STARTTLS", "REQUIRETLS", "AUTH PLAIN LOGIN", "LIMITS RCPTMAX=10 MAILMAX=20", "HELP"}
 	if diff := cmp.Diff(want, allExtensions.Keywords()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Misfit returns the reply with which Send would bounce all recipients of t,
-// or some, because this server lacks what they need: SMTPUTF8, 8BITMIME, or
+// or some, because this server lacks what they need: REQUIRETLS, SMTPUTF8, 8BITMIME, or
 // room for the size. It is zero if the server lacks nothing. Another server
 // of the same destination may do better.
 func (c *Conn) Misfit(t *Transaction) mail.Reply {
@@ -25,6 +25,9 @@ func (c *Conn) Misfit(t *Transaction) mail.Reply {
 // fitted returns the message in the form in which it can go to this server,
 // or why there is none.
 func (c *Conn) fitted(t *Transaction) (*Transaction, error) {
+	if reply := c.unsafe(&t.Envelope); !reply.IsZero() {
+		return nil, &mail.Error{Reply: reply}
+	}
 	if (t.Envelope.UTF8 || !t.Envelope.From.IsASCII()) && !c.extensions.SMTPUTF8 { // RFC 6531 3.2
 		return nil, mail.Refuse(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", c.host)
 	}
@@ -46,6 +49,20 @@ func (c *Conn) fitted(t *Transaction) (*Transaction, error) {
 			t.Size, c.host, c.extensions.MaxSize)
 	}
 	return t, nil
+}
+
+// unsafe returns why a message with REQUIRETLS cannot go over this connection (RFC 8689
+// 4.2.1). A report goes without the promise of a server that does not know REQUIRETLS, so
+// that it is not lost (RFC 8689 5), but never to one that was not verified.
+func (c *Conn) unsafe(e *mail.Envelope) mail.Reply {
+	switch {
+	case !e.RequireTLS:
+	case c.tls == nil || !c.tls.Verified:
+		return mail.NewReply(550, "5.7.10", "The message requires TLS, and %s is not verified", c.host)
+	case !c.extensions.RequireTLS && !e.From.IsNull():
+		return mail.NewReply(550, "5.7.30", "The message requires TLS on its whole way, for which %s does not answer (REQUIRETLS)", c.host)
+	}
+	return mail.Reply{}
 }
 
 // privateCause returns what an error says beside its reply, if anything.

@@ -46,7 +46,7 @@ const pipelined = 100
 // deferred and bounced. A connection that broke, or was in doubt, is closed;
 // afterwards Usable tells.
 //
-// What the server cannot take is bounced without being sent: SMTPUTF8, 8-bit
+// What the server cannot take is bounced without being sent: REQUIRETLS, SMTPUTF8, 8-bit
 // content without a 7-bit form, or a message larger than its SIZE. When ctx ends, Send
 // does, and what is not settled by then is deferred.
 func (c *Conn) Send(ctx context.Context, t *Transaction) []mail.Outcome {

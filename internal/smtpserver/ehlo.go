@@ -63,6 +63,7 @@ func greeting(words string) string {
 func (s *session) offer(o mail.Origin) smtp.Extensions {
 	e := Offered(s.options)
 	e.StartTLS = e.StartTLS && o.TLS == nil
+	e.RequireTLS = e.RequireTLS && o.TLS != nil
 	e.Auth, _ = s.authOffer(o)
 	return e
 }
@@ -80,6 +81,7 @@ func Offered(o *Options) smtp.Extensions {
 		EnhancedStatusCodes: true,
 		Chunking:            !o.Without.Chunking,
 		StartTLS:            o.TLS != nil && !o.Implicit,
+		RequireTLS:          o.RequireTLS && o.TLS != nil && !o.Without.RequireTLS,
 		MaxRecipients:       o.MaxRecipients,
 		MaxMessages:         o.MaxMessages,
 		Help:                true,

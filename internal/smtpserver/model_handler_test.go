@@ -97,7 +97,7 @@ func (h *modelHandler) Content(_ context.Context, c smtp.Content) mail.Reply {
 		}
 		if err == io.EOF {
 			h.messages = append(h.messages, message{
-				from: h.mail.Envelope.From.Path(), utf8: h.mail.Envelope.UTF8, recipients: h.rcpts, content: got.String(),
+				from: h.mail.Envelope.From.Path(), utf8: h.mail.Envelope.UTF8, secret: h.mail.Envelope.RequireTLS, recipients: h.rcpts, content: got.String(),
 			})
 			return mail.NewReply(250, "2.0.0", "Kept")
 		}

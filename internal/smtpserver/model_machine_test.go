@@ -44,6 +44,7 @@ const (
 	unreadable      // the line can be no command
 	foreign         // the line is of another protocol
 	utf8            // an address, or the SMTPUTF8 parameter
+	demanding       // REQUIRETLS
 	large           // more than modelSize
 	unknown         // a mechanism is
 	endless         // a line of AUTH is longer than it may be
@@ -68,7 +69,7 @@ type step struct {
 type message struct {
 	from, content string
 	recipients    int
-	utf8          bool
+	utf8, secret  bool
 }
 
 // refusal is a fact of a refused command.
@@ -99,6 +100,7 @@ type machine struct {
 	strict  bool   // TLS is required
 	from    string // of the open transaction; "" when none is
 	utf8    bool
+	secret  bool // REQUIRETLS was given
 	rcpts   int
 	surplus int
 	chunked bool // some of the message has come in chunks
@@ -113,7 +115,7 @@ func (m *machine) open() bool { return m.from != "" }
 
 // drop ends the transaction (RFC 5321 4.1.4, 4.1.1.5; RFC 3030 2).
 func (m *machine) drop() {
-	m.from, m.utf8, m.rcpts, m.surplus, m.chunked, m.content = "", false, 0, 0, false, ""
+	m.from, m.utf8, m.secret, m.rcpts, m.surplus, m.chunked, m.content = "", false, false, 0, 0, false, ""
 }
 
 // does returns what the client must hear of a step.
@@ -256,13 +258,15 @@ func (m *machine) mail(s *step, w *want) {
 		w.code(501, 553)
 	case (s.form == utf8 || s.form == large) && m.greeted == "HELO":
 		w.code(555) // RFC 5321 4.1.1.11
+	case s.form == demanding && (!m.secure || m.greeted == "HELO"):
+		w.code(555) // it is not offered there
 	case s.form == large:
 		w.from = modelSender
 		w.code(552) // RFC 1870 6.1
 	default:
 		w.from = modelSender
 		if m.ask(s, w, "Mail", 250) {
-			m.from, m.utf8 = modelSender, s.form == utf8
+			m.from, m.utf8, m.secret = modelSender, s.form == utf8, s.form == demanding
 		}
 	}
 }
@@ -420,7 +424,7 @@ func (m *machine) end(s *step, w *want, last bool) {
 	case !last:
 		return
 	default:
-		w.message = &message{from: m.from, content: m.content, recipients: m.rcpts, utf8: m.utf8}
+		w.message = &message{from: m.from, content: m.content, recipients: m.rcpts, utf8: m.utf8, secret: m.secret}
 		w.code(250)
 	}
 	m.drop()

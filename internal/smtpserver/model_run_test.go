@@ -76,7 +76,7 @@ func (w *world) connect() (*trial, error) {
 	tr.machine.limits, tr.machine.strict = w.limits, w.strict
 	o := Options{
 		Hostname: "mx.test", TLS: w.server, MaxSize: modelSize, MaxRecipients: modelRecipients,
-		MaxErrors: never, MaxMessages: never, Record: tr.facts.record, TLSRequired: w.strict,
+		MaxErrors: never, MaxMessages: never, Record: tr.facts.record, TLSRequired: w.strict, RequireTLS: true,
 	}
 	if w.limits != (limits{}) {
 		o.MaxErrors, o.MaxMessages = w.limits.errors, w.limits.mails

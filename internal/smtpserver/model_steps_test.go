@@ -39,6 +39,7 @@ func commandSteps() []*step {
 		{verb: "HELO", form: malformed, say: "HELO\r\n"},
 		{verb: "MAIL", say: "MAIL FROM:<joe@example.com>\r\n"},
 		{verb: "MAIL", form: utf8, say: "MAIL FROM:<joe@example.com> SMTPUTF8\r\n"},
+		{verb: "MAIL", form: demanding, say: "MAIL FROM:<joe@example.com> REQUIRETLS\r\n"},
 		{verb: "MAIL", form: large, say: "MAIL FROM:<joe@example.com> SIZE=101\r\n"},
 		{verb: "MAIL", form: malformed, say: "MAIL FROM:<joe@>\r\n"},
 		{verb: "MAIL", form: unreadable, say: "MAIL FROM:<joe\x01@example.com>\r\n"},

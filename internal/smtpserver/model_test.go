@@ -83,7 +83,10 @@ func (tr *trial) state() string {
 		c.rw != c.nc, c.br.Buffered(), len(c.queue), c.broken, c.pace != nil, c.admitted, c.idle, c.lingering, c.stopping, "|")
 	if s.tx != nil {
 		// More surplus recipients than are forgiven are all alike.
-		text += fmt.Sprint(s.tx.mail, s.tx.recipients, min(s.tx.surplus, modelRecipients+1), "|")
+		// REQUIRETLS is for the handler: the server reads it no more.
+		mail := s.tx.mail
+		mail.Envelope.RequireTLS = false
+		text += fmt.Sprint(mail, s.tx.recipients, min(s.tx.surplus, modelRecipients+1), "|")
 	}
 	if d := tr.handler.reader; d != nil {
 		v := reflect.ValueOf(d).Elem()
@@ -92,7 +95,7 @@ func (tr *trial) state() string {
 	}
 	// The reference must be in one state when the server is.
 	m := tr.machine
-	m.limits, m.counts, m.tried = limits{}, counts{}, false
+	m.limits, m.counts, m.tried, m.secret = limits{}, counts{}, false, false
 	return text + fmt.Sprintf("|%+v", m)
 }
 

@@ -39,6 +39,10 @@ type Options struct {
 	// elsewhere such a header is no command.
 	ProxyFrom []netip.Prefix
 
+	// RequireTLS offers REQUIRETLS under TLS (RFC 8689): what is behind the server keeps
+	// the promise.
+	RequireTLS bool
+
 	// Without are extensions that are not offered, nor taken.
 	Without Without
 
@@ -102,7 +106,7 @@ type Options struct {
 
 // Without are extensions that a listener can do without: for clients that choke on
 // them, and where what is behind the server cannot honour them.
-type Without struct{ Pipelining, EightBitMIME, SMTPUTF8, DSN, Chunking bool }
+type Without struct{ Pipelining, EightBitMIME, SMTPUTF8, DSN, Chunking, RequireTLS bool }
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.Hostname, "localhost")

@@ -96,6 +96,10 @@ func (p Policy) Known() bool { return slices.Contains(levels, p.Level) }
 // Demanded reports whether mail may only go under TLS.
 func (p Policy) Demanded() bool { return p.Level.strength() >= Required.strength() }
 
+// NamesServer reports whether the policy says which server is meant, by its key or its name,
+// so that it matters not who has named the host.
+func (p Policy) NamesServer() bool { return p.Level == Pin || p.Names != Names{} }
+
 // Authenticates reports whether the server proves who it is.
 func (p Policy) Authenticates() bool { return p.Level == Verify || p.Level == Pin }
 

@@ -17,7 +17,7 @@
 // The listeners are smtp, which trusts its clients, stranger, which does not,
 // tls, which offers STARTTLS, required, which demands it, implicit, which begins
 // with TLS, certified, which demands a client certificate that nobody has, plain,
-// which has no extension that can be off, small, whose limits are: 1 KiB a
+// which has no extension that can be off, silent, which has STARTTLS and no REQUIRETLS, small, whose limits are: 1 KiB a
 // message, 2 recipients, 3 messages, 5 errors; it refuses bare newlines; and login,
 // which offers AUTH in clear to joe, whose password is secret. The hosts are
 // next and second, the servers of next.example in the order of their MX

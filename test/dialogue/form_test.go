@@ -35,7 +35,7 @@ type line struct {
 // kinds are the kinds of sections, each with what may stand behind it. The
 // first is what it means when nothing does.
 var kinds = map[string][]string{
-	"client":  {"smtp", "tls", "small", "stranger", "required", "implicit", "certified", "plain", "login"},
+	"client":  {"smtp", "tls", "small", "stranger", "required", "implicit", "certified", "plain", "login", "silent"},
 	"submit":  {"smtp"},
 	"server":  {"next", "second", "back"},
 	"journal": {""},
@@ -173,7 +173,7 @@ func TestParseDialogue(t *testing.T) {
 		"# RFC 5321: x\n":                 "1: there is no section, such as -- client",
 		"# RFC 5321: x\nC: RSET\n":        "2: a section must begin here, as in -- client",
 		"# RFC 5321: x\n-- clint\n":       `2: "clint" is no kind of section: write client, submit, server or journal`,
-		"# RFC 5321: x\n-- client next\n": `2: "next" cannot stand behind client: one of ["smtp" "tls" "small" "stranger" "required" "implicit" "certified" "plain" "login"] can`,
+		"# RFC 5321: x\n-- client next\n": `2: "next" cannot stand behind client: one of ["smtp" "tls" "small" "stranger" "required" "implicit" "certified" "plain" "login" "silent"] can`,
 	} {
 		if _, err := parseDialogue("a", text); err == nil || err.Error() != want {
 			t.Errorf("%q: %v; want %s", text, err, want)

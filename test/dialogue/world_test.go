@@ -118,6 +118,7 @@ func (w *world) moreListeners(t *testing.T, dir string) string {
 		"tls":       tls,
 		"required":  tls + "tls_required = true\n",
 		"implicit":  tls + "tls = \"implicit\"\n",
+		"silent":    tls + "extensions_off = [\"REQUIRETLS\"]\n",
 		"certified": tls + fmt.Sprintf("client_certificates = \"require\"\nclient_authorities = %q\n", filepath.Join(dir, "certificate.pem")),
 		"plain":     "trust = [\"127.0.0.0/8\"]\nextensions_off = [\"8BITMIME\", \"CHUNKING\", \"DSN\", \"PIPELINING\", \"SMTPUTF8\"]\n",
 		"small": "trust = [\"127.0.0.0/8\"]\nbare_newline = \"refuse\"\n" +
@@ -130,6 +131,8 @@ func (w *world) moreListeners(t *testing.T, dir string) string {
 		w.listeners[name] = harness.Loopback(port)
 		fmt.Fprintf(&b, "[[listener]]\nname = %q\naddress = %q\n%s", name, w.listeners[name], settings)
 	}
+	// A way for mail that demands TLS, so that REQUIRETLS is offered.
+	b.WriteString("[[transport]]\nname = \"partner\"\nkind = \"smarthost\"\nhosts = [\"127.0.0.1:9\"]\n")
 	return b.String()
 }
 

@@ -140,7 +140,7 @@ check_every = "1s"
 func TestACME(t *testing.T) {
 	for _, challenge := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(challenge, func(t *testing.T) {
-			t.Parallel() // it is a wait for certificates to become old
+			t.Parallel()                                                   // it is a wait for certificates to become old
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // most of it for the build
 			defer cancel()
 			r := newRig(ctx, t)

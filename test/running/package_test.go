@@ -152,6 +152,7 @@ func inACopy(t *testing.T, script string, want ...string) {
 // TestInstall installs the package, serves from it, upgrades, removes and purges
 // it, all without a running systemd.
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	inACopy(t, "install.sh",
 		"installed", "user and directories", "not enabled", "what is to be configured is said", "configured", "served",
 		"upgraded", "manual", "removed", "as the operator wants it", "purged", "enabled with a configuration", "nothing left")
@@ -160,6 +161,7 @@ func TestInstall(t *testing.T) {
 // TestUnderSystemd boots systemd, and has it run the service: with all that the
 // unit forbids, with the watchdog, and with a socket.
 func TestUnderSystemd(t *testing.T) {
+	t.Parallel()
 	need(t, "systemd-analyze")
 	inACopy(t, "boot.sh",
 		"ready", "hardened", "serving", "mail of programs", "reloaded", "logging", "started again after a kill", "started again by the watchdog",

@@ -87,6 +87,7 @@ func checkDown(t *testing.T, w *world, facts []mail.Fact) {
 // others gets through, at the first attempt, and the dead one is left in
 // peace. Its mail is due again and again while the others' comes.
 func TestMuchForOneDeadSite(t *testing.T) {
+	t.Parallel()
 	ctx := bounded(t)
 	due := 20_000
 	if mailtest.Long() {

@@ -61,6 +61,7 @@ const (
 // all of theirs at the first attempt, the dead ones are left in peace, and the
 // slow ones lose nothing.
 func TestSlowAndDeadSites(t *testing.T) {
+	t.Parallel()
 	ctx := bounded(t)
 	const sites, each = 160, 62
 	w := newWorld(shares(sites)...)

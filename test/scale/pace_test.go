@@ -29,6 +29,7 @@ func paced(after time.Duration) int {
 }
 
 func TestPaced(t *testing.T) {
+	t.Parallel()
 	for after, want := range map[time.Duration]int{0: 5, 999 * time.Millisecond: 5, time.Second: 10, 2 * time.Second: 20, 3 * time.Second: 40, time.Hour: 40} {
 		if got := paced(after); got != want {
 			t.Errorf("after %v %d, want %d", after, got, want)
@@ -117,6 +118,7 @@ func (r *rush) reached() int {
 // is killed, starts and is killed again, starts and is stopped, and starts for
 // good. Each time mail goes out slowly at first.
 func TestDueAfterRestart(t *testing.T) {
+	t.Parallel()
 	ctx := bounded(t)
 	w := newWorld(slices.Repeat([]kind{healthy}, 30)...)
 	r := &rush{ctx: ctx}

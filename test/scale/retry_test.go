@@ -73,6 +73,7 @@ func (s *stubborn) release() {
 // stopped and started, and killed and started; two attempts are killed in
 // their midst. The schedule goes on as if nothing had been.
 func TestEveryTierOverRestarts(t *testing.T) {
+	t.Parallel()
 	ctx := bounded(t)
 	w := newWorld(healthy, healthy, healthy, healthy)
 	s := &stubborn{seen: map[string]int{}}
