@@ -33,7 +33,7 @@ message: mail
 dsn: mail message
 cms: mail message
 smime: mail message cms
-config: mail
+config: mail limit
 filter: mail
 # what a proxy says of a connection; for whoever takes clients behind one
 proxyproto:

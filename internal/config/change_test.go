@@ -64,6 +64,8 @@ func TestEveryChangeIsSeen(t *testing.T) {
 	before.TLSDomains[0].Domains, before.TLSDomains[1].Domains = []string{"partner.example"}, []string{"other.example"}
 	before.Transports = append(before.Transports, *defaultFields().transport)
 	before.Transports[2].Name = "hubs"
+	before.Transports = append(before.Transports, *defaultFields().transport)
+	before.Transports[3].Name = "slow"
 	before.Targets = []Target{*defaultFields().target}
 	before.Targets[0].Pool, before.Targets[0].Address, before.Targets[0].Port = "hubs", netip.MustParseAddr("192.0.2.25"), 2525
 	identity := []string{"target.pool", "target.address", "target.mx", "target.port"} // another is another target

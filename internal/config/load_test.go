@@ -299,6 +299,24 @@ postmaster = "admin@acme.example"
 near = [".partner.example", "list:partners"]
 
 [[transport]]
+name = "slow"
+kind = "lmtp"
+hosts = ["unix:/run/dovecot/lmtp", "mailbox.example.com"]
+max_connections = 5
+max_messages = 50
+max_recipients = 20
+rate = "100/1m"
+max_size = "20MiB"
+idle_timeout = "0s"
+connect_timeout = "15s"
+greeting_timeout = "6m"
+command_timeout = "7m"
+data_timeout = "4m"
+block_timeout = "8m"
+final_timeout = "20m"
+extensions_off = ["CHUNKING", "REQUIRETLS", "SIZE", "STARTTLS"]
+
+[[transport]]
 name = "relays"
 hosts = ["relay.example.com:587", "b.example.com"]
 port = 2525

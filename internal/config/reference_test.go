@@ -122,7 +122,7 @@ func TestDescribe(t *testing.T) {
 		"listener.max_s":           "listener.max_size\n",
 		"listener.max_c":           "  listener.max_connections                 1000\n  listener.max_connections_per_client      200\n",
 		"trust":                    "listener.trust\n",
-		"max_recipients":           "  listener.max_recipients                  1000\n  submission.max_recipients                10000\n  delivery.max_recipients                  100\n",
+		"max_recipients":           "  listener.max_recipients                  1000\n  transport.max_recipients                 as delivery.max_recipients\n  submission.max_recipients                10000\n  delivery.max_recipients                  100\n",
 		"message.add_message_id":   "takes effect  at reload",
 		"data_dir":                 "takes effect  at restart",
 		"delivery.retry_reports":   `"1m 5m 15m 30m, every 1h until 1d"`,

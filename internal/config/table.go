@@ -34,7 +34,7 @@ var reportSchedule = mail.Schedule{
 
 // settings are all settings, in the order of the reference. A row's fields
 // are described at the type setting.
-var settings = slices.Concat(serverSettings, doorSettings, accountSettings, loginSettings, ldapSettings, oidcSettings, httpAuthSettings, policySettings, filterSettings, certificateSettings, transportSettings, companySettings, transportWaySettings, poolSettings, tlsOutSettings, routeSettings, mailSettings)
+var settings = slices.Concat(serverSettings, doorSettings, accountSettings, loginSettings, ldapSettings, oidcSettings, httpAuthSettings, policySettings, filterSettings, certificateSettings, transportSettings, companySettings, transportWaySettings, transportLimitSettings, poolSettings, tlsOutSettings, routeSettings, mailSettings)
 
 // serverSettings are those of the server itself and of its listeners.
 var serverSettings = []setting{
@@ -482,43 +482,38 @@ var mailSettings = []setting{
 	},
 	{
 		key:    "delivery.connect_timeout",
-		value:  one(duration(time.Second, time.Hour), func(f fields) *time.Duration { return &f.config.Delivery.ConnectTimeout }, 30*time.Second),
+		value:  one(connectTimeout, func(f fields) *time.Duration { return &f.config.Delivery.ConnectTimeout }, 30*time.Second),
 		effect: AtReload,
 		text:   "How long to wait for a connection to one address before the next is tried.",
 	},
 	{
-		key: "delivery.greeting_timeout",
-		value: one(atLeast(duration(time.Second, time.Hour), 5*time.Minute, "RFC 5321 4.5.3.2.1 lets a busy server take 5 minutes"),
-			func(f fields) *time.Duration { return &f.config.Delivery.GreetingTimeout }, 5*time.Minute),
+		key:    "delivery.greeting_timeout",
+		value:  one(greetingTimeout, func(f fields) *time.Duration { return &f.config.Delivery.GreetingTimeout }, 5*time.Minute),
 		effect: AtReload,
 		text:   "How long to wait for the greeting of a server that has taken the connection (RFC 5321 4.5.3.2.1).",
 	},
 	{
-		key: "delivery.command_timeout",
-		value: one(atLeast(duration(time.Second, time.Hour), 5*time.Minute, "RFC 5321 4.5.3.2.2 lets a server take 5 minutes, as one that delays strangers does"),
-			func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
+		key:    "delivery.command_timeout",
+		value:  one(commandTimeout, func(f fields) *time.Duration { return &f.config.Delivery.CommandTimeout }, 5*time.Minute),
 		effect: AtReload,
 		text:   "How long to wait for the reply to EHLO, STARTTLS, AUTH, MAIL or RCPT (RFC 5321 4.5.3.2.2, 4.5.3.2.3).",
 	},
 	{
-		key: "delivery.data_timeout",
-		value: one(atLeast(duration(time.Second, time.Hour), 2*time.Minute, "RFC 5321 4.5.3.2.4 lets a server take 2 minutes"),
-			func(f fields) *time.Duration { return &f.config.Delivery.DataTimeout }, 2*time.Minute),
+		key:    "delivery.data_timeout",
+		value:  one(dataTimeout, func(f fields) *time.Duration { return &f.config.Delivery.DataTimeout }, 2*time.Minute),
 		effect: AtReload,
 		text:   "How long to wait for the reply to DATA (RFC 5321 4.5.3.2.4).",
 	},
 	{
-		key: "delivery.block_timeout",
-		value: one(atLeast(duration(time.Second, time.Hour), 3*time.Minute, "RFC 5321 4.5.3.2.5 lets a server take 3 minutes for a block"),
-			func(f fields) *time.Duration { return &f.config.Delivery.BlockTimeout }, 3*time.Minute),
+		key:    "delivery.block_timeout",
+		value:  one(blockTimeout, func(f fields) *time.Duration { return &f.config.Delivery.BlockTimeout }, 3*time.Minute),
 		effect: AtReload,
 		text: "How long a server may take to accept the next block of the message, 64 KiB (RFC 5321 4.5.3.2.5). A server that takes less than 500 octets a second for longer than this is given up, " +
 			"too: without that it could hold a large message for days.",
 	},
 	{
-		key: "delivery.final_timeout",
-		value: one(atLeast(duration(time.Second, time.Hour), 10*time.Minute, "RFC 5321 4.5.3.2.6 lets a server take 10 minutes; what it takes later is sent a second time"),
-			func(f fields) *time.Duration { return &f.config.Delivery.FinalTimeout }, 10*time.Minute),
+		key:    "delivery.final_timeout",
+		value:  one(finalTimeout, func(f fields) *time.Duration { return &f.config.Delivery.FinalTimeout }, 10*time.Minute),
 		effect: AtReload,
 		text: "How long to wait for the reply to the end of the message (RFC 5321 4.5.3.2.6). Giving up early is costly: the server may have taken the message, " +
 			"and would get it a second time.",

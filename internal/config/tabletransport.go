@@ -18,6 +18,8 @@ var transportSettings = []setting{
 			choice[TransportKind]{"smarthost", TransportSmarthost, "to the servers in `hosts`, whatever the recipient's domain is"},
 			choice[TransportKind]{"pool", TransportPool, "to the servers of its `[[target]]` tables, of which it is known how they stand ([targets.md](targets.md))"},
 			choice[TransportKind]{"mx", TransportMX, "to the servers that the recipient's domain names in DNS"},
+			choice[TransportKind]{"lmtp", TransportLMTP, "to the servers in `hosts` by LMTP (RFC 2033), as those speak it that have the mailboxes, such as Dovecot"},
+			choice[TransportKind]{"discard", TransportDiscard, "nowhere: its mail is dropped, which the journal tells and nobody else"},
 		), func(f fields) *TransportKind { return &f.transport.Kind }, TransportSmarthost),
 		effect: AtReload,
 		text:   "How the transport finds the servers.",
@@ -25,12 +27,13 @@ var transportSettings = []setting{
 	},
 	{
 		key:       "transport.hosts",
-		value:     list(serverAt(0), func(f fields) *[]mail.HostPort { return &f.transport.Hosts }),
+		value:     list(hop, func(f fields) *[]mail.HostPort { return &f.transport.Hosts }),
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `["relay1.example.com:587", "relay2.example.com:587"]`,
-		text:      "The servers of a transport of the kind `smarthost`, in the order in which they are tried, as in `delivery.smarthosts`.",
-		see:       []string{"transport.kind"},
+		text: "The servers of a transport of the kind `smarthost` or `lmtp`, in the order in which they are tried, as in `delivery.smarthosts`. " +
+			"In LMTP one can be behind a Unix socket, `\"unix:/run/dovecot/lmtp\"`, and the usual port is 24; it is never 25.",
+		see: []string{"transport.kind"},
 	},
 }
 

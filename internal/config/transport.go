@@ -35,6 +35,8 @@ type Transport struct {
 	// What its servers are told of this one, whoever sends; as those of a Company.
 	Hello                  string
 	SourceIPv4, SourceIPv6 netip.Addr
+
+	TransportLimits
 }
 
 // Balance says in which order servers are tried.
@@ -57,8 +59,11 @@ const (
 
 // servers says where those of a transport that has no list are from.
 func (k TransportKind) servers() string {
-	if k == TransportPool {
+	switch k {
+	case TransportPool:
 		return "[[target]] tables"
+	case TransportDiscard:
+		return "nowhere"
 	}
 	return "DNS"
 }
@@ -78,7 +83,7 @@ func (d *decoder) checkTransports() {
 		}
 		d.checkTransportWay(t)
 		hosts, given := t.given["hosts"]
-		switch needs := x.Kind == TransportSmarthost; {
+		switch needs := x.Kind.hasList(); {
 		case needs && !given && !d.meant["transport.hosts"]:
 			d.fault(t.at, "transport.hosts", faultf("write hosts = "+findSetting("transport.hosts").example, "is missing"))
 		case needs && given && len(x.Hosts) == 0:
@@ -94,7 +99,10 @@ func (d *decoder) checkTransports() {
 func (d *decoder) checkTransportWay(t *table) {
 	x := t.fields.transport
 	for i := range x.Hosts {
-		x.Hosts[i].Port = cmp.Or(x.Hosts[i].Port, uint16(x.Port), smtpPort)
+		if x.Hosts[i].Socket != "" {
+			continue
+		}
+		x.Hosts[i].Port = cmp.Or(x.Hosts[i].Port, uint16(x.Port), x.Kind.usualPort())
 	}
 	name := t.given["name"]
 	switch {
@@ -103,10 +111,13 @@ func (d *decoder) checkTransportWay(t *table) {
 	case x.Name == SmarthostsTransport && len(d.config.Delivery.Smarthosts) > 0:
 		d.fault(name.value, "transport.name", faultf("choose another", "%q is the transport to delivery.smarthosts", x.Name))
 	}
-	for key, set := range map[string]bool{"lookup_mx": x.LookupMX, "balance": x.Balance == BalanceRandom} {
-		if at, given := t.given[key]; given && set && x.Kind != TransportSmarthost {
-			d.fault(at.key, "transport."+key, faultf("leave it out", "is set, but is only for transports with hosts"))
+	for key, set := range map[string]bool{"lookup_mx": x.LookupMX && x.Kind != TransportSmarthost, "balance": x.Balance == BalanceRandom && !x.Kind.hasList()} {
+		if at, given := t.given[key]; given && set {
+			d.fault(at.key, "transport."+key, faultf("leave it out", "is set, but is not for transports of the kind %q", x.Kind))
 		}
 	}
 	d.checkServers(t.given["hosts"], "transport.hosts", x.Hosts)
+	d.checkHops(t)
+	d.checkDiscard(t)
+	d.checkWithout(t)
 }

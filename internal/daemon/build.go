@@ -14,7 +14,6 @@ import (
 	"postern/internal/quarantine"
 	"postern/internal/queue/embedded"
 	"postern/internal/smtp"
-	"postern/internal/smtpclient"
 	"postern/internal/smtpserver"
 )
 
@@ -169,7 +168,8 @@ func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 		Company:         g.company,
 		Router:          router,
 		Choose:          router.Choose,
-		Client:          d.clientOptions(g),
+		Client:          d.clientOf(g, &config.Transport{}),
+		Transports:      d.transports(g),
 		Retry:           c.Retry,
 		RetryReports:    c.RetryReports,
 		DelayWarning:    c.DelayWarning,
@@ -180,25 +180,6 @@ func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 		IdleTimeout:     c.IdleTimeout,
 		// An address of this host is somebody's elsewhere, or nobody's.
 		ReportTo: g.local.Reports,
-	}
-}
-
-func (d *Daemon) clientOptions(g *graph) smtpclient.Options {
-	c := &g.config.Delivery
-	return smtpclient.Options{
-		Timeouts: smtpclient.Timeouts{
-			Connect:   c.ConnectTimeout,
-			Greeting:  c.GreetingTimeout,
-			Hello:     c.CommandTimeout,
-			Mail:      c.CommandTimeout,
-			Rcpt:      c.CommandTimeout,
-			DataStart: c.DataTimeout,
-			DataBlock: c.BlockTimeout,
-			DataEnd:   c.FinalTimeout,
-		},
-		Logger:  d.Logger,
-		Metrics: d.counts.client,
-		Clock:   d.clock,
 	}
 }
 

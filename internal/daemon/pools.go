@@ -79,7 +79,7 @@ func targetOf(t *config.Target) pool.Target {
 // STARTTLS is said only where TLS is demanded. (Where it is not, mail would go on in clear.)
 func (d *Daemon) prober(g *graph) func(context.Context, route.Lane, netip.AddrPort) (route.Capabilities, error) {
 	return func(ctx context.Context, to route.Lane, at netip.AddrPort) (route.Capabilities, error) {
-		o := d.clientOptions(g)
+		o := d.clientTo(g, to.Transport)
 		o.Hostname = g.config.Hostname
 		o.TLS = to.TLS
 		if !o.TLS.Demanded() && o.TLS.Begin != tlspolicy.Implicit {

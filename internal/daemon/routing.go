@@ -161,6 +161,8 @@ func (g *graph) transport(t *config.Transport) route.Transport {
 		return g.direct(t.Name, cmp.Or(t.Port, g.config.Delivery.Port), g.laneOf(t))
 	case config.TransportPool:
 		return g.pools().Transport(t.Name)
+	case config.TransportDiscard:
+		return route.Discard{Name: t.Name}
 	}
 	return route.NewSmarthosts(route.Options{
 		Lookup: g.lookup(), Name: t.Name, Hosts: t.Hosts, LookupMX: t.LookupMX, Random: t.Balance == config.BalanceRandom,

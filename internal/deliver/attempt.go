@@ -178,6 +178,7 @@ func (c *carrier) options(ctx context.Context, hop route.Hop) (smtpclient.Option
 	o := c.t.settings.transport(hop.Transport).Client
 	o.Hostname = cmp.Or(hop.From.Hostname, o.Hostname)
 	o.Socket = hop.Socket
+	o.MaxMessages = cmp.Or(hop.MaxMessages, o.MaxMessages)
 	o.NoChunking = o.NoChunking || c.sites.avoidsChunks(c.site)
 	o.TLS = hop.TLS
 	if hop.Login == nil {

@@ -12,6 +12,7 @@ import (
 // Metrics count what comes of attempts. Make them once, with NewMetrics.
 type Metrics struct {
 	outcomes, reports *metrics.Counters
+	unattempted       *metrics.Counters
 	attempts          *metrics.Histogram
 	transactions      *metrics.Gauge
 }
@@ -24,6 +25,9 @@ func NewMetrics(s *metrics.Set) *Metrics {
 			metrics.Label{Name: "outcome", Values: outcomeNames()}),
 		reports: s.Counters("postern_reports_total", "Reports written to senders, by what they tell.",
 			metrics.Label{Name: "action", Values: actionNames()}),
+		unattempted: s.Counters("postern_delivery_unattempted_total",
+			"Messages that were given back without an attempt, by why: their recipients go elsewhere by other routes, their site has had as many as the rate of its transport, or no target of its pool has room. One message may count more than once.",
+			metrics.Label{Name: "why", Values: []string{forRoute, forRate, forRoom}}),
 		attempts: s.Histogram("postern_attempt_duration_seconds",
 			"Time of an attempt: of one transaction with a next server, from looking for a connection to its last reply.",
 			10*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond, 250*time.Millisecond, 500*time.Millisecond,
@@ -31,6 +35,13 @@ func NewMetrics(s *metrics.Set) *Metrics {
 		transactions: s.Gauge("postern_attempts_active", "Messages that are being attempted, those included that look for their next server or wait for a connection to it."),
 	}
 }
+
+// Why a message is given back without an attempt.
+const (
+	forRoute = "route"
+	forRate  = "rate"
+	forRoom  = "room"
+)
 
 func outcomeNames() []string {
 	var names []string

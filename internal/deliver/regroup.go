@@ -52,6 +52,7 @@ func (d *Deliverer) chooseAgain(ctx context.Context, s *Settings, leases []queue
 		return leases
 	}
 	d.Logger.Debug("the routes send recipients elsewhere", "message", leases[0].Entry.ID, "deliveries", len(moves))
+	d.Metrics.unattempted.Add(1, forRoute)
 	if err := d.Store.Regroup(context.WithoutCancel(ctx), moves); err != nil {
 		d.fail("cannot regroup", leases[0].Entry.ID, err)
 	}

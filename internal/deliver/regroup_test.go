@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"postern/internal/mail"
 	"postern/internal/mailtest"
+	"postern/internal/metrics"
 	"postern/internal/queue"
 )
 
@@ -92,7 +94,8 @@ func TestRegroupSplits(t *testing.T) {
 		sinks[d] = mailtest.NewSink(t)
 		ways[d] = to("site of "+string(d), sinks[d].Addr())
 	}
-	h := start(t, ways, Options{Settings: Settings{Choose: choosing(func(q mail.Routing) mail.RouteKey {
+	counted := metrics.NewSet()
+	h := start(t, ways, Options{Metrics: NewMetrics(counted), Settings: Settings{Choose: choosing(func(q mail.Routing) mail.RouteKey {
 		if q.To.Local == "a" {
 			return ""
 		}
@@ -115,6 +118,15 @@ func TestRegroupSplits(t *testing.T) {
 		if f.Attempt > 1 {
 			t.Errorf("%s: moving counted as an attempt", brief(f))
 		}
+	}
+	const name = "postern_delivery_unattempted_total"
+	at := slices.IndexFunc(counted.Descriptions(), func(d metrics.Description) bool { return d.Name == name })
+	want := "# HELP " + name + " " + counted.Descriptions()[at].Help + "\n# TYPE " + name + " counter\n"
+	for _, line := range []string{`{why="rate"} 0`, `{why="room"} 0`, `{why="route"} 1`} {
+		want += name + line + "\n"
+	}
+	if err := testutil.GatherAndCompare(counted.Gatherer(), strings.NewReader(want), name); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -93,6 +93,7 @@ func (d *Deliverer) carry(ctx context.Context, t *transaction) {
 		d.settle(storing, t, allOf(t, suspended))
 		t.at.passOver(t.leases)
 	case !d.withinRate(t, now):
+		d.Metrics.unattempted.Add(1, forRate)
 		d.release(storing, t.leases)
 	default:
 		d.attempt(ctx, t)
@@ -232,6 +233,7 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 	keep.stop()
 	crashpoint.Reach(crashpoint.Answered)
 	if t.noRoom {
+		d.Metrics.unattempted.Add(1, forRoom)
 		t.at.blockForRoom(t.roomSeen, d.Clock.Now())
 	}
 	if (ctx.Err() != nil || t.noRoom) && untouched(outcomes) {

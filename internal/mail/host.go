@@ -10,10 +10,12 @@ import (
 )
 
 // HostPort is a server as a person names it: a host name or an IP address,
-// and a TCP port.
+// and a TCP port; or what is behind a Unix socket.
 type HostPort struct {
 	Host string // in lower case; an IPv6 address without brackets
 	Port uint16
+	// Socket is the path of a Unix socket; then there is neither host nor port.
+	Socket string
 }
 
 // ErrHostPort is what ParseHostPort fails with, wrapped with what was wrong.
@@ -25,8 +27,11 @@ func (h HostPort) IP() (ip netip.Addr, ok bool) {
 	return ip, err == nil
 }
 
-// String returns host:port, with brackets about an IPv6 address.
+// String returns host:port, with brackets about an IPv6 address; unix:path of a socket.
 func (h HostPort) String() string {
+	if h.Socket != "" {
+		return "unix:" + h.Socket
+	}
 	return net.JoinHostPort(h.Host, strconv.Itoa(int(h.Port)))
 }
 

@@ -85,10 +85,11 @@ func (v *server) hop(q route.Question) route.Hop {
 	to := v.lane()
 	demanded := to.TLS.Demand(q.TLS)
 	return route.Hop{
-		Addresses: []netip.AddrPort{v.at},
-		FromMX:    v.target.Source == MX,
-		Target:    visit{v.edition, demanded.Level, demanded.Source},
-		Lane:      to,
+		Addresses:   []netip.AddrPort{v.at},
+		FromMX:      v.target.Source == MX,
+		Target:      visit{v.edition, demanded.Level, demanded.Source},
+		MaxMessages: v.target.MaxMessages,
+		Lane:        to,
 	}
 }
 

@@ -43,7 +43,7 @@ func (r Route) reachable() (Route, error) {
 		if h.From.Bound() {
 			h.Addresses = slices.DeleteFunc(slices.Clone(h.Addresses), func(a netip.AddrPort) bool { return !h.From.Source(a.Addr()).IsValid() })
 		}
-		if len(h.Addresses) > 0 {
+		if len(h.Addresses) > 0 || h.Socket != "" {
 			hops = append(hops, h)
 		}
 	}

@@ -59,6 +59,9 @@ type Hop struct {
 	// Addresses are where it is, in the order of use; at least one, unless it is behind
 	// the Socket of its lane.
 	Addresses []netip.AddrPort
+	// MaxMessages is how many messages go over one connection to it; 0: as many as its
+	// transport lets.
+	MaxMessages int
 	// Target is what a pool knows of the server; nil when it is in none.
 	Target Target
 	// FromMX says that the name of the server comes of MX records, for which neither

@@ -45,7 +45,7 @@ const maxAddresses = 32
 func NewSmarthosts(o Options) *Smarthosts {
 	names := make([]string, len(o.Hosts))
 	for i, h := range o.Hosts {
-		names[i] = strings.ToLower(h.String())
+		names[i] = h.String()
 	}
 	o.Name = cmp.Or(o.Name, "smarthost")
 	return &Smarthosts{options: o, site: o.Name + ":" + strings.Join(names, ",")}
@@ -103,6 +103,11 @@ type servers struct {
 // find looks up a host of the list.
 func (s *Smarthosts) find(ctx context.Context, h mail.HostPort) servers {
 	o := &s.options
+	if h.Socket != "" {
+		to := o.Lane.to(o.Name, h.String(), 0)
+		to.Socket = h.Socket
+		return servers{hops: []Hop{{Lane: to}}}
+	}
 	if _, isAddress := h.IP(); o.LookupMX && !isAddress {
 		mx := NewMX(MXOptions{Lookup: o.Lookup, Name: o.Name, Port: h.Port, IsName: o.IsName, Lane: o.Lane})
 		r, err := mx.Route(ctx, Question{Destination: mail.Destination(h.Host)})
