@@ -14,7 +14,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"postern/internal/alignment"
 	"postern/internal/certs"
+	"postern/internal/dkim"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -33,6 +35,9 @@ type Options struct {
 	Control      Controller
 	Records      Records
 	Certificates *certs.Keeper
+	// Keys are those for signatures; Alignment looks at a domain of theirs.
+	Keys      *dkim.Keeper
+	Alignment func(ctx context.Context, domain string) (*alignment.Alignment, error)
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -58,7 +63,7 @@ type Server struct {
 
 // NewServer returns a server; Serve sets it to work.
 func NewServer(o Options) *Server {
-	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations, (*Server).certificateOperations,
+	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations, (*Server).certificateOperations, (*Server).keyOperations,
 		(*Server).quarantineOperations, (*Server).partOperations, (*Server).suspendOperations, (*Server).importOperations,
 		(*Server).backupOperations, (*Server).storeOperations, (*Server).journalOperations, (*Server).recordOperations)
 }

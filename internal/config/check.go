@@ -23,6 +23,7 @@ func (d *decoder) check() {
 	d.checkLDAP()
 	d.checkCertificates()
 	d.checkTransports()
+	d.checkDKIM()
 	d.checkOIDC()
 	d.checkHTTPAuth()
 	d.checkSourceNames()

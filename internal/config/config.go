@@ -55,6 +55,7 @@ type Config struct {
 	LDAP         []LDAP
 	Certificates []Certificate
 	Transports   []Transport
+	DKIM         DKIM
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth
@@ -139,6 +140,7 @@ type Listener struct {
 	CommandTimeout          time.Duration
 	DataTimeout             time.Duration
 	BareNewline             BareNewline
+	Sign                    Sign
 }
 
 // Relay says whose mail to other hosts a listener takes.

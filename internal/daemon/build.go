@@ -51,7 +51,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 // doorOptions are what the configuration says of the way in.
 func (g *graph) doorOptions() intake.Options {
 	m := &g.config.Message
-	return intake.Options{
+	o := intake.Options{
 		Hostname:         g.config.Hostname,
 		Local:            g.local,
 		AddDate:          m.AddDate,
@@ -62,8 +62,13 @@ func (g *graph) doorOptions() intake.Options {
 		AccountInHeaders: m.AccountInHeaders,
 		Routed:           g.policy.Routed,
 		VRFY:             g.disclosure,
+		Ours:             g.ours,
 		Clock:            g.clock,
 	}
+	if g.signing != nil { // else the keys can be read by the server's user alone
+		o.Signer = g.signing
+	}
+	return o
 }
 
 func (d *Daemon) serverOptions(g *graph, c *config.Listener) smtpserver.Options {
@@ -168,6 +173,7 @@ func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 	}
 	return deliver.Settings{
 		Hostname:        g.config.Hostname,
+		Signer:          g.signing,
 		Router:          router,
 		Choose:          router.Choose,
 		Client:          d.clientOptions(g),
@@ -227,7 +233,7 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
-	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.expiryWarnings(d.clock.Now()), g.web.warnings(), ldapWarnings(g), doorWarnings(g.config), d.trapped.list())
+	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.keyWarnings(), g.expiryWarnings(d.clock.Now()), g.web.warnings(), ldapWarnings(g), doorWarnings(g.config), d.trapped.list())
 	s.Directory = admin.RecordCounts(d.directory.Counts())
 	return s
 }

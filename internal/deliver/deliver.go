@@ -20,6 +20,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/report"
 	"postern/internal/route"
 	"postern/internal/smtpclient"
 )
@@ -66,7 +67,9 @@ type Options struct {
 type Settings struct {
 	// Hostname is the name in EHLO and in reports.
 	Hostname string
-	Router   Router
+	// Signer signs reports. Nil: nobody does.
+	Signer report.Signer
+	Router Router
 	// Choose returns the key of the route of a recipient whose route nobody has chosen: ""
 	// for that of its domain. Nil: it always is.
 	Choose func(mail.Routing) mail.RouteKey

@@ -12,6 +12,7 @@
 package explain
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -39,8 +40,19 @@ type Server struct {
 	// Route says how mail for a destination leaves, as far as that is known without
 	// asking anybody.
 	Route func(mail.Destination) string
+	// Signatures says who signs a message with a sender that somebody has brought, and what
+	// others will find of that, a line each. Nil: nothing is said of it.
+	Signatures func(ctx context.Context, m Leaving) []string
 	// BlockLists says that policy can ask block lists.
 	BlockLists bool
+}
+
+// Leaving is a message as it leaves.
+type Leaving struct {
+	Origin  *mail.Origin
+	Sender  mail.Address
+	Content io.ReaderAt
+	Size    int64
 }
 
 // SendmailListener is the listener of mail from programs of this host.
