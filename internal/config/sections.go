@@ -172,6 +172,10 @@ var sections = []section{
 		text: "Where the keys are under which the secrets are sealed with which this server authenticates itself to others: [credentials.md](credentials.md). The credentials themselves are in the directory (`postern credential`).",
 	},
 	{
+		name: "dkim",
+		text: "How mail is signed that leaves (DKIM, RFC 6376): [dkim.md](dkim.md). The keys are made by `postern dkim`, and lie in `dkim` below `data_dir`.",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -65,6 +65,7 @@ func (d *Daemon) bindAdmin(g *graph) error {
 		Transports:   func() []string { return d.inForce().config.TransportNames() },
 		Bound:        func(r mail.Routing, to mail.Destination) string { return d.inForce().router().Bound(r, to) },
 		Status:       d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
+		Keys: keyKeeper(g.keys, d.inForce, d.keyChanged, d.clock), Alignment: alignmentOf(d.inForce),
 	})
 	d.apiCertificate = g.api.files
 	address := g.config.Admin.Address

@@ -16,6 +16,7 @@ import (
 	"postern/internal/container"
 	"postern/internal/credentials"
 	"postern/internal/directory"
+	"postern/internal/dkim"
 	"postern/internal/dns"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
@@ -44,6 +45,10 @@ type graph struct {
 	loaded     time.Time
 
 	certificates certificates
+	// keys are those by which mail is signed; they last as long as the process. signing says
+	// which of them signs what.
+	keys    *dkim.Store
+	signing *dkim.Signing
 	// clientAuthorities are those of the clients of the listeners, in their order; nil for
 	// none.
 	clientAuthorities []*x509.CertPool
@@ -119,7 +124,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadTLSOut(), g.loadRoutes(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadSigning(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadTLSOut(), g.loadRoutes(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }
