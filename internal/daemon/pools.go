@@ -17,7 +17,7 @@ import (
 
 func newPools(d *Daemon) *pool.Set {
 	return pool.New(pool.Options{
-		Recovered: func(site string) { d.deliverer.TryNow(site) },
+		Recovered: func(site string) { d.deliverer.Recovered(site) },
 		Record:    func(f mail.Fact) { d.journal.Record(f) },
 		Clock:     d.clock, Logger: d.Logger, Metrics: d.counts.pool,
 	})

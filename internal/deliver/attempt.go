@@ -68,12 +68,12 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		reply := c.misfit(made.conn)
 		switch {
 		case reply.IsZero():
-			unfit.close()
+			c.end(&unfit)
 			return made, nil
 		case unfit.conn == nil:
 			unfit = made
 		default:
-			made.close()
+			c.end(&made)
 		}
 		last = &mail.Error{Reply: reply}
 	}

@@ -198,8 +198,14 @@ func (c *carrier) ready(ctx context.Context) error {
 }
 
 func (c *carrier) drop() {
-	c.link.close()
+	c.end(&c.link)
 	c.link, c.kept = link{}, false
+}
+
+// end closes a connection, and tells the site of the place that it had.
+func (c *carrier) end(l *link) {
+	l.close()
+	c.sites.vacated(c.site, l.target)
 }
 
 // misfit returns what a server lacks for this message, if it does.

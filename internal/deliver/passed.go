@@ -77,7 +77,15 @@ func (s *sites) passOver(x *site, leases []queue.Lease) {
 func (s *sites) takePassed(x *site) (d delivery, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(x.passed) == 0 || x.down() {
+	if x.down() {
+		return delivery{}, false
+	}
+	return s.firstPassed(x)
+}
+
+// firstPassed is takePassed, also of a site that is down; mu is held.
+func (s *sites) firstPassed(x *site) (d delivery, found bool) {
+	if len(x.passed) == 0 {
 		return delivery{}, false
 	}
 	d, x.passed = x.passed[0], x.passed[1:]
@@ -98,22 +106,38 @@ func (d *Deliverer) callBack(at *place, o *mail.Outcome) {
 }
 
 // Recovered says that a site has a server again which had none: the route to it was a
-// temporary error. What was passed over there comes back: some at once, and the rest
-// behind them as they get through.
+// temporary error, or none could be reached. What was passed over there comes back: some at
+// once, and the rest behind them as they get through; of a site that is down one, which
+// finds out whether it is back.
 func (d *Deliverer) Recovered(name string) {
-	d.sites.mu.Lock()
-	d.sites.recoveries++
-	x := d.sites.byName[name]
-	most := 0
-	if x != nil {
-		most = max(firstWindow, int(x.window))
-		d.sites.unblock(x)
+	d.TryNow(name)
+	x, most, probe := d.sites.recover(name)
+	now := d.Clock.Now()
+	for _, p := range probe {
+		d.Store.Hasten(p.entry, p.destination, now)
 	}
-	d.sites.mu.Unlock()
 	if x != nil {
 		d.bringBack(x, most)
 	}
 	d.free()
+}
+
+// recover notes that a site has a server again, and returns it, how many deliveries may come
+// back at once, and the one that tries it while it is down.
+func (s *sites) recover(name string) (x *site, most int, probe []delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recoveries++
+	if x = s.byName[name]; x == nil {
+		return nil, 0, nil
+	}
+	s.unblock(x)
+	if x.down() {
+		if p, found := s.firstPassed(x); found {
+			probe = append(probe, p)
+		}
+	}
+	return x, max(firstWindow, int(x.window)), probe
 }
 
 // bringBack makes some due of what was passed over at a site.

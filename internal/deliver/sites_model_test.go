@@ -66,7 +66,7 @@ func (r *random) progress() {
 		return
 	}
 	o := mail.Outcome{State: mail.Deferred, Remote: true, Command: "MAIL", Reply: mail.NewReply(421, "", "no")}
-	does := r.rand.IntN(8)
+	does := r.rand.IntN(9)
 	if p.site.name == "" && does != 7 { // it must be known where to connect
 		does = 0
 	}
@@ -87,6 +87,8 @@ func (r *random) progress() {
 		fallthrough
 	case 6:
 		p.answered(&o)
+	case 8:
+		p.block(r.now.Add(time.Duration(r.rand.IntN(60)) * time.Second))
 	default:
 		p.leave()
 		r.places = append(r.places[:i], r.places[i+1:]...)
@@ -102,6 +104,9 @@ func (r *random) step() {
 		r.turn()
 	case 5:
 		r.now = r.now.Add(time.Duration(r.rand.IntN(120)) * time.Second)
+		if next := r.elapse(r.now); !next.IsZero() && !next.After(r.now) {
+			r.Fatalf("a site is blocked until %s, and it is %s", next, r.now)
+		}
 	case 6:
 		by := time.Duration(r.rand.IntN(7200)-3600) * time.Second
 		r.now = r.now.Add(by)
@@ -165,6 +170,9 @@ func (r *random) check() {
 		if x.name == "" && inHand[x] == 0 && waiting[x] == 0 {
 			r.Fatal("a stranger is left behind")
 		}
+		if x.isBlocked() && (r.blocked.Items[x.blockedAt] != x || x.until.Before(r.blocked.Top().until)) {
+			r.Fatalf("%q is blocked until %s, and does not stand there", x.name, x.until)
+		}
 		r.checkPlace(x)
 	}
 }
@@ -188,6 +196,7 @@ func (r *random) drain() {
 		p.leave()
 	}
 	r.places = nil
+	r.elapse(r.now.Add(time.Hour))
 	for range len(r.waiters) {
 		w, n := r.next(r.slots, r.slots)
 		if w == nil || n < 1 {

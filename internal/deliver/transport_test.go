@@ -447,6 +447,27 @@ func TestRecovered(t *testing.T) {
 	h.Recovered("nobody knows this one")
 }
 
+// TestRecoveredIsTried: what was passed over at a site that is down comes back when it is told
+// that it has a server again: one finds out, and the others follow.
+func TestRecoveredIsTried(t *testing.T) {
+	peer, alive := dying(t)
+	schedule, err := mail.ParseSchedule("5h, every 5h until 1d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{Retry: schedule}})
+	ids := h.bringDown(50)
+	_, _, suspended := h.answers(ids)
+	await(t, "all that was passed over is noted", func() bool {
+		h.sites.mu.Lock()
+		defer h.sites.mu.Unlock()
+		return h.sites.passed == suspended
+	})
+	alive.Store(true)
+	h.Recovered("site")
+	await(t, "what was passed over is delivered", func() bool { n, _, _ := h.answers(ids); return n == suspended })
+}
+
 type routerFunc func() (route.Route, error)
 
 func (f routerFunc) Route(_ context.Context, _ route.Question) (route.Route, error) { return f() }
