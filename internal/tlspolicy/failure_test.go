@@ -83,6 +83,24 @@ func TestExpiredAuthority(t *testing.T) {
 	}
 }
 
+// TestBroken: which failures of a handshake are of the version, whoever complains of it.
+func TestBroken(t *testing.T) {
+	p := Policy{Level: Required}
+	for said, want := range map[string]string{
+		"tls: server selected unsupported protocol version 301": "451 4.7.4 TLS 1.2 is required, but mx.example does not speak it",
+		"remote error: tls: protocol version not supported":     "451 4.7.4 TLS 1.2 is required, but mx.example does not speak it",
+		"remote error: tls: internal error":                     "",
+	} {
+		failure, got := p.Broken("mx.example", errors.New(said)), ""
+		if failure != nil {
+			got = failure.Reply.String()
+		}
+		if got != want || failure != nil && !strings.HasSuffix(failure.Cause, said) {
+			t.Errorf("%s: %q, %v", said, got, failure)
+		}
+	}
+}
+
 // TestWordsOfCertificates: what stands in a certificate is never long, and commands no terminal.
 func TestWordsOfCertificates(t *testing.T) {
 	c := &x509.Certificate{DNSNames: []string{"\x1b[2J\r\n250 ok", strings.Repeat("x", 1000)}}
