@@ -86,17 +86,29 @@ func (d *decoder) checkDemand(t *table, o *TLSOut, names [5]string) {
 	only(certificate, TLSVerify, verifies, "the certificate may be for any name")
 	only(pins, TLSPin, o.TLS == TLSPin, "no pin is looked at")
 	only(version, TLSRequired, o.TLS != TLSNone, "there is no TLS")
-	if at, is := t.given[version]; is && o.TLS.demanded() && o.TLSMinVersion < tls.VersionTLS12 && o.TLSMinVersion != 0 {
-		d.fault(at.value, t.key(version), advicef(`set "1.2", or leave it out`, "is unsafe: what goes by TLS %s can be read by who can break it, although %s is %q", at.node.text, policy, o.TLS))
+	d.adviseDemand(t, o, names)
+	if at := t.given[policy]; o.TLS == TLSPin && len(o.TLSPins) == 0 && !d.meant[t.key(pins)] {
+		d.fault(at.key, t.key(policy), faultf("set "+pins+" = "+findSetting("transport.tls_pins").example, `is "pin", but there is no pin`))
 	}
-	for _, setting := range []string{caFile, certificate} {
-		if at, is := t.given[setting]; is && verifies && o.TLS != TLSVerify {
+}
+
+// adviseDemand warns of versions of TLS that are too old or too new for a policy, and of what
+// only some mail asks for.
+func (d *decoder) adviseDemand(t *table, o *TLSOut, names [5]string) {
+	policy, version := names[0], names[4]
+	if at, is := t.given[version]; is && o.TLSMinVersion != 0 {
+		switch old := o.TLSMinVersion < tls.VersionTLS12; {
+		case old && o.TLS.demanded():
+			d.fault(at.value, t.key(version), advicef(`set "1.2", or leave it out`, "is unsafe: what goes by TLS %s can be read by who can break it, although %s is %q", at.node.text, policy, o.TLS))
+		case !old && o.TLS == TLSOpportunistic:
+			d.fault(at.value, t.key(version), advicef(fmt.Sprintf("leave it out, or set %s to \"required\"", policy), "sends mail in clear to servers that know only older versions, because %s is %q", policy, o.TLS))
+		}
+	}
+	for _, setting := range []string{names[1], names[3]} {
+		if at, is := t.given[setting]; is && (o.TLS == TLSOpportunistic || o.TLS == TLSRequired) {
 			d.fault(at.key, t.key(setting), advicef(fmt.Sprintf("set %s = %q, unless that is meant", policy, TLSVerify),
 				"is looked at only for messages that demand it, because %s is %q", policy, o.TLS))
 		}
-	}
-	if at := t.given[policy]; o.TLS == TLSPin && len(o.TLSPins) == 0 && !d.meant[t.key(pins)] {
-		d.fault(at.key, t.key(policy), faultf("set "+pins+" = "+findSetting("transport.tls_pins").example, `is "pin", but there is no pin`))
 	}
 }
 

@@ -12,6 +12,7 @@ func TestWarningsOfTLSOut(t *testing.T) {
 		{"authorities that few ask", wise + transport + "kind = \"mx\"\ntls_ca_file = \"ca.pem\"", `10:1: transport.tls_ca_file: is looked at only for messages that demand it, because tls is "opportunistic"`},
 		{"names that few ask", wise + "[[tls]]\ndomains = [\"a.example\"]\npolicy = \"required\"\nnames = [\"b.example\"]", `10:1: tls.names: is looked at only for messages that demand it`},
 		{"old versions", wise + transport + "kind = \"mx\"\ntls = \"required\"\ntls_min_version = \"1.1\"", `11:19: transport.tls_min_version: is unsafe: what goes by TLS 1.1`},
+		{"new versions without a demand", wise + transport + "kind = \"mx\"\ntls_min_version = \"1.2\"", `10:19: transport.tls_min_version: sends mail in clear`},
 		{"old versions without a demand", wise + transport + "kind = \"mx\"\ntls_min_version = \"1.0\"", ``},
 	} {
 		wantWarning(t, c.name, c.text, c.want)

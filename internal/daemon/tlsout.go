@@ -101,13 +101,22 @@ func (g *graph) policyOf(t *config.Transport) (tlspolicy.Policy, error) {
 		p.Begin = tlspolicy.Unspoken
 	}
 	if t.TLSCertificate != "" {
-		source, unknown := g.namedCertificate(t.TLSCertificate)
+		certificate, unknown := g.shownCertificate(t.TLSCertificate)
 		if unknown != nil {
-			return p, errors.Join(err, t.Wrong("transport.tls_certificate", fmt.Errorf("%.50q: %w", t.TLSCertificate, unknown)))
+			return p, errors.Join(err, t.Wrong("transport.tls_certificate", unknown))
 		}
-		p.Certificate = &clientCertificate{t.TLSCertificate, source}
+		p.Certificate = certificate
 	}
 	return p, err
+}
+
+// shownCertificate is the certificate of that name, to be shown to the next servers.
+func (g *graph) shownCertificate(name string) (tlspolicy.Certificate, error) {
+	source, err := g.namedCertificate(name)
+	if err != nil {
+		return nil, fmt.Errorf("%.50q: %w", name, err)
+	}
+	return &clientCertificate{name, source}, nil
 }
 
 // demandOf is what settings of TLS demand.

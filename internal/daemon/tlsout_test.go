@@ -229,11 +229,7 @@ func TestTLSOutIsChecked(t *testing.T) {
 	dir := tlsOutDir(t)
 	c := loadTLSOut(t, dir, tlsOutHead+strings.Replace(tlsOutTables, `tls_certificate = "client"`, `tls_certificate = "nobody"`, 1))
 	put(t, filepath.Join(dir, "ca.pem"), "nothing\n")
-	var found []config.Problem
-	for _, p := range problemsOf(newGraph(c, mail.SystemClock{}).load()) {
-		found = append(found, p)
-	}
-	wantEach(t, found,
+	wantEach(t, problemsOf(newGraph(c, mail.SystemClock{}).load()),
 		"postern.toml:21:1: transport.tls_ca_file: "+dir+"/ca.pem: is not in the form expected: no PEM certificate in it",
 		`postern.toml:28:1: transport.tls_certificate: "nobody": no table [[certificate]] has that name`,
 		"postern.toml:41:1: tls.ca_file: "+dir+"/ca.pem: is not in the form expected",

@@ -49,3 +49,18 @@ func FuzzPlainJSON(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParsePin: what is read as a pin is the same when it is written and read again.
+func FuzzParsePin(f *testing.F) {
+	f.Add("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+	f.Add("e3:b0:c4:42:98:fc:1c:14:9a:fb:f4:c8:99:6f:b9:24:27:ae:41:e4:64:9b:93:4c:a4:95:99:1b:78:52:b8:55")
+	f.Fuzz(func(t *testing.T, text string) {
+		pin, err := ParsePin(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParsePin(pin.String()); err != nil || again != pin {
+			t.Errorf("%q is %s, and that is %s, error %v", text, pin, again, err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func (p Policy) Check(host string, base *tls.Config, now func() time.Time) (*Che
 	c := &Check{policy: p, host: strings.Trim(host, "[]."), now: now, found: p.describe()}
 	config := base.Clone()
 	c.roots = cmp.Or(p.roots(), base.RootCAs)
-	config.ServerName = c.host
+	config.ServerName = c.serverName()
 	config.Time = now
 	config.MinVersion = p.Lowest()
 	// The check is ours, so that it can say what is wrong.
@@ -37,6 +38,20 @@ func (p Policy) Check(host string, base *tls.Config, now func() time.Time) (*Che
 		config.GetClientCertificate = c.show
 	}
 	return c, config
+}
+
+// serverName is the name that the server is asked for (RFC 6066 3), so that it can choose a certificate:
+// its own, or if the route has only an address, the first that its certificate may be for.
+func (c *Check) serverName() string {
+	if _, err := netip.ParseAddr(c.host); err != nil {
+		return c.host
+	}
+	for _, name := range c.policy.Names.each() {
+		if !strings.HasPrefix(name, "*") {
+			return name
+		}
+	}
+	return c.host
 }
 
 // describe is what is known of a policy before any handshake.

@@ -10,7 +10,9 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"slices"
+	"strings"
 
 	"postern/internal/mail"
 )
@@ -113,6 +115,36 @@ func (p Policy) Lowest() uint16 {
 		return tls.VersionTLS12
 	}
 	return tls.VersionTLS10
+}
+
+// String says for people what is demanded, by whom, and what will do.
+func (p Policy) String() string {
+	s := string(p.Level)
+	if p.Source != "" {
+		s += " (" + p.Source + ")"
+	}
+	if p.Level == None {
+		return s
+	}
+	said := []string{tls.VersionName(p.Lowest()) + " or newer"}
+	if p.Level == Verify {
+		for _, name := range p.Names.each() {
+			said = append(said, "for "+name)
+		}
+		if p.Trust != nil {
+			said = append(said, "trusting "+p.Trust.Name())
+		}
+	}
+	if p.Level == Pin {
+		said = append(said, fmt.Sprintf("pins: %d", p.Pins.count()))
+	}
+	if p.Certificate != nil {
+		said = append(said, "showing "+p.Certificate.Name())
+	}
+	if p.Begin == Implicit {
+		said = append(said, "from the first octet")
+	}
+	return s + ": " + strings.Join(said, ", ")
 }
 
 // Settled returns the policy with its list of authorities as that is now: connections that

@@ -164,3 +164,40 @@ func TestPins(t *testing.T) {
 		t.Error("the same pins are not equal")
 	}
 }
+
+func TestString(t *testing.T) {
+	for _, c := range []struct {
+		policy Policy
+		want   string
+	}{
+		{Policy{Level: None, Source: "transport x"}, "none (transport x)"},
+		{Policy{Level: Opportunistic}, "opportunistic: TLS 1.0 or newer"},
+		{Policy{Level: Verify, Trust: &list{}, Names: NamesOf("b.example", "*.a.example"), Begin: Implicit}, "verify: TLS 1.2 or newer, for *.a.example, for b.example, trusting list, from the first octet"},
+		{Policy{Level: Pin, Pins: PinsOf(mail.Pin{1}), MinVersion: tls.VersionTLS13, Names: NamesOf("b.example")}, "pin: TLS 1.3 or newer, pins: 1"},
+	} {
+		if got := c.policy.String(); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
+}
+
+// TestServerName: which name a server is asked for (RFC 6066 3): the host's, and for an address the
+// first name that is one.
+func TestServerName(t *testing.T) {
+	for _, c := range []struct {
+		host  string
+		names Names
+		want  string
+	}{
+		{"mx.example.", Names{}, "mx.example"},
+		{"mx.example", NamesOf("other.example"), "mx.example"},
+		{"192.0.2.1", NamesOf("*.other.example", "other.example"), "other.example"},
+		{"[2001:db8::1]", NamesOf("other.example"), "other.example"},
+		{"192.0.2.1", NamesOf("*.other.example"), "192.0.2.1"},
+	} {
+		_, config := (Policy{Level: Verify, Names: c.names}).Check(c.host, &tls.Config{}, nil)
+		if config.ServerName != c.want {
+			t.Errorf("%s: %s, want %s", c.host, config.ServerName, c.want)
+		}
+	}
+}
