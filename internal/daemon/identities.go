@@ -20,38 +20,52 @@ type shown struct {
 	at func(key string) config.Problem // with the place of a setting
 }
 
+// named is what a table says of a name and addresses.
+type named struct {
+	table, key string // the setting with the name is table.key
+	name       string
+	four, six  netip.Addr
+	at         *config.Placed
+}
+
 // identities are all names and addresses under which mail leaves, each pair once: those of the
 // server, of companies and of transports.
 func (g *graph) identities() []shown {
 	c := g.config
 	all := []shown{{doctor.Identity{Setting: "hostname", Hostname: c.Hostname, Addresses: g.local.Addresses, Sources: g.seenAs(usualSources())},
 		func(key string) config.Problem { return config.Problem{Place: c.Places[key], Key: key} }}}
-	add := func(table, key, name string, at *config.Placed, four, six netip.Addr) {
-		sources := g.seenAs(slices.DeleteFunc([]netip.Addr{four, six}, func(a netip.Addr) bool { return !a.IsValid() }))
-		if name == "" && len(sources) == 0 {
-			return
-		}
-		if name == "" {
-			key = "source_ipv4"
-			if !four.IsValid() {
-				key = "source_ipv6"
-			}
-		}
-		i := doctor.Identity{Setting: table + "." + key, Hostname: cmp.Or(name, c.Hostname), Addresses: g.local.Addresses, Sources: sources}
-		if slices.ContainsFunc(all, func(s shown) bool { return s.Hostname == i.Hostname && slices.Equal(s.Sources, i.Sources) }) {
-			return
-		}
-		all = append(all, shown{i, func(key string) config.Problem { return at.Problem(key, "", "") }})
-	}
+	var tables []named
 	for i := range c.Companies {
 		x := &c.Companies[i]
-		add("company", "hostname", x.Hostname, &x.Placed, x.SourceIPv4, x.SourceIPv6)
+		tables = append(tables, named{"company", "hostname", x.Hostname, x.SourceIPv4, x.SourceIPv6, &x.Placed})
 	}
 	for i := range c.Transports {
 		t := &c.Transports[i]
-		add("transport", "hello", t.Hello, &t.Placed, t.SourceIPv4, t.SourceIPv6)
+		tables = append(tables, named{"transport", "hello", t.Hello, t.SourceIPv4, t.SourceIPv6, &t.Placed})
+	}
+	for _, n := range tables {
+		i, own := g.identity(&n)
+		same := func(s shown) bool { return s.Hostname == i.Hostname && slices.Equal(s.Sources, i.Sources) }
+		if own && !slices.ContainsFunc(all, same) {
+			all = append(all, shown{i, func(key string) config.Problem { return n.at.Problem(key, "", "") }})
+		}
 	}
 	return all
+}
+
+// identity is that of a table; own is false when it has nothing of its own.
+func (g *graph) identity(n *named) (i doctor.Identity, own bool) {
+	sources := g.seenAs(slices.DeleteFunc([]netip.Addr{n.four, n.six}, func(a netip.Addr) bool { return !a.IsValid() }))
+	key := n.key
+	switch {
+	case n.name != "":
+	case n.four.IsValid():
+		key = "source_ipv4"
+	default:
+		key = "source_ipv6"
+	}
+	i = doctor.Identity{Setting: n.table + "." + key, Hostname: cmp.Or(n.name, g.config.Hostname), Addresses: g.local.Addresses, Sources: sources}
+	return i, n.name != "" || len(sources) > 0
 }
 
 // seenAs are addresses as others see them: behind NAT that of the router, which own_addresses
