@@ -75,7 +75,8 @@ func problemsOf(err error) []config.Problem {
 	return []config.Problem{{Message: err.Error(), Cause: err}}
 }
 
-// CheckDNS asks DNS whether other servers will find this one as they expect,
+// CheckDNS asks DNS whether other servers will find this one as they expect, by each name and
+// address under which mail leaves,
 // whether the smarthosts have addresses, whether each name server answers, and each
 // block list as it must.
 // It takes a few questions of at most dns.timeout.
@@ -91,13 +92,13 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 	}
 	found := slices.Concat(
 		doctor.NameServers{Servers: c.DNS.Servers, Only: g.only, Name: c.Hostname}.Check(ctx),
-		doctor.Identity{Resolver: alone, Hostname: c.Hostname, Addresses: g.local.Addresses}.Check(ctx),
 		doctor.Smarthosts{Resolver: g.newResolver(dns.Options{}), Delivery: &c.Delivery, Own: g.local.Addresses, Ports: ports}.Check(ctx),
 	)
 	for i := range found {
 		found[i].Place = c.Places[found[i].Key]
 	}
 	found = append(found, g.adviseAlignment(ctx, alone)...)
+	found = append(found, g.checkIdentities(ctx, alone)...)
 	if g.readDirectory() == nil { // check has told what is wrong with it
 		found = append(found, g.trappedDomains(ctx)...)
 	}

@@ -68,14 +68,29 @@ func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Option
 }
 
 // keepsTLS reports whether there is a way for mail that demands TLS on its whole way (RFC
-// 8689): a server that the configuration names, so that its certificate says who it is, and to
-// which not all goes in clear. Those that MX records name are none as long as nothing vouches
-// for the records.
+// 8689): a server that the configuration names, by its host, its key or the names in its
+// certificate, and to which not all goes in clear. Those that MX records alone name are none
+// as long as nothing vouches for the records.
 func (g *graph) keepsTLS() bool {
-	c := &g.config.Delivery
-	return len(c.Smarthosts) > 0 && c.SmarthostTLS != config.TLSNone ||
-		slices.ContainsFunc(g.config.Transports, func(t config.Transport) bool { return t.Kind == config.TransportSmarthost })
+	c := g.config
+	return len(c.Delivery.Smarthosts) > 0 && c.Delivery.SmarthostTLS != config.TLSNone ||
+		slices.ContainsFunc(c.Transports, keepsTLS) ||
+		slices.ContainsFunc(c.TLSDomains, func(t config.TLSDomains) bool { return namesServer(&t.TLSOut) })
 }
+
+// keepsTLS reports whether a transport has such a server.
+func keepsTLS(t config.Transport) bool {
+	switch t.Kind {
+	case config.TransportSmarthost, config.TransportPool:
+		return t.TLS != config.TLSNone && !t.LookupMX || namesServer(&t.TLSOut)
+	case config.TransportMX:
+		return namesServer(&t.TLSOut)
+	}
+	return false
+}
+
+// namesServer reports whether it is said by which key or names a server is known.
+func namesServer(o *config.TLSOut) bool { return o.TLS == config.TLSPin || len(o.TLSNames) > 0 }
 
 // listenerTLS returns how a listener does TLS with its certificate; nil for in clear.
 func listenerTLS(c *config.Listener, certificate *tls.Config) *tls.Config {

@@ -159,10 +159,13 @@ func TestStatusOfTheDoor(t *testing.T) {
 // spoken to by TLS.
 func TestOfferOfRequireTLS(t *testing.T) {
 	relay := []mail.HostPort{{Host: "relay.test", Port: 25}}
+	pinned, named := config.TLSOut{TLS: config.TLSPin}, config.TLSOut{TLS: config.TLSVerify, TLSNames: []string{"mail.partner.test"}}
+	clear := config.TLSOut{TLS: config.TLSNone}
 	for _, c := range []struct {
 		hosts      []mail.HostPort
 		tls        config.TLSPolicy
 		transports []config.Transport
+		domains    []config.TLSDomains
 		want       bool
 	}{
 		{want: false},
@@ -170,8 +173,15 @@ func TestOfferOfRequireTLS(t *testing.T) {
 		{hosts: relay, tls: config.TLSNone, want: false},
 		{transports: []config.Transport{{Name: "direct", Kind: config.TransportMX}}, want: false},
 		{transports: []config.Transport{{Name: "direct", Kind: config.TransportMX}, {Name: "partner", Kind: config.TransportSmarthost, Hosts: relay}}, want: true},
+		{transports: []config.Transport{{Kind: config.TransportSmarthost, Hosts: relay, TLSOut: clear}}, want: false},
+		{transports: []config.Transport{{Kind: config.TransportSmarthost, Hosts: relay, LookupMX: true}}, want: false},
+		{transports: []config.Transport{{Kind: config.TransportSmarthost, Hosts: relay, LookupMX: true, TLSOut: named}}, want: true},
+		{transports: []config.Transport{{Kind: config.TransportPool}}, want: true},
+		{transports: []config.Transport{{Kind: config.TransportMX, TLSOut: pinned}}, want: true},
+		{domains: []config.TLSDomains{{TLSOut: config.TLSOut{TLS: config.TLSVerify}}}, want: false},
+		{domains: []config.TLSDomains{{TLSOut: named}}, want: true},
 	} {
-		g := &graph{config: &config.Config{Transports: c.transports}}
+		g := &graph{config: &config.Config{Transports: c.transports, TLSDomains: c.domains}}
 		g.config.Delivery.Smarthosts, g.config.Delivery.SmarthostTLS = c.hosts, c.tls
 		if got := g.keepsTLS(); got != c.want {
 			t.Errorf("%+v: %t", c, got)

@@ -10,7 +10,16 @@ import (
 	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/route"
+	"postern/internal/tlspolicy"
 )
+
+// named is a way to servers whose certificates must be for a name.
+func named(r route.Route, name string) route.Route {
+	for i := range r.Hops {
+		r.Hops[i].TLS.Names = tlspolicy.NamesOf(name)
+	}
+	return r
+}
 
 func requiringTLS(e *queue.Entry) { e.Envelope.RequireTLS = true }
 
@@ -38,6 +47,7 @@ func TestRequireTLS(t *testing.T) {
 		"strange.example": to("strange", strange.Addr()),
 		"clear.example":   to("clear", clear.Addr()),
 		"mx.example":      fromMX(to("mx", good.Addr())),
+		"named.example":   named(fromMX(to("named", good.Addr())), "mx0.example"),
 		"unknown.example": to("unknown", silent.Addr(), refused),
 		"none.example":    to("none", clear.Addr(), strange.Addr()),
 		"sender.example":  to("nowhere"),
@@ -48,6 +58,7 @@ func TestRequireTLS(t *testing.T) {
 		{"strange", "bounced: 550 5.7.10"},
 		{"clear", "bounced: 550 5.7.10"},
 		{"mx", "bounced: 550 5.7.30"},
+		{"named", "delivered: 250 2.0.0"},
 		{"unknown", "deferred: 451 4.7.30"},
 		{"none", "bounced: 550 5.7.10"},
 	} {
@@ -59,7 +70,7 @@ func TestRequireTLS(t *testing.T) {
 		}
 	}
 	received := good.Received()
-	if len(received) != 1 || received[0].Mail != "MAIL FROM:<joe@sender.example> REQUIRETLS" || !received[0].TLS {
+	if len(received) != 2 || received[0].Mail != "MAIL FROM:<joe@sender.example> REQUIRETLS" || !received[0].TLS {
 		t.Errorf("the good server got %+v", received)
 	}
 	for name, sink := range map[string]*mailtest.Sink{"silent": silent, "strange": strange, "clear": clear} {

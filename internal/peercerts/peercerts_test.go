@@ -149,7 +149,10 @@ func TestFetchFromStrangeServers(t *testing.T) {
 		"220 a\r\n250-b\r\n250 STARTTLS\r\n220 go\r\n250 and more\r\n": "between its reply to STARTTLS and the handshake",
 		"\x15\x03\x01\x00\x02\x02\x0a\r\n":                             "--starttls none",
 	} {
-		peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{Handle: func(_ int, c *mailtest.PeerConn) { c.SendRaw(says) }})
+		peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{Handle: func(_ int, c *mailtest.PeerConn) {
+			c.SendRaw(says)
+			c.Stall() // until the client hangs up
+		}})
 		_, err := Fetch(t.Context(), Server{Address: hostPort(net.TCPAddrFromAddrPort(peer.Addr())), Hello: "here.test"})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", says, err, want)
