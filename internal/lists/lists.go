@@ -103,15 +103,19 @@ func (l *List) Find(text string) (at mail.Place, found bool) {
 }
 
 // FindWay looks up in a map by which way the mail for an address goes: the address as a
-// whole, then its domain, then the domains that this is below, the nearest first, then "*".
+// whole, then its domain, then the domains that this is below, the nearest first, then "*" if
+// everybody may be meant.
 // Local parts are compared without case, because people write them so in maps. It
 // takes a step for each label, and allocates nothing for an address in ASCII.
-func (l *List) FindWay(a mail.Address) (key mail.RouteKey, at mail.Place, found bool) {
+func (l *List) FindWay(a mail.Address, everybody bool) (key mail.RouteKey, at mail.Place, found bool) {
 	lines, is := l.index.(ways)
 	if !is {
 		return "", mail.Place{}, false
 	}
 	w, found := lines.way(a)
+	if !found && everybody && a.Domain != "" {
+		w, found = lines["*"]
+	}
 	return w.key, mail.Place{File: l.file, Line: w.line}, found
 }
 

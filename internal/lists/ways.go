@@ -158,13 +158,13 @@ func (w ways) find(q query, steps *int) int {
 	return found.line
 }
 
-// way finds the line for an address.
+// way finds the line for an address; that for everybody is not one.
 func (w ways) way(a mail.Address) (found way, ok bool) {
 	domain := a.Domain
 	if !isASCII(domain) {
 		var err error
 		if domain, err = domainOf(domain); err != nil {
-			return w.any()
+			return way{}, false
 		}
 	}
 	if domain == "" { // it is of this host, or nobody's
@@ -186,12 +186,7 @@ func (w ways) way(a mail.Address) (found way, ok bool) {
 			return found, true
 		}
 	}
-	return w.any()
-}
-
-func (w ways) any() (way, bool) {
-	found, ok := w["*"]
-	return found, ok
+	return way{}, false
 }
 
 // firsts are the lines that lead somewhere else than all before, in their order.

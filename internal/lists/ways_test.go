@@ -48,15 +48,18 @@ func TestFindWay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, at, found := list.FindWay(a)
+		key, at, found := list.FindWay(a, true)
 		if got := fmt.Sprintf("%s at %s", key, at); got != want || !found {
 			t.Errorf("%s: %s, %v; want %s", address, got, found, want)
 		}
 	}
 	for _, a := range []mail.Address{{}, {Local: "postmaster"}} {
-		if key, _, found := list.FindWay(a); found {
+		if key, _, found := list.FindWay(a, true); found {
 			t.Errorf("%q goes by %s", a, key)
 		}
+	}
+	if key, _, found := list.FindWay(mail.Address{Local: "a", Domain: "example.org"}, false); found {
+		t.Errorf("without everybody it goes by %s", key)
 	}
 	var leads []string
 	for key, at := range list.Ways() {
@@ -67,7 +70,7 @@ func TestFindWay(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	networks, err := Parse(Networks, "n", []byte("192.0.2.0/24"))
-	if _, _, found := networks.FindWay(mail.Address{Local: "a", Domain: "b.test"}); found || err != nil {
+	if _, _, found := networks.FindWay(mail.Address{Local: "a", Domain: "b.test"}, true); found || err != nil {
 		t.Error("a list of networks has a way", err)
 	}
 }
@@ -106,7 +109,7 @@ func TestFindWayAllocates(t *testing.T) {
 	}
 	a := mail.Address{Local: "User77777", Domain: "D777.Example"}
 	if n := testing.AllocsPerRun(100, func() {
-		if _, at, found := list.FindWay(a); !found || at.Line != 77778 {
+		if _, at, found := list.FindWay(a, true); !found || at.Line != 77778 {
 			t.Fatal("not found")
 		}
 	}); n > 0 {
@@ -138,7 +141,7 @@ func FuzzWays(f *testing.F) {
 			if err != nil || a.Domain == "" {
 				continue
 			}
-			if _, place, found := list.FindWay(a); !found || place.Line > at+1 {
+			if _, place, found := list.FindWay(a, true); !found || place.Line > at+1 {
 				t.Fatalf("line %d: %q is found at %v", at+1, a, place)
 			}
 		}

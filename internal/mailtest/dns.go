@@ -3,8 +3,10 @@ package mailtest
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +165,13 @@ func (d *DNS) Asked(question string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.asked[strings.ToLower(question)]
+}
+
+// Questions returns all that were asked, sorted.
+func (d *DNS) Questions() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.asked))
 }
 
 func (d *DNS) serve(w dns.ResponseWriter, m *dns.Msg) {

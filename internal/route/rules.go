@@ -128,7 +128,7 @@ func (r *rule) miss(q *asked) (why string, way mail.RouteKey, at mail.Place) {
 	if r.lines == nil {
 		return "", r.way, r.place
 	}
-	way, at, found := r.lines.List().FindWay(q.To)
+	way, at, found := r.lines.List().FindWay(q.To, !q.local || r.onlyUnknown)
 	if !found {
 		return missMap, "", at
 	}

@@ -170,6 +170,23 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// TestEverybodyOfAMap: the line of a map that is for everybody does not mean those of this host.
+func TestEverybodyOfAMap(t *testing.T) {
+	rules, err := NewRules(RulesOptions{Maps: book(t, map[string]string{"all ways": "* all\nkept@here.test kept\n"}), Routes: []config.Route{{Name: "all", Map: "all"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]bool{"kept@here.test": true, "other@here.test": false} {
+		if got := rules.Take(mail.Routing{To: address(t, to)}, true); got != want {
+			t.Errorf("%s is taken away: %v", to, got)
+		}
+	}
+	table := NewTable(TableOptions{Rules: rules, IsLocal: here})
+	if got := table.Choose(mail.Routing{To: address(t, "a@x.test")}, "x.test"); got != "x.test/~all" {
+		t.Errorf("everybody else goes to %s", got)
+	}
+}
+
 // TestPassed: of each route that is not taken it is told why.
 func TestPassed(t *testing.T) {
 	rules := rulesOfTest(t)
