@@ -94,15 +94,15 @@ pool: mail dns route tlspolicy metrics
 # blocklist has its settings as config has read them, as policy does.
 blocklist: mail dns config metrics
 
-# credentials has what this host proves to others, from the directory or from an issuer of tokens.
-credentials: mail directory httpclient metrics
-
 # movers
 smtpserver: mail smtp proxyproto limit metrics trace crashpoint
 # smtpclient judges a handshake by the policy itself: the levels have their names there.
 smtpclient: mail smtp tlspolicy limit metrics trace
 # peercerts asks a server for its certificates.
 peercerts: mail smtp certs
+# credentials has what this host proves to others, from the directory or from an issuer of tokens; its tests show
+# that with smtpclient.
+credentials: mail directory httpclient metrics
 pop3server: mail pop3 proxyproto limit metrics trace
 scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.
@@ -126,7 +126,7 @@ policytest: mail message config explain
 # admin hands intake what is imported, shows the sites as deliver has them, names
 # their destinations to the queue, lets people look into what is in quarantine and who
 # sends, and changes records of the directory, whose files it reads and writes.
-admin: mail message limit certs queue journal directory config intake senders quarantine filter deliver pool
+admin: mail message limit certs queue journal directory credentials config intake senders quarantine filter deliver pool
 console: admin
 events: mail journal
 zos: mail admin config

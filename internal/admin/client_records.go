@@ -36,6 +36,19 @@ func (c *Client) Aliases() RecordsOf[Alias] { return RecordsOf[Alias]{c, "aliase
 // Lists are the lists of the directory.
 func (c *Client) Lists() RecordsOf[List] { return RecordsOf[List]{c, "lists"} }
 
+// Credentials are those of this host.
+func (c *Client) Credentials() RecordsOf[Credential] { return RecordsOf[Credential]{c, "credentials"} }
+
+// RekeyCredentials seals the secrets of all credentials under a new key.
+func (c *Client) RekeyCredentials(ctx context.Context) (done Rekeyed, err error) {
+	return done, c.get(ctx, post("/v1/credential-keys", nil), &done)
+}
+
+// TestCredential logs in at a server as deliveries do.
+func (c *Client) TestCredential(ctx context.Context, t CredentialTest) (done CredentialTested, err error) {
+	return done, c.get(ctx, post("/v1/credential-tests", t), &done)
+}
+
 // RecordName names a record.
 type RecordName struct {
 	Name  string

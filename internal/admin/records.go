@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"postern/internal/credentials"
 	"postern/internal/directory"
 	"postern/internal/senders"
 )
@@ -22,6 +23,10 @@ type Records struct {
 	Senders *senders.Inventory
 	// Seal makes what is stored of a password. Its error is for the operator as it is.
 	Seal func(ctx context.Context, password string) (hash, scram string, err error)
+	// Keys seal the secrets of credentials; the keyring may be another after a reload.
+	Keys func() *credentials.Keyring
+	// TestLogin logs in at a server as deliveries do, and sends nothing.
+	TestLogin func(ctx context.Context, t CredentialTest) (CredentialTested, error)
 	// Lifted is told of a ban that was lifted. Nil: nobody wants to know.
 	Lifted func(subject string)
 	// CheckList says why a list for policy cannot be as it is to be.
@@ -48,6 +53,8 @@ func (l *RecordLine[R]) failed() *Problem { return l.Problem }
 type noun[R any] struct {
 	kind directory.Kind
 	many string // in paths
+	// unfiled are not written to files, nor read from them.
+	unfiled bool
 	// blank returns a record of which nothing has been said.
 	blank func() R
 	// key returns what names the record.
@@ -84,6 +91,8 @@ func (s *Server) recordOperations() {
 	recordsOf(s, domains)
 	recordsOf(s, aliases)
 	recordsOf(s, listRecords)
+	recordsOf(s, s.credentialRecords())
+	s.credentialOperations()
 	s.entryOperations()
 	s.banOperations()
 	s.senderOperations()
@@ -103,7 +112,9 @@ func recordsOf[R any](s *Server, n noun[R]) {
 	answer(s, huma.Operation{OperationID: "change-" + one, Method: http.MethodPatch, Path: of, RequestBody: body, SkipValidateBody: true,
 		Summary: "Change one " + one + ": what is given, and nothing else"}, o.change)
 	act(s, huma.Operation{OperationID: "delete-" + one, Method: http.MethodDelete, Path: of, Summary: "Delete one " + one}, o.delete)
-	o.fileOperations()
+	if !n.unfiled {
+		o.fileOperations()
+	}
 }
 
 // recordOps are the operations for one kind of record.

@@ -32,7 +32,6 @@ func (d *decoder) check() {
 	d.checkHTTPAuth()
 	d.checkSourceNames()
 	d.checkSmarthosts()
-	d.checkSmarthostUser()
 	d.checkAdmin()
 	d.checkLogin()
 }
@@ -111,25 +110,6 @@ func (d *decoder) ownNames() []string {
 		}
 	}
 	return names
-}
-
-// checkSmarthostUser wants user and password together, and a server that is
-// verified before it is shown them.
-func (d *decoder) checkSmarthostUser() {
-	for _, t := range d.tables["delivery"] {
-		user, hasUser := t.given["smarthost_user"]
-		password, hasPassword := t.given["smarthost_password"]
-		const hint = "set both, or neither for smarthosts that ask for no password"
-		switch {
-		case hasUser && !hasPassword && !d.meant["delivery.smarthost_password"]:
-			d.fault(user.key, "delivery.smarthost_user", faultf(hint, "is set, but smarthost_password is not"))
-		case hasPassword && !hasUser && !d.meant["delivery.smarthost_user"]:
-			d.fault(password.key, "delivery.smarthost_password", faultf(hint, "is set, but smarthost_user is not"))
-		case hasUser && d.config.Delivery.SmarthostTLS != TLSVerify:
-			d.fault(user.key, "delivery.smarthost_user", faultf(`set smarthost_tls = "verify"`,
-				"would show the password to a server that is not verified"))
-		}
-	}
 }
 
 // checkReaders refuses addresses at this host for those who read what the

@@ -62,6 +62,7 @@ type Config struct {
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth
+	Credentials  Credentials
 	Submission   Submission
 	Message      Message
 	Routing      Routing
@@ -168,6 +169,12 @@ const (
 	BareNewlineRefuse BareNewline = "refuse"
 )
 
+// Credentials is the table [credentials].
+type Credentials struct {
+	KeyFile     string // empty: credentials.key in DataDir
+	Authorities string // empty: those of the system
+}
+
 // Submission is the table [submission].
 type Submission struct {
 	Directory     string // empty: no mail is taken by it
@@ -191,8 +198,7 @@ type Delivery struct {
 	SmarthostTLS, MXTLS   TLSPolicy
 	Port                  int // of direct delivery
 	AddressFamily         AddressFamily
-	SmarthostUser         string
-	SmarthostPassword     Secret // set if SmarthostUser is
+	SmarthostCredential   string // the name of a record of the directory; empty: it is looked for
 	Retry, RetryReports   mail.Schedule
 	DelayWarning          time.Duration // 0 for none
 	CopyFailures          bool
@@ -287,6 +293,14 @@ func DefaultListener() Listener {
 	f := fields{listener: &Listener{}}
 	findSection("listener").reset(f)
 	return *f.listener
+}
+
+// CredentialsKey returns the path of the key file of credentials.
+func (c *Config) CredentialsKey() string {
+	if c.Credentials.KeyFile != "" {
+		return c.Credentials.KeyFile
+	}
+	return filepath.Join(c.DataDir, "credentials.key")
 }
 
 // Socket returns the path of the admin socket: AdminSocket, or admin.sock in

@@ -29,7 +29,7 @@ func TestEffectiveLoads(t *testing.T) {
 func TestEffective(t *testing.T) {
 	c, err := Load(texts(
 		"f", "include = [\"d/*\"]\n"+minimal,
-		"d/a", "[[listener]]\nname = \"second\"\naddress = \"[::1]:1\"\n[delivery]\nsmarthost_user = \"u\"\nsmarthost_password = \"env:PASSWORD\"\nsmarthost_tls = \"verify\"\n",
+		"d/a", "[[listener]]\nname = \"second\"\naddress = \"[::1]:1\"\n[admin]\naddress = \"127.0.0.1:8025\"\ntokens = \"env:TOKENS\"\n",
 	), "f")
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestEffective(t *testing.T) {
 		{Key: "dns.servers", Default: "those of /etc/resolv.conf, which is read again when it changes", Effect: AtReload},
 		{Key: "listener.name", Name: "smtp", Value: `"smtp"`, Effect: AtReload},
 		{Key: "listener.name", Name: "second", Value: `"second"`, Place: mail.Place{File: "d/a", Line: 2, Column: 1}, IncludedFrom: "f", Effect: AtReload},
-		{Key: "delivery.smarthost_password", Value: `"env:PASSWORD"`, Place: mail.Place{File: "d/a", Line: 6, Column: 1}, IncludedFrom: "f", Secret: SecretEnv, Effect: AtReload},
+		{Key: "admin.tokens", Value: `"env:TOKENS"`, Place: mail.Place{File: "d/a", Line: 6, Column: 1}, IncludedFrom: "f", Secret: SecretEnv, Effect: AtRestart},
 	} {
 		if diff := cmp.Diff(want, find(want.Key, want.Name)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", want.Key, diff)
@@ -70,7 +70,7 @@ func TestEffective(t *testing.T) {
 		"\nhostname = \"mail.example.com\"              # f:3:1\n",
 		"\n# include = [\"d/*\"]                        # f:1:1\n",
 		"\n# servers: those of /etc/resolv.conf, ",
-		"\nsmarthost_password = \"env:PASSWORD\"        # d/a:6:1, included from f; the secret is in the environment, and not shown\n",
+		"\ntokens = \"env:TOKENS\"                      # d/a:6:1, included from f; the secret is in the environment, and not shown\n",
 		"\nmax_size = \"50MiB\"                         # default\n",
 	} {
 		if !strings.Contains("\n"+text, want) {

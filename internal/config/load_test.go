@@ -325,6 +325,7 @@ balance = "random"
 tls = "pin"
 tls_pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 tls_implicit = true
+credential = "partners"
 
 [[tls]]
 domains = ["partner.example", "*.partner.example", "list:partners"]
@@ -454,6 +455,10 @@ directory = "spool"
 max_size = "1MiB"
 max_recipients = 5
 
+[credentials]
+key_file = "/k/keys"
+authorities = "issuers.pem"
+
 [delivery]
 smarthosts = [
   "relay1.example.com:587", # the first
@@ -463,8 +468,7 @@ smarthost_tls = "verify"
 mx_tls = "required"
 port = 2525
 address_family = "ipv6"
-smarthost_user = "relay user"
-smarthost_password = "file:secret"
+smarthost_credential = "relay"
 retry = "1s, every 2s until 1m"
 retry_reports = "every 1h until 2h"
 delay_warning = "90m"
@@ -515,7 +519,7 @@ func TestEverySetting(t *testing.T) {
 		"data", filepath.Join("tls", "cert.pem"), "/etc/tls/key.pem", "/run/x.sock",
 		netip.MustParseAddrPort("127.0.0.1:8025"), "env:TOKENS", "admin.pem", "admin.key",
 		netip.MustParseAddrPort("[::]:25"), int64(65536), 30 * time.Second, TLSVerify, BareNewlineRefuse, slog.LevelDebug,
-		"relay user", "file:secret", "10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25",
+		"relay", "partners", "/k/keys", "issuers.pem", "10.0.0.0/8 192.0.2.7/32 192.0.2.8/32", "relay1.example.com:587 [2001:db8::25]:25",
 		"1s, every 2s until 1m", int64(1 << 30), "192.0.2.53:53 [2001:db8::53]:5353 192.0.2.54:53", TLSRequired, IPv6First,
 	}
 	l, d := got.Listeners[0], got.Delivery
@@ -523,7 +527,7 @@ func TestEverySetting(t *testing.T) {
 		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
 		got.Admin.Address, got.Admin.Tokens.String(), got.Admin.TLSCertificate, got.Admin.TLSKey,
 		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
-		d.SmarthostUser, d.SmarthostPassword.String(), words(l.Trust), words(d.Smarthosts),
+		d.SmarthostCredential, got.Transports[1].Credential, got.CredentialsKey(), got.Credentials.Authorities, words(l.Trust), words(d.Smarthosts),
 		d.Retry.String(), got.Journal.MaxFile, words(got.DNS.Servers), d.MXTLS, d.AddressFamily,
 	}
 	if diff := cmp.Diff(want, have, compareValues); diff != "" {

@@ -27,10 +27,10 @@ type Target struct {
 }
 
 // Title is what the target is known by: where it is, behind its pool.
-func (t *Target) Title() string { return t.Pool + "/" + t.where().String() }
+func (t *Target) Title() string { return t.Pool + "/" + t.Where().String() }
 
-// where is the place of the target.
-func (t *Target) where() mail.HostPort {
+// Where is the place of the target.
+func (t *Target) Where() mail.HostPort {
 	host := cmp.Or(t.Name, t.MX)
 	if t.Address.IsValid() {
 		host = t.Address.String()
@@ -89,11 +89,11 @@ func (d *decoder) checkPlace(t *table, seen map[string]mail.Place) {
 		d.fault(t.at, "target.address", faultf("write address = "+findSetting("target.address").example+", or name or mx", "is missing"))
 	case len(given) > 1:
 		d.fault(t.given[given[1]].key, "target."+given[1], faultf("leave all but one out", "is set, and so is %s", given[0]))
-	case len(given) == 1 && x.where().Host != "":
+	case len(given) == 1 && x.Where().Host != "":
 		where := given[0] + " " + x.Title()
 		at := t.given[given[0]].value
 		if first, twice := seen[where]; twice {
-			d.fault(at, "target."+given[0], faultf("leave one of them out", "%q is also that of the target %s", x.where().Host, whence(first, at)))
+			d.fault(at, "target."+given[0], faultf("leave one of them out", "%q is also that of the target %s", x.Where().Host, whence(first, at)))
 		} else {
 			seen[where] = at
 		}

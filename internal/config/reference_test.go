@@ -43,7 +43,7 @@ func TestExampleSaysTheDefaults(t *testing.T) {
 	for line := range strings.Lines(Example()) {
 		if s, found := strings.CutPrefix(line, "# "); found && beginsExpression([]byte(s)) {
 			name, _, _ := strings.Cut(s, " =")
-			if !slices.Contains([]string{"admin_socket", "tls_certificate", "tls_key", "certificate", "key", "certificates", "names", "email", "ca_file", "max_memory", "servers", "directory", "smarthost_user", "smarthost_password", "address", "tokens", "digest_to", "sender_addresses", "verify_rewrite", "tls", "tls_ciphers", "client_authorities", "proxy_from", "extensions_off", "mailhub", "router", "near", "hosts_file"}, name) {
+			if !slices.Contains([]string{"admin_socket", "tls_certificate", "tls_key", "certificate", "key", "certificates", "names", "email", "ca_file", "max_memory", "servers", "directory", "smarthost_credential", "credential", "key_file", "authorities", "address", "tokens", "digest_to", "sender_addresses", "verify_rewrite", "tls", "tls_ciphers", "client_authorities", "proxy_from", "extensions_off", "mailhub", "router", "near", "hosts_file"}, name) {
 				line = s
 			}
 		}
@@ -128,7 +128,7 @@ func TestDescribe(t *testing.T) {
 		"delivery.retry_reports":   `"1m 5m 15m 30m, every 1h until 1d"`,
 		"delivery.command_timeout": "advised       at least \"5m\"",
 		"message.max_hops":         "since         0.1",
-		"delivery.smarthost_passw": "Where the password for smarthost_user is kept; see Secrets.",
+		"admin.tok":                "Where the tokens are kept; see Secrets.",
 		"":                         "  version                                  required\n",
 	} {
 		list, err := Describe(key)

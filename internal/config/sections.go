@@ -168,6 +168,10 @@ var sections = []section{
 			"Each has a table of its own; there can be 1,000.",
 	},
 	{
+		name: "credentials",
+		text: "Where the keys are under which the secrets are sealed with which this server authenticates itself to others: [credentials.md](credentials.md). The credentials themselves are in the directory (`postern credential`).",
+	},
+	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -34,7 +34,7 @@ var reportSchedule = mail.Schedule{
 
 // settings are all settings, in the order of the reference. A row's fields
 // are described at the type setting.
-var settings = slices.Concat(serverSettings, doorSettings, accountSettings, loginSettings, ldapSettings, oidcSettings, httpAuthSettings, policySettings, filterSettings, certificateSettings, transportSettings, companySettings, transportWaySettings, transportLimitSettings, poolSettings, tlsOutSettings, routeSettings, mailSettings)
+var settings = slices.Concat(serverSettings, doorSettings, accountSettings, loginSettings, ldapSettings, oidcSettings, httpAuthSettings, policySettings, filterSettings, certificateSettings, transportSettings, companySettings, transportWaySettings, transportLimitSettings, poolSettings, tlsOutSettings, credentialSettings, routeSettings, mailSettings)
 
 // serverSettings are those of the server itself and of its listeners.
 var serverSettings = []setting{
@@ -373,27 +373,9 @@ var mailSettings = []setting{
 		effect: AtReload,
 		text: "What TLS a connection to a smarthost must have. `opportunistic` and `required` keep out who only listens; only `verify` keeps out who can stand in between. " +
 			"Mail for which the demand is not met waits.",
-		see: []string{"delivery.smarthosts", "delivery.smarthost_user"},
+		see: []string{"delivery.smarthosts", "delivery.smarthost_credential"},
 	},
-	{
-		key:       "delivery.smarthost_user",
-		value:     one(userName, func(f fields) *string { return &f.config.Delivery.SmarthostUser }, ""),
-		effect:    AtReload,
-		byDefault: "none",
-		example:   `"relay-user"`,
-		text: "The name with which the server authenticates itself to the smarthosts (AUTH PLAIN or LOGIN, RFC 4954), before it sends any mail. It needs `smarthost_tls = \"verify\"`, " +
-			"so that the password is shown to no one else; usually the smarthost then has port 587. While a smarthost does not accept name and password, the next is tried, and mail waits.",
-		see: []string{"delivery.smarthost_password", "delivery.smarthost_tls"},
-	},
-	{
-		key:       "delivery.smarthost_password",
-		value:     secret(func(f fields) *Secret { return &f.config.Delivery.SmarthostPassword }),
-		effect:    AtReload,
-		byDefault: "none",
-		example:   `"file:/etc/postern/smarthost.secret"`,
-		text:      "Where the password for `smarthost_user` is kept; see [Secrets](#secrets).",
-		see:       []string{"delivery.smarthost_user"},
-	},
+	smarthostCredential,
 	{
 		key:    "delivery.mx_tls",
 		value:  one(tlsPolicy("for the name in the MX record"), func(f fields) *TLSPolicy { return &f.config.Delivery.MXTLS }, TLSOpportunistic),

@@ -205,7 +205,7 @@ var httpAuthSettings = []setting{
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `"file:/etc/postern/intranet.secret"`,
-		text:      "Where the value of that field is kept: `file:PATH`, `env:VARIABLE` or `credential:NAME`, as of `smarthost_password`. It is sent as it stands there, so that it may be `Bearer ...` for a field `Authorization`.",
+		text:      "Where the value of that field is kept: `file:PATH`, `env:VARIABLE` or `credential:NAME`; see [Secrets](#secrets). It is sent as it stands there, so that it may be `Bearer ...` for a field `Authorization`.",
 		see:       []string{"http_auth.secret_header"},
 	},
 	{

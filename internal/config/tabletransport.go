@@ -37,10 +37,15 @@ var transportSettings = []setting{
 	},
 }
 
-var transportName = textType("name", "names", `write a word of letters, digits, "-" and "_" that begins with a letter, such as "partners"`,
-	func(s string) (string, *fault) {
-		if !mail.IsTransportName(s) {
-			return "", faultf("", "%q cannot be the name of a transport", clip(s))
-		}
-		return s, nil
-	})
+var transportName = transportNameLike("transport")
+
+// transportNameLike is the type of names of the kind of those of transports.
+func transportNameLike(of string) scalar[string] {
+	return textType("name", "names", `write a word of letters, digits, "-" and "_" that begins with a letter, such as "partners"`,
+		func(s string) (string, *fault) {
+			if !mail.IsTransportName(s) {
+				return "", faultf("", "%q cannot be the name of a %s", clip(s), of)
+			}
+			return s, nil
+		})
+}

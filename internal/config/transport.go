@@ -24,6 +24,9 @@ type Transport struct {
 	TLSEHLO        bool // again, under TLS
 	TLSImplicit    bool
 
+	// Credential is the name of a record of the directory; empty: it is looked for.
+	Credential string
+
 	// Of a pool.
 	Refresh, ConnectRetry, DrainTimeout time.Duration
 

@@ -62,7 +62,7 @@ func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
 // verified.
 func signed(t *testing.T, form url.Values, field string, algorithm jose.SignatureAlgorithm, public any) (header jose.Header, claims map[string]any) {
 	t.Helper()
-	parsed, err := jose.ParseSigned(form.Get(field), []jose.SignatureAlgorithm{algorithm})
+	parsed, err := jose.ParseSignedCompact(form.Get(field), []jose.SignatureAlgorithm{algorithm})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func certificateOf(t *testing.T, k *rsa.PrivateKey) (text string, der []byte) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), der
 }
 
-// TestMicrosoft: the forms of Microsoft's documents, by certificate, by secret, and for a user
+// TestMicrosoft: the forms of Microsoft's documents, by certificate (RFC 7523 2.2), by secret, and for a user
 // who has consented.
 func TestMicrosoft(t *testing.T) {
 	keyText, public, private := newRSA(t, 2048)
@@ -143,7 +143,7 @@ func TestMicrosoft(t *testing.T) {
 	}
 }
 
-// TestGoogle: a service account asks for a token of the user whose mail it sends (domain-wide
+// TestGoogle: a service account asks for a token of the user whose mail it sends (RFC 7523 2.1, domain-wide
 // delegation), with what is in its file; a user by a refresh token.
 func TestGoogle(t *testing.T) {
 	keyText, public, _ := newRSA(t, 2048)

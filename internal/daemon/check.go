@@ -45,6 +45,7 @@ func Check(c *config.Config, o Options) Checked {
 	}
 	g.lists.LookInDirectory()
 	found.Warnings = append(found.Warnings, g.adviseRecords()...)
+	found.Warnings = append(found.Warnings, g.adviseCredentials()...)
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
 	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.lists, g.around), g.adviseLists(), doctor.Listeners(c, g.local.Addresses))

@@ -37,8 +37,7 @@ func TestCheck(t *testing.T) {
 	noKey.TLSCertificate = good.TLSCertificate
 	noKey.Places = config.Places{"listener.tls_key": mail.Place{File: "x.toml", Line: 9, Column: 1}}
 	c.Listeners = append(c.Listeners, good, tls("none"), noKey)
-	c.Delivery.SmarthostUser = "relay"
-	c.Delivery.SmarthostPassword = config.Secret{Source: config.SecretFile, Name: filepath.Join(dir, "secret")}
+	c.HTTPAuth = []config.HTTPAuth{{Name: "web", Secret: config.Secret{Source: config.SecretFile, Name: filepath.Join(dir, "secret")}}}
 	c.Warnings = []config.Problem{{Key: "listener.trust", Message: "unwise"}}
 	if err := os.WriteFile(c.DataDir, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -48,7 +47,7 @@ func TestCheck(t *testing.T) {
 	wantEach(t, found.Problems,
 		"listener.tls_certificate: listener none: "+dir+"/none.crt: cannot be read: ",
 		"x.toml:9:1: listener.tls_key: listener nokey: "+dir+"/nokey.key: cannot be read: ",
-		"delivery.smarthost_password: file:"+dir+"/secret: no such file",
+		"http_auth.secret: http_auth web: file:"+dir+"/secret: no such file",
 		"data_dir: "+c.DataDir+" is not a directory",
 	)
 	// A certificate for a day expires soon.
@@ -107,15 +106,14 @@ func wantEach(t *testing.T, problems []config.Problem, begins ...string) {
 // this process does not, is no more than a warning; a start without it fails.
 func TestCheckLeavesWhatDependsOnTheProcess(t *testing.T) {
 	c := settings(t, nowhere)
-	c.Delivery.SmarthostUser = "relay"
 	for _, s := range []config.Secret{{Source: config.SecretEnv, Name: "POSTERN_TEST_NONE"}, {Source: config.SecretCredential, Name: "relay"}} {
 		t.Setenv("CREDENTIALS_DIRECTORY", "")
-		c.Delivery.SmarthostPassword = s
+		c.HTTPAuth = []config.HTTPAuth{{Name: "web", Secret: s}}
 		found := Check(c, Options{})
-		if len(found.Problems) > 0 || len(found.Warnings) == 0 || !strings.HasPrefix(found.Warnings[0].String(), "delivery.smarthost_password: "+s.String()+": ") {
+		if len(found.Problems) > 0 || len(found.Warnings) == 0 || !strings.HasPrefix(found.Warnings[0].String(), "http_auth.secret: http_auth web: "+s.String()+": ") {
 			t.Errorf("%s: %v", s, found)
 		}
-		if _, err := New(c, Options{}); err == nil || !strings.HasPrefix(err.Error(), "delivery.smarthost_password: "+s.String()) {
+		if _, err := New(c, Options{}); err == nil || !strings.HasPrefix(err.Error(), "http_auth.secret: http_auth web: "+s.String()) {
 			t.Errorf("%s: the start: %v", s, err)
 		}
 	}

@@ -29,6 +29,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/crashpoint"
+	"postern/internal/credentials"
 	"postern/internal/deliver"
 	"postern/internal/directory"
 	"postern/internal/dns"
@@ -82,10 +83,12 @@ type Daemon struct {
 	logins logins
 	// trapped are the local domains whose mail the world sends elsewhere.
 	trapped trapped
-	gauge   *pressure.Gauge
-	counts  counts
-	watch   watch
-	sockets *smtpserver.Sockets // of all listeners
+	// credentials has what this server proves to others.
+	credentials *credentials.Book
+	gauge       *pressure.Gauge
+	counts      counts
+	watch       watch
+	sockets     *smtpserver.Sockets // of all listeners
 	// handshakes are those of all listeners; sessions have the other processors.
 	handshakes *smtpserver.Handshakes
 	// suspended is the store for an operator, and knows what is suspended.
@@ -152,6 +155,7 @@ func New(c *config.Config, o Options) (*Daemon, error) {
 	if err := d.graph.load(); err != nil {
 		return nil, err
 	}
+	d.credentials.Change(d.graph.credentialSettings())
 	d.around.Store(&d.graph.around)
 	return d, nil
 }
@@ -168,7 +172,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 	g.told.source, g.told.oidc, g.told.httpAuth = d.tellSource, d.counts.oidc, d.counts.httpAuth
 	g.lasting = lasting{
 		pools: d.pools, limits: d.limits, accountLimits: d.accountLimits, metrics: d.counts.policy, masks: d.masks,
-		directory: func() *directory.Directory { return d.directory },
+		directory: func() *directory.Directory { return d.directory }, credentials: d.credentials,
 	}
 	return g
 }
@@ -198,6 +202,7 @@ func newDaemon(c *config.Config, o Options) *Daemon {
 	d.limits, d.accountLimits = limit.NewSet(clock), limit.NewSet(clock)
 	d.acme = d.newManager(c)
 	d.pools = newPools(d)
+	d.credentials = d.newBook(newGraph(c, clock))
 	d.graph = d.newGraph(c)
 	d.namer = dns.NewNamer(dns.NamerOptions{Resolver: d.clientResolver})
 	return d
@@ -409,6 +414,7 @@ func (d *Daemon) close() error {
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}
+	d.credentials.Close() // it reads and writes the directory
 	if d.senders != nil {
 		errs = append(errs, d.senders.Close())
 	}

@@ -13,7 +13,9 @@ import (
 	"postern/internal/admin"
 	"postern/internal/auth"
 	"postern/internal/config"
+	"postern/internal/credentials"
 	"postern/internal/directory"
+	"postern/internal/dns"
 	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/senders"
@@ -120,6 +122,7 @@ func (g *graph) readDirectory() error {
 		return err
 	}
 	g.lasting.directory = func() *directory.Directory { return r }
+	g.lasting.credentials = g.newBook()
 	return nil
 }
 
@@ -137,6 +140,9 @@ func (g *graph) checkRecorded(l *directory.List) error {
 func (d *Daemon) recordOptions() admin.Records {
 	return admin.Records{
 		Directory: d.directory, Senders: d.senders, Seal: sealer(d.clock), Lifted: d.logins.guard.Lifted,
+		Keys: d.credentials.Keys, TestLogin: func(ctx context.Context, t admin.CredentialTest) (admin.CredentialTested, error) {
+			return d.inForce().testLogin(ctx, t)
+		},
 		CheckList: func(l *directory.List) error { return d.inForce().checkRecorded(l) },
 		Advise:    func(ctx context.Context, domain string) []string { return d.inForce().adviseDomain(ctx, domain) },
 	}
@@ -182,9 +188,10 @@ func postmasterHere(a mail.Address) string {
 // RecordsInside is the directory of a server that does not run, with a server of its own.
 type RecordsInside struct {
 	*admin.Inside
-	directory *directory.Directory
-	senders   *senders.Inventory
-	give      func() error
+	directory   *directory.Directory
+	senders     *senders.Inventory
+	credentials *credentials.Book
+	give        func() error
 }
 
 // Records opens the directory of a server that does not run. Close it. It fails when
@@ -206,19 +213,27 @@ func (m Maintenance) Records(ctx context.Context) (*RecordsInside, error) {
 		return nil, err
 	}
 	g.lasting.directory = func() *directory.Directory { return d }
+	g.resolver = g.newResolver(dns.Options{})
+	if err := errors.Join(g.loadCertificates(), g.loadCredentials(), g.loadTLSOut()); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	g.lasting.credentials = g.newBook()
 	sent, err := senders.Open(ctx, senders.Options{Directory: d, Logger: m.Logger})
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	inside := admin.NewInside(admin.Options{Logger: m.Logger, Records: admin.Records{
 		Directory: d, Senders: sent, Seal: sealer(g.clock), CheckList: g.checkRecorded, Advise: g.adviseDomain,
+		Keys: g.lasting.credentials.Keys, TestLogin: g.testLogin,
 	}})
-	return &RecordsInside{inside, d, sent, func() error { return give(directoryDir(m.Config)) }}, nil
+	return &RecordsInside{inside, d, sent, g.lasting.credentials, func() error { return give(directoryDir(m.Config)) }}, nil
 }
 
 // Close ends the server and closes the directory.
 func (r *RecordsInside) Close() error {
-	return errors.Join(r.Inside.Close(), r.senders.Close(), r.directory.Close(), r.give())
+	err := r.Inside.Close()
+	r.credentials.Close()
+	return errors.Join(err, r.senders.Close(), r.directory.Close(), r.give())
 }
 
 // ownerOf returns what gives files to the user whose data directory it is, if root has

@@ -19,8 +19,7 @@ import (
 func TestExplainer(t *testing.T) {
 	c := settings(t, nowhere)
 	c.Listeners[0].TLSCertificate, c.Listeners[0].TLSKey = "/nowhere.crt", "/nowhere.key"
-	c.Delivery.SmarthostUser = "relay"
-	c.Delivery.SmarthostPassword = config.Secret{Source: config.SecretFile, Name: "/nowhere"}
+	c.Credentials.KeyFile, c.Delivery.SmarthostCredential = "/nowhere", "relay"
 	from, err := mail.ParseAddress("joe@a.example")
 	if err != nil {
 		t.Fatal(err)

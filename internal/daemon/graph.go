@@ -14,6 +14,7 @@ import (
 	"postern/internal/blocklist"
 	"postern/internal/config"
 	"postern/internal/container"
+	"postern/internal/credentials"
 	"postern/internal/directory"
 	"postern/internal/dns"
 	"postern/internal/httpauth"
@@ -49,12 +50,12 @@ type graph struct {
 	local             *intake.Local
 	tlsOut            tlsOut
 	companies         companies
-	// credentials are those for the smarthosts.
-	credentials mail.Credentials
-	api         api
-	resolver    *dns.Client
-	lists       *lists.Book
-	blockLists  *blocklist.Set
+	// issuers are those that may vouch for issuers of tokens; nil: those of the system.
+	issuers    *x509.CertPool
+	api        api
+	resolver   *dns.Client
+	lists      *lists.Book
+	blockLists *blocklist.Set
 	// blockResolver is asked for block lists alone: every client is a question for
 	// each of them, and would push what mail needs out of a cache.
 	blockResolver *dns.Client
@@ -91,6 +92,8 @@ type lasting struct {
 	pools *pool.Set
 	// directory returns the records; nil, or what it returns: there are none yet.
 	directory func() *directory.Directory
+	// credentials has what this server proves to others.
+	credentials *credentials.Book
 }
 
 // told are those who are told what becomes of lists, and of sources of accounts.
@@ -135,20 +138,6 @@ func (g *graph) follow(before *graph) {
 	g.blockLists.Follow(before.blockLists)
 	g.web.follow(&before.web)
 	g.followLDAP(before)
-}
-
-// loadCredentials reads what proves this server to the smarthosts.
-func (g *graph) loadCredentials() error {
-	c := &g.config.Delivery
-	if c.SmarthostUser == "" {
-		return nil
-	}
-	password, err := readSecret(c.SmarthostPassword)
-	if err != nil {
-		return g.config.Wrong("delivery.smarthost_password", err)
-	}
-	g.credentials = mail.Credentials{User: c.SmarthostUser, Password: password}
-	return nil
 }
 
 // loadLocal finds out what the server takes for itself: what the

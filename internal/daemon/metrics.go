@@ -6,6 +6,7 @@ import (
 
 	"postern/internal/auth"
 	"postern/internal/blocklist"
+	"postern/internal/credentials"
 	"postern/internal/deliver"
 	"postern/internal/directory"
 	"postern/internal/httpauth"
@@ -27,22 +28,23 @@ import (
 
 // counts are the metrics of the process. They last as long as it does.
 type counts struct {
-	set        *metrics.Set
-	server     *smtpserver.Metrics
-	intake     *intake.Metrics
-	store      *embedded.Metrics
-	deliver    *deliver.Metrics
-	client     *smtpclient.Metrics
-	pool       *pool.Metrics
-	lists      *lists.Metrics
-	blockLists *blocklist.Metrics
-	policy     *policy.Metrics
-	oidc       *oidc.Metrics
-	httpAuth   *httpauth.Metrics
-	directory  *directory.Metrics
-	auth       *auth.Metrics
-	senders    *senders.Metrics
-	ldap       *ldap.Metrics
+	set         *metrics.Set
+	server      *smtpserver.Metrics
+	intake      *intake.Metrics
+	store       *embedded.Metrics
+	deliver     *deliver.Metrics
+	client      *smtpclient.Metrics
+	pool        *pool.Metrics
+	lists       *lists.Metrics
+	blockLists  *blocklist.Metrics
+	policy      *policy.Metrics
+	oidc        *oidc.Metrics
+	httpAuth    *httpauth.Metrics
+	directory   *directory.Metrics
+	auth        *auth.Metrics
+	senders     *senders.Metrics
+	ldap        *ldap.Metrics
+	credentials *credentials.Metrics
 }
 
 // newCounts declares all metrics. Some are read from the parts of d, once these
@@ -51,22 +53,23 @@ func newCounts(d *Daemon) counts {
 	s := metrics.NewSet()
 	s.Info("postern_info", "Always 1; the label is the version of the program.", "version", d.Version)
 	c := counts{
-		set:        s,
-		server:     smtpserver.NewMetrics(s),
-		intake:     intake.NewMetrics(s),
-		store:      embedded.NewMetrics(s),
-		deliver:    deliver.NewMetrics(s),
-		client:     smtpclient.NewMetrics(s),
-		pool:       pool.NewMetrics(s),
-		lists:      lists.NewMetrics(s),
-		blockLists: blocklist.NewMetrics(s),
-		policy:     policy.NewMetrics(s),
-		oidc:       oidc.NewMetrics(s),
-		httpAuth:   httpauth.NewMetrics(s),
-		ldap:       ldap.NewMetrics(s),
-		directory:  directory.NewMetrics(s),
-		auth:       auth.NewMetrics(s),
-		senders:    senders.NewMetrics(s),
+		set:         s,
+		server:      smtpserver.NewMetrics(s),
+		intake:      intake.NewMetrics(s),
+		store:       embedded.NewMetrics(s),
+		deliver:     deliver.NewMetrics(s),
+		client:      smtpclient.NewMetrics(s),
+		pool:        pool.NewMetrics(s),
+		lists:       lists.NewMetrics(s),
+		blockLists:  blocklist.NewMetrics(s),
+		policy:      policy.NewMetrics(s),
+		oidc:        oidc.NewMetrics(s),
+		httpAuth:    httpauth.NewMetrics(s),
+		ldap:        ldap.NewMetrics(s),
+		directory:   directory.NewMetrics(s),
+		auth:        auth.NewMetrics(s),
+		senders:     senders.NewMetrics(s),
+		credentials: credentials.NewMetrics(s),
 	}
 	s.ReadGauge("postern_lists_stale", "Lists whose files cannot be used at present, so that what they said before is in force.",
 		func() float64 { return float64(len(d.inForce().lists.Stale())) })
@@ -109,7 +112,7 @@ func (d *Daemon) readQueue(s *metrics.Set) {
 // readDirectory declares what the directory says of itself.
 func (d *Daemon) readDirectory(s *metrics.Set) {
 	s.ReadGauges("postern_directory_records", "Records of the directory, by what they are. Bans that have ended are not among them.",
-		metrics.Label{Name: "kind", Values: []string{"user", "domain", "alias", "list", "ban"}}, func(kind string) float64 {
+		metrics.Label{Name: "kind", Values: []string{"user", "domain", "alias", "list", "ban", "credential"}}, func(kind string) float64 {
 			return float64(countOf(d.directory.Counts(), directory.Kind(kind)))
 		})
 	s.ReadGauge("postern_directory_trapped_domains", "Local domains whose mail the world sends elsewhere, by their MX records: what this server is given for them is trapped here. `postern status` names them.",
@@ -126,6 +129,8 @@ func countOf(c directory.Counts, k directory.Kind) int {
 		return c.Aliases
 	case directory.KindList:
 		return c.Lists
+	case directory.KindCredential:
+		return c.Credentials
 	}
 	return c.Bans
 }

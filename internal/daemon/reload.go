@@ -123,6 +123,7 @@ func (d *Daemon) adjust(next, running *graph) {
 	d.gauge.Change(pressureLimits(next))
 	debug.SetMemoryLimit(next.memoryBudget())
 	d.changePools(next)
+	d.credentials.Change(next.credentialSettings())
 	d.deliverer.Change(d.deliverSettings(next))
 	d.keeper.Change(d.quarantineSettings(next))
 	d.logins.guard.Set(guardSettings(next.config))
@@ -141,10 +142,6 @@ func (g *graph) readAnew(before *graph) []config.Change {
 	changes := g.certificateChanges(before)
 	changes = append(changes, g.changedAuthorities(before)...)
 	changes = append(changes, g.trustChanges(before)...)
-	was, is := &before.config.Delivery, &g.config.Delivery
-	if was.SmarthostPassword == is.SmarthostPassword && before.credentials.Password != g.credentials.Password {
-		changes = append(changes, config.Change{Key: "delivery.smarthost_password", Old: `"a secret"`, New: `"another, in the same place"`, Effect: config.AtReload})
-	}
 	changes = append(changes, g.ldapReadAnew(before)...)
 	if old, now := before.machine(), g.machine(); old != now {
 		changes = append(changes, config.Change{Key: "the addresses of this machine", Old: old, New: now, Effect: config.AtReload})

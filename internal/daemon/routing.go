@@ -148,9 +148,10 @@ func (g *graph) choose() func(mail.Routing, mail.Destination) mail.Destination {
 	return g.router().Choose
 }
 
-// finish puts into a lane what comes of the recipient's domain and of the sender.
+// finish puts into a lane what comes of the recipient's domain, of the server and of the sender.
 func (g *graph) finish(l *route.Lane, q route.Question) {
 	g.finishTLS(l, q)
+	g.finishLogin(l)
 	g.finishIdentity(l, q)
 }
 
@@ -206,21 +207,12 @@ func (g *graph) direct(name string, port int, lane route.Lane) *route.MX {
 
 // smarthosts sends all mail to some servers, as the settings for smarthosts have it.
 func (g *graph) smarthosts(hosts []mail.HostPort) *route.Smarthosts {
-	o := route.Options{Lookup: g.lookup(), Hosts: hosts, Lane: g.smarthostLane()}
-	if !g.credentials.IsZero() {
-		o.Lane.Login = route.Password(g.credentials)
-	}
-	return route.NewSmarthosts(o)
+	return route.NewSmarthosts(route.Options{Lookup: g.lookup(), Hosts: hosts, Lane: g.smarthostLane()})
 }
 
 // server sends all mail to one server, which policy or a person has named. It need not
-// be among the smarthosts, but only to those go the credentials.
-func (g *graph) server(h mail.HostPort) route.Transport {
-	if slices.Contains(g.config.Delivery.Smarthosts, h) {
-		return g.smarthosts([]mail.HostPort{h})
-	}
-	return route.NewSmarthosts(route.Options{Lookup: g.lookup(), Hosts: []mail.HostPort{h}, Lane: g.smarthostLane()})
-}
+// be among the smarthosts.
+func (g *graph) server(h mail.HostPort) route.Transport { return g.smarthosts([]mail.HostPort{h}) }
 
 // smarthostLane is what the lanes of the smarthosts have in common.
 func (g *graph) smarthostLane() route.Lane {

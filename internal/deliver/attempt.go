@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"time"
 
 	"postern/internal/mail"
 	"postern/internal/route"
 	"postern/internal/smtpclient"
-	"postern/internal/tlspolicy"
 )
 
 // hungUp reports whether a kept connection had been closed by the peer while
@@ -152,50 +150,10 @@ func capabilities(conn *smtpclient.Conn) route.Capabilities {
 	return route.Capabilities{ESMTP: conn.ESMTP(), StartTLS: e.StartTLS || conn.TLS() != nil, Size: e.MaxSize, Auth: e.Auth}
 }
 
-// dial connects to one address of a hop. TLS that is only opportunistic must
-// not stand between the mail and its recipient: when the handshake fails, the
-// mail goes in clear, over a connection on which nothing of TLS was said
-// (RFC 7435 3).
-func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
-	options, err := c.options(ctx, hop)
-	if err != nil {
-		return nil, err
-	}
-	if address.IsValid() {
-		options.LocalAddr = hop.From.Source(address.Addr())
-	}
-	conn, err := smtpclient.Dial(ctx, hop.Host, address, options)
-	failure, ok := errors.AsType[*smtpclient.Error](err)
-	if !ok || !ofTLS(failure) || options.TLS.Level != tlspolicy.Opportunistic {
-		return conn, err
-	}
-	options.InClear = cmp.Or(failure.Cause, error(failure))
-	return smtpclient.Dial(ctx, hop.Host, address, options)
-}
-
-// options are how to connect to a hop.
-func (c *carrier) options(ctx context.Context, hop route.Hop) (smtpclient.Options, error) {
-	o := c.t.settings.transport(hop.Transport).Client
-	o.Hostname = cmp.Or(hop.From.Hostname, o.Hostname)
-	o.Socket = hop.Socket
-	o.MaxMessages = cmp.Or(hop.MaxMessages, o.MaxMessages)
-	o.NoChunking = o.NoChunking || c.sites.avoidsChunks(c.site)
-	o.TLS = hop.TLS
-	if hop.Login == nil {
-		return o, nil
-	}
-	shown, err := hop.Login.Credentials(ctx)
-	if err != nil {
-		return o, &smtpclient.Error{Host: hop.Host, Command: "AUTH", Reply: mail.NewReply(451, "4.7.0", "There are no credentials for %s at present", hop.Host), Cause: err}
-	}
-	o.Credentials = shown
-	return o, nil
-}
-
 // ofTLS reports whether a connection failed over TLS. A server's refusal of
 // the handshake reaches the client of TLS 1.3 only with what it reads next.
 func ofTLS(e *smtpclient.Error) bool {
-	return e.Command == "STARTTLS" || e.TLS != nil && !e.Remote
+	return e.Command == "STARTTLS" || e.TLS != nil && !e.Remote && e.Command != "AUTH"
 }
 
 // connectOutcome is the outcome of all recipients of an attempt that found no

@@ -70,7 +70,7 @@ func (c *Conn) unfitFor(credentials *mail.Credentials) string {
 		return "TLS is there, but nobody has verified that it is with the right server"
 	case !credentials.Unverified:
 		return "there is no TLS"
-	case c.tls == nil && !c.address.Addr().Unmap().IsLoopback():
+	case c.tls == nil && c.options.Socket == "" && !c.address.Addr().Unmap().IsLoopback():
 		return "there is no TLS, and without verification they go in clear to this machine alone"
 	}
 	return ""

@@ -47,7 +47,7 @@ func TestSecrets(t *testing.T) {
 	sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Passwords: map[string]string{"relay": relayPassword}})
 	key := mailtest.KeyPEM(t, config)
 	files := map[string][]byte{
-		"password": []byte(relayPassword + "\n"), "tokens": []byte("operator " + adminToken + "\n"),
+		"tokens":   []byte("operator " + adminToken + "\n"),
 		"cert.pem": mailtest.CertificatePEM(config), "key.pem": key,
 	}
 	for name, content := range files {
@@ -59,12 +59,15 @@ func TestSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := "smarthost_user = 'relay'\nsmarthost_password = 'file:%[1]s/password'\n[log]\nlevel = 'debug'\n" +
+	settings := "smarthost_credential = 'relay'\n[log]\nlevel = 'debug'\n" +
 		"[admin]\naddress = '%[2]s'\ntokens = 'file:%[1]s/tokens'\n" +
 		"[[listener]]\nname = 'tls'\naddress = '%[3]s'\ntls_certificate = '%[1]s/cert.pem'\ntls_key = '%[1]s/key.pem'\n"
 	p, err := harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: sink.Addr().String(),
 		TLS: "verify", Settings: fmt.Sprintf(settings, dir, freeAddress(t), freeAddress(t))})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.SetCredential(ctx, "relay", "relay", relayPassword); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.StartAs(ctx, binary, "SSL_CERT_FILE="+dir+"/cert.pem"); err != nil {
@@ -78,11 +81,8 @@ func TestSecrets(t *testing.T) {
 	shown := show(ctx, t, p)
 
 	// And now a password that the smarthost refuses.
-	if err := os.WriteFile(filepath.Join(dir, "password"), []byte(wrongPassword+"\n"), 0o600); err != nil {
+	if err := p.SetCredential(ctx, "relay", "relay", wrongPassword); err != nil {
 		t.Fatal(err)
-	}
-	if out, err := p.Command(ctx, "reload").CombinedOutput(); err != nil {
-		t.Fatalf("reload: %v %s", err, out)
 	}
 	submit(ctx, t, p, "wrong")
 	untilSaid(ctx, t, p, `"reason":"deferred"`, "535")

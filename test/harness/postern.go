@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"postern/internal/mail"
 )
@@ -100,6 +101,21 @@ func (p *Postern) Journal() string { return filepath.Join(p.Data(), "journal") }
 // Command is a command of the program for the instance, such as "status".
 func (p *Postern) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, p.options.Binary, append(args, "--config", p.config())...)
+}
+
+// SetCredential records a password with which the instance authenticates itself to others, in the
+// place of the one of that name.
+func (p *Postern) SetCredential(ctx context.Context, name, user, password string) error {
+	var out []byte
+	var err error
+	for _, verb := range []string{"set", "add"} {
+		c := p.Command(ctx, "credential", verb, name, "--user", user, "--password-file", "-")
+		c.Stdin = strings.NewReader(password + "\n")
+		if out, err = c.CombinedOutput(); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("credential %s: %w: %s", name, err, out)
 }
 
 // Queue is the directory of the instance's queue.

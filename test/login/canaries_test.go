@@ -21,6 +21,7 @@ var canaries = struct {
 	token, wrongToken                                      string // of users
 	ldapUser, ldapBind, ldapWrongBind                      string
 	serviceUser, serviceSecret, smarthost                  string
+	clientSecret, refreshToken, wrongCredential            string // of credentials of this host
 	apiToken, wrongAPIToken, passphrase, wrongPassphrase   string
 	passwordOfNobody, passwordTooLong, passwordOfTheBroken string
 }{
@@ -29,6 +30,7 @@ var canaries = struct {
 	token: "marked-token-of-joe", wrongToken: "marked-token-that-is-none",
 	ldapUser: "marked-password-in-ldap", ldapBind: "marked-password-of-the-reader", ldapWrongBind: "marked-password-of-no-reader",
 	serviceUser: "marked-password-in-the-service", serviceSecret: "marked-secret-of-the-service", smarthost: "marked-password-of-the-relay",
+	clientSecret: "marked-secret-of-the-client", refreshToken: "marked-token-that-refreshes", wrongCredential: "marked-password-of-no-relay",
 	apiToken: "marked-token-of-the-administrator", wrongAPIToken: "marked-token-of-no-administrator",
 	passphrase: "marked-passphrase-of-a-file", wrongPassphrase: "marked-passphrase-that-is-wrong",
 	passwordOfNobody: "marked-password-of-nobody", passwordTooLong: "marked-password-too-long-" + strings.Repeat("x", 1024),
@@ -40,7 +42,7 @@ func inClear() []string {
 	c := &canaries
 	return []string{
 		password, c.passwordOfPat, c.wrongPassword, c.asName, c.brokenForm, c.token, c.wrongToken, c.ldapUser, c.ldapBind, c.ldapWrongBind,
-		c.serviceUser, c.serviceSecret, c.smarthost, c.apiToken, c.wrongAPIToken, c.passphrase, c.wrongPassphrase, c.passwordOfNobody,
+		c.serviceUser, c.serviceSecret, c.smarthost, c.clientSecret, c.refreshToken, c.wrongCredential, c.apiToken, c.wrongAPIToken, c.passphrase, c.wrongPassphrase, c.passwordOfNobody,
 		c.passwordTooLong[:40], c.passwordOfTheBroken,
 	}
 }

@@ -121,6 +121,7 @@ func (s shown) have(t *testing.T, text string) {
 func (s *safe) giveAll(ctx context.Context, t *testing.T, shown shown) {
 	t.Helper()
 	imports := "cert import second --file " + s.files + "/shop.p12 --passphrase-file " + s.files
+	tokens := "credential add office --user joe@example.org --host 127.0.0.1 --token-url https://127.0.0.1:1/token --client-id postern"
 	for _, c := range []struct {
 		in, command string
 		fails       bool
@@ -136,6 +137,17 @@ func (s *safe) giveAll(ctx context.Context, t *testing.T, shown shown) {
 		{"", imports + "/wrong-passphrase", true},
 		{"", imports + "/passphrase", false},
 		{"", "cert ca init", false},
+		{"", tokens + " --client-secret " + s.files + "/client-secret --refresh-token " + s.files + "/refresh-token", false},
+		{canaries.wrongCredential, "credential add office --user x --password-file - --preset nobody", true},
+		{canaries.wrongCredential, "credential add relay --user x --password", true},
+		{canaries.clientSecret, "credential set office --client-secret -", false},
+		{"", "credential set office --client-secret= --client-key " + s.files + "/client-key", false},
+		{"", "credential set office --client-key " + s.files + "/client-secret", true},
+		{"", "credential list --json", false},
+		{"", "credential show office --json", false},
+		{"", "credential show relay", false},
+		{"", "credential test 127.0.0.1:1 --json", true},
+		{"", "credential rekey", false},
 	} {
 		out, err := s.try(ctx, c.in, c.command)
 		if (err != nil) != c.fails {
@@ -295,7 +307,7 @@ func (s *safe) askAPI(ctx context.Context, t *testing.T, shown shown, id string)
 	names := map[string]string{
 		"/v1/aliases/": "sales@corp.example", "/v1/domains/": "corp.example", "/v1/lists/": "partners", "/v1/users/": user,
 		"/v1/certificates/": "shop", "/v1/messages/": id, "/v1/sites/": "smarthost", "/v1/imports/": id,
-		"/v1/senders/": "account:" + user,
+		"/v1/senders/": "account:" + user, "/v1/credentials/": "office",
 	}
 	gets := 0
 	for path, operations := range description.Paths {

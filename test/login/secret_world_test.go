@@ -40,11 +40,13 @@ userPassword: %s
 `
 
 // secretSettings have a secret of every kind. %[1]s is the directory of the files.
-const secretSettings = `smarthost_user = "relay"
-smarthost_password = "file:%[1]s/smarthost"
+const secretSettings = `smarthost_credential = "relay"
 
 [log]
 level = "debug"
+
+[credentials]
+key_file = "%[1]s/credentials.key"
 
 [monitoring]
 address = "%[2]s"
@@ -130,9 +132,10 @@ func startSafe(ctx context.Context, t *testing.T) *safe {
 	service := httptest.NewServer(http.HandlerFunc(verifyByHTTP))
 	t.Cleanup(service.Close)
 	sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Passwords: map[string]string{"relay": canaries.smarthost}})
-	s.keys = append(s.keys, config.Certificates[0].PrivateKey)
+	client, _ := mailtest.ServerTLS(t, "client.example")
+	s.keys = append(s.keys, config.Certificates[0].PrivateKey, client.Certificates[0].PrivateKey)
 	for name, content := range map[string]string{
-		"smarthost": canaries.smarthost, "tokens": "operator " + canaries.apiToken, "bind": canaries.ldapBind, "wrong-bind": canaries.ldapWrongBind,
+		"client-secret": canaries.clientSecret, "refresh-token": canaries.refreshToken, "client-key": string(mailtest.KeyPEM(t, client)), "tokens": "operator " + canaries.apiToken, "bind": canaries.ldapBind, "wrong-bind": canaries.ldapWrongBind,
 		"service": canaries.serviceSecret, "passphrase": canaries.passphrase, "wrong-passphrase": canaries.wrongPassphrase,
 		"cert.pem": string(mailtest.CertificatePEM(config)), "key.pem": string(mailtest.KeyPEM(t, config)),
 		"shop.p12": s.pkcs12(t),
@@ -147,6 +150,7 @@ func startSafe(ctx context.Context, t *testing.T) *safe {
 	})
 	must(t, err)
 	s.do(ctx, t, "", "cert import shop --file "+s.files+"/shop.p12 --passphrase-file "+s.files+"/passphrase")
+	must(t, s.SetCredential(ctx, "relay", "relay", canaries.smarthost))
 	must(t, s.StartAs(ctx, binary, "SSL_CERT_FILE="+s.files+"/cert.pem"))
 	t.Cleanup(s.Kill)
 	return s

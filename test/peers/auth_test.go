@@ -17,11 +17,9 @@ func TestSmarthostPassword(t *testing.T) {
 	config, _ := mailtest.ServerTLS(t, "smarthost.example")
 	sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Passwords: map[string]string{"relay": "hunter2"}})
 	dir := directory(t)
-	roots, password := filepath.Join(dir, "roots.pem"), filepath.Join(dir, "password")
-	for path, content := range map[string][]byte{roots: mailtest.CertificatePEM(config), password: []byte("hunter2\n")} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	roots := filepath.Join(dir, "roots.pem")
+	if err := os.WriteFile(roots, mailtest.CertificatePEM(config), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	binary, err := harness.BuildPostern(ctx, dir)
 	if err != nil {
@@ -29,18 +27,15 @@ func TestSmarthostPassword(t *testing.T) {
 	}
 	postern, err := harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: sink.Addr().String(), TLS: "verify",
-		Settings: "smarthost_user = \"relay\"\nsmarthost_password = \"file:" + password + "\"\n[log]\nlevel = \"debug\"\n",
+		Settings: "smarthost_credential = \"relay\"\n[log]\nlevel = \"debug\"\n",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(password, 0o644); err != nil {
-		t.Fatal(err)
+	if out, err := postern.Command(ctx, "check").CombinedOutput(); err != nil || !strings.Contains(string(out), "delivery.smarthost_credential: \"relay\" is not in the directory") {
+		t.Errorf("a credential that is not there is not missed: %v %s", err, out)
 	}
-	if out, err := postern.Command(ctx, "check").CombinedOutput(); err == nil || !strings.Contains(string(out), "mode 600") {
-		t.Errorf("a password that all can read is taken: %s", out)
-	}
-	if err := os.Chmod(password, 0o600); err != nil {
+	if err := postern.SetCredential(ctx, "relay", "relay", "hunter2"); err != nil {
 		t.Fatal(err)
 	}
 	if err := postern.StartAs(ctx, binary, "SSL_CERT_FILE="+roots); err != nil {

@@ -41,8 +41,8 @@ smtpd_tls_cert_file = DIR/smarthost.pem
 smtpd_tls_key_file = DIR/smarthost.key
 `
 
-// TestSmarthostSASL: the binary sends by a Postfix with SASL, by PLAIN and by
-// LOGIN. With the wrong password the mail waits, and its fact says why; with
+// TestSmarthostSASL: the binary sends by a Postfix with SASL, by each
+// mechanism. With the wrong password the mail waits, and its fact says why; with
 // the right one it goes. Neither is in anything that the binary writes.
 func TestSmarthostSASL(t *testing.T) {
 	saslpasswd := program(t, "saslpasswd2")
@@ -50,13 +50,13 @@ func TestSmarthostSASL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, mechanism := range []string{"PLAIN", "LOGIN"} {
+	for _, mechanism := range []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1"} {
 		t.Run(mechanism, func(t *testing.T) {
 			ctx := bounded(t)
 			s := startSASL(ctx, t, saslpasswd, mechanism)
 			postern, err := harness.NewPostern(harness.PosternOptions{
 				Binary: binary, Dir: filepath.Join(s.dir, "instance"), NextHop: s.smarthost.Addr(), TLS: "verify",
-				Settings: "smarthost_user = \"" + saslUser + "\"\nsmarthost_password = \"file:" + s.password + "\"\n[log]\nlevel = \"debug\"\n",
+				Settings: "smarthost_credential = \"relay\"\n[log]\nlevel = \"debug\"\n",
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -95,7 +95,6 @@ func TestSmarthostSASL(t *testing.T) {
 type saslPeer struct {
 	smarthost *harness.Postfix
 	dir       string
-	password  string // the file
 	roots     string
 
 	mu  sync.Mutex
@@ -105,7 +104,7 @@ type saslPeer struct {
 func startSASL(ctx context.Context, t *testing.T, saslpasswd, mechanism string) *saslPeer {
 	t.Helper()
 	s := &saslPeer{dir: directory(t)}
-	s.password, s.roots = filepath.Join(s.dir, "password"), filepath.Join(s.dir, "smarthost.pem")
+	s.roots = filepath.Join(s.dir, "smarthost.pem")
 	config, _ := mailtest.ServerTLS(t, "smarthost.test.example")
 	certificate, key := pemFiles(t, config.Certificates[0])
 	users := filepath.Join(s.dir, "users")
@@ -149,7 +148,7 @@ func (s *saslPeer) arrived() string {
 // start starts Postern with a password.
 func (s *saslPeer) start(ctx context.Context, t *testing.T, postern *harness.Postern, password string) {
 	t.Helper()
-	if err := os.WriteFile(s.password, []byte(password+"\n"), 0o600); err != nil {
+	if err := postern.SetCredential(ctx, "relay", saslUser, password); err != nil {
 		t.Fatal(err)
 	}
 	if err := postern.StartAs(ctx, postern.Binary(), "SSL_CERT_FILE="+s.roots); err != nil {

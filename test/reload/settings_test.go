@@ -127,6 +127,6 @@ var brokenKinds = []broken{
 	{"file that is not there", func(_ *rig, text string) string { return `include = ["missing.toml"]` + "\n" + text },
 		`postern\.toml:1:\d+: include: .*missing\.toml`},
 	{"no secret", func(_ *rig, text string) string {
-		return strings.Replace(text, `smarthost_tls = "none"`, "smarthost_tls = \"verify\"\nsmarthost_user = \"joe\"\nsmarthost_password = \"file:missing.secret\"", 1)
-	}, `postern\.toml:\d+:\d+: delivery\.smarthost_password: .*missing\.secret`},
+		return text + "\n[[http_auth]]\nname = \"web\"\nurl = \"https://127.0.0.1:1/\"\nsecret_header = \"X-Secret\"\nsecret = \"file:missing.secret\"\n"
+	}, `postern\.toml:\d+:\d+: http_auth\.secret: .*missing\.secret`},
 }

@@ -170,13 +170,11 @@ func TestChangedCredentials(t *testing.T) {
 	config, _ := mailtest.ServerTLS(t, "smarthost.example")
 	smarthost := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Passwords: map[string]string{"first": "hunter1", "second": "hunter2"}})
 	in := newInstance(ctx, t, harness.PosternOptions{NextHop: smarthost.Addr().String(), TLS: "verify", Retry: "1s, every 1s until 1d"})
-	roots, password := in.path("roots.pem"), in.path("password")
+	roots := in.path("roots.pem")
 	must(t, os.WriteFile(roots, mailtest.CertificatePEM(config), 0o600))
 	startAs := func(user, secret string) {
-		must(t, os.WriteFile(password, []byte(secret+"\n"), 0o600))
-		must(t, in.Change(func(o *harness.PosternOptions) {
-			o.Settings = fmt.Sprintf("smarthost_user = %q\nsmarthost_password = %q\n", user, "file:"+password)
-		}))
+		must(t, in.Change(func(o *harness.PosternOptions) { o.Settings = "smarthost_credential = \"relay\"\n" }))
+		must(t, in.SetCredential(ctx, "relay", user, secret))
 		must(t, in.StartAs(ctx, in.Binary(), "SSL_CERT_FILE="+roots))
 	}
 	const each = 3

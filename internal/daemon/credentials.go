@@ -1,0 +1,232 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"postern/internal/admin"
+	"postern/internal/config"
+	"postern/internal/credentials"
+	"postern/internal/directory"
+	"postern/internal/mail"
+	"postern/internal/route"
+	"postern/internal/smtpclient"
+	"postern/internal/tlspolicy"
+)
+
+// This file says with what this server authenticates itself to the next ones.
+
+// loadCredentials reads what vouches for the issuers of tokens. What is secret is read when it
+// is needed: mail that needs it waits while it cannot be, and nothing else does.
+func (g *graph) loadCredentials() error {
+	var err error
+	if g.issuers, err = g.authorities(g.config.Credentials.Authorities); err != nil {
+		return g.config.Wrong("credentials.authorities", err)
+	}
+	return nil
+}
+
+// credentialSettings are what the configuration says of credentials.
+func (g *graph) credentialSettings() credentials.Settings {
+	return credentials.Settings{KeyFile: g.config.CredentialsKey(), Authorities: g.issuers}
+}
+
+// newBook returns the credentials of a graph that nobody serves.
+func (g *graph) newBook() *credentials.Book {
+	return credentials.New(credentials.Options{Settings: g.credentialSettings(), Directory: g.records, Clock: g.clock})
+}
+
+// book returns the credentials of the server.
+func (d *Daemon) newBook(g *graph) *credentials.Book {
+	return credentials.New(credentials.Options{
+		Settings: g.credentialSettings(), Directory: func() *directory.Directory { return d.directory },
+		Clock: d.clock, Logger: d.Logger, Metrics: d.counts.credentials, Record: func(f mail.Fact) { d.journal.Record(f) },
+	})
+}
+
+// finishLogin puts into a lane what is proved to its server, and has the server verified before
+// that is shown to it.
+func (g *graph) finishLogin(l *route.Lane) {
+	login := g.loginFor(l)
+	if login == nil {
+		return
+	}
+	l.Login = login
+	if r := login.Record(); !r.WithoutVerification {
+		l.TLS = l.TLS.AtLeast(tlspolicy.Verify, r.String())
+	}
+}
+
+// hostLogin is a route.Login of which the record is known.
+type hostLogin interface {
+	route.Login
+	Record() *directory.Credential
+}
+
+// loginFor looks for the credential of a server, in this order: that of the transport, that of
+// the name by which the configuration knows the server, that of the server's own name. It returns
+// nil if there is none.
+//
+// A credential is shown to servers that a person has named, in the configuration or in the
+// record: names from DNS can be forged, and a certificate for a forged name is easily had.
+func (g *graph) loginFor(l *route.Lane) hostLogin {
+	b := g.lasting.credentials
+	if b == nil {
+		return nil
+	}
+	named, hosts := g.configured(l)
+	if named != "" {
+		return shownTo(b.Named(named), l.Host, hosts)
+	}
+	for _, h := range hosts {
+		if of := b.For(h.Host); of != nil {
+			return shownTo(of, l.Host, nil)
+		}
+	}
+	if of := b.For(l.Host); of != nil {
+		return of
+	}
+	return nil
+}
+
+// configured returns what the configuration says of the servers of a lane: the credential that it
+// names for them, "" for none, and the servers among which the lane's is.
+func (g *graph) configured(l *route.Lane) (credential string, hosts []mail.HostPort) {
+	at := slices.IndexFunc(g.config.Transports, func(t config.Transport) bool { return t.Name == l.Transport })
+	if at >= 0 {
+		t := &g.config.Transports[at]
+		return t.Credential, g.hostsOf(t)
+	}
+	c := &g.config.Delivery
+	if isOneOf(c.Smarthosts, l.Host, l.Port) {
+		return c.SmarthostCredential, c.Smarthosts
+	}
+	return "", nil
+}
+
+// hostsOf are the servers that the configuration names for a transport.
+func (g *graph) hostsOf(t *config.Transport) []mail.HostPort {
+	hosts := slices.Clone(t.Hosts)
+	for i := range g.config.Targets {
+		if target := &g.config.Targets[i]; target.Pool == t.Name {
+			hosts = append(hosts, target.Where())
+		}
+	}
+	return hosts
+}
+
+func isOneOf(hosts []mail.HostPort, host string, port uint16) bool {
+	return slices.ContainsFunc(hosts, func(h mail.HostPort) bool { return mail.SameDomain(h.Host, host) && h.Port == port })
+}
+
+// shownTo returns a login for a host, which must be one of the hosts or one of the record.
+func shownTo(of *credentials.Login, host string, hosts []mail.HostPort) hostLogin {
+	known := slices.ContainsFunc(hosts, func(h mail.HostPort) bool { return mail.SameDomain(h.Host, host) })
+	if r := of.Record(); r.Kind != "" && !known && !r.IsFor(host) {
+		return withheld{of, host}
+	}
+	return of
+}
+
+// withheld is a login that is not shown to a host, because nobody has named that.
+type withheld struct {
+	*credentials.Login
+	host string
+}
+
+// Credentials says that there are none.
+func (w withheld) Credentials(context.Context) (mail.Credentials, error) {
+	return mail.Credentials{}, fmt.Errorf("%s: %s is a name from DNS, and neither the configuration nor the credential names it (postern credential set %s --host …)",
+		w.Record(), w.host, w.Record().Name)
+}
+
+// adviseCredentials warns of settings that name what is not in the directory.
+func (g *graph) adviseCredentials() []config.Problem {
+	d := g.records()
+	if d == nil {
+		return nil
+	}
+	var found []config.Problem
+	absent := func(name string) bool { return name != "" && d.Credential(name) == nil }
+	const hint = "add it (postern credential add)"
+	if name := g.config.Delivery.SmarthostCredential; absent(name) {
+		p := g.config.Wrong("delivery.smarthost_credential", fmt.Errorf("%q is not in the directory: mail for the smarthosts will wait", name))
+		p.Hint = hint
+		found = append(found, p)
+	}
+	for i := range g.config.Transports {
+		t := &g.config.Transports[i]
+		if absent(t.Credential) {
+			found = append(found, t.Problem("transport.credential", fmt.Sprintf("%q is not in the directory: mail for the transport will wait", t.Credential), hint))
+		}
+	}
+	return found
+}
+
+// testLogin logs in at a server as deliveries do, and sends nothing. What fails there is in what
+// it returns; its error is of what was asked.
+func (g *graph) testLogin(ctx context.Context, t admin.CredentialTest) (admin.CredentialTested, error) {
+	lane, err := g.laneNamed(t.Transport)
+	if err != nil {
+		return admin.CredentialTested{}, err
+	}
+	to := mail.HostPort{Host: t.Host, Port: uint16(cmp.Or(t.Port, submissionPort))}
+	way, err := route.NewSmarthosts(route.Options{Lookup: g.lookup(), Name: t.Transport, Hosts: []mail.HostPort{to}, Lane: lane}).Route(ctx, route.Question{})
+	if err != nil {
+		return admin.CredentialTested{}, unprocessable(fmt.Errorf("%s: %w", to, err))
+	}
+	hop := &way.Hops[0]
+	g.finish(&hop.Lane, route.Question{})
+	l, is := hop.Login.(hostLogin)
+	if !is {
+		return admin.CredentialTested{}, unprocessable(fmt.Errorf("no credential is for %s", t.Host))
+	}
+	done := admin.CredentialTested{Credential: l.Record().Name, User: l.Record().User}
+	shown, err := l.Credentials(ctx)
+	if err != nil {
+		done.Error = err.Error()
+		return done, nil
+	}
+	for _, address := range hop.Addresses {
+		done.Address, done.Error = address.String(), ""
+		conn, err := smtpclient.Dial(ctx, hop.Host, address, smtpclient.Options{
+			Hostname: g.config.Hostname, TLS: hop.TLS, Credentials: shown, Clock: g.clock,
+			Timeouts: smtpclient.Timeouts{Connect: testTimeout, Greeting: testTimeout, Hello: testTimeout},
+		})
+		if err != nil {
+			done.Error = err.Error()
+			continue
+		}
+		done.TLS, done.Mechanism = conn.TLS(), conn.Mechanism()
+		conn.Close()
+		break
+	}
+	return done, nil
+}
+
+const (
+	submissionPort = 587
+	// testTimeout bounds each step of a test that a person waits for.
+	testTimeout = 20 * time.Second
+)
+
+func unprocessable(err error) error {
+	return &admin.Problem{Status: http.StatusUnprocessableEntity, Title: "Not possible", Detail: err.Error()}
+}
+
+// laneNamed is what the lanes of a transport have in common; of "", those of the smarthosts.
+func (g *graph) laneNamed(transport string) (route.Lane, error) {
+	if transport == "" {
+		return g.smarthostLane(), nil
+	}
+	for i := range g.config.Transports {
+		if t := &g.config.Transports[i]; t.Name == transport {
+			return g.laneOf(t), nil
+		}
+	}
+	return route.Lane{}, unprocessable(fmt.Errorf("there is no transport %q", transport))
+}
