@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -538,7 +539,7 @@ func TestEverySetting(t *testing.T) {
 		got.DataDir, l.TLSCertificate, l.TLSKey, got.Socket(),
 		got.Admin.Address, got.Admin.Tokens.String(), got.Admin.TLSCertificate, got.Admin.TLSKey,
 		l.Address, l.MaxSize, l.CommandTimeout, d.SmarthostTLS, l.BareNewline, got.Log.Level,
-		d.SmarthostCredential, got.Transports[2].Credential, got.CredentialsKey(), got.Credentials.Authorities, words(l.Trust), words(d.Smarthosts),
+		d.SmarthostCredential, got.Transports[slices.IndexFunc(got.Transports, func(x Transport) bool { return x.Name == "relays" })].Credential, got.CredentialsKey(), got.Credentials.Authorities, words(l.Trust), words(d.Smarthosts),
 		d.Retry.String(), got.Journal.MaxFile, words(got.DNS.Servers), d.MXTLS, d.AddressFamily,
 	}
 	if diff := cmp.Diff(want, have, compareValues); diff != "" {

@@ -413,17 +413,6 @@ var ruleName = textType("name", "names", "write up to 64 characters without cont
 		return s, nil
 	})
 
-// maxUser keeps what AUTH PLAIN sends within a line (RFC 4616 2 sets no limit).
-const maxUser = 255
-
-var userName = textType("user name", "user names", "write the name that the server's operator gave you, of at most 255 octets without control characters",
-	func(s string) (string, *fault) {
-		if s == "" || len(s) > maxUser || strings.ContainsFunc(s, unicode.IsControl) {
-			return "", faultf("", "%q is not a user name", clip(s))
-		}
-		return s, nil
-	})
-
 var fieldName = textType("header field name", "header field names", `write the name alone, such as "Return-Path"`,
 	func(s string) (string, *fault) {
 		// RFC 5322 3.6.8: printable ASCII without the colon.

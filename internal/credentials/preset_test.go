@@ -62,7 +62,7 @@ func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
 // verified.
 func signed(t *testing.T, form url.Values, field string, algorithm jose.SignatureAlgorithm, public any) (header jose.Header, claims map[string]any) {
 	t.Helper()
-	parsed, err := jose.ParseSigned(form.Get(field), []jose.SignatureAlgorithm{algorithm})
+	parsed, err := jose.ParseSignedCompact(form.Get(field), []jose.SignatureAlgorithm{algorithm})
 	if err != nil {
 		t.Fatal(err)
 	}

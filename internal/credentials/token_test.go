@@ -203,9 +203,11 @@ func TestIssuerDown(t *testing.T) {
 		"a hostile one":  {say(200, `{"access_token":"x\r\nRSET","token_type":"bearer"}`), "without a token that can be used", []time.Duration{5 * time.Second}, "failed"},
 		"a large token":  {say(200, `{"token_type":"bearer","access_token":"`+strings.Repeat("x", maxToken+1)+`"}`), "without a token", []time.Duration{5 * time.Second}, "failed"},
 		"a large answer": {say(200, strings.Repeat(" ", maxAnswer+1)), "the answer is too large", []time.Duration{5 * time.Second}, "failed"},
-		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://localhost:1/", 307) }, "the issuer answers 307", []time.Duration{5 * time.Second}, "failed"},
-		"refused":        {say(400, `{"error":"invalid_grant","error_description":"AADSTS700082: The refresh token has\nexpired"}`), "the issuer answers 400 invalid_grant: AADSTS700082: The refresh token has expired", []time.Duration{time.Minute, 2 * time.Minute}, "refused"},
-		"it repeats":     {say(401, `{"error":"invalid_client","error_description":"wrong: `+clientSecret+`"}`), "401 invalid_client: (not shown: it repeats what it was told)", []time.Duration{time.Minute}, "refused"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://localhost:1/", http.StatusTemporaryRedirect)
+		}, "the issuer answers 307", []time.Duration{5 * time.Second}, "failed"},
+		"refused":    {say(400, `{"error":"invalid_grant","error_description":"AADSTS700082: The refresh token has\nexpired"}`), "the issuer answers 400 invalid_grant: AADSTS700082: The refresh token has expired", []time.Duration{time.Minute, 2 * time.Minute}, "refused"},
+		"it repeats": {say(401, `{"error":"invalid_client","error_description":"wrong: `+clientSecret+`"}`), "401 invalid_client: (not shown: it repeats what it was told)", []time.Duration{time.Minute}, "refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, issuer, sink := tokenWorld(t, time.Hour)

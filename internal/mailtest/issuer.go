@@ -206,7 +206,7 @@ func (i *TokenIssuer) verifyAssertion(signed string, q *TokenRequest) error {
 	wrong := func(format string, args ...any) error {
 		return oauthError{401, "invalid_client", fmt.Sprintf(format, args...)}
 	}
-	parsed, err := jose.ParseSigned(signed, []jose.SignatureAlgorithm{i.options.Algorithm})
+	parsed, err := jose.ParseSignedCompact(signed, []jose.SignatureAlgorithm{i.options.Algorithm})
 	if err != nil {
 		return wrong("the assertion is none: %v", err)
 	}
@@ -259,7 +259,7 @@ func (i *TokenIssuer) issue(subject string) (string, error) {
 
 // Verify says why a token is not good now, as a mail server does that has asked the issuer.
 func (i *TokenIssuer) Verify(_, token string) error {
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return err
 	}
