@@ -144,6 +144,7 @@ type Listener struct {
 	MaxErrors               int
 	CommandTimeout          time.Duration
 	DataTimeout             time.Duration
+	Class                   mail.Class
 	BareNewline             BareNewline
 }
 
@@ -190,6 +191,7 @@ type Message struct {
 	MaxHops      int
 	// AccountInHeaders names the client's account in Received.
 	AccountInHeaders bool
+	ClassFromHeader  bool
 }
 
 // Delivery is the table [delivery].

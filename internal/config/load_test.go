@@ -148,6 +148,7 @@ message.add_message_id = false
 message.drop_fields = []
 message.max_hops = 200
 message.account_in_headers = true
+message.class_from_header = true
 
 [[listener]]
 name = "in"
@@ -192,6 +193,7 @@ max_errors = 3
 command_timeout = "30s"
 data_timeout = "2m"
 bare_newline = "refuse"
+class = "urgent"
 
 [[ listener ]]
 name = "local"

@@ -158,6 +158,12 @@ func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *q
 	if e.Envelope.From != w.mail.From {
 		r.Sender = e.Envelope.From.Path()
 	}
+	if w.server.Door.Company != nil {
+		r.Company = w.server.Door.Company(e.Envelope.From).Name
+	}
+	if e.Class != mail.Normal {
+		r.Class = e.Class.String()
+	}
 	if d.Next.After(e.Accepted) {
 		r.NotBefore = d.Next.UTC().Truncate(time.Second)
 	}
