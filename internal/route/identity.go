@@ -20,9 +20,9 @@ type Identity struct {
 // Bound reports whether it has an address to connect from.
 func (i Identity) Bound() bool { return i.IPv4.IsValid() || i.IPv6.IsValid() }
 
-// For returns the address from which to connect to another; the zero one is for the
+// Source returns the address from which to connect to another; the zero one is for the
 // system to choose.
-func (i Identity) For(to netip.Addr) netip.Addr {
+func (i Identity) Source(to netip.Addr) netip.Addr {
 	if to.Unmap().Is4() {
 		return i.IPv4
 	}
@@ -41,7 +41,7 @@ func (r Route) reachable() (Route, error) {
 	var hops []Hop
 	for _, h := range r.Hops {
 		if h.From.Bound() {
-			h.Addresses = slices.DeleteFunc(slices.Clone(h.Addresses), func(a netip.AddrPort) bool { return !h.From.For(a.Addr()).IsValid() })
+			h.Addresses = slices.DeleteFunc(slices.Clone(h.Addresses), func(a netip.AddrPort) bool { return !h.From.Source(a.Addr()).IsValid() })
 		}
 		if len(h.Addresses) > 0 || h.Socket != "" {
 			hops = append(hops, h)

@@ -62,12 +62,12 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestIdentityFor: an address is connected to from one of its family.
-func TestIdentityFor(t *testing.T) {
+// TestSource: an address is connected to from one of its family.
+func TestSource(t *testing.T) {
 	four, six := netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("2001:db8::9")
 	i := Identity{IPv4: four, IPv6: six}
 	for to, want := range map[string]netip.Addr{"192.0.2.1": four, "::ffff:192.0.2.1": four, "2001:db8::1": six} {
-		if got := i.For(netip.MustParseAddr(to)); got != want {
+		if got := i.Source(netip.MustParseAddr(to)); got != want {
 			t.Errorf("%s: from %s, want %s", to, got, want)
 		}
 	}
