@@ -152,7 +152,7 @@ func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *q
 		r.because = w.handlers(r.as, "hold", "quarantine")
 	}
 	r.To, r.Destination, r.TLS = stored.Address.String(), d.Destination, e.TLS
-	r.Route = w.server.Route(d.Destination)
+	r.Route = w.server.Route(e.Envelope.From, d.Destination)
 	w.way(r, e, d, stored.Address)
 	r.Tags = slices.Clone(e.Tags)
 	if e.Envelope.From != w.mail.From {
