@@ -19,7 +19,7 @@ func TestClass(t *testing.T) {
 	}
 }
 
-// TestClassOfHeader: the fields in their order, and of each the first word that is known.
+// TestClassOfHeader: the fields of RFC 2156 and RFC 2076 in their order, and of each the first word that is known.
 func TestClassOfHeader(t *testing.T) {
 	for _, c := range []struct {
 		header map[string]string
