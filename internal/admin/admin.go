@@ -36,6 +36,8 @@ type Status struct {
 	Listeners []Listener `json:"listeners"`
 	// Recipients counts those in the queue, by state.
 	Recipients map[mail.State]int `json:"recipients"`
+	// Waiting counts those that are queued or deferred, by the name of their class.
+	Waiting map[string]int `json:"waiting"`
 	// Quarantine is what is in quarantine, as counted a moment ago.
 	Quarantine quarantine.Census `json:"quarantine"`
 	// Active is how many deliveries are being attempted now.

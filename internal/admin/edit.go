@@ -43,10 +43,11 @@ func (s *Selection) Merge(other *Selection) {
 
 // Change is what an edit does to each recipient that it selects.
 type Change struct {
-	Kind        queue.ChangeKind `json:"kind" enum:"hold,release,remove,retry,reroute,set-recipient" doc:"What is done"`
+	Kind        queue.ChangeKind `json:"kind" enum:"hold,release,remove,retry,reroute,set-recipient,set-class" doc:"What is done"`
 	Destination mail.Destination `json:"destination,omitempty" doc:"Where to, of reroute: a domain"`
 	Via         string           `json:"via,omitempty" doc:"By which way, of reroute, instead: the name of a transport, or host:port"`
 	Recipient   string           `json:"recipient,omitempty" doc:"The new address, of set-recipient"`
+	Class       string           `json:"class,omitempty" enum:"bulk,normal,urgent" doc:"The new priority class of the whole message, of set-class"`
 	Hold        mail.Hold        `json:"hold,omitempty" enum:"operator,quarantine" doc:"Why, of hold; operator without it"`
 }
 
@@ -65,6 +66,12 @@ func (c Change) change() (queue.Change, error) {
 	if c.Recipient != "" {
 		var err error
 		if change.Recipient, err = mail.ParseAddress(c.Recipient); err != nil {
+			return change, badRequest(err)
+		}
+	}
+	if c.Class != "" || c.Kind == queue.ChangeClass {
+		var err error
+		if change.Class, err = mail.ParseClass(c.Class); err != nil {
 			return change, badRequest(err)
 		}
 	}
@@ -128,7 +135,7 @@ func (s *Selection) add(e *queue.Entry, selector *queue.Selector, c queue.Change
 		for j := range selector.In(e, d) {
 			r := &d.Recipients[j]
 			s.Recipients[r.State]++
-			if c.Applies(d.Destination, r) {
+			if c.Applies(e, d.Destination, r) {
 				s.Changes++
 			}
 		}

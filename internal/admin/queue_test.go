@@ -67,8 +67,15 @@ func TestEdit(t *testing.T) {
 	if _, err := r.Edit(t.Context(), admin.Edit{Filter: "id = " + string(ids[0]), Change: to}, func(queue.Edited) {}); err != nil {
 		t.Fatal(err)
 	}
+	class := admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeClass, Class: "bulk"}}
+	if done, err := r.Edit(t.Context(), class, func(queue.Edited) {}); err != nil || done.Changed != 3 {
+		t.Errorf("another class: %+v, %v", done, err)
+	}
+	if found, err := r.Count(t.Context(), class, noProgress); err != nil || found.Changes != 0 {
+		t.Errorf("count of what is of the class already: %+v, %v", found, err)
+	}
 	m, err := r.Message(t.Context(), ids[0])
-	if err != nil || m.Deliveries[0].Recipients[0].Original != "rfc822;a@x.example" || m.Deliveries[0].Destination != "z.example" {
+	if err != nil || m.Class != mail.Bulk || m.Deliveries[0].Recipients[0].Original != "rfc822;a@x.example" || m.Deliveries[0].Destination != "z.example" {
 		t.Errorf("message: %+v, %v", m, err)
 	}
 }
@@ -92,6 +99,9 @@ func TestEditRefuses(t *testing.T) {
 		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Via: "partners"}}, 409, "cannot be rerouted: <a@x.example> (message "},
 		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeReroute, Destination: "b.example"}}, 409, "): it may not; nothing was changed"},
 		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeRecipient, Recipient: "x"}}, 400, "not an address"},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeClass, Class: "low"}}, 422, "body.change.class expected value to be one of"},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeClass}}, 400, "not a priority class"},
+		{admin.Edit{Filter: "all", Change: admin.Change{Kind: queue.ChangeRetry, Class: "urgent"}}, 400, "with class"},
 		{admin.Edit{Filter: "sender = x@" + strings.Repeat("x", 1<<20), Change: admin.Change{Kind: queue.ChangeRemove}}, 413, "too large"},
 	} {
 		_, editErr := r.Edit(t.Context(), test.edit, func(queue.Edited) {})

@@ -47,7 +47,7 @@ func (b *bound) add(why func(mail.Routing, mail.Destination) string, e *queue.En
 		d := &e.Deliveries[i]
 		for j := range selector.In(e, d) {
 			r := &d.Recipients[j]
-			if !c.Applies(d.Destination, r) {
+			if !c.Applies(e, d.Destination, r) {
 				continue
 			}
 			text := why(e.Routing(r.Address), c.To(d.Destination))

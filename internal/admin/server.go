@@ -161,7 +161,10 @@ func (s *Server) status(ctx context.Context, _ *struct{}) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	status.Recipients = counts
+	status.Recipients, status.Waiting = counts, make(map[string]int)
+	for class, n := range s.Queue.Classes() {
+		status.Waiting[class.String()] = n
+	}
 	status.Active = s.Queue.Leased()
 	status.DamagedFiles = s.Store.DamagedFiles()
 	if status.Suspensions, err = s.suspensions(ctx, nil); err != nil {

@@ -18,10 +18,10 @@ import (
 
 // Subject is what can be suspended.
 type Subject struct {
-	What What `json:"what" enum:"intake,delivery,site,destination,sender" doc:"What is suspended"`
-	// Name is that of the site, the destination or the sender; empty for the
+	What What `json:"what" enum:"intake,delivery,site,destination,class,sender" doc:"What is suspended"`
+	// Name is that of the site, the destination, the class or the sender; empty for the
 	// others.
-	Name string `json:"name,omitempty" doc:"A site or a destination that leads there; a domain; the address of a sender, <> for reports, @ and a domain for all its addresses"`
+	Name string `json:"name,omitempty" doc:"A site or a destination that leads there; a domain; a priority class; the address of a sender, <> for reports, @ and a domain for all its addresses"`
 }
 
 // What is the kind of a Subject.
@@ -33,12 +33,13 @@ const (
 	Delivery    What = "delivery"
 	OneSite     What = "site"
 	Destination What = "destination"
+	Class       What = "class"
 	Sender      What = "sender"
 )
 
 var markKinds = map[What]queue.MarkKind{
 	Intake: queue.MarkSuspendIntake, Delivery: queue.MarkSuspendDelivery, OneSite: queue.MarkSuspendSite,
-	Destination: queue.MarkSuspend, Sender: queue.MarkSuspendSender,
+	Destination: queue.MarkSuspend, Class: queue.MarkSuspendClass, Sender: queue.MarkSuspendSender,
 }
 
 // String returns the subject as a person names it.
@@ -62,6 +63,8 @@ func (s *Suspension) holdsUp(e *queue.Entry, siteOf func(mail.Destination) strin
 		return slices.ContainsFunc(e.Deliveries, func(d queue.Delivery) bool { return siteOf(d.Destination) == s.Name })
 	case Destination:
 		return slices.ContainsFunc(e.Deliveries, func(d queue.Delivery) bool { return string(d.Destination) == s.Name })
+	case Class:
+		return e.Class.String() == s.Name
 	case Sender:
 		return slices.Contains(queue.SenderKeys(e.Envelope.From), s.Name)
 	}
@@ -80,7 +83,7 @@ func (s *Server) suspendOperations() {
 // suspensions lists all, those of intake and delivery first.
 func (s *Server) suspensions(ctx context.Context, _ *struct{}) ([]Suspension, error) {
 	all := []Suspension{}
-	for _, what := range []What{Intake, Delivery, OneSite, Destination, Sender} {
+	for _, what := range []What{Intake, Delivery, OneSite, Destination, Class, Sender} {
 		marks, err := s.Queue.ListMarks(ctx, markKinds[what])
 		if err != nil {
 			return nil, err
@@ -182,6 +185,9 @@ func (s *Server) key(ctx context.Context, subject Subject) (string, error) {
 			return "", fmt.Errorf("destination %q: %w; name a domain", subject.Name, err)
 		}
 		return string(d), nil
+	case Class:
+		class, err := mail.ParseClass(name)
+		return class.String(), err
 	case Sender:
 		return senderKey(name)
 	}

@@ -31,7 +31,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		{"journal show x", `"x" is not an id: an id is 16 characters of 0-9 and a-v`},
 		{"queue list state = gone", `filter, column 9: state "gone": not a state in the queue; these are queued, deferred and held`},
 		{"queue shape size", `filter, column 5: the end behind size, which is compared by = != < > <= >= in`},
-		{"queue remove x", `filter, column 1: "x" where a condition should begin; it begins with one of age, sender, recipient, domain, destination, route, state, hold, reason, attempts, size, id, message, tag, listener, client; or it is all`},
+		{"queue remove x", `filter, column 1: "x" where a condition should begin; it begins with one of age, sender, recipient, domain, destination, route, state, hold, reason, attempts, size, id, message, class, tag, listener, client; or it is all`},
 		{"queue list from = x", "filter, column 1: the field is called sender"},
 		{"queue export", "postern queue export takes a directory, and then perhaps a filter or ids; see 'postern queue export --help'"},
 		{"queue remove", "which messages? postern queue remove takes a filter, ids, or all; see 'postern queue remove --help'"},

@@ -25,8 +25,9 @@ type edit struct {
 	short string
 	done  string // what the recipients are afterwards
 	none  string // why a recipient is left as it is
-	// to is the name of what the flag --to takes; "" when there is none.
-	to string
+	// to is the name of what the flag --to takes, and what what that is for; "" when there is
+	// none, and for where they are sent.
+	to, what string
 	// asks says that it asks also about one message alone, with this warning.
 	asks string
 	// within narrows what a filter selects; nil: it is taken as it is.
@@ -42,6 +43,7 @@ var edits = []edit{
 	{kind: queue.ChangeReroute, short: "Send messages to the servers of another domain, or by another transport", done: "rerouted", none: "they go there already", to: "domain"},
 	{kind: queue.ChangeRecipient, short: "Send messages to another address", done: "readdressed", none: "that is their address already", to: "address",
 		asks: "Every recipient that is selected gets this one address. Reports still name the old one."},
+	{kind: queue.ChangeClass, short: "Give messages another priority class, with all their recipients", done: "of that class", none: "they are of that class already", to: "class", what: "that they get: bulk, normal or urgent"},
 }
 
 const goneForGood = "They are gone for good then, and nobody is told: neither the senders nor the recipients."
@@ -93,7 +95,7 @@ With "-" the ids are read from standard input, the first word of each line.
 		flags.String("via", "", "the `transport` by which they go to their own domain, by name; or a server, as host:port")
 	default:
 		c.Use = fmt.Sprintf("%s --to %s FILTER | ID... | -", e.name(), strings.ToUpper(e.to))
-		flags.String("to", "", "the `"+e.to+"` to send them to")
+		flags.String("to", "", "the `"+e.to+"` "+cmp.Or(e.what, "to send them to"))
 	}
 	return c
 }
@@ -118,6 +120,9 @@ func (r *editRun) setWhat(flags *pflag.FlagSet) (err error) {
 	case "address":
 		r.change.Recipient = to
 		_, err = mail.ParseAddress(to)
+	case "class":
+		r.change.Class = strings.ToLower(to)
+		_, err = mail.ParseClass(to)
 	}
 	if err != nil {
 		return usageError{fmt.Errorf("--to %q: %w", to, err)}

@@ -87,6 +87,9 @@ func (a *app) showOrigin(e *queue.Entry) {
 		fmt.Fprintf(a.out, "envid     %s\n", printable(e.Envelope.EnvelopeID))
 	}
 	fmt.Fprintf(a.out, "size      %s\n", size(e.Size))
+	if e.Class != mail.Normal {
+		fmt.Fprintf(a.out, "class     %s\n", e.Class)
+	}
 	if len(e.Tags) > 0 {
 		fmt.Fprintf(a.out, "tags      %s\n", printable(strings.Join(e.Tags, ", ")))
 	}

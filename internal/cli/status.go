@@ -47,6 +47,9 @@ func (a *app) showStatus(s *admin.Status) {
 	a.showListeners(s.Listeners)
 	fmt.Fprintf(a.out, "recipients: %d queued, %d deferred, %d held; %s active\n",
 		s.Recipients[mail.Queued], s.Recipients[mail.Deferred], s.Recipients[mail.Held], several(s.Active, "delivery", "deliveries"))
+	if bulk, urgent := s.Waiting[mail.Bulk.String()], s.Waiting[mail.Urgent.String()]; bulk+urgent > 0 {
+		fmt.Fprintf(a.out, "of those that wait: %d urgent, %d normal, %d bulk\n", urgent, s.Waiting[mail.Normal.String()], bulk)
+	}
 	if q := s.Quarantine; q.Messages > 0 {
 		fmt.Fprintf(a.out, "in quarantine: %s with %s, %s, the oldest for %s; counted %s ago\n", several(q.Messages, "message", "messages"),
 			several(q.Recipients, "recipient", "recipients"), size(q.Size), age(q.Oldest), age(q.Counted))

@@ -52,6 +52,9 @@ func told(f *mail.Fact) []string {
 	switch f.Reason {
 	case mail.ReasonAccepted:
 		say("%s from %s to %s", size(f.Size), f.From, strings.Join(f.To, " "))
+		if f.Company != "" {
+			say("company %s", f.Company)
+		}
 	case mail.ReasonRouted:
 		say("attempt %d goes by %s", f.Attempt, f.Text)
 	case mail.ReasonLoginFailed:
@@ -93,6 +96,9 @@ func toldRest(f *mail.Fact) []string {
 	}
 	if f.TLSPolicy != nil {
 		parts = append(parts, "TLS "+f.TLSPolicy.String())
+	}
+	if f.Class != "" {
+		parts = append(parts, "class "+f.Class)
 	}
 	if f.Hold != "" {
 		parts = append(parts, string(f.Hold))

@@ -19,12 +19,13 @@ var subjects = []struct {
 	{admin.Delivery, "", "Send no mail out; it waits in the queue", "mail is taken in and waits"},
 	{admin.OneSite, "NAME", "Send no mail to a site: its name as site list has it, or a destination that leads there", "its mail waits in the queue"},
 	{admin.Destination, "DOMAIN", "Send no mail to a destination", "its mail waits in the queue"},
+	{admin.Class, "CLASS", "Send no mail of a priority class: bulk, normal or urgent", "its mail waits in the queue"},
 	{admin.Sender, "ADDRESS", "Send no mail of a sender: an address, @ and a domain, or <>", "its mail waits in the queue"},
 }
 
 func (a *app) suspendCommand() *cobra.Command {
 	var reason string
-	noun := group("suspend", "Suspend the intake, all delivery, a site, a destination or a sender, until it is resumed")
+	noun := group("suspend", "Suspend the intake, all delivery, a site, a destination, a priority class or a sender, until it is resumed")
 	for _, s := range subjects {
 		c := &cobra.Command{Use: string(s.what), Short: s.short, Args: subjectArgs(s.name),
 			RunE: func(cmd *cobra.Command, args []string) error {

@@ -21,8 +21,7 @@ type Company struct {
 	// alone, it leaves over that family alone.
 	SourceIPv4, SourceIPv6 netip.Addr
 	Postmaster             mail.Address
-	Near                   []string // as Domains are written
-	NearLists              []Text   // names of lists of domains
+	Near                   []Text // as in Routing
 }
 
 // maxCompanies bounds the companies, and maxDomains the domains of one.

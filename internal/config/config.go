@@ -145,6 +145,7 @@ type Listener struct {
 	MaxErrors               int
 	CommandTimeout          time.Duration
 	DataTimeout             time.Duration
+	Class                   mail.Class
 	BareNewline             BareNewline
 	Sign                    Sign
 }
@@ -192,6 +193,7 @@ type Message struct {
 	MaxHops      int
 	// AccountInHeaders names the client's account in Received.
 	AccountInHeaders bool
+	ClassFromHeader  bool
 }
 
 // Delivery is the table [delivery].

@@ -151,6 +151,7 @@ message.add_message_id = false
 message.drop_fields = []
 message.max_hops = 200
 message.account_in_headers = true
+message.class_from_header = true
 
 [[listener]]
 name = "in"
@@ -196,6 +197,7 @@ command_timeout = "30s"
 data_timeout = "2m"
 bare_newline = "refuse"
 sign = "everybody"
+class = "urgent"
 
 [[ listener ]]
 name = "local"

@@ -6,6 +6,29 @@ import (
 	"postern/internal/mail"
 )
 
+// classSettings are those of the priority of mail.
+var classSettings = []setting{
+	{
+		key: "listener.class",
+		value: one(oneOf(
+			choice[mail.Class]{"bulk", mail.Bulk, "when there is nothing else to do, and a small part of the time in any case"},
+			choice[mail.Class]{"normal", mail.Normal, "in its turn"},
+			choice[mail.Class]{"urgent", mail.Urgent, "before all else"},
+		), func(f fields) *mail.Class { return &f.listener.Class }, mail.Normal),
+		effect: AtReload,
+		text:   "The priority class of mail that comes by the listener, where neither policy, nor the user's record, nor the message itself says another: [priorities.md](priorities.md#which-class-a-message-has).",
+		see:    []string{"message.class_from_header"},
+	},
+	{
+		key:    "message.class_from_header",
+		value:  one(boolean, func(f fields) *bool { return &f.config.Message.ClassFromHeader }, false),
+		effect: AtReload,
+		text: "Whether a message from a client that is known (in `trust`, authenticated, or a program of this host) may choose its priority class, by a header field: Priority, Precedence, X-Priority or Importance, in this order. " +
+			"The class in a user's record goes before it. [priorities.md](priorities.md#the-header) has the words.",
+		see: []string{"listener.class"},
+	},
+}
+
 // companySettings are those of the companies that share the server, and of what
 // transports show of it in their place.
 var companySettings = []setting{
@@ -95,12 +118,12 @@ var companySettings = []setting{
 		see: []string{"postmaster", "delivery.copy_failures"},
 	},
 	{
-		key: "company.near",
-		value: withLists(list(domainOrBelow, func(f fields) *[]string { return &f.company.Near }), ListDomains,
-			func(f fields) *[]Text { return &f.company.NearLists }),
+		key:       "company.near",
+		value:     passages("domains", func(f fields) *[]Text { return &f.company.Near }),
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `["partner.example", "list:partners"]`,
-		text:      "Domains that are near for mail of the company, in addition to those that are near for all: its mail for them goes directly, and not by the router.",
+		text:      "Domains that are near for mail of the company as well as those of `routing.near`, written likewise: with a firewall its mail for them goes directly all the same.",
+		see:       []string{"routing.near", "routing.firewall"},
 	},
 }

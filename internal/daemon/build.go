@@ -53,6 +53,8 @@ func (g *graph) doorOptions() intake.Options {
 	o := intake.Options{
 		Hostname:         g.config.Hostname,
 		Company:          g.company,
+		Class:            g.class,
+		OwnClass:         g.ownClass,
 		Local:            g.local,
 		AddDate:          m.AddDate,
 		AddMessageID:     m.AddMessageID,

@@ -48,7 +48,7 @@ func Check(c *config.Config, o Options) Checked {
 	found.Warnings = append(found.Warnings, g.adviseCredentials()...)
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
-	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.lists, g.around), g.adviseLists(), doctor.Listeners(c, g.local.Addresses))
+	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.lists, g.around), g.adviseLists(), doctor.Listeners(c, g.local.Addresses), doctor.Sources(c, g.local.Addresses))
 	found.Warnings = append(found.Warnings, g.adviseKeys()...)
 	for i := range c.Listeners {
 		found.Warnings = append(found.Warnings, g.adviseLogin(i)...)

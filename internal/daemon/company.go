@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"errors"
 	"strings"
 
 	"postern/internal/config"
@@ -107,4 +108,39 @@ func (g *graph) finishIdentity(l *route.Lane, q route.Question) {
 	if !l.From.Bound() {
 		l.From.IPv4, l.From.IPv6 = c.SourceIPv4, c.SourceIPv6
 	}
+}
+
+// nearDomains are those that are near for all mail, and for that of some companies.
+type nearDomains struct {
+	all func(domain string) (entry string, is bool)
+	of  map[*config.Company]func(domain string) (entry string, is bool)
+}
+
+// loadNear reads the near domains. Lists come before it.
+func (g *graph) loadNear() (near nearDomains, err error) {
+	near = nearDomains{of: make(map[*config.Company]func(string) (string, bool))}
+	near.all, err = route.NearDomains("routing.near", g.config.Routing.Near, g.lists)
+	for i := range g.config.Companies {
+		c := &g.config.Companies[i]
+		if len(c.Near) > 0 {
+			var wrong error
+			near.of[c], wrong = route.NearDomains("company.near", c.Near, g.lists)
+			err = errors.Join(err, wrong)
+		}
+	}
+	return near, err
+}
+
+// isNear reports whether a domain is near for mail of a sender, and by which entry.
+func (g *graph) isNear(sender mail.Address, domain string) (entry string, is bool) {
+	if g.near.all == nil { // nothing was read for routes
+		return "", false
+	}
+	if entry, is = g.near.all(domain); is {
+		return entry, true
+	}
+	if own := g.near.of[g.companies.whose(sender, domain)]; own != nil {
+		return own(domain)
+	}
+	return "", false
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"postern/internal/config"
+	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/route"
 )
@@ -89,5 +90,51 @@ func TestFinishIdentity(t *testing.T) {
 		if got := g.company(sender).Hostname; got != x.wantHostname {
 			t.Errorf("%s: the name %s, want %s", x.name, got, x.wantHostname)
 		}
+	}
+}
+
+// TestNearOfCompanies: what is near for a company is so for its mail alone, beside what is
+// near for all.
+func TestNearOfCompanies(t *testing.T) {
+	text := func(s ...string) (list []config.Text) {
+		for _, x := range s {
+			list = append(list, config.Text{Text: x})
+		}
+		return list
+	}
+	c := &config.Config{Hostname: "mail.gate.example", Routing: config.Routing{Near: text("all.example")}, Companies: []config.Company{
+		{Name: "acme", Domains: []string{"acme.example"}, Near: text("partner.example", ".lab.example")},
+		{Name: "shop", Domains: []string{"shop.example"}},
+	}}
+	g := newGraph(c, mail.SystemClock{})
+	var err error
+	if _, is := g.isNear(mail.Address{}, "all.example"); is {
+		t.Error("something is near before anything was read")
+	}
+	if g.lists, err = lists.Open(nil, lists.Options{Clock: mail.SystemClock{}}); err != nil {
+		t.Fatal(err)
+	}
+	if g.near, err = g.loadNear(); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		sender, to string
+		want       bool
+	}{
+		{"acme.example", "partner.example", true}, {"acme.example", "x.lab.example", true}, {"acme.example", "all.example", true},
+		{"shop.example", "partner.example", false}, {"shop.example", "all.example", true}, {"other.example", "partner.example", false},
+		{"", "partner.example", false}, {"acme.example", "elsewhere.example", false},
+	} {
+		var sender mail.Address
+		if x.sender != "" {
+			sender = mail.Address{Local: "joe", Domain: x.sender}
+		}
+		if entry, is := g.isNear(sender, x.to); is != x.want {
+			t.Errorf("from %q to %s: near %v (%q), want %v", x.sender, x.to, is, entry, x.want)
+		}
+	}
+	c.Companies[1].Near = text("list:nobody")
+	if _, err := g.loadNear(); err == nil || !strings.Contains(err.Error(), `company.near: there is no list "nobody"`) {
+		t.Errorf("a list that is not there: %v", err)
 	}
 }

@@ -80,7 +80,7 @@ func (g *graph) limits(string) explain.Limits {
 
 // leaves says how mail for a destination leaves, as router has it, as far as that is
 // known without asking DNS.
-func (g *graph) leaves(d mail.Destination) string {
+func (g *graph) leaves(sender mail.Address, d mail.Destination) string {
 	c := &g.config.Delivery
 	if key := d.Route(); key != "" {
 		ways := make([]string, 0, len(key.Ways()))
@@ -90,7 +90,7 @@ func (g *graph) leaves(d mail.Destination) string {
 		return "by " + strings.Join(ways, ", else by ")
 	}
 	r := &g.config.Routing
-	_, near := g.near(d.Domain())
+	_, near := g.isNear(sender, d.Domain())
 	switch {
 	case r.Mailhub.Text != "":
 		return "by " + r.Mailhub.Text + ", the mailhub"

@@ -68,7 +68,7 @@ type graph struct {
 	// side of the firewall.
 	rules *route.Rules
 	maps  *lists.Book
-	near  func(domain string) (entry string, is bool)
+	near  nearDomains
 	// router chooses the way of all mail, and outgoing asks for the servers on it; both
 	// are made when they are asked for, after the graph has followed another.
 	router   func() *route.Table

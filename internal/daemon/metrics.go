@@ -99,6 +99,8 @@ func newCounts(d *Daemon) counts {
 func (d *Daemon) readQueue(s *metrics.Set) {
 	s.ReadGauges("postern_queue_recipients", "Recipients in the queue, by state. Held ones wait for an operator; dead letters are among them.",
 		metrics.Label{Name: "state", Values: []string{string(mail.Queued), string(mail.Deferred), string(mail.Held)}}, d.recipients)
+	s.ReadGauges("postern_queue_waiting_recipients", "Recipients that are queued or deferred, by the priority class of their mail.",
+		metrics.Label{Name: "class", Values: []string{mail.Bulk.String(), mail.Normal.String(), mail.Urgent.String()}}, d.waiting)
 	s.ReadGauge("postern_queue_oldest_seconds", "Age of the oldest message with a recipient that is queued or deferred; 0 if there is none. Nothing is known (NaN) if more than 10,000 older ones are held.",
 		d.oldest)
 	s.ReadGauge("postern_quarantine_messages", "Messages in quarantine, as counted a moment ago. They wait for a person until quarantine.keep is over.",
@@ -107,6 +109,15 @@ func (d *Daemon) readQueue(s *metrics.Set) {
 		metrics.Label{Name: "part", Values: []string{"database", "contents"}}, d.size)
 	s.ReadGauge("postern_damaged_files", "Files of the queue in which damage was found. `postern status` names them.",
 		func() float64 { return float64(len(d.store.DamagedFiles())) })
+}
+
+// waiting is how many recipients of a class are queued or deferred.
+func (d *Daemon) waiting(name string) float64 {
+	class, err := mail.ParseClass(name)
+	if err != nil {
+		return 0
+	}
+	return float64(d.store.Classes()[class])
 }
 
 // readDirectory declares what the directory says of itself.

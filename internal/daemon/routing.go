@@ -30,7 +30,7 @@ func (g *graph) loadRoutes() error {
 	var errMaps, errRules, errNear error
 	g.maps, errMaps = lists.Open(maps, lists.Options{Tell: g.tellMap, Check: g.checkMap, Metrics: g.told.lists, Clock: g.clock})
 	g.rules, errRules = route.NewRules(route.RulesOptions{Routes: g.config.Routes, Lists: g.lists, Maps: g.maps})
-	g.near, errNear = route.NearDomains(g.config.Routing.Near, g.lists)
+	g.near, errNear = g.loadNear()
 	g.local.Elsewhere = g.rules.Take
 	return errors.Join(ofMaps(errMaps), errRules, errNear, g.checkHosts())
 }
@@ -124,7 +124,7 @@ func (g *graph) general(transports map[string]route.Transport) *route.General {
 		Mailhub:  transports[hub],
 		Router:   transports[c.Router.Text],
 		Firewall: c.Firewall,
-		Near:     g.near,
+		Near:     g.isNear,
 		Direct:   transports[config.DirectTransport],
 		IsLocal:  g.local.HasName,
 	}

@@ -41,6 +41,7 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 	if err != nil {
 		return nil, err
 	}
+	original.Entry.Class = t.entry.Class
 	if action != dsn.Failed || !t.settings.CopyFailures {
 		return []queue.Submission{original}, nil
 	}
@@ -54,5 +55,6 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 		original.Draft.Discard()
 		return nil, err
 	}
+	copied.Entry.Class = t.entry.Class
 	return []queue.Submission{original, copied}, nil
 }

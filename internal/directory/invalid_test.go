@@ -49,7 +49,7 @@ func TestInvalidRecords(t *testing.T) {
 		{user(func(u *User) { u.Certificates = []string{"email:joe"} }), "certificates", "no @"},
 		{user(func(u *User) { u.Certificates = []string{"joe"} }), "certificates", "says not what"},
 		{user(func(u *User) { u.Route = "relay.example.com" }), "route", `"relay.example.com" is no such name; write a word`},
-		{user(func(u *User) { u.Class = "not urgent" }), "class", "no such name"},
+		{user(func(u *User) { u.Class = "not urgent" }), "class", `"not urgent" is not a priority class`},
 		{user(func(u *User) { u.Note = "\xff" }), "note", "UTF-8"},
 		{user(func(u *User) { u.Note = strings.Repeat("a", MaxNote+1) }), "note", "1001 octets"},
 

@@ -72,7 +72,10 @@ func normalUser(u User) (User, error) {
 	c.limits(u.Limits)
 	u.Language = c.language(u.Language)
 	c.word("route", u.Route, "partners")
-	c.word("class", u.Class, "bulk")
+	if _, err := mail.ParseClass(u.Class); u.Class != "" && err != nil {
+		c.wrong("class", "write one of them, or leave it out", "%v", err)
+	}
+	u.Class = strings.ToLower(u.Class)
 	c.text("note", u.Note, MaxNote)
 	if slices.Contains(u.Delegates, u.Login) {
 		c.wrong("delegates", "leave it out", "%q is the user itself", u.Login)

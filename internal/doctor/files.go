@@ -45,3 +45,26 @@ func Listeners(c *config.Config, own []netip.Addr) []config.Problem {
 	}
 	return problems
 }
+
+// Sources warns of addresses to connect from that this machine does not have now. They
+// may come with a network that is brought up later; until then mail waits.
+func Sources(c *config.Config, own []netip.Addr) []config.Problem {
+	var problems []config.Problem
+	look := func(p *config.Placed, section, name, family string, ip netip.Addr) {
+		if ip.IsValid() && !ip.IsLoopback() && !slices.Contains(own, ip) {
+			problems = append(problems, p.Problem(section+".source_"+family,
+				fmt.Sprintf("%s %s: %s is no address of this machine now: its mail waits", section, name, ip), "write one that it has, or bring up the network that brings it"))
+		}
+	}
+	for i := range c.Companies {
+		x := &c.Companies[i]
+		look(&x.Placed, "company", x.Name, "ipv4", x.SourceIPv4)
+		look(&x.Placed, "company", x.Name, "ipv6", x.SourceIPv6)
+	}
+	for i := range c.Transports {
+		x := &c.Transports[i]
+		look(&x.Placed, "transport", x.Name, "ipv4", x.SourceIPv4)
+		look(&x.Placed, "transport", x.Name, "ipv6", x.SourceIPv6)
+	}
+	return problems
+}

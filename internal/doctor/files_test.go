@@ -216,3 +216,29 @@ func weakLeaf(t *testing.T, bits int) *tls.Certificate {
 	}
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
+
+// TestSourceAddresses: an address to connect from that the machine does not have is warned of, at its
+// setting; one of loopback is always there.
+func TestSourceAddresses(t *testing.T) {
+	c := config.Default()
+	here, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::7")
+	c.Companies = []config.Company{
+		{Name: "acme", SourceIPv4: here, SourceIPv6: away},
+		{Name: "none"}, {Name: "loop", SourceIPv4: netip.MustParseAddr("127.0.0.2"), SourceIPv6: netip.IPv6Loopback()},
+	}
+	c.Transports = []config.Transport{{Name: "partners", SourceIPv4: netip.MustParseAddr("192.0.2.9"), SourceIPv6: away}}
+	at := mail.Place{File: "x.toml", Line: 7, Column: 1}
+	c.Companies[0].Places = config.Places{"company.source_ipv6": at}
+	var got []string
+	for _, p := range Sources(c, []netip.Addr{here}) {
+		got = append(got, p.Place.String()+" "+p.Key+": "+p.Message)
+	}
+	want := []string{
+		"x.toml:7:1 company.source_ipv6: company acme: 2001:db8::7 is no address of this machine now: its mail waits",
+		" transport.source_ipv4: transport partners: 192.0.2.9 is no address of this machine now: its mail waits",
+		" transport.source_ipv6: transport partners: 2001:db8::7 is no address of this machine now: its mail waits",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -39,7 +39,7 @@ type Server struct {
 	Account func(name string) (mail.Principal, bool)
 	// Route says how mail for a destination leaves, as far as that is known without
 	// asking anybody.
-	Route func(mail.Destination) string
+	Route func(sender mail.Address, to mail.Destination) string
 	// Router says by which way mail goes, and why. Nil: that is not told.
 	Router Router
 	// Limits returns what bounds the mail by a transport. Nil: that is not told.

@@ -53,7 +53,7 @@ func server(t *testing.T, text string) *Server {
 	return &Server{
 		Engine: e, Door: intake.Options{Hostname: "gate.example", Local: local, MaxHops: 100, AddMessageID: true, Clock: clock},
 		Listeners: c.Listeners, Sendmail: c.Submission,
-		Route: func(d mail.Destination) string { return "to " + string(d) },
+		Route: func(_ mail.Address, d mail.Destination) string { return "to " + string(d) },
 	}
 }
 

@@ -152,11 +152,17 @@ func (w *walk) stored(r *Recipient, e *queue.Entry, d *queue.Delivery, stored *q
 		r.because = w.handlers(r.as, "hold", "quarantine")
 	}
 	r.To, r.Destination, r.TLS = stored.Address.String(), d.Destination, e.TLS
-	r.Route = w.server.Route(d.Destination)
+	r.Route = w.server.Route(e.Envelope.From, d.Destination)
 	w.way(r, e, d, stored.Address)
 	r.Tags = slices.Clone(e.Tags)
 	if e.Envelope.From != w.mail.From {
 		r.Sender = e.Envelope.From.Path()
+	}
+	if w.server.Door.Company != nil {
+		r.Company = w.server.Door.Company(e.Envelope.From).Name
+	}
+	if e.Class != mail.Normal {
+		r.Class = e.Class.String()
 	}
 	if d.Next.After(e.Accepted) {
 		r.NotBefore = d.Next.UTC().Truncate(time.Second)

@@ -130,9 +130,13 @@ type Recipient struct {
 	TLS     mail.TLSDemand `json:"tls,omitempty"`
 	Variant int            `json:"variant,omitempty"`
 	// Sender is set when it is not that of the client.
-	Sender string    `json:"sender,omitempty"`
-	Hold   mail.Hold `json:"hold,omitempty"`
-	Note   string    `json:"note,omitempty"`
+	Sender string `json:"sender,omitempty"`
+	// Company is whose mail it is, and Class its priority class; empty for nobody's in
+	// particular, and for the normal one.
+	Company string    `json:"company,omitempty"`
+	Class   string    `json:"class,omitempty"`
+	Hold    mail.Hold `json:"hold,omitempty"`
+	Note    string    `json:"note,omitempty"`
 	// NotBefore is when the first attempt is, if not at once.
 	NotBefore time.Time `json:"not_before,omitzero"`
 	Tags      []string  `json:"tags,omitempty"`

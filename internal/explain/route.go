@@ -72,8 +72,10 @@ type Hop struct {
 	TLSBy string `json:"tls_by,omitempty"`
 	// Login says that this server proves who it is with.
 	Login bool `json:"login,omitempty"`
-	// Hello is the name in EHLO, where it is not the usual one.
-	Hello string `json:"helo,omitempty"`
+	// Hello is the name in EHLO, where it is not the usual one, and From are the addresses
+	// to connect from, where these are not for the system to choose.
+	Hello string       `json:"helo,omitempty"`
+	From  []netip.Addr `json:"from,omitempty"`
 }
 
 // maxWays bounds of how many addresses a report tells: each may be questions to DNS.
@@ -151,7 +153,7 @@ func (s *Server) resolve(ctx context.Context, w *Way, from mail.Address) {
 		h := &r.Hops[i]
 		w.Hops = append(w.Hops, Hop{
 			Server: mail.HostPort{Host: h.Host, Port: h.Port}.String(), Transport: h.Transport, Addresses: h.Addresses,
-			TLS: string(h.TLS.Level), TLSBy: h.TLS.Source, Login: h.Login != nil, Hello: h.From.Hostname,
+			TLS: string(h.TLS.Level), TLSBy: h.TLS.Source, Login: h.Login != nil, Hello: h.From.Hostname, From: h.From.Sources(),
 		})
 	}
 	if s.Limits != nil {
@@ -250,6 +252,9 @@ func (p *printer) hop(h *Hop, transport string) {
 	}
 	if h.Hello != "" {
 		line += "; EHLO " + h.Hello
+	}
+	for _, from := range h.From {
+		line += "; from " + from.String()
 	}
 	if h.Transport != transport {
 		line += "; by " + h.Transport

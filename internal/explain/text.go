@@ -141,6 +141,8 @@ func (r *Recipient) details() []string {
 	say("nobody here is at %s", strings.Join(r.Unknown, ", "))
 	say("leaves by TLS only: %s", string(r.TLS))
 	say("the sender is %s", r.Sender)
+	say("of the company %s", r.Company)
+	say("of the class %s", r.Class)
 	list = append(list, r.Edits...)
 	say("tagged %s", strings.Join(r.Tags, ", "))
 	say("a copy goes to %s", strings.Join(r.Copies, ", "))

@@ -114,6 +114,7 @@ func (c *composer) report(ctx context.Context, key told, about []dsn.Recipient) 
 	if err != nil {
 		return fmt.Errorf("cannot write a report: %w", err)
 	}
+	written.Entry.Class = c.taken.class
 	c.written = append(c.written, written.Draft)
 	c.group.Submissions = append(c.group.Submissions, written)
 	c.group.Facts = append(c.group.Facts, report.Fact(&written, c.taken.id, key.action))
@@ -126,7 +127,7 @@ func (c *composer) acceptedHere(end *mail.Fact) {
 	at := slices.IndexFunc(c.group.Facts, func(f mail.Fact) bool { return f.Reason == mail.ReasonAccepted && f.Message == c.taken.id })
 	if at < 0 { // nobody gets it
 		e := c.taken.entry(c.message)
-		c.group.Facts = append(c.group.Facts, acceptedFact(&e, c.taken.summary.MessageID, c.taken.summary.Size))
+		c.group.Facts = append(c.group.Facts, c.in.acceptedFact(&e, c.taken.summary.MessageID, c.taken.summary.Size))
 		at = len(c.group.Facts) - 1
 		c.group.Facts[at].Trail = end.Trail
 	}

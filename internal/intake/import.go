@@ -155,7 +155,7 @@ func (im *Import) add(ctx context.Context, e queue.Entry, draft queue.Draft, con
 	if err := one.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
-	accepted := acceptedFact(&e, messageID(draft), draft.Size())
+	accepted := im.intake.acceptedFact(&e, messageID(draft), draft.Size())
 	accepted.Time, accepted.About, accepted.Actor, accepted.Text = now, was, im.batch.Actor, "imported"
 	im.group.Submissions = append(im.group.Submissions, one.Submissions...)
 	im.group.Facts = append(append(im.group.Facts, accepted), im.heldFacts(&e, now)...)

@@ -47,6 +47,12 @@ type Options struct {
 	// ClientName begins to look up the name of a client, and returns what tells it, if
 	// it is known by then. Nil: no client has a name.
 	ClientName func(netip.Addr) (known func() string)
+	// Class returns the priority class of a message, which gives itself one if own is not
+	// nil. Nil: that is the normal one.
+	Class func(o *mail.Origin, own *mail.Class) mail.Class
+	// OwnClass reports whether what a client sends may give itself a class, in its header.
+	// Nil: nobody's may.
+	OwnClass func(o *mail.Origin) bool
 	// MaxHops is how many Received fields a message may have (RFC 5321 6.3).
 	MaxHops int
 	// Room is asked when a transaction begins, before the content is sent: why
@@ -108,6 +114,12 @@ func New(o Options) *Intake {
 	if o.Company == nil {
 		general := mail.Company{Hostname: o.Hostname}
 		o.Company = func(mail.Address) mail.Company { return general }
+	}
+	if o.Class == nil {
+		o.Class = func(*mail.Origin, *mail.Class) mail.Class { return mail.Normal }
+	}
+	if o.OwnClass == nil {
+		o.OwnClass = func(*mail.Origin) bool { return false }
 	}
 	if o.Room == nil {
 		o.Room = func(int64) error { return nil }
@@ -200,7 +212,7 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 	}
 	entry := t.entry(&m)
 	entry.Deliveries = in.deliveries(&entry, queued(m.Recipients), t.at)
-	fact := acceptedFact(&entry, t.summary.MessageID, t.summary.Size)
+	fact := in.acceptedFact(&entry, t.summary.MessageID, t.summary.Size)
 	fact.Trail = mail.Trail(m.Trail)
 	err = in.store(ctx, &m, queue.Group{
 		Submissions: []queue.Submission{{Entry: entry, Draft: t.draft}},
@@ -227,6 +239,7 @@ type taken struct {
 	at      time.Time // when its data ended
 	draft   queue.Draft
 	summary message.Summary
+	class   mail.Class
 }
 
 // missing says which fields a message gets that has none.
@@ -253,6 +266,7 @@ func (in *Intake) take(ctx context.Context, m *Message) (taken, error) {
 		AddMessageID: addMessageID,
 		Drop:         in.DropFields,
 		MaxReceived:  in.MaxHops,
+		Priority:     in.OwnClass(&m.Origin),
 		Host:         in.Company(m.Envelope.From).Hostname,
 		ID:           t.id,
 		Now:          now,
@@ -262,6 +276,7 @@ func (in *Intake) take(ctx context.Context, m *Message) (taken, error) {
 		return taken{}, storeError(err)
 	}
 	t.at = in.Clock.Now() // the content may have taken its time
+	t.class = in.Class(&m.Origin, t.summary.Class)
 	return t, nil
 }
 
@@ -300,6 +315,7 @@ func (t *taken) entry(m *Message) queue.Entry {
 		Accepted: t.at,
 		Envelope: envelopeFor(m, t.summary),
 		Origin:   m.Origin,
+		Class:    t.class,
 	}
 }
 
@@ -373,7 +389,7 @@ func queued(recipients []mail.Recipient) []queue.Recipient {
 	return list
 }
 
-func acceptedFact(e *queue.Entry, messageID string, size int64) mail.Fact {
+func (in *Intake) acceptedFact(e *queue.Entry, messageID string, size int64) mail.Fact {
 	f := mail.Fact{
 		Time:      e.Accepted,
 		Reason:    mail.ReasonAccepted,
@@ -384,9 +400,13 @@ func acceptedFact(e *queue.Entry, messageID string, size int64) mail.Fact {
 		Size:      size,
 		MessageID: messageID,
 		Origin:    &e.Origin,
+		Company:   in.Company(e.Envelope.From).Name,
 	}
 	if e.Envelope.RequireTLS {
 		f.Text = "REQUIRETLS"
+	}
+	if e.Class != mail.Normal {
+		f.Class = e.Class.String()
 	}
 	return f
 }

@@ -15,7 +15,7 @@ import (
 
 // facts tell of an entry that was made for recipients.
 func (c *composer) facts(e *queue.Entry, class []destined, list *addressing) {
-	accepted := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
+	accepted := c.in.acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
 	accepted.To = list.names(class)
 	accepted.Trail = mail.Trail(c.verdict.because(addressees(class)))
 	accepted.About = c.about(e)
@@ -96,7 +96,7 @@ func (c *composer) holds(e *queue.Entry, class []policy.Addressee) {
 
 // copyFact tells of an entry that is a copy of what a recipient gets.
 func (c *composer) copyFact(e *queue.Entry, of *policy.Addressee) {
-	f := acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
+	f := c.in.acceptedFact(e, c.contentOf(e).summary.MessageID, e.Size)
 	f.About, f.Text = c.taken.id, "copy"
 	f.Trail = mail.Trail(c.verdict.because([]policy.Addressee{*of}))
 	c.group.Facts = append(c.group.Facts, f)

@@ -137,9 +137,11 @@ func classes(all []destined) [][]destined {
 }
 
 func sameEntry(a, b *policy.Treatment) bool {
-	sameSender := a.Sender == b.Sender || a.Sender != nil && b.Sender != nil && *a.Sender == *b.Sender
-	return sameSender && slices.Equal(a.Edits, b.Edits) && a.TLS == b.TLS && a.NotBefore.Equal(b.NotBefore) && slices.Equal(a.Tags, b.Tags)
+	return same(a.Sender, b.Sender) && slices.Equal(a.Edits, b.Edits) && a.TLS == b.TLS && same(a.Class, b.Class) && a.NotBefore.Equal(b.NotBefore) && slices.Equal(a.Tags, b.Tags)
 }
+
+// same reports whether two things that need not be there are equal.
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // addressees are recipients as policy has them.
 func addressees(class []destined) []policy.Addressee {
@@ -155,6 +157,9 @@ func (c *composer) newEntry(sender mail.Address, t *policy.Treatment) queue.Entr
 	e := c.taken.entry(c.message)
 	e.Envelope.From = sender
 	e.Tags, e.TLS = slices.Clone(t.Tags), t.TLS
+	if t.Class != nil {
+		e.Class = *t.Class
+	}
 	return e
 }
 

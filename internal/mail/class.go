@@ -42,12 +42,15 @@ func ParseClass(s string) (Class, error) {
 
 // ClassOfHeader returns the class that a message gives itself, by the fields of its
 // header; get returns the value of the first field of a name, "" for none. The fields are
-// asked in this order, and the first that has a known word says it: Priority (RFC 2156
-// 5.3.6), Precedence (RFC 2076 3.9; sendmail), X-Priority (of mail programs, 1 to 5), and
-// Importance (RFC 2156 5.3.4). told is false when none has.
+// asked in this order, and the first that has a known word says it: Priority (RFC 2156),
+// Precedence (which sendmail reads; RFC 2076), X-Priority (of mail programs, 1 to 5), and
+// Importance (RFC 2156). told is false when none has.
 func ClassOfHeader(get func(name string) string) (class Class, told bool) {
 	for _, f := range priorityFields {
-		word, _, _ := strings.Cut(strings.TrimSpace(get(f.name)), " ") // "1 (Highest)"
+		word := strings.TrimSpace(get(f.name))
+		if end := strings.IndexAny(word, " \t\r\n("); end >= 0 { // "1 (Highest)"
+			word = word[:end]
+		}
 		if class, told = f.words[strings.ToLower(word)]; told {
 			return class, true
 		}

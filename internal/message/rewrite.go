@@ -35,6 +35,8 @@ type Rewrite struct {
 	// MaxReceived is how many Received fields a message may come with;
 	// 0 means DefaultMaxReceived.
 	MaxReceived int
+	// Priority has the class looked for that the message gives itself.
+	Priority bool
 	// Limits bound the header that comes in.
 	Limits Limits
 	// ID and Host make the Message-ID; Now the Date.
@@ -56,6 +58,9 @@ type Summary struct {
 	// the header is not, which only SMTPUTF8 allows (RFC 6532).
 	EightBit   bool
 	HeaderUTF8 bool
+	// Class is that which the message gives itself, as it came (mail.ClassOfHeader); nil
+	// when it gives itself none, or nobody asked.
+	Class *mail.Class
 	// Hops is the number of Received fields the message came with.
 	Hops int
 	// LongestLine is the longest line of header or body in octets, less its
@@ -131,6 +136,11 @@ func (r Rewrite) apply(h *Header, s *Summary) error {
 	}
 	if s.Hops > limit {
 		return mail.Refuse(554, "5.4.6", "Too many hops, the message seems to loop: %d Received fields, the limit is %d", s.Hops, limit)
+	}
+	if r.Priority {
+		if class, told := mail.ClassOfHeader(func(name string) string { return string(h.trimmed(name)) }); told {
+			s.Class = &class
+		}
 	}
 	h.Delete(r.Drop...)
 	if r.Received != "" {

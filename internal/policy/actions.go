@@ -240,6 +240,14 @@ func requiresTLS(c *stepCompiler) action {
 	}
 }
 
+func classifies(c *stepCompiler) action {
+	class, _ := mail.ParseClass(c.word(c.value(), c.kind.name, mail.Bulk.String(), mail.Normal.String(), mail.Urgent.String()))
+	return func(s *Session, _ *rule) outcome {
+		s.frame.treatment.Class = &class
+		return done("is of the class %s", class)
+	}
+}
+
 func allowsRelay(*stepCompiler) action {
 	return func(s *Session, _ *rule) outcome {
 		s.frame.relay = true

@@ -55,8 +55,10 @@ type Treatment struct {
 	// Route is the route by which it goes; empty for the usual one.
 	Route mail.RouteKey
 	// TLS is what its connections must be.
-	TLS  mail.TLSDemand
-	Tags []string
+	TLS mail.TLSDemand
+	// Class is the priority class that the mail has instead; nil for the one it has.
+	Class *mail.Class
+	Tags  []string
 	// Edits are the changes of the header, in order.
 	Edits []message.Edit
 	// Copies get the same mail without the recipient's knowing, Added are

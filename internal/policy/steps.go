@@ -71,6 +71,8 @@ func kinds() []stepKind {
 			text: "An attribute gets a value: one of your own, whose name has a dot and begins with none of the words that attributes begin with, or `smtp.helo.domain` or `smtp.helo.greeting` at `helo`. It is empty where it is not set."},
 		{name: "tag", value: "text, or a list", compile: tags,
 			text: "Words that the mail carries, for other handlers (`tags`) and for the journal."},
+		{name: "class", value: "`bulk`, `normal` or `urgent`", compile: classifies,
+			text: "The priority class of the mail, whatever else says of it ([priorities.md](priorities.md))."},
 		{name: "route_via", value: "transport or server", compile: routesVia,
 			text: "The mail goes by this transport, by name, or by this server: host with a dot in it, or host:port. A [route](routing.md) with `never_bypass` that is for the mail goes before it."},
 		{name: "require_tls", word: true, value: "`required` or `verify`", compile: requiresTLS,

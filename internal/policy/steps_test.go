@@ -39,6 +39,7 @@ var stepSamples = map[string]struct {
 	}},
 	"replace_header": {`{ replace_header = "X-A:b" }`, "replaces X-A: b", func(t Treatment) bool { return len(t.Edits) == 1 && t.Edits[0].Op == message.ReplaceField }},
 	"set":            {`{ set = "my.value", to = "a$$b" }`, `my.value is "a$b"`, nil},
+	"class":          {`{ class = "bulk" }`, "is of the class bulk", func(t Treatment) bool { return t.Class != nil && *t.Class == mail.Bulk }},
 	"tag":            {`{ tag = ["a", "b", "a"] }`, "tagged a, b, a", func(t Treatment) bool { return slices.Equal(t.Tags, []string{"a", "b"}) }},
 	"route_via":      {`{ route_via = "Relay.example.com" }`, "goes by relay.example.com:25", func(t Treatment) bool { return t.Route == "relay.example.com:25" }},
 	"require_tls":    {`{ require_tls = "verify" }`, "leaves by TLS only: verify", func(t Treatment) bool { return t.TLS == mail.TLSVerified }},

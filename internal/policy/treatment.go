@@ -9,7 +9,7 @@ import (
 
 // IsZero reports whether t changes nothing.
 func (t *Treatment) IsZero() bool {
-	return t.Address.IsNull() && t.Sender == nil && t.Hold == "" && t.NotBefore.IsZero() && !t.Discard && t.Route == "" && t.TLS == "" &&
+	return t.Address.IsNull() && t.Sender == nil && t.Hold == "" && t.NotBefore.IsZero() && !t.Discard && t.Route == "" && t.TLS == "" && t.Class == nil &&
 		len(t.Tags) == 0 && len(t.Edits) == 0 && len(t.Copies) == 0 && len(t.Added) == 0
 }
 
@@ -34,6 +34,9 @@ func (t *Treatment) add(later *Treatment) {
 	t.Discard = t.Discard || later.Discard
 	if later.TLS != "" {
 		t.TLS = later.TLS
+	}
+	if later.Class != nil {
+		t.Class = later.Class
 	}
 	t.Tags = union(t.Tags, later.Tags)
 	t.Edits = slices.Concat(t.Edits, later.Edits)

@@ -87,7 +87,7 @@ func server(t *testing.T) *explain.Server {
 		t.Fatal(problems)
 	}
 	return &explain.Server{Engine: e, Door: intake.Options{Hostname: "gate.example", Local: local, MaxHops: 100}, Listeners: c.Listeners,
-		Route: func(d mail.Destination) string { return "to " + string(d) }}
+		Route: func(_ mail.Address, d mail.Destination) string { return "to " + string(d) }}
 }
 
 // TestForms: each form is met by what it says, and by nothing else.

@@ -70,7 +70,7 @@ func (r *Revision) Edit(s *Selector, record *EditRecord, leased []mail.Destinati
 func (s *Selector) picks(e *Entry, d *Delivery, c Change) []int {
 	var picks []int
 	for i := range s.In(e, d) {
-		if c.Applies(d.Destination, &d.Recipients[i]) {
+		if c.Applies(e, d.Destination, &d.Recipients[i]) {
 			picks = append(picks, i)
 		}
 	}

@@ -185,7 +185,7 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 	var moved []Recipient
 	for _, pick := range picks {
 		d := &r.entry.Deliveries[i]
-		if pick < 0 || pick >= len(d.Recipients) || !c.Applies(at, &d.Recipients[pick]) {
+		if pick < 0 || pick >= len(d.Recipients) || !c.Applies(r.entry, at, &d.Recipients[pick]) {
 			continue
 		}
 		rcpt := &d.Recipients[pick]
@@ -262,9 +262,9 @@ func (r *Revision) receive(at mail.Destination, moved []Recipient, attempts int)
 	r.hasten(i)
 }
 
-// Applies reports whether the change would change a recipient whose
+// Applies reports whether the change would change a recipient of an entry whose
 // destination is at, and the state table lets it.
-func (c Change) Applies(at mail.Destination, r *Recipient) bool {
+func (c Change) Applies(e *Entry, at mail.Destination, r *Recipient) bool {
 	s := r.State
 	if !s.Stored() {
 		return false
@@ -283,7 +283,7 @@ func (c Change) Applies(at mail.Destination, r *Recipient) bool {
 	case ChangeRecipient:
 		return r.Address != c.Recipient
 	case ChangeClass:
-		return true
+		return e.Class != c.Class
 	}
 	return false
 }
@@ -292,7 +292,7 @@ func (c Change) Applies(at mail.Destination, r *Recipient) bool {
 // of which an attempt is under way: what is stored of each begins with the class.
 func (r *Revision) classify(s *Selector, record *EditRecord) Edited {
 	c := record.Change
-	if !s.Header(r.entry) || r.entry.Class == c.Class {
+	if !s.Header(r.entry) {
 		return Edited{}
 	}
 	var to []string

@@ -36,18 +36,18 @@ func (t *Table) Explain(r mail.Routing, at mail.Destination) Explanation {
 	case by.stays:
 		e.Why = "chosen by policy or a person"
 	default:
-		e.Why = t.why(to)
+		e.Why = t.why(r.From, to)
 	}
 	return e
 }
 
 // why says where the general way leads.
-func (t *Table) why(to mail.Destination) string {
+func (t *Table) why(sender mail.Address, to mail.Destination) string {
 	g, is := t.options.Otherwise.(*General)
 	if !is {
 		return "there is no other way"
 	}
-	s, err := g.step(to.Domain())
+	s, err := g.step(sender, to.Domain())
 	if err != nil {
 		return "nowhere: the domain is one of this server, and no route is for the address"
 	}

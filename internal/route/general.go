@@ -18,18 +18,20 @@ type General struct {
 	// near domains; nil: there is none.
 	Router   Transport
 	Firewall bool
-	// Near reports whether a domain is near, and by which entry. Nil: none is.
-	Near func(domain string) (what string, near bool)
+	// Near reports whether a domain is near for mail of a sender, and by which entry. Nil:
+	// none is.
+	Near func(sender mail.Address, domain string) (what string, near bool)
 	// Direct carries mail to the servers of its domain.
 	Direct Transport
 	// IsLocal reports whether a domain is one of this host; nil: none is.
 	IsLocal func(domain string) bool
 }
 
-// NearDomains reads the near domains. It fails with config.Problems, joined.
-func NearDomains(values []config.Text, book *lists.Book) (near func(domain string) (string, bool), err error) {
+// NearDomains reads the near domains that a setting has. It fails with config.Problems,
+// joined.
+func NearDomains(setting string, values []config.Text, book *lists.Book) (near func(domain string) (string, bool), err error) {
 	r := reader{book: book}
-	e := r.read("routing.near", values, lists.Domains, lists.Domains)
+	e := r.read(setting, values, lists.Domains, lists.Domains)
 	return e.domain, errors.Join(r.problems...)
 }
 
@@ -45,12 +47,12 @@ type step struct {
 	why  string
 }
 
-// step decides about a domain. Nothing is asked for it.
-func (g *General) step(domain string) (step, error) {
+// step decides about mail of a sender to a domain. Nothing is asked for it.
+func (g *General) step(sender mail.Address, domain string) (step, error) {
 	if g.IsLocal != nil && g.IsLocal(domain) {
 		return step{}, errHere
 	}
-	switch near, isNear := g.near(domain); {
+	switch near, isNear := g.near(sender, domain); {
 	case g.Mailhub != nil:
 		return step{first: g.Mailhub, why: "the mailhub gets all other mail"}, nil
 	case g.Router == nil:
@@ -63,11 +65,11 @@ func (g *General) step(domain string) (step, error) {
 	return step{first: g.Router, why: "by the router through the firewall, because the domain is not near"}, nil
 }
 
-func (g *General) near(domain string) (string, bool) {
+func (g *General) near(sender mail.Address, domain string) (string, bool) {
 	if g.Near == nil || !g.Firewall {
 		return "", false
 	}
-	return g.Near(domain)
+	return g.Near(sender, domain)
 }
 
 // Route returns the way for a domain. Its errors are those of the transport that it asks; of
@@ -75,7 +77,7 @@ func (g *General) near(domain string) (string, bool) {
 // servers of the domain only when DNS is certain that there are none: 550 5.1.2 and 5.4.4.
 // Whatever fails for now waits, and so does what the router does not take.
 func (g *General) Route(ctx context.Context, q Question) (Route, error) {
-	s, err := g.step(q.Destination.Domain())
+	s, err := g.step(q.Sender, q.Destination.Domain())
 	if err != nil {
 		return Route{}, err
 	}

@@ -29,6 +29,11 @@ func (i Identity) Source(to netip.Addr) netip.Addr {
 	return i.IPv6
 }
 
+// Sources are the addresses to connect from, if there are any.
+func (i Identity) Sources() []netip.Addr {
+	return slices.DeleteFunc([]netip.Addr{i.IPv4, i.IPv6}, func(a netip.Addr) bool { return !a.IsValid() })
+}
+
 var errNoFamily = mail.Refuse(451, "4.4.4", "None of the next servers has an address of the family that this mail is sent from")
 
 // reachable returns the route with the addresses that can be connected to from those of

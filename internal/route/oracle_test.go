@@ -114,7 +114,7 @@ func (c oracleCase) got(t *testing.T) (way string, asked []string) {
 	}
 	isSelf := func(name string) bool { return name == "self.test" }
 	g := &General{Firewall: c.firewall, Direct: NewMX(MXOptions{Lookup: lookup, Name: "direct", Port: 25, IsName: isSelf}),
-		Near:    func(string) (string, bool) { return "x.test", c.near },
+		Near:    func(mail.Address, string) (string, bool) { return "x.test", c.near },
 		IsLocal: func(string) bool { return c.local }}
 	if c.hub {
 		g.Mailhub = smarthost("hub")

@@ -236,10 +236,10 @@ func TestWrongRules(t *testing.T) {
 			t.Errorf("\n got %v\nwant %s", err, c.want)
 		}
 	}
-	if _, err := NearDomains(text("*@a.test"), b); err == nil || !strings.HasPrefix(err.Error(), "postern.toml:3:5: routing.near:") {
+	if _, err := NearDomains("routing.near", text("*@a.test"), b); err == nil || !strings.HasPrefix(err.Error(), "postern.toml:3:5: routing.near:") {
 		t.Error("near:", err)
 	}
-	near, err := NearDomains(texts("a.test", ".b.test", "list:partners"), b)
+	near, err := NearDomains("routing.near", texts("a.test", ".b.test", "list:partners"), b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,11 @@ import (
 
 // Arrival is one message as a client handed it over.
 type Arrival struct {
-	At   netip.Addr // where the client connected to
-	From string     // as given, without brackets
-	To   []string   // those that were accepted, likewise
+	At     netip.Addr     // where the client connected to
+	Client netip.AddrPort // from where
+	Hello  string         // what it called itself
+	From   string         // as given, without brackets
+	To     []string       // those that were accepted, likewise
 	// Content is header and body, doubled dots undone. It is valid until
 	// Take returns.
 	Content []byte
@@ -113,7 +115,7 @@ func (s *Sink) accept(l net.Listener) {
 				_, _ = io.Copy(io.Discard, conn)
 				return
 			}
-			c := &sinkConn{sink: s, at: at, br: bufio.NewReaderSize(conn, 32<<10), bw: bufio.NewWriter(conn)}
+			c := &sinkConn{sink: s, at: at, client: conn.RemoteAddr().(*net.TCPAddr).AddrPort(), br: bufio.NewReaderSize(conn, 32<<10), bw: bufio.NewWriter(conn)}
 			c.serve()
 		})
 	}
@@ -123,6 +125,8 @@ func (s *Sink) accept(l net.Listener) {
 type sinkConn struct {
 	sink    *Sink
 	at      netip.Addr
+	client  netip.AddrPort
+	hello   string
 	br      *bufio.Reader
 	bw      *bufio.Writer
 	arrival Arrival
@@ -142,14 +146,15 @@ func (c *sinkConn) serve() {
 			return
 		}
 		command := strings.TrimRight(string(line), "\r\n")
-		verb, _, _ := strings.Cut(command, " ")
+		verb, rest, _ := strings.Cut(command, " ")
 		verb = strings.ToUpper(verb)
 		c.before(verb)
 		switch verb {
 		case "EHLO":
+			c.hello = rest
 			c.reply("250-sink.example\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250 SMTPUTF8")
 		case "MAIL":
-			c.arrival = Arrival{At: c.at, From: path(command), To: c.arrival.To[:0], Content: c.arrival.Content[:0]}
+			c.arrival = Arrival{At: c.at, Client: c.client, Hello: c.hello, From: path(command), To: c.arrival.To[:0], Content: c.arrival.Content[:0]}
 			c.reply("250 ok")
 		case "RCPT":
 			c.rcpt(path(command))

@@ -25,7 +25,9 @@
 //	                         DSN, at an address or a free one, and sets the
 //	                         variable to it; each message becomes a file in a
 //	                         directory of that name, its recipients one of the
-//	                         same name in NAME.to, in order, each in a line
+//	                         same name in NAME.to, in order, each in a line, and
+//	                         in NAME.from what the client called itself, and its
+//	                         address
 //	shown NAME PATTERN [ROOTS]
 //	                         begins TLS at $SMTP, asking for a name ("-": none),
 //	                         until the certificate matches: "for NAMES by
@@ -219,12 +221,14 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: receiver [-6] NAME [ADDRESS]")
 	}
 	dir := ts.MkAbs(names[0])
-	ts.Check(errors.Join(os.Mkdir(dir, 0o777), os.Mkdir(dir+".to", 0o777)))
+	ts.Check(errors.Join(os.Mkdir(dir, 0o777), os.Mkdir(dir+".to", 0o777), os.Mkdir(dir+".from", 0o777)))
 	var taken atomic.Int64
 	sink := &harness.Sink{Take: func(a *harness.Arrival) string {
 		name := strconv.FormatInt(taken.Add(1), 10)
 		to := strings.Join(slices.Sorted(slices.Values(a.To)), "\n") + "\n"
-		err := errors.Join(os.WriteFile(filepath.Join(dir+".to", name), []byte(to), 0o666), os.WriteFile(filepath.Join(dir, name), a.Content, 0o666))
+		from := fmt.Sprintf("%s %s\n", a.Hello, a.Client.Addr())
+		err := errors.Join(os.WriteFile(filepath.Join(dir+".to", name), []byte(to), 0o666), os.WriteFile(filepath.Join(dir+".from", name), []byte(from), 0o666),
+			os.WriteFile(filepath.Join(dir, name), a.Content, 0o666))
 		if err != nil {
 			return "451 " + err.Error()
 		}
