@@ -34,7 +34,7 @@ func hungUp(conn *smtpclient.Conn, outcomes []mail.Outcome) bool {
 // was reached gives the TLS that the message requires, and every one was reached, the error
 // is final (RFC 8689 4.2.1).
 //
-// It fails with errNoRoom when no target had room, and no hop was tried.
+// It fails with errNoRoom when a target had no room, and no other could be reached.
 func (c *carrier) connect(ctx context.Context) (link, error) {
 	var unfit link
 	var failed, last error
@@ -80,7 +80,7 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 	switch {
 	case full && (unfit.conn != nil || insecure != nil):
 		failed = errNoRoom // where there is none may be what the message needs
-	case last == nil && full:
+	case full: // where there is none now may be soon
 		c.t.roomSeen = seen
 		failed = errNoRoom
 	case last == nil:
@@ -123,7 +123,7 @@ func (c *carrier) open(ctx context.Context, to target) (link, error) {
 	if err == nil {
 		c.hosts.reached(to)
 		if target != nil {
-			target.Connected(capabilities(conn))
+			target.Connected(Capabilities(conn))
 		}
 		return link{conn, to.hop.Lane, target, c.t.settings}, nil
 	}
@@ -144,8 +144,8 @@ func (c *carrier) open(ctx context.Context, to target) (link, error) {
 	return link{}, err
 }
 
-// capabilities are what a server has offered.
-func capabilities(conn *smtpclient.Conn) route.Capabilities {
+// Capabilities are what a server has offered. Under TLS it offers no STARTTLS any more.
+func Capabilities(conn *smtpclient.Conn) route.Capabilities {
 	e := conn.Extensions()
 	return route.Capabilities{ESMTP: conn.ESMTP(), StartTLS: e.StartTLS || conn.TLS() != nil, Size: e.MaxSize, Auth: e.Auth}
 }
@@ -173,6 +173,9 @@ func connectOutcome(err error) mail.Outcome {
 // unreached notes that a transaction found no connection.
 func (d *Deliverer) unreached(t *transaction, failure *mail.Outcome) {
 	t.unreached = failure
+	if t.route.Pooled() {
+		return // it knows of each server how it stands
+	}
 	now := d.Clock.Now()
 	retryAt := t.at.failed(failure, now)
 	if retryAt.IsZero() {

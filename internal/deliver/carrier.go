@@ -106,6 +106,9 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 		}
 	}
 	c.settled(outcomes)
+	if ctx.Err() == nil && brokenOff(outcomes) && c.spend() {
+		return open
+	}
 	return slices.Concat(c.again(batch, surplus), c.goOn(rest, outcomes[0]))
 }
 
@@ -216,7 +219,7 @@ func (c *carrier) misfit(conn *smtpclient.Conn) mail.Reply {
 // fits reports whether a connection that is kept is one for this message: over
 // one of its lanes, to a server that has what it needs.
 func (c *carrier) fits(kept *idleConn) bool {
-	return c.t.route.Uses(kept.lane) && c.misfit(kept.conn).IsZero()
+	return c.t.route.Takes(kept.lane, kept.target) && c.misfit(kept.conn).IsZero()
 }
 
 // sendTo sends the message to the recipients at some positions of part.
@@ -225,7 +228,9 @@ func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
 	for i, at := range batch {
 		recipients[i] = c.part[at]
 	}
+	ctx, done := until(ctx, c.link.target)
 	outcomes := c.link.conn.Send(ctx, c.wire(recipients))
+	done()
 	if c.link.conn.ChunksRefused() {
 		c.sites.avoidChunks(c.site)
 	}

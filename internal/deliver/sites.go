@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type site struct {
 	name      string      // "" for a stranger
 	transport string      // "" while that is not known
 	limit     int         // connections
+	bears     int         // connections, as its route says; 0: as its transport has it
 	slots     slots       // one for each connection in use
 	inHand    int         // transactions claimed and not yet settled
 	idle      []*idleConn // the last used at the end
@@ -115,8 +117,8 @@ func (s *sites) learnUnder(settings *Settings, d mail.Destination, r route.Route
 		return false
 	}
 	news = s.note(d, r.Site)
-	if x := s.siteOf[d]; x.transport != r.Name {
-		x.transport = r.Name
+	if x := s.siteOf[d]; x.transport != r.Name || x.bears != r.Connections {
+		x.transport, x.bears = r.Name, r.Connections
 		s.fit(x)
 	}
 	return news
@@ -128,6 +130,7 @@ func (s *sites) fit(x *site) {
 	if s.settings != nil {
 		x.limit = s.settings.transport(x.transport).MaxConnections
 	}
+	x.limit = cmp.Or(x.bears, x.limit)
 	x.bound(2 * x.limit)
 	s.grant(x)
 	s.fix(x)

@@ -4,8 +4,6 @@ import (
 	"sync"
 
 	"postern/internal/mail"
-	"postern/internal/route"
-	"postern/internal/smtpclient"
 )
 
 // Tally counts recipients since the start by what became of them, as the operators of
@@ -56,11 +54,4 @@ func (d *Deliverer) Tally() (counted Tally, listed int) {
 	d.tally.mu.Lock()
 	defer d.tally.mu.Unlock()
 	return d.tally.Tally, len(d.settings.Load().Retry.Waits)
-}
-
-// Capabilities are what a server has offered. Under TLS it does not offer STARTTLS any
-// more.
-func Capabilities(c *smtpclient.Conn) route.Capabilities {
-	e := c.Extensions()
-	return route.Capabilities{ESMTP: c.ESMTP(), StartTLS: e.StartTLS || c.TLS() != nil, Size: e.MaxSize, Auth: e.Auth}
 }

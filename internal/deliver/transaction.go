@@ -34,8 +34,10 @@ type transaction struct {
 	unreached *mail.Outcome
 	// noRoom says that a part found no room at the targets; roomSeen, how often there
 	// had been some before.
-	noRoom   bool
-	roomSeen int
+	noRoom bool
+	// recoveries is how often a site had got a server again before it was routed.
+	recoveries int
+	roomSeen   int
 }
 
 func newTransaction(s *Settings, leases []queue.Lease) *transaction {
@@ -203,7 +205,7 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 	}
 	if len(together) > 0 {
 		r.together = newTransaction(s, together)
-		r.together.route, r.together.routed = first, d.Clock.Now()
+		r.together.route, r.together.routed, r.together.recoveries = first, d.Clock.Now(), r.recoveries
 	}
 	return r
 }
@@ -243,6 +245,7 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 		return
 	}
 	d.settle(context.WithoutCancel(ctx), t, outcomes)
+	d.missed(t)
 }
 
 // untouched reports whether no peer has answered for any recipient, nor may

@@ -257,6 +257,7 @@ type pooled struct {
 	connected, failed, broken int
 	offered                   route.Capabilities
 	outcomes                  map[mail.State]int
+	ended                     chan struct{} // nil: it never does
 }
 
 func (p *pooled) Enter() bool {
@@ -302,6 +303,8 @@ func (p *pooled) Settled(outcomes []mail.Outcome) {
 		p.outcomes[o.State]++
 	}
 }
+
+func (p *pooled) Ended() <-chan struct{} { return p.ended }
 
 // pool is a way over targets, in their order.
 func pool(targets []*pooled, addresses ...netip.AddrPort) route.Route {

@@ -2,6 +2,7 @@ package mailtest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -41,6 +42,11 @@ type SinkOptions struct {
 	// Mechanisms are those of AUTH; nil means PLAIN and LOGIN, or OAUTHBEARER and XOAUTH2
 	// with Tokens.
 	Mechanisms []string
+	// Address is where it listens; empty: at a free port of 127.0.0.1.
+	Address string
+	// Before is called before each command is answered, with its verb. It may wait, and
+	// must not for longer than the context says. It may be nil.
+	Before func(ctx context.Context, verb string)
 	// AuthInClear offers AUTH without TLS, too.
 	AuthInClear bool
 }
@@ -93,15 +99,18 @@ func NewSinkWith(t testing.TB, o SinkOptions) *Sink {
 	}
 	s := &Sink{options: o, changed: make(chan struct{})}
 	connections := 0
-	s.server = serve(t, func(_ context.Context, nc net.Conn) {
+	s.server = serveAt(t, "tcp", cmp.Or(o.Address, "127.0.0.1:0"), func(ctx context.Context, nc net.Conn) {
 		s.mu.Lock()
-		c := &sinkConn{sink: s, nc: nc, br: bufio.NewReader(nc), bw: bufio.NewWriter(nc), number: connections}
+		c := &sinkConn{ctx: ctx, sink: s, nc: nc, br: bufio.NewReader(nc), bw: bufio.NewWriter(nc), number: connections}
 		connections++
 		s.mu.Unlock()
 		c.run()
 	})
 	return s
 }
+
+// Stop closes all connections and listens no more, as a server that is switched off.
+func (s *Sink) Stop() { s.close() }
 
 // Received returns the messages so far, in the order in which they came.
 func (s *Sink) Received() []Received {
@@ -138,6 +147,7 @@ func (s *Sink) add(r Received) {
 
 // sinkConn is one connection of a Sink.
 type sinkConn struct {
+	ctx     context.Context // ends with the test
 	sink    *Sink
 	nc      net.Conn
 	br      *bufio.Reader
@@ -173,6 +183,10 @@ func (c *sinkConn) reply(line string) { _, _ = c.bw.WriteString(line + "\r\n") }
 // answer answers a command. It returns false when the connection is to end.
 func (c *sinkConn) answer(line string) bool {
 	verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
+	if before := c.sink.options.Before; before != nil {
+		_ = c.bw.Flush() // what was answered is known while it waits; a failure shows with the next
+		before(c.ctx, verb)
+	}
 	switch verb {
 	case "EHLO":
 		c.hello()

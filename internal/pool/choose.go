@@ -72,6 +72,11 @@ func (p *Pool) Route(ctx context.Context, q route.Question) (way route.Route, er
 		if list, err = p.candidates(q); err != nil {
 			return
 		}
+		for _, v := range p.servers {
+			if v.usable(v.level()) {
+				way.Connections += v.limit()
+			}
+		}
 		p.order(list)
 		for _, v := range list {
 			way.Hops = append(way.Hops, v.hop(q))

@@ -48,6 +48,8 @@ type Route struct {
 	// of their hops are equal too. A site with an error says that there is no server
 	// now: its mail waits until it is told that there is (see deliver).
 	Site string
+	// Connections is how many its servers bear at present; 0: as the transport has it.
+	Connections int
 	// Hops are tried in this order; there is at least one.
 	Hops []Hop
 	// Discard says that the mail goes nowhere: it is dropped. Then there are no hops.
@@ -62,7 +64,8 @@ type Hop struct {
 	// MaxMessages is how many messages go over one connection to it; 0: as many as its
 	// transport lets.
 	MaxMessages int
-	// Target is what a pool knows of the server; nil when it is in none.
+	// Target is what a pool knows of the server; nil when it is in none. It can be
+	// compared: one that is not equal is for another connection.
 	Target Target
 	// FromMX says that the name of the server comes of MX records, for which neither
 	// DNSSEC nor MTA-STS vouches.
@@ -118,6 +121,8 @@ type Target interface {
 	Failed(cause error)
 	// Settled tells what became of recipients that were sent to it.
 	Settled(outcomes []mail.Outcome)
+	// Ended is closed when what still runs there is to be broken off, and tried elsewhere.
+	Ended() <-chan struct{}
 }
 
 // Capabilities are what a server has offered.
@@ -141,6 +146,15 @@ func (r Route) SameWay(other Route) bool {
 func (r Route) Uses(l Lane) bool {
 	return slices.ContainsFunc(r.Hops, func(h Hop) bool { return h.Lane == l })
 }
+
+// Takes reports whether a connection over a lane, at a target, is that of one of the
+// hops.
+func (r Route) Takes(l Lane, t Target) bool {
+	return slices.ContainsFunc(r.Hops, func(h Hop) bool { return h.Lane == l && h.Target == t })
+}
+
+// Pooled reports whether the servers are those of a pool.
+func (r Route) Pooled() bool { return len(r.Hops) > 0 && r.Hops[0].Target != nil }
 
 // Demand returns the route with hops that are at least as safe as a message
 // demands: what the route asks for stays where that is more.

@@ -1,0 +1,54 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"postern/internal/mail"
+	"postern/internal/route"
+)
+
+// This file is what the servers of a pool have more than others: what one of them fails
+// with, another gets in the same attempt.
+
+// errEnded is why a transaction was broken off at a target.
+var errEnded = errors.New("the target server was changed, drained or reconnected, and the time for what ran there is over")
+
+// until returns a context that ends when the target wants what runs there to end. The
+// function ends that, and waits for it.
+func until(ctx context.Context, target route.Target) (context.Context, func()) {
+	if target == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-target.Ended():
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		watching.Wait()
+	}
+}
+
+// brokenOff reports whether a target has broken off without an answer to any recipient, so that another
+// may get the message at once. Once the end of data was sent it may have the message.
+func brokenOff(outcomes []mail.Outcome) bool {
+	return !slices.ContainsFunc(outcomes, func(o mail.Outcome) bool {
+		return o.State != mail.Deferred || o.Remote || o.Command == "end of data" || o.Reply.Enhanced != "4.4.2"
+	})
+}
+
+// missed notes mail that no server of a pool could be reached for. It comes back when
+// one is well again; a site that is no pool has its own breaker.
+func (d *Deliverer) missed(t *transaction) {
+	if t.unreached != nil && t.route.Pooled() {
+		d.waitForServer(t.route.Site, t.leases, t.recoveries)
+	}
+}
