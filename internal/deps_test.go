@@ -66,9 +66,9 @@ lists: mail stamp config metrics
 directory: mail config lists metrics crashpoint
 mailbox: mail message
 certs: mail stamp privatedir metrics
+dns: mail
 # dkim signs, and keeps its keys as certs does.
 dkim: mail message stamp privatedir
-dns: mail
 # container looks at the files of the machine.
 container:
 trace: mail
@@ -91,6 +91,8 @@ tlspolicy: mail
 route: mail config dns directory lists tlspolicy
 # pool is a transport of route, whose servers it looks after.
 pool: mail dns route tlspolicy metrics
+# alignment compares what DNS says of a domain with the keys by which its mail is signed.
+alignment: mail dns dkim
 # blocklist has its settings as config has read them, as policy does.
 blocklist: mail dns config metrics
 
@@ -106,7 +108,7 @@ peercerts: mail smtp certs
 pop3server: mail pop3 proxyproto limit metrics trace
 scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.
-report: mail dsn queue
+report: mail message dsn queue
 intake: mail smtp message dsn policy queue report directory auth limit metrics crashpoint
 # senders is told by intake what comes in, and keeps it in the directory.
 senders: mail smtp message directory intake metrics
@@ -126,7 +128,7 @@ policytest: mail message config explain
 # admin hands intake what is imported, shows the sites as deliver has them, names
 # their destinations to the queue, lets people look into what is in quarantine and who
 # sends, and changes records of the directory, whose files it reads and writes.
-admin: mail message limit certs queue journal directory config intake senders quarantine filter deliver pool
+admin: mail message limit certs dkim alignment queue journal directory config intake senders quarantine filter deliver pool
 console: admin
 events: mail journal
 zos: mail admin config
@@ -143,7 +145,7 @@ trial: mail certs config smtpserver smtpclient sink admin daemon
 selftest: mail queue queue/embedded
 # cli shows what admin hands out, which are values of queue and deliver, and says
 # what is wrong in a filter before it asks anybody.
-cli: mail filter certs peercerts queue explain policytest deliver pool quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
+cli: mail filter certs peercerts dkim alignment queue explain policytest deliver pool quarantine config admin systemd transfer daemon doctor submit zos ibmi trial selftest
 `
 
 // testOnly are the packages that only tests may import.

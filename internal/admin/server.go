@@ -14,8 +14,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"postern/internal/alignment"
 	"postern/internal/certs"
 	"postern/internal/deliver"
+	"postern/internal/dkim"
 	"postern/internal/journal"
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -37,6 +39,9 @@ type Options struct {
 	Control      Controller
 	Records      Records
 	Certificates *certs.Keeper
+	// Keys are those for signatures; Alignment looks at a domain of theirs.
+	Keys      *dkim.Keeper
+	Alignment func(ctx context.Context, domain string) (*alignment.Alignment, error)
 	// Status tells the state of the server; the counts of the queue are
 	// filled in here.
 	Status func() Status
@@ -67,7 +72,7 @@ type Server struct {
 
 // NewServer returns a server; Serve sets it to work.
 func NewServer(o Options) *Server {
-	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations, (*Server).targetOperations, (*Server).certificateOperations,
+	return newServer(o, (*Server).serverOperations, (*Server).controlOperations, (*Server).queueOperations, (*Server).siteOperations, (*Server).targetOperations, (*Server).certificateOperations, (*Server).keyOperations,
 		(*Server).quarantineOperations, (*Server).partOperations, (*Server).suspendOperations, (*Server).importOperations,
 		(*Server).backupOperations, (*Server).storeOperations, (*Server).journalOperations, (*Server).recordOperations)
 }

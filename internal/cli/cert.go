@@ -60,20 +60,28 @@ func (f filesKeeper) NoteKeyExport(_ context.Context, name string) error {
 
 // askKeeper asks the server, or if none runs works on the files.
 func askKeeper[T any](ctx context.Context, a *app, question func(certKeeper, context.Context) (T, error)) (T, error) {
+	return askEither(ctx, a, func(c *admin.Client) certKeeper { return c }, func() (certKeeper, error) {
+		keeper, err := a.certFiles()
+		return filesKeeper{keeper}, err
+	}, question)
+}
+
+// askEither asks the server, or if none runs whoever works on its files.
+func askEither[K, T any](ctx context.Context, a *app, server func(*admin.Client) K, files func() (K, error), question func(K, context.Context) (T, error)) (T, error) {
 	var none T
 	client, err := a.client()
 	if err != nil {
 		return none, err
 	}
-	said, err := question(client, ctx)
+	said, err := question(server(client), ctx)
 	if !errors.Is(err, admin.ErrNotRunning) || a.socket != "" {
 		return said, err
 	}
-	keeper, err := a.certFiles()
+	keeper, err := files()
 	if err != nil {
 		return none, err
 	}
-	return question(filesKeeper{keeper}, ctx)
+	return question(keeper, ctx)
 }
 
 // certFiles are the certificates of the configuration, as they lie on the disk.

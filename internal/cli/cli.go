@@ -154,7 +154,7 @@ func newRoot(a *app) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		a.serveCommand(), a.checkCommand(), a.configCommand(), a.tryCommand(), a.demoCommand(),
-		a.statusCommand(), a.stopCommand(), a.reloadCommand(), a.listenerCommand(), a.logLevelCommand(), a.queueCommand(), a.quarantineCommand(), a.siteCommand(), a.targetCommand(), a.certCommand(), a.userCommand(), a.domainCommand(), a.aliasCommand(), a.listCommand(), a.banCommand(), a.sendersCommand(), a.suspendCommand(), a.resumeCommand(),
+		a.statusCommand(), a.stopCommand(), a.reloadCommand(), a.listenerCommand(), a.logLevelCommand(), a.queueCommand(), a.quarantineCommand(), a.siteCommand(), a.targetCommand(), a.certCommand(), a.dkimCommand(), a.userCommand(), a.domainCommand(), a.aliasCommand(), a.listCommand(), a.banCommand(), a.sendersCommand(), a.suspendCommand(), a.resumeCommand(),
 		a.explainCommand(), a.policyCommand(), a.oidcCommand(), a.ldapCommand(), a.storeCommand(), a.backupCommand(), a.restoreCommand(), a.journalCommand(), a.selftestCommand(),
 		a.sendmailCommand(), a.manCommand(), a.versionCommand(),
 	)

@@ -28,6 +28,7 @@ func (d *decoder) check() {
 	d.checkRoutes()
 	d.checkRouting()
 	d.checkCompanies()
+	d.checkDKIM()
 	d.checkOIDC()
 	d.checkHTTPAuth()
 	d.checkSourceNames()

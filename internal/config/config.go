@@ -59,6 +59,7 @@ type Config struct {
 	Targets      []Target
 	Routes       []Route // in the order in which they are asked
 	Companies    []Company
+	DKIM         DKIM
 	ACME         ACME
 	OIDC         []OIDC
 	HTTPAuth     []HTTPAuth
@@ -144,6 +145,7 @@ type Listener struct {
 	CommandTimeout          time.Duration
 	DataTimeout             time.Duration
 	BareNewline             BareNewline
+	Sign                    Sign
 }
 
 // Relay says whose mail to other hosts a listener takes.

@@ -89,7 +89,9 @@ func TestDefaults(t *testing.T) {
 			CommandTimeout:          5 * time.Minute,
 			DataTimeout:             3 * time.Minute,
 			BareNewline:             BareNewlineAuto,
+			Sign:                    SignClients,
 		}},
+		DKIM:       DKIM{Overlap: 7 * 24 * time.Hour, Subdomain: true, Envelope: true},
 		ACME:       ACME{Directory: letsEncrypt, Challenge: ChallengeHTTP, CheckEvery: 10 * time.Minute},
 		Submission: Submission{MaxSize: 50 << 20, MaxRecipients: 10_000},
 		Message: Message{
@@ -192,6 +194,7 @@ max_errors = 3
 command_timeout = "30s"
 data_timeout = "2m"
 bare_newline = "refuse"
+sign = "everybody"
 
 [[ listener ]]
 name = "local"
@@ -384,6 +387,14 @@ router = "relays"
 firewall = true
 near = [".example.com", "list:partners"]
 hosts_file = "hosts"
+
+[dkim]
+sign = ["Example.org"]
+headers = ["X-Order"]
+expiry = "30d"
+overlap = "14d"
+subdomains = false
+envelope_sender = false
 
 [[certificate]]
 name = "files"

@@ -43,7 +43,7 @@ func TestExampleSaysTheDefaults(t *testing.T) {
 	for line := range strings.Lines(Example()) {
 		if s, found := strings.CutPrefix(line, "# "); found && beginsExpression([]byte(s)) {
 			name, _, _ := strings.Cut(s, " =")
-			if !slices.Contains([]string{"admin_socket", "tls_certificate", "tls_key", "certificate", "key", "certificates", "names", "email", "ca_file", "max_memory", "servers", "directory", "smarthost_user", "smarthost_password", "address", "tokens", "digest_to", "sender_addresses", "verify_rewrite", "tls", "tls_ciphers", "client_authorities", "proxy_from", "extensions_off", "mailhub", "router", "near", "hosts_file"}, name) {
+			if !slices.Contains([]string{"admin_socket", "tls_certificate", "tls_key", "certificate", "key", "certificates", "names", "email", "ca_file", "max_memory", "servers", "directory", "smarthost_user", "smarthost_password", "address", "tokens", "digest_to", "sender_addresses", "verify_rewrite", "tls", "tls_ciphers", "client_authorities", "proxy_from", "extensions_off", "mailhub", "router", "near", "hosts_file", "sign", "headers"}, name) {
 				line = s
 			}
 		}

@@ -34,7 +34,7 @@ var reportSchedule = mail.Schedule{
 
 // settings are all settings, in the order of the reference. A row's fields
 // are described at the type setting.
-var settings = slices.Concat(serverSettings, doorSettings, accountSettings, loginSettings, ldapSettings, oidcSettings, httpAuthSettings, policySettings, filterSettings, certificateSettings, transportSettings, companySettings, transportWaySettings, transportLimitSettings, poolSettings, tlsOutSettings, routeSettings, mailSettings)
+var settings = slices.Concat(serverSettings, doorSettings, accountSettings, loginSettings, ldapSettings, oidcSettings, httpAuthSettings, policySettings, filterSettings, certificateSettings, transportSettings, dkimSettings, companySettings, transportWaySettings, transportLimitSettings, poolSettings, tlsOutSettings, routeSettings, mailSettings)
 
 // serverSettings are those of the server itself and of its listeners.
 var serverSettings = []setting{

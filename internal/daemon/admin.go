@@ -62,9 +62,10 @@ func (d *Daemon) bindAdmin(g *graph) error {
 		// has a say in what they bring.
 		Queue: d.suspended, Sites: d.deliverer, Targets: d.pools, Tally: d.deliverer.Tally, Store: d.store, Journal: d.journal, Importer: d.door(g), Snapshot: d.snapshot, Control: d, Records: d.recordOptions(),
 		Certificates: certificateKeeper(g.certificates.store, d.inForce, d.certificateChanged, d.clock),
-		Transports:   func() []string { return d.inForce().config.TransportNames() },
-		Bound:        func(r mail.Routing, to mail.Destination) string { return d.inForce().router().Bound(r, to) },
-		Status:       d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
+		Keys:         keyKeeper(g.keys, d.inForce, d.keyChanged, d.clock), Alignment: alignmentOf(d.inForce),
+		Transports: func() []string { return d.inForce().config.TransportNames() },
+		Bound:      func(r mail.Routing, to mail.Destination) string { return d.inForce().router().Bound(r, to) },
+		Status:     d.status, Stop: d.stop, Tokens: g.api.tokens, Logger: d.Logger, Clock: d.clock,
 	})
 	d.apiCertificate = g.api.files
 	address := g.config.Admin.Address

@@ -50,7 +50,7 @@ func (d *Daemon) door(g *graph) *intake.Intake {
 // doorOptions are what the configuration says of the way in.
 func (g *graph) doorOptions() intake.Options {
 	m := &g.config.Message
-	return intake.Options{
+	o := intake.Options{
 		Hostname:         g.config.Hostname,
 		Company:          g.company,
 		Local:            g.local,
@@ -63,8 +63,13 @@ func (g *graph) doorOptions() intake.Options {
 		Routed:           g.policy.Routed,
 		Choose:           g.choose(),
 		VRFY:             g.disclosure,
+		Ours:             g.ours,
 		Clock:            g.clock,
 	}
+	if g.signing != nil { // else the keys can be read by the server's user alone
+		o.Signer = g.signing
+	}
+	return o
 }
 
 func (d *Daemon) serverOptions(g *graph, c *config.Listener) smtpserver.Options {
@@ -166,6 +171,7 @@ func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 	return deliver.Settings{
 		Hostname:        g.config.Hostname,
 		Company:         g.company,
+		Signer:          g.signing,
 		Router:          router,
 		Choose:          router.Choose,
 		Client:          d.clientOf(g, &config.Transport{}),
@@ -207,7 +213,7 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
-	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.authorityWarnings(), g.expiryWarnings(d.clock.Now()), g.web.warnings(), ldapWarnings(g), doorWarnings(g.config), d.trapped.list())
+	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.keyWarnings(), g.authorityWarnings(), g.expiryWarnings(d.clock.Now()), g.web.warnings(), ldapWarnings(g), doorWarnings(g.config), d.trapped.list())
 	s.Directory = admin.RecordCounts(d.directory.Counts())
 	return s
 }

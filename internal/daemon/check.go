@@ -48,6 +48,7 @@ func Check(c *config.Config, o Options) Checked {
 	wrong, unwise := doctor.Storage(c)
 	found.Problems = append(found.Problems, wrong...)
 	found.Warnings = slices.Concat(found.Warnings, unwise, doctor.Memory(c), doctor.Files(c), adviseTrust(c, g.lists, g.around), g.adviseLists(), doctor.Listeners(c, g.local.Addresses))
+	found.Warnings = append(found.Warnings, g.adviseKeys()...)
 	for i := range c.Listeners {
 		found.Warnings = append(found.Warnings, g.adviseLogin(i)...)
 		found.Warnings = append(found.Warnings, doctor.Certificates(&c.Listeners[i], g.shown(i), c.Hostname, g.clock.Now())...)
@@ -95,6 +96,7 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 	for i := range found {
 		found[i].Place = c.Places[found[i].Key]
 	}
+	found = append(found, g.adviseAlignment(ctx, alone)...)
 	if g.readDirectory() == nil { // check has told what is wrong with it
 		found = append(found, g.trappedDomains(ctx)...)
 	}

@@ -162,7 +162,7 @@ func (d *Daemon) newGraph(c *config.Config) *graph {
 	g.told = told{list: d.tellList, blockList: d.tellBlockList, lists: d.counts.lists, blockLists: d.counts.blockLists, logger: d.Logger}
 	g.told.ldap = d.counts.ldap
 	if d.graph != nil {
-		g.certificates.store = d.graph.certificates.store
+		g.certificates.store, g.keys = d.graph.certificates.store, d.graph.keys
 	}
 	g.certificates.acme = d.acme
 	g.told.source, g.told.oidc, g.told.httpAuth = d.tellSource, d.counts.oidc, d.counts.httpAuth
@@ -225,6 +225,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.wantCertificates()
 	d.running.Go(func() { d.tendIssuers(ctx) })
 	d.running.Go(func() { d.watchDomains(ctx) })
+	d.running.Go(func() { d.tendKeys(ctx) })
 
 	d.journal.Record(mail.Fact{Reason: mail.ReasonStarted, Time: d.started, Text: d.Version})
 	c := d.inForce().config // which a reload may replace by now

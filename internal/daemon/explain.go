@@ -35,6 +35,9 @@ func explainerOf(c *config.Config, r *directory.Directory, askDNS bool) (*explai
 	g.lasting.offline = !askDNS
 	g.lasting.directory = func() *directory.Directory { return r }
 	g.lasting.masks = func(client netip.Addr) string { return g.around.Masks(client) }
+	if err := g.loadSigning(); err != nil && g.keys != nil {
+		return nil, err
+	}
 	if err := errors.Join(g.loadLocal(), g.loadLists(), g.loadRoutes(), g.loadPolicy()); err != nil {
 		return nil, err
 	}
@@ -50,7 +53,7 @@ func (g *graph) explainer() *explain.Server {
 	o.Room = g.room()
 	return &explain.Server{
 		Engine: g.policy, Door: o, Listeners: g.config.Listeners, Sendmail: g.config.Submission,
-		Account: g.account, Route: g.leaves, BlockLists: !g.lasting.offline,
+		Account: g.account, Route: g.leaves, BlockLists: !g.lasting.offline, Signatures: g.signatures,
 		Router: g.router(), Limits: g.limits, Resolve: !g.lasting.offline,
 	}
 }

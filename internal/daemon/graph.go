@@ -15,6 +15,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/container"
 	"postern/internal/directory"
+	"postern/internal/dkim"
 	"postern/internal/dns"
 	"postern/internal/httpauth"
 	"postern/internal/intake"
@@ -43,6 +44,10 @@ type graph struct {
 	loaded     time.Time
 
 	certificates certificates
+	// keys are those by which mail is signed; they last as long as the process. signing says
+	// which of them signs what.
+	keys    *dkim.Store
+	signing *dkim.Signing
 	// clientAuthorities are those of the clients of the listeners, in their order; nil for
 	// none.
 	clientAuthorities []*x509.CertPool
@@ -116,7 +121,7 @@ func newGraph(c *config.Config, clock mail.Clock) *graph {
 // load reads what the configuration names, and tells of all that is wrong.
 func (g *graph) load() error {
 	g.resolver = g.newResolver(dns.Options{})
-	err := errors.Join(g.loadCertificates(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadTLSOut(), g.loadRoutes(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
+	err := errors.Join(g.loadCertificates(), g.loadSigning(), g.loadClientAuthorities(), g.loadCredentials(), g.loadAPI(), g.loadLocal(), g.loadLists(), g.loadTLSOut(), g.loadRoutes(), g.loadWebSources(), g.loadLDAP(), g.checkSources(), g.loadPolicy())
 	g.around = lookAround(g.local.Addresses)
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	"postern/internal/limit"
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/report"
 	"postern/internal/route"
 	"postern/internal/smtpclient"
 )
@@ -67,6 +68,8 @@ type Options struct {
 type Settings struct {
 	// Hostname is the name in EHLO.
 	Hostname string
+	// Signer signs reports. Nil: nobody does.
+	Signer report.Signer
 	// Company returns whose mail that of a sender is. Nil: nobody's in particular.
 	Company func(sender mail.Address) mail.Company
 	Router  Router

@@ -36,7 +36,8 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 		about.Recipients = append(about.Recipients, dsn.Recipient{Recipient: t.recipients[i], Outcome: v.outcomes[i]})
 	}
 	to := t.settings.reportTo(t.entry.Envelope.From)
-	original, err := report.Write(ctx, d.Store, &about, to)
+	writer := report.Writer{Store: d.Store, Signer: t.settings.Signer}
+	original, err := writer.Write(ctx, &about, to)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (d *Deliverer) report(ctx context.Context, t *transaction, v *verdict, acti
 		return []queue.Submission{original}, nil
 	}
 	about.ID, about.CopyTo = d.IDs.New(now), company.Postmaster
-	copied, err := report.Write(ctx, d.Store, &about, copyTo)
+	copied, err := writer.Write(ctx, &about, copyTo)
 	if err != nil {
 		original.Draft.Discard()
 		return nil, err

@@ -44,7 +44,7 @@ type relaxedBody struct {
 // maxBuffered is how much is gathered for dst.
 const maxBuffered = 8 << 10
 
-var crlf = []byte("\r\n")
+var crlf, space = []byte("\r\n"), []byte(" ")
 
 // plain are the octets that stand for themselves.
 var plain = func() (table [256]bool) {
@@ -93,7 +93,7 @@ func (b *relaxedBody) text(p []byte) {
 		b.add(crlf)
 	}
 	if b.space {
-		b.add([]byte(" "))
+		b.add(space)
 	}
 	b.space, b.cr = false, false
 	b.add(p)

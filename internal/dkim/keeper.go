@@ -30,8 +30,8 @@ type Keeper struct {
 	Clock   mail.Clock
 }
 
-// Info is what is shown of a key; never the key itself.
-type Info struct {
+// KeyInfo is what is shown of a key; never the key itself.
+type KeyInfo struct {
 	Domain    string    `json:"domain" doc:"The domain whose mail is signed by it (d=)"`
 	Selector  string    `json:"selector" doc:"Its name within the domain (s=)"`
 	Algorithm Algorithm `json:"algorithm" enum:"rsa,ed25519" doc:"Its kind"`
@@ -46,8 +46,8 @@ type Info struct {
 	Problem   string    `json:"problem,omitempty" doc:"Why it cannot be used, or should not"`
 }
 
-// Order says what key is to be made, or taken.
-type Order struct {
+// KeyOrder says what key is to be made, or taken.
+type KeyOrder struct {
 	Domain    string    `json:"domain" maxLength:"253" doc:"The domain whose mail is to be signed"`
 	Selector  string    `json:"selector,omitempty" maxLength:"200" doc:"The selector; one with the date by default"`
 	Algorithm Algorithm `json:"algorithm,omitempty" enum:",rsa,ed25519" doc:"The kind of the key; one of each by default, and with a selector rsa"`
@@ -69,10 +69,10 @@ func (k *Keeper) changed(actor, format string, args ...any) {
 }
 
 // List returns all keys.
-func (k *Keeper) List() []Info { return infos(k.Store.Entries()) }
+func (k *Keeper) List() []KeyInfo { return infos(k.Store.Entries()) }
 
 // Of returns those of a domain, with their records. Errors: ErrDomain, ErrNoDomain.
-func (k *Keeper) Of(domain string) ([]Info, error) {
+func (k *Keeper) Of(domain string) ([]KeyInfo, error) {
 	domain, err := Domain(domain)
 	if err != nil {
 		return nil, err
@@ -81,16 +81,16 @@ func (k *Keeper) Of(domain string) ([]Info, error) {
 	return infos(list), err
 }
 
-func infos(list []Entry) []Info {
-	all := make([]Info, 0, len(list))
+func infos(list []Entry) []KeyInfo {
+	all := make([]KeyInfo, 0, len(list))
 	for i := range list {
 		all = append(all, info(&list[i]))
 	}
 	return all
 }
 
-func info(e *Entry) Info {
-	i := Info{Domain: e.Domain, Selector: e.Selector, Algorithm: e.Kind, State: e.State, Created: e.Created, Since: e.Since, Until: e.Until, Name: e.Name()}
+func info(e *Entry) KeyInfo {
+	i := KeyInfo{Domain: e.Domain, Selector: e.Selector, Algorithm: e.Kind, State: e.State, Created: e.Created, Since: e.Since, Until: e.Until, Name: e.Name()}
 	if e.Err != nil {
 		i.Problem = e.Err.Error()
 		return i
@@ -110,14 +110,14 @@ func info(e *Entry) Info {
 
 // Add makes keys, or takes one, for a domain that has none of that kind. Errors: ErrDomain,
 // ErrSelector, ErrBits, ErrKey, ErrExists, ErrHasKey, ErrFull.
-func (k *Keeper) Add(actor string, o Order) ([]Info, error) {
+func (k *Keeper) Add(actor string, o KeyOrder) ([]KeyInfo, error) {
 	return k.add(actor, o, false)
 }
 
 // Rotate makes the next keys of a domain, of the kinds that it has. Those that are active now
 // retire when the new ones become active: when DNS has their records, or now. Keys that wait
 // already are the next ones. Errors: as Add, and ErrNoDomain.
-func (k *Keeper) Rotate(actor string, o Order) ([]Info, error) {
+func (k *Keeper) Rotate(actor string, o KeyOrder) ([]KeyInfo, error) {
 	domain, err := Domain(o.Domain)
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (k *Keeper) Rotate(actor string, o Order) ([]Info, error) {
 }
 
 // advance lets keys that wait be active at once, if now says so.
-func (k *Keeper) advance(actor string, waiting []Entry, now bool) ([]Info, error) {
+func (k *Keeper) advance(actor string, waiting []Entry, now bool) ([]KeyInfo, error) {
 	if !now {
 		return infos(waiting), nil
 	}
@@ -153,7 +153,7 @@ func (k *Keeper) advance(actor string, waiting []Entry, now bool) ([]Info, error
 	return infos(changed), err
 }
 
-func (k *Keeper) add(actor string, o Order, next bool) ([]Info, error) {
+func (k *Keeper) add(actor string, o KeyOrder, next bool) ([]KeyInfo, error) {
 	domain, err := Domain(o.Domain)
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (k *Keeper) add(actor string, o Order, next bool) ([]Info, error) {
 	if err := k.Store.put(state, k.Overlap(), keys...); err != nil {
 		return nil, err
 	}
-	var made []Info
+	var made []KeyInfo
 	for i := range keys {
 		made = append(made, k.find(keys[i].Name()))
 		k.changed(actor, "%s is made: %s, %d bits, %s", keys[i].Name(), keys[i].Algorithm(), keys[i].Bits(), state)
@@ -185,15 +185,15 @@ func (k *Keeper) add(actor string, o Order, next bool) ([]Info, error) {
 	return made, nil
 }
 
-func (k *Keeper) find(name string) Info {
+func (k *Keeper) find(name string) KeyInfo {
 	if e := k.Store.content.Load().entries[name]; e != nil {
 		return info(e)
 	}
-	return Info{Name: name}
+	return KeyInfo{Name: name}
 }
 
 // private makes the key that is ordered, or reads it.
-func (o *Order) private(a Algorithm) (crypto.Signer, error) {
+func (o *KeyOrder) private(a Algorithm) (crypto.Signer, error) {
 	if o.Key != "" {
 		return ParseKey([]byte(o.Key))
 	}
@@ -201,7 +201,7 @@ func (o *Order) private(a Algorithm) (crypto.Signer, error) {
 }
 
 // wanted are the names and kinds of the keys to be made.
-func (k *Keeper) wanted(domain string, o *Order, next bool) ([]keyOf, error) {
+func (k *Keeper) wanted(domain string, o *KeyOrder, next bool) ([]keyOf, error) {
 	list, err := k.Store.Of(domain)
 	if err != nil && !errors.Is(err, ErrNoDomain) {
 		return nil, err
@@ -227,7 +227,7 @@ func (k *Keeper) wanted(domain string, o *Order, next bool) ([]keyOf, error) {
 }
 
 // kinds are the kinds of the keys to be made.
-func (o *Order) kinds(has []Entry, next bool) ([]Algorithm, error) {
+func (o *KeyOrder) kinds(has []Entry, next bool) ([]Algorithm, error) {
 	switch {
 	case o.Key != "":
 		private, err := ParseKey([]byte(o.Key))

@@ -74,7 +74,7 @@ func (b *bench) selectors(t *testing.T, domain string) []string {
 // TestLife is the life of keys from the first to the second.
 func TestLife(t *testing.T) {
 	b, ctx := newBench(t), t.Context()
-	made, err := b.Add("eve", Order{Domain: "Example.ORG"})
+	made, err := b.Add("eve", KeyOrder{Domain: "Example.ORG"})
 	if err != nil || len(made) != 2 {
 		t.Fatalf("%+v, %v", made, err)
 	}
@@ -100,16 +100,16 @@ func TestLife(t *testing.T) {
 	if got := b.selectors(t, "example.org"); !slices.Equal(got, []string{"20270115-rsa", "20270115-ed25519"}) {
 		t.Errorf("active: %v", got)
 	}
-	if _, err := b.Add("eve", Order{Domain: "example.org"}); !errors.Is(err, ErrHasKey) {
+	if _, err := b.Add("eve", KeyOrder{Domain: "example.org"}); !errors.Is(err, ErrHasKey) {
 		t.Errorf("a second first key: %v", err)
 	}
 
 	b.clock.Advance(24 * time.Hour)
-	next, err := b.Rotate("eve", Order{Domain: "example.org", Algorithm: RSA})
+	next, err := b.Rotate("eve", KeyOrder{Domain: "example.org", Algorithm: RSA})
 	if err != nil || len(next) != 1 || next[0].State != Waiting {
 		t.Fatalf("%+v, %v", next, err)
 	}
-	again, err := b.Rotate("eve", Order{Domain: "example.org", Algorithm: RSA})
+	again, err := b.Rotate("eve", KeyOrder{Domain: "example.org", Algorithm: RSA})
 	if err != nil || len(again) != 1 || again[0].Selector != next[0].Selector {
 		t.Errorf("rotated again while the next one waits: %+v, %v", again, err)
 	}
@@ -147,19 +147,19 @@ func TestLife(t *testing.T) {
 // TestNow: keys are active at once, and the ones before retire.
 func TestNow(t *testing.T) {
 	b := newBench(t)
-	for _, o := range []Order{{Domain: "example.org", Selector: "a", Now: true}, {Domain: "example.org", Selector: "b", Algorithm: Ed25519, Now: true}} {
+	for _, o := range []KeyOrder{{Domain: "example.org", Selector: "a", Now: true}, {Domain: "example.org", Selector: "b", Algorithm: Ed25519, Now: true}} {
 		if _, err := b.Add("eve", o); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Rotate("eve", Order{Domain: "example.org", Selector: "c", Now: true}); err != nil {
+	if _, err := b.Rotate("eve", KeyOrder{Domain: "example.org", Selector: "c", Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	b.want(t, "rotated", map[string]State{"a": Retiring, "b": Active, "c": Active})
-	if _, err := b.Rotate("eve", Order{Domain: "example.org"}); err != nil {
+	if _, err := b.Rotate("eve", KeyOrder{Domain: "example.org"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Rotate("eve", Order{Domain: "example.org", Now: true}); err != nil {
+	if _, err := b.Rotate("eve", KeyOrder{Domain: "example.org", Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	b.want(t, "those that waited", map[string]State{"a": Retiring, "b": Retiring, "c": Retiring, "20270115-rsa": Active, "20270115-ed25519": Active})
@@ -172,32 +172,32 @@ func TestRefusedOrders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Add("eve", Order{Domain: "example.org", Selector: "taken", Key: string(key)}); err != nil {
+	if _, err := b.Add("eve", KeyOrder{Domain: "example.org", Selector: "taken", Key: string(key)}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.List(); len(got) != 1 || got[0].Algorithm != Ed25519 {
 		t.Errorf("a key that was brought: %+v", got)
 	}
 	for _, c := range []struct {
-		order Order
+		order KeyOrder
 		want  error
 	}{
-		{Order{Domain: "[192.0.2.1]"}, ErrDomain},
-		{Order{Domain: "example.org", Selector: "a/b"}, ErrSelector},
-		{Order{Domain: "example.org", Selector: "small", Bits: 512}, ErrBits},
-		{Order{Domain: "example.org", Selector: "taken", Algorithm: RSA}, ErrExists},
-		{Order{Domain: "example.org", Selector: "x", Key: "nothing"}, ErrKey},
-		{Order{Domain: "example.org", Algorithm: Ed25519}, ErrHasKey},
+		{KeyOrder{Domain: "[192.0.2.1]"}, ErrDomain},
+		{KeyOrder{Domain: "example.org", Selector: "a/b"}, ErrSelector},
+		{KeyOrder{Domain: "example.org", Selector: "small", Bits: 512}, ErrBits},
+		{KeyOrder{Domain: "example.org", Selector: "taken", Algorithm: RSA}, ErrExists},
+		{KeyOrder{Domain: "example.org", Selector: "x", Key: "nothing"}, ErrKey},
+		{KeyOrder{Domain: "example.org", Algorithm: Ed25519}, ErrHasKey},
 	} {
 		if _, err := b.Add("eve", c.order); !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v", c.order, err)
 		}
 	}
-	if _, err := b.Rotate("eve", Order{Domain: "example.com"}); !errors.Is(err, ErrNoDomain) {
+	if _, err := b.Rotate("eve", KeyOrder{Domain: "example.com"}); !errors.Is(err, ErrNoDomain) {
 		t.Errorf("rotated without a key: %v", err)
 	}
 	long := strings.Repeat("a23456789.", 19) + "example.org"
-	if _, err := b.Add("eve", Order{Domain: long, Selector: strings.Repeat("s", 60)}); err == nil {
+	if _, err := b.Add("eve", KeyOrder{Domain: long, Selector: strings.Repeat("s", 60)}); err == nil {
 		t.Error("a name that no file can have is taken")
 	}
 	b.want(t, "in the end", map[string]State{"taken": Waiting})
@@ -205,7 +205,7 @@ func TestRefusedOrders(t *testing.T) {
 
 func TestRemove(t *testing.T) {
 	b := newBench(t)
-	if _, err := b.Add("eve", Order{Domain: "example.org", Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
+	if _, err := b.Add("eve", KeyOrder{Domain: "example.org", Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Remove("eve", "example.org", "b", true); !errors.Is(err, ErrNotFound) {
@@ -223,7 +223,7 @@ func TestRemove(t *testing.T) {
 // TestWeak: a key of few bits is taken, and warned of.
 func TestWeak(t *testing.T) {
 	b := newBench(t)
-	made, err := b.Add("eve", Order{Domain: "example.org", Selector: "a", Bits: 1024})
+	made, err := b.Add("eve", KeyOrder{Domain: "example.org", Selector: "a", Bits: 1024})
 	if err != nil || !strings.Contains(made[0].Problem, "1024 bits are few") {
 		t.Errorf("%+v, %v", made, err)
 	}
@@ -234,7 +234,7 @@ func TestWeak(t *testing.T) {
 func TestDamagedStore(t *testing.T) {
 	b := newBench(t)
 	for _, domain := range []string{"example.org", "example.com"} {
-		if _, err := b.Add("eve", Order{Domain: domain, Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
+		if _, err := b.Add("eve", KeyOrder{Domain: domain, Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -288,7 +288,7 @@ func TestLook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Add("eve", Order{Domain: "example.org", Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
+	if _, err := b.Add("eve", KeyOrder{Domain: "example.org", Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.Look(); err != nil || len(other.Entries()) != 1 {

@@ -34,17 +34,28 @@ var errCannotSign = mail.Refuse(451, "4.7.5", "The message cannot be signed at p
 // errMustSign is its cause when there is no key.
 var errMustSign = errors.New("dkim.sign has the domain, but no key of it is active")
 
-// Sign signs content that goes out with a sender. It returns nil when nobody signs for it.
-// It fails with 451 4.7.5 when somebody should and cannot, and with the errors of the content.
-func (s *Signing) Sign(content io.ReaderAt, size int64, sender mail.Address) (*message.Signed, error) {
+// By returns the domain that signs content that goes out with a sender; "" if none does. It
+// fails with 451 4.7.5 when one should and cannot, and with the errors of the content.
+func (s *Signing) By(content io.ReaderAt, size int64, sender mail.Address) (string, error) {
+	if s.Domains == nil && s.Store.idle() {
+		return "", nil
+	}
 	br := bufio.NewReader(io.NewSectionReader(content, 0, size))
 	header, err := message.ReadHeader(br, message.Limits{})
 	if err != nil {
+		return "", err
+	}
+	return s.Signer(AuthorDomain(header), sender)
+}
+
+// Sign signs content by a domain. Errors: as of By.
+func (s *Signing) Sign(content io.ReaderAt, size int64, by string) (*message.Signed, error) {
+	keys, err := s.active(by)
+	if err != nil {
 		return nil, err
 	}
-	_, keys, err := s.keys(AuthorDomain(header), sender)
-	if err != nil || len(keys) == 0 {
-		return nil, err
+	if len(keys) == 0 { // it was removed in this moment
+		return nil, errCannotSign.Because(ErrNoDomain)
 	}
 	return message.Sign(content, size, func(src io.Reader) (string, error) {
 		fields, err := s.Options.Sign(src, s.Clock.Now(), keys...)
@@ -56,30 +67,29 @@ func (s *Signing) Sign(content io.ReaderAt, size int64, sender mail.Address) (*m
 }
 
 // Signer returns the domain that signs for an author's domain and a sender; "" if none
-// does. Errors: as of Sign.
+// does. Errors: as of By.
 func (s *Signing) Signer(author string, sender mail.Address) (string, error) {
-	domain, _, err := s.keys(author, sender)
-	return domain, err
-}
-
-// keys returns the domain that signs, and its keys.
-func (s *Signing) keys(author string, sender mail.Address) (string, []Key, error) {
 	for _, of := range s.candidates(author, sender) {
 		if s.Domains != nil && !slices.Contains(s.Domains, of) {
 			continue
 		}
-		keys, err := s.Store.active(of)
-		if err == nil && len(keys) == 0 && s.Domains != nil {
-			err = errMustSign
-		}
-		if err != nil {
-			return "", nil, errCannotSign.Because(err)
-		}
-		if len(keys) > 0 {
-			return of, keys, nil
+		if keys, err := s.active(of); err != nil || len(keys) > 0 {
+			return of, err
 		}
 	}
-	return "", nil, nil
+	return "", nil
+}
+
+// active returns the keys by which a domain signs; none, if it need not.
+func (s *Signing) active(domain string) ([]Key, error) {
+	keys, err := s.Store.active(domain)
+	if err == nil && len(keys) == 0 && s.Domains != nil {
+		err = errMustSign
+	}
+	if err != nil {
+		return nil, errCannotSign.Because(err)
+	}
+	return keys, nil
 }
 
 // candidates are the domains that may sign, the first that has keys does.

@@ -16,11 +16,11 @@ import (
 func TestSigner(t *testing.T) {
 	b := newBench(t)
 	for _, domain := range []string{"example.org", "sub.example.com", "host.example.net"} {
-		if _, err := b.Add("eve", Order{Domain: domain, Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
+		if _, err := b.Add("eve", KeyOrder{Domain: domain, Selector: "a", Algorithm: Ed25519, Now: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Add("eve", Order{Domain: "waiting.example", Selector: "a", Algorithm: Ed25519}); err != nil {
+	if _, err := b.Add("eve", KeyOrder{Domain: "waiting.example", Selector: "a", Algorithm: Ed25519}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(string(b.Store.dir), "a._domainkey.sub.example.com.pem"), nil, 0o600); err != nil {
@@ -77,7 +77,7 @@ func TestSigner(t *testing.T) {
 // had to be made 7-bit.
 func TestSigningOfContent(t *testing.T) {
 	b := newBench(t)
-	if _, err := b.Add("eve", Order{Domain: "example.org", Now: true}); err != nil {
+	if _, err := b.Add("eve", KeyOrder{Domain: "example.org", Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	s := Signing{Store: b.Store, Clock: b.clock}
@@ -91,9 +91,13 @@ func TestSigningOfContent(t *testing.T) {
 		"several":      "From: =?utf-8?q?A?= <a@example.org>, b@example.com\r\n\r\nHello\r\n",
 		"UTF-8 header": "From: \xc3\xbc <a@example.org>\r\n\r\ngr\xc3\xbc\xc3\x9fe\r\n",
 	} {
-		signed, err := s.Sign(strings.NewReader(content), int64(len(content)), mail.Address{})
-		if err != nil || signed == nil {
-			t.Errorf("%s: %v, %v", name, signed, err)
+		src, size := strings.NewReader(content), int64(len(content))
+		if by, err := s.By(src, size, mail.Address{}); by != "example.org" || err != nil {
+			t.Errorf("%s: signed by %q, %v", name, by, err)
+		}
+		signed, err := s.Sign(src, size, "example.org")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		var out bytes.Buffer
@@ -110,8 +114,8 @@ func TestSigningOfContent(t *testing.T) {
 		"malformed":  "From: a@example.org <b@example.org\r\n\r\nHello\r\n",
 		"a group":    "From: undisclosed:;\r\n\r\nHello\r\n",
 	} {
-		if signed, err := s.Sign(strings.NewReader(content), int64(len(content)), mail.Address{}); signed != nil || err != nil {
-			t.Errorf("%s: %v, %v", name, signed, err)
+		if by, err := s.By(strings.NewReader(content), int64(len(content)), mail.Address{}); by != "" || err != nil {
+			t.Errorf("%s: %q, %v", name, by, err)
 		}
 	}
 }

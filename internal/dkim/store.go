@@ -236,6 +236,9 @@ func (s *Store) active(domain string) ([]Key, error) {
 	return keys, nil
 }
 
+// idle reports whether nobody's mail is signed.
+func (s *Store) idle() bool { return len(s.content.Load().signing) == 0 }
+
 // change lets f change the entries that are there now, and writes what it has changed:
 // the files that it returns, by name, nil for one that is removed, and then what is known of the keys.
 func (s *Store) change(f func(*content) (map[string][]byte, error)) error {

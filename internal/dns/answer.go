@@ -59,7 +59,10 @@ func read(q question, m *dns.Msg) (answer, error) {
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
 		return answer{}, errors.New("the server says " + rcode(m.Rcode))
 	}
-	name, ttl, err := follow(q, m.Answer)
+	name, ttl, err := q.name, maxTTL, error(nil)
+	if q.kind != dns.TypeCNAME { // whose answer is the alias itself
+		name, ttl, err = follow(q, m.Answer)
+	}
 	if err != nil {
 		return answer{}, err
 	}

@@ -191,6 +191,21 @@ func (c *Client) LookupText(ctx context.Context, name string) ([]string, error) 
 	return list, nil
 }
 
+// LookupAlias asks where a complete name leads that is an alias, its CNAME record (RFC 1035
+// 3.3.1), and returns that in lower case, without the final dot. One that is none fails with ErrNotFound.
+func (c *Client) LookupAlias(ctx context.Context, name string) (string, error) {
+	a := c.lookup(ctx, dns.Fqdn(name), dns.TypeCNAME)
+	if a.err != nil {
+		return "", a.err
+	}
+	for _, rr := range a.records {
+		if alias, ok := rr.(*dns.CNAME); ok {
+			return canonical(alias.Target), nil
+		}
+	}
+	return "", fmt.Errorf("%w: %s is no alias", ErrNotFound, name)
+}
+
 // lookup finds the records of a name, along aliases of which the servers did
 // not say where they end.
 func (c *Client) lookup(ctx context.Context, name string, kind uint16) answer {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -426,6 +427,20 @@ func TestRecordsOfAName(t *testing.T) {
 		}
 		if _, err := c.LookupText(t.Context(), name); !errors.Is(err, ErrNotFound) {
 			t.Errorf("text of %s: %v", name, err)
+		}
+	}
+}
+
+// TestLookupAlias asks for the alias itself, and not for what it leads to (RFC 1035 3.3.1).
+func TestLookupAlias(t *testing.T) {
+	server := mailtest.NewDNS(t, "a.test. 60 IN CNAME B.test.\nb.test. 60 IN CNAME c.test.\nc.test. 60 IN TXT \"x\"\n")
+	c := NewClient(Options{Servers: []netip.AddrPort{server.Addr()}, Hosts: os.DevNull})
+	if target, err := c.LookupAlias(t.Context(), "A.test"); target != "b.test" || err != nil {
+		t.Errorf("%q, %v", target, err)
+	}
+	for _, name := range []string{"c.test", "no.test"} {
+		if target, err := c.LookupAlias(t.Context(), name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %q, %v", name, target, err)
 		}
 	}
 }

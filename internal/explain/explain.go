@@ -12,6 +12,7 @@
 package explain
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -45,8 +46,19 @@ type Server struct {
 	Limits func(transport string) Limits
 	// Resolve says that Walk asks DNS for the servers.
 	Resolve bool
+	// Signatures says who signs a message with a sender that somebody has brought, and what
+	// others will find of that, a line each. Nil: nothing is said of it.
+	Signatures func(ctx context.Context, m Leaving) []string
 	// BlockLists says that policy can ask block lists.
 	BlockLists bool
+}
+
+// Leaving is a message as it leaves.
+type Leaving struct {
+	Origin  *mail.Origin
+	Sender  mail.Address
+	Content io.ReaderAt
+	Size    int64
 }
 
 // SendmailListener is the listener of mail from programs of this host.

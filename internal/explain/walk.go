@@ -2,9 +2,11 @@ package explain
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/internal/config"
@@ -33,6 +35,9 @@ func (s *Server) Walk(ctx context.Context, m *Mail) (*Report, error) {
 	w.report.Unreached = w.explanation.Unreached()
 	w.outcomes()
 	w.notes()
+	if err := w.signatures(ctx); err != nil {
+		return nil, err
+	}
 	return &w.report, nil
 }
 
@@ -250,6 +255,29 @@ func (w *walk) notes() {
 	if q.Listener == SendmailListener {
 		w.note("what it does when the server is down is not told here")
 	}
+}
+
+// signatures says who signs each content, and for whom that speaks.
+func (w *walk) signatures(ctx context.Context) error {
+	if w.server.Signatures == nil {
+		return nil
+	}
+	for i := range w.store.group.Submissions {
+		e := &w.store.group.Submissions[i].Entry
+		content, err := w.store.Body(ctx, cmp.Or(e.Body, e.ID))
+		if err != nil {
+			return err
+		}
+		for _, line := range w.server.Signatures(ctx, Leaving{&e.Origin, e.Envelope.From, content, content.Size()}) {
+			if !slices.Contains(w.report.Notes, line) {
+				w.note("%s", line)
+			}
+		}
+		if err := content.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *walk) note(format string, args ...any) {

@@ -110,7 +110,7 @@ func (c *composer) report(ctx context.Context, key told, about []dsn.Recipient) 
 		About: c.taken.id, Envelope: envelope, Origin: c.message.Origin, Accepted: now,
 		Recipients: about, Content: c.taken.draft, Size: c.taken.draft.Size(),
 	}
-	written, err := report.Write(ctx, c.in.Store, &r, to)
+	written, err := report.Writer{Store: c.in.Store, Signer: c.in.Signer}.Write(ctx, &r, to)
 	if err != nil {
 		return fmt.Errorf("cannot write a report: %w", err)
 	}

@@ -22,6 +22,7 @@ import (
 	"postern/internal/message"
 	"postern/internal/policy"
 	"postern/internal/queue"
+	"postern/internal/report"
 	"postern/internal/smtp"
 )
 
@@ -76,6 +77,11 @@ type Options struct {
 	// Budget is how long that may take for one, from the end of its data; 0
 	// means DefaultBudget.
 	Budget time.Duration
+
+	// Signer signs what is stored, and reports. Nil: nobody does.
+	Signer report.Signer
+	// Ours says whether whoever brought a message may have it signed. Nil: everybody may.
+	Ours func(o *mail.Origin) bool
 
 	Clock  mail.Clock
 	Logger *slog.Logger
@@ -187,6 +193,10 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 	t, err := in.take(ctx, &m)
 	if err != nil {
 		return "", err
+	}
+	if err := in.signTaken(ctx, &m, &t); err != nil {
+		t.draft.Discard()
+		return "", storeError(err)
 	}
 	entry := t.entry(&m)
 	entry.Deliveries = in.deliveries(&entry, queued(m.Recipients), t.at)

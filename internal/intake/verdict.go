@@ -77,6 +77,7 @@ type composer struct {
 
 	group    queue.Group
 	contents []written
+	bases    []written // those with edits, before they are signed
 	copied   []copied
 	ended    []ending      // recipients that stand for others
 	written  []queue.Draft // reports
@@ -193,7 +194,7 @@ func later(now, notBefore time.Time) time.Time {
 
 // submit adds an entry with its content to the group.
 func (c *composer) submit(ctx context.Context, e *queue.Entry, edits []message.Edit) error {
-	content, err := c.content(ctx, e.ID, edits)
+	content, err := c.content(ctx, e, edits)
 	if err != nil {
 		return err
 	}
@@ -325,7 +326,9 @@ func (c *composer) copy(ctx context.Context, of *policy.Addressee, to mail.Addre
 
 // discard frees what the verdict brought and was not stored.
 func (c *composer) discard() {
-	c.taken.draft.Discard()
+	for _, draft := range c.drafts() {
+		draft.Discard()
+	}
 	for i := range c.contents {
 		c.contents[i].draft.Discard()
 	}
@@ -334,11 +337,22 @@ func (c *composer) discard() {
 	}
 }
 
-// release frees the content of the message when all get another, or nobody
-// gets any.
+// drafts are the contents before they are signed.
+func (c *composer) drafts() []queue.Draft {
+	list := []queue.Draft{c.taken.draft}
+	for i := range c.bases {
+		list = append(list, c.bases[i].draft)
+	}
+	return list
+}
+
+// release frees what no entry has: what came when all get another, or nobody gets any,
+// and what was signed.
 func (c *composer) release() {
-	if !slices.ContainsFunc(c.contents, func(w written) bool { return w.draft == c.taken.draft }) {
-		c.taken.draft.Discard()
+	for _, draft := range c.drafts() {
+		if !slices.ContainsFunc(c.contents, func(w written) bool { return w.draft == draft }) {
+			draft.Discard()
+		}
 	}
 }
 

@@ -54,6 +54,7 @@ const (
 	ReasonCertificateChanged  Reason = "certificate-changed"  // another is in use, or a command has changed what there is
 	ReasonCertificateFailed   Reason = "certificate-failed"   // one could not be read, or had: that of before stays in use
 	ReasonCertificateExpiring Reason = "certificate-expiring" // its end is near, or has come
+	ReasonSigningKey          Reason = "signing-key"          // a key for signatures was made, is active, or was removed
 	ReasonLeftOut             Reason = "left-out"             // a block list is not asked for a while: it fails, or lies
 	ReasonAskedAgain          Reason = "asked-again"          // it answers again
 	ReasonSourceDown          Reason = "source-down"          // a source of users answers nothing: clients are told to come back
@@ -75,7 +76,7 @@ var Reasons = []Reason{
 	ReasonStarted, ReasonStopped, ReasonReloaded, ReasonReloadFailed, ReasonOpened, ReasonClosed,
 	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonTargetUp, ReasonTargetDown, ReasonTargetChanged, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
-	ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonCredentialFailed, ReasonCredentialWorks, ReasonLoginFailed, ReasonBanned,
+	ReasonSigningKey, ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonCredentialFailed, ReasonCredentialWorks, ReasonLoginFailed, ReasonBanned,
 	ReasonStepped, ReasonOverflow, ReasonDirectory,
 }
 
