@@ -176,8 +176,6 @@ var sections = []section{
 		text: "How mail is signed that leaves (DKIM, RFC 6376): [dkim.md](dkim.md). The keys are made by `postern dkim`, and lie in `dkim` below `data_dir`.",
 	},
 	{
-	},
-	{
 		name: "submission",
 		text: "Mail from programs on this host, by the command `postern sendmail` (as `/usr/sbin/sendmail`, too). [sendmail.md](sendmail.md) tells how it works, and what it does for whom.",
 	},

@@ -67,22 +67,29 @@ func saying(command, reply string) func(string) string {
 	}
 }
 
+// neverWays are the ports of the only way and of the decoy, and what is demanded of the former.
+type neverWays struct {
+	level      tlspolicy.Level
+	way, decoy uint16
+	hub        bool // it is the mailhub
+}
+
 // neverRouter makes the table of a test: the only way is that of a route with never_bypass, or
 // the mailhub; all other ways lead to a decoy.
-func neverRouter(t *testing.T, resolver *mailtest.DNS, level tlspolicy.Level, way, decoy uint16, hub bool) *route.Table {
+func neverRouter(t *testing.T, resolver *mailtest.DNS, n neverWays) *route.Table {
 	t.Helper()
 	lookup := route.Lookup{Resolver: dns.NewClient(dns.Options{Servers: []netip.AddrPort{resolver.Addr()}, Hosts: "/dev/null", Timeout: patience})}
 	smarthost := func(name, host string, port uint16, level tlspolicy.Level) route.Transport {
 		return route.NewSmarthosts(route.Options{Lookup: lookup, Name: name, Hosts: []mail.HostPort{{Host: host, Port: port}}, Lane: route.Lane{TLS: tlspolicy.Policy{Level: level}}})
 	}
-	only, other := smarthost("only", "way.test", way, level), smarthost("other", "decoy.test", decoy, tlspolicy.None)
-	direct := route.NewMX(route.MXOptions{Lookup: lookup, Port: decoy})
+	only, other := smarthost("only", "way.test", n.way, n.level), smarthost("other", "decoy.test", n.decoy, tlspolicy.None)
+	direct := route.NewMX(route.MXOptions{Lookup: lookup, Port: n.decoy})
 	o := route.TableOptions{
 		Transports: map[string]route.Transport{"only": only, "other": other, "mx": direct},
 		Server:     func(h mail.HostPort) route.Transport { return smarthost("smarthost", h.Host, h.Port, tlspolicy.None) },
 		Otherwise:  &route.General{Router: other, Firewall: true, Direct: direct},
 	}
-	if hub {
+	if n.hub {
 		o.Otherwise = &route.General{Mailhub: only, Router: other, Firewall: true, Direct: direct}
 		return route.NewTable(o)
 	}
@@ -112,7 +119,7 @@ func TestNeverRound(t *testing.T) {
 					at = elsewhere[:1]
 				}
 				neverRound(t, f.zone, at, func(names *mailtest.DNS, decoy uint16) *route.Table {
-					return neverRouter(t, names, f.tls, onlyServer(t, f.script, f.answer), decoy, hub)
+					return neverRouter(t, names, neverWays{f.tls, onlyServer(t, f.script, f.answer), decoy, hub})
 				}, f.final)
 			})
 		}
