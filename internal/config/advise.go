@@ -103,7 +103,7 @@ func (d *decoder) adviseSmarthosts(t *table) {
 // as its address tells.
 func near(h mail.HostPort) bool {
 	ip, literal := h.IP()
-	return literal && !isPublic(ip) || h.Host == "localhost"
+	return literal && !isPublic(ip) || h.Host == "localhost" || h.Socket != ""
 }
 
 // adviseDirect looks at what matters when mail goes directly to its domain.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"slices"
@@ -140,14 +141,33 @@ func (d *decoder) checkTLSBegin(t *table, x *Transport) {
 // adviseTransport warns of mail that leaves in clear over the Internet.
 func (d *decoder) adviseTransport(t *table) {
 	x := t.fields.transport
-	far := slices.IndexFunc(x.Hosts, func(h mail.HostPort) bool { return !near(h) })
 	at, is := t.given["tls"]
-	if !is || x.TLS != TLSNone || x.Kind == TransportSmarthost && far < 0 {
+	if !is || x.TLS != TLSNone {
 		return
 	}
 	to := "the servers of every domain"
-	if far >= 0 {
-		to = clip(x.Hosts[far].String())
+	if x.Kind != TransportMX {
+		servers := d.serversOf(x)
+		far := slices.IndexFunc(servers, func(h mail.HostPort) bool { return !near(h) })
+		if far < 0 {
+			return
+		}
+		to = clip(servers[far].String())
 	}
 	d.fault(at.value, "transport.tls", advicef(`set "verify", or at least "opportunistic"`, "mail goes to %s in clear: everybody on the way can read it", to))
+}
+
+// serversOf are the servers of a transport that has a list of them, or targets.
+func (d *decoder) serversOf(x *Transport) []mail.HostPort {
+	servers := slices.Clone(x.Hosts)
+	for _, t := range d.tables["target"] {
+		if to := t.fields.target; to.Pool == x.Name {
+			host := cmp.Or(to.Name, to.MX)
+			if to.Address.IsValid() {
+				host = to.Address.String()
+			}
+			servers = append(servers, mail.HostPort{Host: host, Port: uint16(to.Port)})
+		}
+	}
+	return servers
 }

@@ -9,6 +9,8 @@ func TestWarningsOfTLSOut(t *testing.T) {
 		{"clear by a transport", wise + transport + "hosts = [\"10.0.0.1\", \"203.0.113.1\"]\ntls = \"none\"", `10:7: transport.tls: mail goes to 203.0.113.1:25 in clear`},
 		{"clear by a transport, within", wise + transport + "hosts = [\"10.0.0.1\"]\ntls = \"none\"", ``},
 		{"clear by MX", wise + transport + "kind = \"mx\"\ntls = \"none\"", `10:7: transport.tls: mail goes to the servers of every domain in clear`},
+		{"clear by a pool", wise + transport + "kind = \"pool\"\ntls = \"none\"\n[[target]]\npool = \"out\"\naddress = \"10.0.0.1\"\n[[target]]\npool = \"out\"\nname = \"hub.example.com\"", `10:7: transport.tls: mail goes to hub.example.com:25 in clear`},
+		{"clear by a pool, within", wise + transport + "kind = \"pool\"\ntls = \"none\"\n[[target]]\npool = \"out\"\naddress = \"10.0.0.1\"", ``},
 		{"authorities that few ask", wise + transport + "kind = \"mx\"\ntls_ca_file = \"ca.pem\"", `10:1: transport.tls_ca_file: is looked at only for messages that demand it, because tls is "opportunistic"`},
 		{"names that few ask", wise + "[[tls]]\ndomains = [\"a.example\"]\npolicy = \"required\"\nnames = [\"b.example\"]", `10:1: tls.names: is looked at only for messages that demand it`},
 		{"old versions", wise + transport + "kind = \"mx\"\ntls = \"required\"\ntls_min_version = \"1.1\"", `11:19: transport.tls_min_version: is unsafe: what goes by TLS 1.1`},
