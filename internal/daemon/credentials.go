@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/admin"
@@ -183,7 +184,7 @@ func (g *graph) testLogin(ctx context.Context, t admin.CredentialTest) (admin.Cr
 	g.finish(&hop.Lane, route.Question{})
 	l, is := hop.Login.(hostLogin)
 	if !is {
-		return admin.CredentialTested{}, unprocessable(fmt.Errorf("no credential is for %s", t.Host))
+		return admin.CredentialTested{}, unprocessable(g.noCredential(t))
 	}
 	done := admin.CredentialTested{Credential: l.Record().Name, User: l.Record().User}
 	shown, err := l.Credentials(ctx)
@@ -206,6 +207,20 @@ func (g *graph) testLogin(ctx context.Context, t admin.CredentialTest) (admin.Cr
 		break
 	}
 	return done, nil
+}
+
+// noCredential says that none is found for a server, and of which transports the one could be meant.
+func (g *graph) noCredential(t admin.CredentialTest) error {
+	var by []string
+	for i := range g.config.Transports {
+		if x := &g.config.Transports[i]; x.Credential != "" && x.Name != t.Transport {
+			by = append(by, x.Name)
+		}
+	}
+	if len(by) == 0 {
+		return fmt.Errorf("no credential is for %s", t.Host)
+	}
+	return fmt.Errorf("no credential is for %s itself; those of transports are tested with --transport: %s", t.Host, strings.Join(by[:min(len(by), maxTold)], ", "))
 }
 
 const (

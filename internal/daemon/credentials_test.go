@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/admin"
 	"postern/internal/config"
 	"postern/internal/credentials"
 	"postern/internal/directory"
@@ -100,4 +101,8 @@ func TestWhoIsShown(t *testing.T) {
 		}
 	}
 	wantEach(t, g.adviseCredentials(), `transport.credential: "nobody" is not in the directory`)
+	const want = "no credential is for b.example itself; those of transports are tested with --transport: own, absent"
+	if err := g.noCredential(admin.CredentialTest{Host: "b.example", Transport: "pool"}); err.Error() != want {
+		t.Errorf("a test without a transport says %q", err)
+	}
 }
