@@ -17,7 +17,7 @@ import (
 )
 
 // TestTokensOfTheServer: the binary sends to a server that takes tokens alone, which it verifies
-// with their issuer. Many deliveries at once have one token issued; while
+// with their issuer. A thousand deliveries, each on a connection of its own, have one token issued; while
 // the issuer is down mail waits, with its reason, which is told once; it goes when the
 // issuer is back; and a token that is revoked is followed by another. What is secret is nowhere.
 func TestTokensOfTheServer(t *testing.T) {
@@ -38,7 +38,7 @@ func TestTokensOfTheServer(t *testing.T) {
 	must(t, err)
 	p, err := harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(t.TempDir(), "instance"), NextHop: sink.Addr().String(), TLS: "required", Retry: "1s, every 1s until 1d",
-		Settings: fmt.Sprintf("smarthost_credential = 'office'\n[credentials]\nauthorities = '%s/issuers.pem'\n[log]\nlevel = 'debug'\n", dir),
+		Settings: fmt.Sprintf("smarthost_credential = 'office'\nmax_connections = 1000\nmax_connections_per_site = 1000\n[credentials]\nauthorities = '%s/issuers.pem'\n[log]\nlevel = 'debug'\n", dir),
 	})
 	must(t, err)
 	s := &safe{server: &server{Postern: p}}
@@ -74,7 +74,7 @@ func TestTokensOfTheServer(t *testing.T) {
 			}
 		}
 	}
-	send(100)
+	send(1000)
 	come("many at once", 1)
 	if out := s.do(ctx, t, "", "credential test "+sink.Addr().String()); !strings.Contains(out, "mechanism     OAUTHBEARER") {
 		t.Errorf("the test says %s", out)
