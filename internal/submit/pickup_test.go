@@ -313,7 +313,7 @@ func TestChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := h.door.Options
-	options.Hostname, options.AddMessageID = "other.example", true
+	options.Hostname, options.AddMessageID, options.Company = "other.example", true, nil // the company had the old name
 	p := h.pickup()
 	p.Change(intake.New(options), "other.example", time.Hour)
 	if err := p.Collect(t.Context()); err != nil {
