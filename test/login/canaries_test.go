@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
@@ -67,11 +68,15 @@ func clearShapes() []string {
 	return list
 }
 
-// keyShapes are how private keys, of ECDSA with P-256, could be shown.
+// keyShapes are how private keys, of ECDSA with P-256 and of Ed25519, could be shown.
 func keyShapes(t *testing.T, keys ...any) []string {
 	t.Helper()
 	list := []string{"PRIVATE KEY-----"}
 	for _, key := range keys {
+		if key, is := key.(ed25519.PrivateKey); is {
+			list = append(list, shapes(string(key.Seed()))...)
+			continue
+		}
 		scalar, err := key.(*ecdsa.PrivateKey).Bytes()
 		must(t, err)
 		text, err := certs.EncodeKey(key)

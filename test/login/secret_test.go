@@ -25,7 +25,7 @@ import (
 // TestSecretsAreNowhere: secrets of every kind, right and wrong, typed where they do not
 // belong and in messages that are broken, are in nothing that the server writes, prints or
 // answers, what it prints when it is aborted included. Hashes and keys of SCRAM are in the
-// database and its backup alone, private keys in the store of certificates.
+// database and its backup alone, private keys in the stores of certificates and of signatures.
 func TestSecretsAreNowhere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -63,7 +63,10 @@ func TestSecretsAreNowhere(t *testing.T) {
 func inDirectory(path string) bool { return filepath.Base(filepath.Dir(path)) == "directory" }
 
 // inStore reports whether a file is a certificate of the store, with its key.
-func inStore(path string) bool { return filepath.Base(filepath.Dir(path)) == "certificates" }
+func inStore(path string) bool {
+	dir := filepath.Base(filepath.Dir(path))
+	return dir == "certificates" || dir == "dkim"
+}
 
 // shown is what can be read somewhere.
 type shown map[string]string
@@ -307,7 +310,7 @@ func (s *safe) askAPI(ctx context.Context, t *testing.T, shown shown, id string)
 	names := map[string]string{
 		"/v1/aliases/": "sales@corp.example", "/v1/domains/": "corp.example", "/v1/lists/": "partners", "/v1/users/": user,
 		"/v1/certificates/": "shop", "/v1/messages/": id, "/v1/sites/": "smarthost", "/v1/imports/": id,
-		"/v1/senders/": "account:" + user, "/v1/credentials/": "office",
+		"/v1/senders/": "account:" + user, "/v1/credentials/": "office", "/v1/dkim/domains/": "signed.example", "/v1/targets/": "pool",
 	}
 	gets := 0
 	for path, operations := range description.Paths {

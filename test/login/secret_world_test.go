@@ -2,6 +2,9 @@ package login
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,6 +77,15 @@ auth_sources = ["broken", "company"]
 auth_mechanisms = ["PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"]
 certificates = ["shop"]
 
+[[transport]]
+name = "pool"
+kind = "pool"
+
+[[target]]
+pool = "pool"
+address = "127.0.0.1"
+port = 9
+
 [auth]
 never_ban = []
 delay = "0s"
@@ -119,7 +131,7 @@ type safe struct {
 	files  string // the directory with the files that hold the secrets
 	admin  string // where the API is
 	broken string // where the listener is whose sources do not work
-	keys   []any  // private keys: of the listener, and of the file of PKCS #12
+	keys   []any  // private keys: of the listener, of a client, of the file of PKCS #12, and of signatures
 }
 
 // startSafe starts the server. The files that hold its secrets lie outside of what it
@@ -138,7 +150,7 @@ func startSafe(ctx context.Context, t *testing.T) *safe {
 		"client-secret": canaries.clientSecret, "refresh-token": canaries.refreshToken, "client-key": string(mailtest.KeyPEM(t, client)), "tokens": "operator " + canaries.apiToken, "bind": canaries.ldapBind, "wrong-bind": canaries.ldapWrongBind,
 		"service": canaries.serviceSecret, "passphrase": canaries.passphrase, "wrong-passphrase": canaries.wrongPassphrase,
 		"cert.pem": string(mailtest.CertificatePEM(config)), "key.pem": string(mailtest.KeyPEM(t, config)),
-		"shop.p12": s.pkcs12(t),
+		"shop.p12": s.pkcs12(t), "signing-key": s.signingKey(t),
 	} {
 		must(t, os.WriteFile(filepath.Join(s.files, name), []byte(content), 0o600))
 	}
@@ -149,11 +161,23 @@ func startSafe(ctx context.Context, t *testing.T) *safe {
 		Settings: fmt.Sprintf(secretSettings, s.files, s.metrics, s.admin, s.login, s.broken, slapd.Addr, service.URL),
 	})
 	must(t, err)
+	s.do(ctx, t, "", "dkim key add signed.example --selector s1 --key "+s.files+"/signing-key")
 	s.do(ctx, t, "", "cert import shop --file "+s.files+"/shop.p12 --passphrase-file "+s.files+"/passphrase")
 	must(t, s.SetCredential(ctx, "relay", "relay", canaries.smarthost))
 	must(t, s.StartAs(ctx, binary, "SSL_CERT_FILE="+s.files+"/cert.pem"))
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// signingKey makes a private key for signatures.
+func (s *safe) signingKey(t *testing.T) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	s.keys = append(s.keys, key)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	must(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // pkcs12 makes a file of PKCS #12 with a certificate and its key.
