@@ -83,13 +83,22 @@ func (g *graph) loginFor(l *route.Lane) hostLogin {
 	if named != "" {
 		return shownTo(b.Named(named), l.Host, hosts)
 	}
+	if isNamed(hosts, l.Host) {
+		hosts = nil // it is the next hop itself, and none of the servers of another
+	}
+	var first *credentials.Login
 	for _, h := range hosts {
-		if of := b.For(h.Host); of != nil {
-			return shownTo(of, l.Host, nil)
+		of := b.For(h.Host)
+		if of != nil && of.Record().IsFor(l.Host) {
+			return of
 		}
+		first = cmp.Or(first, of)
 	}
 	if of := b.For(l.Host); of != nil {
 		return of
+	}
+	if first != nil {
+		return shownTo(first, l.Host, nil)
 	}
 	return nil
 }
@@ -124,10 +133,14 @@ func isOneOf(hosts []mail.HostPort, host string, port uint16) bool {
 	return slices.ContainsFunc(hosts, func(h mail.HostPort) bool { return mail.SameDomain(h.Host, host) && h.Port == port })
 }
 
+// isNamed reports whether a host is one of the hosts, at whatever port.
+func isNamed(hosts []mail.HostPort, host string) bool {
+	return slices.ContainsFunc(hosts, func(h mail.HostPort) bool { return mail.SameDomain(h.Host, host) })
+}
+
 // shownTo returns a login for a host, which must be one of the hosts or one of the record.
 func shownTo(of *credentials.Login, host string, hosts []mail.HostPort) hostLogin {
-	known := slices.ContainsFunc(hosts, func(h mail.HostPort) bool { return mail.SameDomain(h.Host, host) })
-	if r := of.Record(); r.Kind != "" && !known && !r.IsFor(host) {
+	if r := of.Record(); r.Kind != "" && !isNamed(hosts, host) && !r.IsFor(host) {
 		return withheld{of, host}
 	}
 	return of

@@ -26,6 +26,7 @@ func TestWhoIsShown(t *testing.T) {
 		{Name: "absent", Kind: config.TransportSmarthost, Hosts: []mail.HostPort{host("x.example", 25)}, Credential: "nobody"},
 		{Name: "pool", Kind: config.TransportPool, Credential: "named"},
 		{Name: "direct", Kind: config.TransportMX},
+		{Name: "both", Kind: config.TransportSmarthost, Hosts: []mail.HostPort{host("hub.example", 25), host("b.relay.example", 25), host("free.example", 25)}},
 	}
 	c.Credentials.KeyFile = filepath.Join(t.TempDir(), "keys")
 	c.Targets = []config.Target{{Pool: "pool", Name: "target.example", Port: 25}}
@@ -67,6 +68,9 @@ func TestWhoIsShown(t *testing.T) {
 		{"hub", "hub.example", 25, "hub", "", tlspolicy.Verify},
 		{"hub", "mx1.hub.example", 25, "hub", "", tlspolicy.Verify},
 		{"hub", "evil.example", 25, "hub", "evil.example is a name from DNS", tlspolicy.Verify},
+		{"both", "hub.example", 25, "hub", "", tlspolicy.Verify},
+		{"both", "b.relay.example", 25, "relays", "", tlspolicy.Verify}, // and not that of the one before it
+		{"both", "free.example", 25, "", "", tlspolicy.None},
 		{"absent", "x.example", 25, "nobody", "credential nobody: is not in the directory", tlspolicy.Verify},
 		{"pool", "target.example", 25, "named", "", tlspolicy.Verify},
 		{"direct", "mx.direct.example", 25, "mx", "", tlspolicy.Verify},

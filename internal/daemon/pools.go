@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 
@@ -80,7 +81,8 @@ func targetOf(t *config.Target) pool.Target {
 func (d *Daemon) prober(g *graph) func(context.Context, route.Lane, netip.AddrPort) (route.Capabilities, error) {
 	return func(ctx context.Context, to route.Lane, at netip.AddrPort) (route.Capabilities, error) {
 		o := d.clientTo(g, to.Transport)
-		o.Hostname = g.config.Hostname
+		o.Hostname = cmp.Or(to.From.Hostname, g.config.Hostname)
+		o.LocalAddr = to.From.Source(at.Addr())
 		o.TLS = to.TLS
 		if !o.TLS.Demanded() && o.TLS.Begin != tlspolicy.Implicit {
 			o.TLS.Level = tlspolicy.None

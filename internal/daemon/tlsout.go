@@ -73,6 +73,7 @@ func (o *tlsOut) add(t *config.TLSDomains, policy tlspolicy.Policy) {
 		if rest, is := strings.CutPrefix(d, "*."); is {
 			kept, domain = o.below, rest
 		}
+		domain = asKnown(domain)
 		if _, taken := kept[domain]; !taken {
 			kept[domain] = table
 		}
@@ -80,6 +81,15 @@ func (o *tlsOut) add(t *config.TLSDomains, policy tlspolicy.Policy) {
 	for _, l := range t.Lists {
 		o.lists = append(o.lists, listedDomains{l.Text, table})
 	}
+}
+
+// asKnown is a domain as DNS knows it, in lower case, in whatever form it is written. What DNS
+// cannot know stays.
+func asKnown(domain string) string {
+	if ascii, err := mail.ASCIIDomain(domain); err == nil {
+		domain = ascii
+	}
+	return strings.ToLower(domain)
 }
 
 // policyOf is the policy of a transport.
@@ -202,6 +212,7 @@ func (g *graph) isDirect(transport string) bool {
 
 // of is what the first table demands that is for a domain.
 func (o *tlsOut) of(domain string, listed func(list, domain string) bool) (tlspolicy.Policy, bool) {
+	domain = asKnown(domain)
 	first := len(o.domains)
 	take := func(table int, is bool) {
 		if is {

@@ -66,7 +66,7 @@ domains = ["mx.verified.example", "pinned.example"]
 policy = "pin"
 pins = ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
 [[tls]]
-domains = ["required.example", "pinned.example"]
+domains = ["required.example", "pinned.example", "xn--bcher-kva.example", "*.müller.example"]
 policy = "required"
 `
 
@@ -137,6 +137,9 @@ func TestTLSOfTransportAndDomain(t *testing.T) {
 		{"plain", "pinned.example", "verify of " + pinned + ", unspoken"},
 		{"plain", "required.example", "required of " + required + ", unspoken"},
 		{"smarthost", "partner.example", "verify of " + partners},
+		{"smarthost", "bücher.example", "required of " + required},
+		{"smarthost", "mail.müller.example", "required of " + required},
+		{"smarthost", "mail.xn--mller-kva.example", "required of " + required},
 		{"relay", "partner.example", "pin of transport relay, postern.toml:26, shows client, implicit"},
 	} {
 		lane := route.Lane{Transport: c.transport, TLS: base[c.transport]}

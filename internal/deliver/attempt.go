@@ -50,6 +50,7 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		}
 		if tries++; tries > maxAddresses {
 			leave(to.hop.Target)
+			failed = cmp.Or(failed, last) // those that were not tried may have what the others lack
 			break
 		}
 		made, err := c.open(ctx, to)

@@ -46,9 +46,9 @@ func brokenOff(outcomes []mail.Outcome) bool {
 }
 
 // missed notes mail that no server of a pool could be reached for. It comes back when
-// one is well again; a site that is no pool has its own breaker.
+// one is well again, or other mail gets through; a site that is no pool has its own breaker.
 func (d *Deliverer) missed(t *transaction) {
 	if t.unreached != nil && t.route.Pooled() {
-		d.waitForServer(t.route.Site, t.leases, t.recoveries)
+		d.comeBack(t.route.Site, t.leases, t.recoveries, 0)
 	}
 }

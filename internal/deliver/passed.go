@@ -1,6 +1,8 @@
 package deliver
 
 import (
+	"slices"
+
 	"postern/internal/mail"
 	"postern/internal/queue"
 )
@@ -28,22 +30,35 @@ type delivery struct {
 	destination mail.Destination
 }
 
+// passed is a delivery that was passed over. It is brought back only once sites have got a
+// server again so often: nothing that gets through before is of any use for it.
+type passed struct {
+	delivery
+	recoveries int
+}
+
 // passOver notes what was deferred because the site is down. When there is no
 // room for more, the oldest of the same site is forgotten: the newest are those
 // whose time is the longest to come.
 func (p *place) passOver(leases []queue.Lease) {
 	p.sites.mu.Lock()
 	defer p.sites.mu.Unlock()
-	p.sites.passOver(p.site, leases)
+	p.sites.passOver(p.site, leases, 0)
 }
 
-// waitForServer notes what was deferred because its site has no server now. If one has
-// one again since they were routed, they come back at once.
+// waitForServer notes what was deferred because its site has no server for it now. If one
+// has one again since they were routed, they come back at once.
 func (d *Deliverer) waitForServer(name string, leases []queue.Lease, recoveries int) {
+	d.comeBack(name, leases, recoveries, recoveries+1)
+}
+
+// comeBack notes what was deferred since sites had got a server so often, to come back from
+// when they have so often.
+func (d *Deliverer) comeBack(name string, leases []queue.Lease, recoveries, from int) {
 	s := d.sites
 	s.mu.Lock()
 	x := s.get(name)
-	s.passOver(x, leases)
+	s.passOver(x, leases, from)
 	late := s.recoveries != recoveries
 	s.mu.Unlock()
 	if late {
@@ -59,7 +74,7 @@ func (s *sites) recovered() int {
 }
 
 // passOver is what place.passOver does; mu is held.
-func (s *sites) passOver(x *site, leases []queue.Lease) {
+func (s *sites) passOver(x *site, leases []queue.Lease, recoveries int) {
 	for i := range leases {
 		if s.passed >= maxPassed {
 			if len(x.passed) == 0 {
@@ -68,7 +83,7 @@ func (s *sites) passOver(x *site, leases []queue.Lease) {
 			x.passed = x.passed[1:]
 			s.passed--
 		}
-		x.passed = append(x.passed, delivery{leases[i].Entry.ID, leases[i].Delivery().Destination})
+		x.passed = append(x.passed, passed{delivery{leases[i].Entry.ID, leases[i].Delivery().Destination}, recoveries})
 		s.passed++
 	}
 }
@@ -85,10 +100,14 @@ func (s *sites) takePassed(x *site) (d delivery, found bool) {
 
 // firstPassed is takePassed, also of a site that is down; mu is held.
 func (s *sites) firstPassed(x *site) (d delivery, found bool) {
-	if len(x.passed) == 0 {
+	list := x.passed
+	at := slices.IndexFunc(list[:min(len(list), maxLooks)], func(p passed) bool { return p.recoveries <= s.recoveries })
+	if at < 0 {
 		return delivery{}, false
 	}
-	d, x.passed = x.passed[0], x.passed[1:]
+	d = list[at].delivery
+	copy(list[1:], list[:at]) // those before it stay
+	x.passed = list[1:]
 	if len(x.passed) == 0 {
 		x.passed = nil
 	}

@@ -54,7 +54,7 @@ type site struct {
 	// suspended says that an operator lets its mail wait (hand.go).
 	suspended bool
 	// passed are deliveries that were deferred without an attempt (passed.go).
-	passed []delivery
+	passed []passed
 	// until is how long it is blocked, while it stands at blockedAt among those.
 	until     time.Time
 	blockedAt int

@@ -142,13 +142,25 @@ func ways(ctx context.Context, s *Settings, leases []queue.Lease) []way {
 func wayOf(ctx context.Context, s *Settings, l *queue.Lease) way {
 	e := &l.Entry
 	r, err := s.Router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLSDemand(), Size: e.Size})
-	if most := s.transport(r.Name).MaxSize; err == nil && most > 0 && e.Size > most { // as RFC 1870 6.1 has it of a server
-		err = mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of the transport, %d octets", e.Size, most)
+	if err == nil {
+		r, err = s.sized(r, e.Size)
 	}
 	if err == nil {
 		r, err = vouched(r, &e.Envelope)
 	}
 	return way{r.Demand(e.TLSDemand()), err}
+}
+
+// sized returns the route with the servers of those transports that let a message of a size
+// go. It fails for good when there is none, as RFC 1870 6.1 has it of a server.
+func (s *Settings) sized(r route.Route, size int64) (route.Route, error) {
+	tooLarge := func(name string) bool { most := s.transport(name).MaxSize; return most > 0 && size > most }
+	hops := slices.DeleteFunc(slices.Clone(r.Hops), func(h route.Hop) bool { return tooLarge(h.Transport) })
+	if len(hops) == 0 && (len(r.Hops) > 0 || tooLarge(r.Name)) {
+		return route.Route{}, mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of the transport, %d octets", size, s.transport(r.Name).MaxSize)
+	}
+	r.Hops = hops
+	return r, nil
 }
 
 // routed are the leases of one entry, by where they lead.

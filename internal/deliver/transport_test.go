@@ -140,6 +140,29 @@ func TestMaxSize(t *testing.T) {
 	}
 }
 
+// TestMaxSizeOfSeveral: of several transports in order only those take a message that let
+// one of its size go, and it comes back only when none does.
+func TestMaxSizeOfSeveral(t *testing.T) {
+	small, large := mailtest.NewSink(t), mailtest.NewSink(t)
+	size := int64(len(content))
+	o := Options{Settings: Settings{Transports: map[string]Transport{"small": {MaxSize: size - 1}, "large": {MaxSize: size}}}}
+	behind := func(first, then route.Route) route.Route {
+		first.Hops = append(first.Hops, then.Hops...)
+		return first
+	}
+	h := start(t, routes{
+		"a.example": behind(by("small", to("small+large", small.Addr())), by("large", to("", large.Addr()))),
+		"b.example": behind(by("large", to("large+small", refused)), by("small", to("", small.Addr()))),
+		"c.example": by("small", to("small", small.Addr())),
+	}, o)
+	h.awaitFacts(h.submit("", "a@a.example"), mail.ReasonDelivered, 1)
+	h.awaitFacts(h.submit("", "b@b.example"), mail.ReasonDeferred, 1)
+	h.awaitFacts(h.submit("", "c@c.example"), mail.ReasonDead, 1)
+	if n := len(small.Received()); n != 0 || len(large.Received()) != 1 {
+		t.Errorf("the one for small messages got %d, the other %d", n, len(large.Received()))
+	}
+}
+
 // TestRate: a site gets as many messages in a time as its transport sends. What is more
 // waits its turn: no attempt is counted, and the slots are free for others.
 func TestRate(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"postern/internal/mail"
 	"postern/internal/route"
@@ -46,6 +47,21 @@ func (v *server) lacks(q route.Question, to route.Lane) lack {
 	return nothing
 }
 
+// stale reports whether what the server offers was heard so long ago that no mail is to be
+// undeliverable for it. One that was drained is not asked.
+func (v *server) stale() bool {
+	return v.pool.set.around.Probe != nil && v.drained == "" && time.Since(v.heardAt) > v.pool.settings.ConnectRetry
+}
+
+// ask has the server probed, and its mail brought back when it has answered.
+func (v *server) ask() {
+	v.asked = true
+	if v.probeAt.IsZero() {
+		v.probeAt = time.Now()
+	}
+	v.pool.set.hurry()
+}
+
 // most is the largest message that the server takes; 0: any.
 func (v *server) most() int64 {
 	if !v.capabilities.ESMTP {
@@ -60,7 +76,7 @@ func (v *server) most() int64 {
 //
 // Errors. Temporary, with the route's name and site: 451 4.4.1 when none can be used that
 // may be able to take it, so that the mail waits until one can. Permanent, when all are
-// known to be unable: 550 5.7.4 when the message needs TLS and none offers STARTTLS
+// known to be unable, by what was heard of each not long ago: 550 5.7.4 when the message needs TLS and none offers STARTTLS
 // (RFC 3463 3.8), 552 5.3.4 when it is too large (RFC 3463 3.4).
 func (p *Pool) Route(ctx context.Context, q route.Question) (way route.Route, err error) {
 	if err := p.ready(ctx); err != nil {
@@ -106,6 +122,9 @@ func (p *Pool) candidates(q route.Question) ([]*server, error) {
 		to := v.lane()
 		to.TLS = to.TLS.Demand(q.TLS)
 		switch lack := v.lacks(q, to); {
+		case lack != nothing && v.stale():
+			v.ask()
+			waits = append(waits, errors.New(v.name()+" is asked anew what it offers"))
 		case lack == lacksTLS:
 			inClear = append(inClear, fmt.Errorf("%s offers no STARTTLS", v.name()))
 		case lack == lacksRoom:

@@ -167,6 +167,8 @@ func (p *Pool) change(to Settings) {
 	if !slices.EqualFunc(before.Targets, to.Targets, Target.sameServers) {
 		p.resolveAt = time.Time{}
 		p.resolved = false
+	}
+	if !p.resolved { // what is there is of other targets; it is sorted out with the names
 		return
 	}
 	for _, v := range p.servers {

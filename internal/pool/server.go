@@ -46,6 +46,9 @@ type server struct {
 	// learned says that capabilities are what it offered the last time.
 	learned      bool
 	capabilities route.Capabilities
+	heardAt      time.Time // when, on the clock that is never set
+	// asked says that mail waits for what it offers now.
+	asked bool
 	// drained says who lets nothing go there; "": nobody.
 	drained string
 
@@ -116,7 +119,11 @@ func (v *server) usable(l tlspolicy.Level) bool {
 // heard notes that the server has answered, and what it offers.
 func (v *server) heard(c route.Capabilities) {
 	c.Auth = append([]string(nil), c.Auth[:min(len(c.Auth), maxMechanisms)]...)
-	v.learned, v.capabilities = true, c
+	v.learned, v.capabilities, v.heardAt = true, c, time.Now()
+	if v.asked {
+		v.asked = false
+		v.pool.back()
+	}
 	if v.state == Unknown {
 		v.become(Active, "")
 		v.calm()

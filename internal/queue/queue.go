@@ -422,8 +422,8 @@ type (
 		// Regroup ends leases as Release does, all due now, and moves their
 		// recipients to the deliveries of other destinations, which are due now
 		// too. One that is there already is joined, and of the attempts of the two
-		// the larger number counts. Pending edits come first: whom they hold or
-		// move is not moved any more. Like Release it needs no sync unless edits were
+		// the larger number counts. Pending edits come first: whom they hold, move or
+		// give another address is not moved any more. Like Release it needs no sync unless edits were
 		// pending: what a crash undoes is done again at the next attempt. Lost
 		// leases are passed over.
 		Regroup(ctx context.Context, moves []Move) error

@@ -27,7 +27,8 @@ type Revision struct {
 type move struct {
 	from, to  mail.Destination
 	recipient int
-	attempts  int // that it takes along
+	address   mail.Address // for which it was asked where it goes
+	attempts  int          // that it takes along
 }
 
 // Revised is what a change made of one entry.
@@ -132,7 +133,7 @@ func (r *Revision) Regroup(ended []Ending) error {
 				break // what follows came while the lease was held
 			}
 			if d.Recipients[i].waiting() {
-				r.moves = append(r.moves, move{at, e.To[leased], i, d.Attempts})
+				r.moves = append(r.moves, move{at, e.To[leased], i, d.Recipients[i].Address, d.Attempts})
 				leased++
 			}
 		}
@@ -141,11 +142,11 @@ func (r *Revision) Regroup(ended []Ending) error {
 }
 
 // regroup makes the moves that Regroup has noted, of recipients that still wait where
-// they were.
+// they were, with the address that they had.
 func (r *Revision) regroup() {
 	for _, m := range r.moves {
 		rcpt := &r.entry.Deliveries[r.entry.find(m.from)].Recipients[m.recipient]
-		if m.from == m.to || !rcpt.waiting() {
+		if m.from == m.to || !rcpt.waiting() || rcpt.Address != m.address {
 			continue
 		}
 		moved := *rcpt
@@ -201,7 +202,7 @@ func (r *Revision) edit(at mail.Destination, picks []int, c Change, actor string
 			moved = append(moved, *rcpt)
 			rcpt.State = "" // no longer here; Result drops it
 		case ChangeRecipient:
-			rcpt.Recipient = rcpt.Readdressed(c.Recipient)
+			rcpt.Recipient, rcpt.Moved = rcpt.Readdressed(c.Recipient), time.Time{}
 			if c.To(at) != at {
 				moved = append(moved, *rcpt)
 				rcpt.State = ""

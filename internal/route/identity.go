@@ -53,7 +53,7 @@ func (r Route) reachable() (Route, error) {
 		}
 	}
 	if len(hops) == 0 {
-		return r, errNoFamily
+		return Route{}, errNoFamily
 	}
 	r.Hops = hops
 	return r, nil

@@ -20,7 +20,7 @@ func TestIdentity(t *testing.T) {
 		return h
 	}
 	both := fixed{Hops: []Hop{hop("192.0.2.1:25", "[2001:db8::1]:25"), hop("[2001:db8::2]:25"), hop("[::ffff:192.0.2.3]:25")}}
-	only := fixed{Hops: []Hop{hop("[2001:db8::2]:25")}}
+	only := fixed{Name: "t", Site: "t:only", Hops: []Hop{hop("[2001:db8::2]:25")}}
 	for _, c := range []struct {
 		name string
 		way  fixed
@@ -52,6 +52,9 @@ func TestIdentity(t *testing.T) {
 		got := strings.Join(hops, ", ")
 		if err != nil {
 			got, _, _ = strings.Cut(err.Error(), " None")
+			if r.Site != "" || len(r.Hops) > 0 {
+				t.Errorf("%s: it fails with %+v, as if a server had to come back", c.name, r)
+			}
 		}
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)

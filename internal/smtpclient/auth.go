@@ -18,7 +18,7 @@ import (
 func (c *Conn) authenticate(ctx context.Context) *Error {
 	err := c.prove(ctx)
 	if err != nil {
-		hide(c.options.Credentials, err)
+		c.hide(err)
 	}
 	return err
 }
@@ -191,9 +191,9 @@ const shownOfSecret = 24
 // hide takes out of a failure what repeats the credentials: what echoes its
 // input is no mail server, and some servers name what they did not take. Of a
 // server that means to give them away nothing protects: it has them.
-func hide(credentials mail.Credentials, e *Error) {
+func (c *Conn) hide(e *Error) {
 	said := strings.Join(strings.Fields(e.Error()), "")
-	if slices.ContainsFunc(forms(credentials), func(secret string) bool {
+	if slices.ContainsFunc(c.forms(), func(secret string) bool {
 		secret = strings.Join(strings.Fields(secret), "")
 		return secret != "" && strings.Contains(said, secret[:min(len(secret), shownOfSecret)])
 	}) {
@@ -202,11 +202,12 @@ func hide(credentials mail.Credentials, e *Error) {
 }
 
 // forms are those in which credentials go to a server.
-func forms(c mail.Credentials) []string {
-	if c.Token != "" {
-		return []string{string(c.Token), encode(string(c.Token)), encode(string(xoauth2Response(c)))}
+func (c *Conn) forms() []string {
+	shown := c.options.Credentials
+	if shown.Token != "" {
+		return []string{string(shown.Token), encode(string(shown.Token)), encode(string(xoauth2Response(shown))), encode(string(c.bearerResponse()))}
 	}
-	return []string{string(c.Password), encode(string(c.Password)), encode(plainResponse(c))}
+	return []string{string(shown.Password), encode(string(shown.Password)), encode(plainResponse(shown))}
 }
 
 // plainProof is PLAIN (RFC 4616): the password in clear, at once.

@@ -186,6 +186,7 @@ func TestTokenRefused(t *testing.T) {
 		{"a success behind a failure", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 334 e30=\nC: \nS: 235 2.7.0 yes\nCLOSED", "Unexpected reply"},
 		{"two failures", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 334 e30=\nC: \nS: 334 e30=\nCLOSED", "Unexpected reply"},
 		{"echoed", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 535 5.7.8 " + encode("user=joe\x01auth=Bearer "+token+"\x01\x01") + "\nC: QUIT\nCLOSED", hidden},
+		{"echoed as a whole", secure + "OAUTHBEARER\nC: AUTH OAUTHBEARER \nS: 535 5.7.8 " + encode("n,a=joe,\x01host=mx.example\x01port=2525\x01auth=Bearer "+token+"\x01\x01") + "\nC: QUIT\nCLOSED", hidden},
 		{"named", secure + "XOAUTH2\nC: AUTH XOAUTH2 \nS: 535 5.7.8 " + token + " is wrong\nC: QUIT\nCLOSED", hidden},
 		{"not offered", secure + "PLAIN LOGIN\nCLOSED", "the server offers AUTH PLAIN LOGIN, and what can be used is OAUTHBEARER, XOAUTH2"},
 	} {

@@ -23,9 +23,13 @@ func (c *Conn) beginBearer(name string) proof {
 	if name == mail.XOAuth2 {
 		return &bearerProof{response: xoauth2Response(c.options.Credentials)}
 	}
-	response := fmt.Sprintf("n,a=%s,\x01host=%s\x01port=%d\x01auth=Bearer %s\x01\x01",
+	return &bearerProof{response: c.bearerResponse(), dummy: []byte{1}} // RFC 7628 3.2.3
+}
+
+// bearerResponse is what OAUTHBEARER shows (RFC 7628 3.1).
+func (c *Conn) bearerResponse() []byte {
+	return fmt.Appendf(nil, "n,a=%s,\x01host=%s\x01port=%d\x01auth=Bearer %s\x01\x01",
 		gs2Name(c.options.Credentials.User), strings.Trim(c.host, "[]"), c.address.Port(), string(c.options.Credentials.Token))
-	return &bearerProof{response: []byte(response), dummy: []byte{1}} // RFC 7628 3.2.3
 }
 
 // gs2Name writes a name as RFC 5801 4 has it.

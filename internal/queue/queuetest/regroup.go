@@ -14,6 +14,7 @@ var regroupTests = []test{
 	{"regroup: siblings change places in one call", regroupSiblings},
 	{"regroup: what is held, and what joined meanwhile, stays", regroupHeld},
 	{"regroup: pending edits come first", regroupPending},
+	{"regroup: who gets another address is asked about anew", regroupReaddressed},
 	{"regroup: a lost lease is passed over, and a settled one", regroupLost},
 	{"regroup fences: the lease is over", regroupFences},
 	{"regroup: a delivery that it empties takes nothing of the entry along", regroupReopen},
@@ -173,6 +174,23 @@ func regroupPending(w *world) {
 	check()
 	w.reopen()
 	check()
+}
+
+// regroupReaddressed: where the routes send one address says nothing of another.
+func regroupReaddressed(w *world) {
+	e := w.entry("a@one.example")
+	w.accept(e)
+	l := w.claimOne("one.example")
+	readdress := func(from string, to mail.Address) {
+		w.edit(queue.Filter{Recipient: from}, queue.Change{Kind: queue.ChangeRecipient, Recipient: to})
+	}
+	readdress("a@one.example", mail.Address{Local: "b", Domain: "one.example"})
+	w.regroup(l, "one.example/~a")
+	w.same("places", w.places(e.ID), map[mail.Destination][]string{"one.example": {"b"}})
+	w.regroup(w.claimOne("one.example"), "one.example/~b")
+	w.same("moved", w.deliveryTo(e.ID, "one.example/~b").Recipients[0].Moved, w.now())
+	readdress("b@one.example", mail.Address{Local: "c", Domain: "one.example"})
+	w.same("moved", w.deliveryTo(e.ID, "one.example/~b").Recipients[0].Moved, time.Time{})
 }
 
 func regroupLost(w *world) {

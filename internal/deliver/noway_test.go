@@ -1,0 +1,88 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/mailtest"
+	"postern/internal/queue"
+	"postern/internal/route"
+)
+
+// partly is a router to a site whose server is of no use for one destination.
+type partly struct {
+	way route.Route
+	no  mail.Destination
+}
+
+func (p partly) Route(_ context.Context, q route.Question) (route.Route, error) {
+	if q.Destination == p.no {
+		return route.Route{Name: p.way.Name, Site: p.way.Site}, mail.Refuse(451, "4.4.1", "No target can be used for it")
+	}
+	return p.way, nil
+}
+
+// TestNoWayBesideOthers: mail for which no server of a pool can be used is not tried again
+// with each other message that gets through there: it waits for its time, or for a server.
+func TestNoWayBesideOthers(t *testing.T) {
+	sink := mailtest.NewSink(t)
+	h := start(t, partly{to("pool", sink.Addr()), "stuck.example"}, Options{})
+	h.advance(time.Hour)
+	stuck := h.submit("joe@sender.example", "a@stuck.example")
+	h.awaitFacts(stuck, mail.ReasonDeferred, 1)
+	await(t, "it is noted", func() bool { h.sites.mu.Lock(); defer h.sites.mu.Unlock(); return h.sites.passed == 1 })
+	for i := range 5 {
+		h.awaitFacts(h.submit("joe@sender.example", fmt.Sprintf("a%d@x.example", i)), mail.ReasonDelivered, 1)
+	}
+	h.finish()
+	tried := 0
+	for _, f := range h.facts(stuck) {
+		if f.Reason == mail.ReasonDeferred {
+			tried++
+		}
+	}
+	if tried != 1 {
+		t.Errorf("it was tried %d times", tried)
+	}
+}
+
+// TestPassedBehindNoWay: what others getting through brings back comes also from behind what
+// only a server does, and each in its order.
+func TestPassedBehindNoWay(t *testing.T) {
+	s := newSites(20, patience)
+	x := s.get("site")
+	for i, recoveries := range []int{1, 0, 1, 0} {
+		s.passOver(x, []queue.Lease{{Entry: queue.Entry{ID: mail.ID(fmt.Sprint(i)), Deliveries: []queue.Delivery{{Destination: "d"}}}}}, recoveries)
+	}
+	taken := func() (order string) {
+		for d, found := s.takePassed(x); found; d, found = s.takePassed(x) {
+			order += string(d.entry)
+		}
+		return order
+	}
+	if got := taken(); got != "13" || s.passed != 2 {
+		t.Errorf("%s, and %d are left", got, s.passed)
+	}
+	s.recoveries++
+	if got := taken(); got != "02" || s.passed != 0 {
+		t.Errorf("%s, and %d are left", got, s.passed)
+	}
+}
+
+// TestNotAllWereTried: that servers lack what a message demands is final only if all were
+// tried, and not as many as one attempt tries.
+func TestNotAllWereTried(t *testing.T) {
+	clear := mailtest.NewSink(t)
+	way := to("site", clear.Addr())
+	for range maxAddresses {
+		way.Hops = append(way.Hops, way.Hops[0])
+	}
+	h := start(t, routes{"": way, "sender.example": to("nowhere")}, Options{})
+	id := h.submitWith("joe@sender.example", requiringTLS, "a@x.example")
+	if f := h.awaitFacts(id, mail.ReasonDeferred, 1)[0]; f.Reply.Permanent() {
+		t.Errorf("%s", brief(f))
+	}
+}

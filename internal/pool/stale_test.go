@@ -1,0 +1,56 @@
+package pool
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/mail"
+	"postern/internal/route"
+)
+
+// TestChangeWhileNamesAreUnknown: settings come in force twice before the names of the
+// first were looked up. What is there then is of targets that are none any more.
+func TestChangeWhileNamesAreUnknown(t *testing.T) {
+	w := newWorld(t, with("192.0.2.1", "192.0.2.2", "192.0.2.3 secure"))
+	w.hops(route.Question{})
+	w.change(with("192.0.2.3 secure", "192.0.2.1"))
+	w.change(with("192.0.2.3 secure", "192.0.2.1"))
+	if got := order(w.hops(route.Question{})); got != "192.0.2.3 192.0.2.1" {
+		t.Error(got)
+	}
+	if v := w.state("192.0.2.3"); !v.Secure {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestLackIsFoundOutAgain: what a server lacks ends mail for good, so that it is asked
+// again when that was heard long ago.
+func TestLackIsFoundOutAgain(t *testing.T) {
+	tended(t, with("192.0.2.1 secure"), func(w *world) {
+		lacking := broken{mail.Outcome{State: mail.Deferred, Command: "STARTTLS", Reply: mail.NewReply(451, "4.7.4", "no")}}
+		w.answer("192.0.2.1", lacking)
+		w.hops(route.Question{})[0].Target.Failed(lacking)
+		if _, err := w.Transport("hubs").Route(w.t.Context(), route.Question{}); err == nil || !strings.Contains(err.Error(), "5.7.4") {
+			w.t.Fatalf("%v", err)
+		}
+		w.answer("192.0.2.1", nil)
+		w.after(3 * time.Minute)
+		was := w.told()
+		if _, err := w.Transport("hubs").Route(w.t.Context(), route.Question{}); err == nil || !strings.Contains(err.Error(), "451 4.4.1") {
+			w.t.Fatalf("by what was heard long ago: %v", err)
+		}
+		w.after(0)
+		if w.told() == was {
+			w.t.Error("mail that waited for the answer is not brought back")
+		}
+		if got := order(w.hops(route.Question{})); got != "192.0.2.1" {
+			w.t.Error(got)
+		}
+		w.probed()
+		w.after(time.Hour)
+		if got := w.probed(); got != "" {
+			w.t.Errorf("a server that is well is probed: %s", got)
+		}
+	})
+}
