@@ -192,10 +192,8 @@ func (g *graph) finishTLS(l *route.Lane, q route.Question) {
 // isDirect reports whether the servers of a transport are those of the recipient's
 // domain.
 func (g *graph) isDirect(transport string) bool {
-	for i := range g.config.Transports {
-		if t := &g.config.Transports[i]; t.Name == transport {
-			return t.Kind == config.TransportMX
-		}
+	if t := g.transportNamed(transport); t != nil {
+		return t.Kind == config.TransportMX
 	}
 	return transport == config.DirectTransport
 }
