@@ -99,6 +99,9 @@ func TestExplainWay(t *testing.T) {
 				t.Errorf("from %s to %s: no %q in\n%s", x.from, x.to, want, got)
 			}
 		}
+		if x.requireTLS && !strings.Contains(got, "TLS 1.3, REQUIRETLS, ") {
+			t.Errorf("the question does not say REQUIRETLS:\n%s", got)
+		}
 		if !x.requireTLS && strings.Contains(got, "REQUIRETLS") {
 			t.Errorf("REQUIRETLS, of which nobody has asked:\n%s", got)
 		}
