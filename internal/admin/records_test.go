@@ -18,6 +18,38 @@ type office struct {
 	*Inside
 	directory *directory.Directory
 	sealed    []string // the passwords that were given
+	// transports are those that there are.
+	transports []string
+}
+
+// TestUserRoute: a user can be given a route that is there, and no other; when it goes, the rest of
+// the user can still be changed, and he is found by it.
+func TestUserRoute(t *testing.T) {
+	o := newOffice(t)
+	o.transports = []string{"mx", "partners"}
+	const none = `route: there is no transport "partner"; there are mx, partners`
+	_, err := o.Users().Add(t.Context(), map[string]any{"login": "joe", "route": "partner"})
+	wantProblem(t, err, 422, none)
+	_, err = o.Users().Add(t.Context(), map[string]any{"login": "joe", "route": "partners"})
+	must(t, err)
+	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"route": "partner"})
+	wantProblem(t, err, 422, none)
+	o.transports = []string{"mx"}
+	stored, err := o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"note": "x"})
+	must(t, err)
+	if stored.Record.Route != "partners" {
+		t.Errorf("the route became %q", stored.Record.Route)
+	}
+	var found []string
+	must(t, o.Users().Each(t.Context(), RecordQuery{Match: "partners"}, func(u *User) error {
+		found = append(found, u.Login)
+		return nil
+	}))
+	if !slices.Equal(found, []string{"joe"}) {
+		t.Errorf("by their route are found %v", found)
+	}
+	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"route": ""})
+	must(t, err)
 }
 
 const (
@@ -32,7 +64,7 @@ func newOffice(t *testing.T) *office {
 		t.Fatal(err)
 	}
 	o := &office{directory: d}
-	o.Inside = NewInside(Options{Records: Records{
+	o.Inside = NewInside(Options{Transports: func() []string { return o.transports }, Records: Records{
 		Directory: d,
 		Seal: func(_ context.Context, password string) (hash, scram string, err error) {
 			if password == "weak" {

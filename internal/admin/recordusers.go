@@ -74,6 +74,9 @@ var users = noun[User]{
 	blank:  func() User { return User{Enabled: true, Services: mail.Services{Submit: true, Relay: true}} },
 	key:    func(u *User) directory.Key { return directory.Key{Kind: directory.KindUser, Name: u.Login} },
 	prepare: func(ctx context.Context, s *Server, u *User) error {
+		if err := s.checkRoute(u.Route); err != nil {
+			return err
+		}
 		return s.seal(ctx, u)
 	},
 	take: func(u, prepared *User) {
@@ -90,13 +93,24 @@ var users = noun[User]{
 		return unwise
 	},
 	matches: func(u *User, text string) bool {
-		return contains(u.Login, text) || slices.ContainsFunc(u.Addresses, func(a string) bool { return contains(a, text) }) || contains(u.Note, text)
+		return contains(u.Login, text) || slices.ContainsFunc(u.Addresses, func(a string) bool { return contains(a, text) }) || contains(u.Note, text) || contains(u.Route, text)
 	},
 }
 
 // contains reports whether a text is in another, in whatever case.
 func contains(s, text string) bool {
 	return strings.Contains(strings.ToLower(s), strings.ToLower(text))
+}
+
+// checkRoute wants a route that is given to a user to be there: his mail would wait.
+func (s *Server) checkRoute(name string) error {
+	if name == "" || s.Transports == nil {
+		return nil
+	}
+	if err := s.hasTransport(name); err != nil {
+		return &Problem{Status: http.StatusUnprocessableEntity, Title: "Not possible", Detail: "route: " + err.Error()}
+	}
+	return nil
 }
 
 // seal makes what is stored of a password that was given.

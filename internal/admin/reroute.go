@@ -19,13 +19,23 @@ func (s *Server) change(c Change) (queue.Change, error) {
 	if err != nil || s.Transports == nil {
 		return change, err
 	}
-	known := s.Transports()
 	for _, key := range []mail.RouteKey{change.Route, change.Destination.Route()} {
-		if name, named := key.Transport(); named && !slices.Contains(known, name) {
-			return change, badRequest(fmt.Errorf("there is no transport %q; there are %s", name, strings.Join(known, ", ")))
+		if name, named := key.Transport(); named {
+			if err := s.hasTransport(name); err != nil {
+				return change, badRequest(err)
+			}
 		}
 	}
 	return change, nil
+}
+
+// hasTransport says that there is no transport of a name, and which there are.
+func (s *Server) hasTransport(name string) error {
+	known := s.Transports()
+	if slices.Contains(known, name) {
+		return nil
+	}
+	return fmt.Errorf("there is no transport %q; there are %s", name, strings.Join(known, ", "))
 }
 
 // bound counts recipients that may not be rerouted, because a route of theirs must never be

@@ -30,7 +30,7 @@ with TLS. --listener sendmail is what programs of this host send, as --user.`
 type question struct {
 	from, client, helo, user, listener, tls, file string
 	to                                            []string
-	askDNS                                        bool
+	askDNS, requireTLS                            bool
 }
 
 func (a *app) explainCommand() *cobra.Command {
@@ -67,14 +67,15 @@ func (a *app) explainCommand() *cobra.Command {
 	flags.StringVar(&q.user, "user", "", "`name` of the user who authenticates")
 	flags.StringVar(&q.listener, "listener", "", "`name` of the listener (default: the first)")
 	flags.StringVar(&q.tls, "tls", "", "`version` of TLS, 1.2 or 1.3 (default: in clear)")
+	flags.BoolVar(&q.requireTLS, "requiretls", false, "demand TLS on the whole way (REQUIRETLS); needs --tls")
 	flags.StringVar(&q.file, "file", "", "`file` with the message, \"-\" for standard input")
-	flags.BoolVar(&q.askDNS, "dns", false, "ask block lists about the client")
+	flags.BoolVar(&q.askDNS, "dns", false, "ask block lists about the client, and for the servers to which the mail goes")
 	return c
 }
 
 // mail is the message that is asked about.
 func (q *question) mail() (*explain.Mail, error) {
-	m := &explain.Mail{Listener: q.listener, Hello: q.helo, User: q.user}
+	m := &explain.Mail{Listener: q.listener, Hello: q.helo, User: q.user, RequireTLS: q.requireTLS}
 	var errs []error
 	note := func(option string, err error) {
 		if err != nil {
@@ -100,6 +101,9 @@ func (q *question) mail() (*explain.Mail, error) {
 	if q.tls != "" {
 		m.TLS, err = explain.ParseTLS(q.tls)
 		note("tls", err)
+	}
+	if q.requireTLS && q.tls == "" {
+		note("requiretls", errors.New("it can be said under TLS alone: name the version with --tls"))
 	}
 	if len(errs) > 0 {
 		return nil, usageError{errors.Join(errs...)}

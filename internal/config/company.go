@@ -20,8 +20,10 @@ type Company struct {
 	// From which its mail leaves; the zero one: as the system chooses. With one of them
 	// alone, it leaves over that family alone.
 	SourceIPv4, SourceIPv6 netip.Addr
-	Postmaster             mail.Address
-	Near                   []Text // as in Routing
+	// Certificate is the name of the one that the next servers are shown; empty: none.
+	Certificate string
+	Postmaster  mail.Address
+	Near        []Text // as in Routing
 }
 
 // maxCompanies bounds the companies, and maxDomains the domains of one.

@@ -301,6 +301,7 @@ domains = ["Acme.example", ".acme.example"]
 hostname = "mail.acme.example"
 source_ipv4 = "192.0.2.25"
 source_ipv6 = "2001:db8::25"
+certificate = "client"
 postmaster = "admin@acme.example"
 near = [".partner.example", "list:partners"]
 

@@ -108,6 +108,16 @@ var companySettings = []setting{
 		see:       []string{"company.source_ipv4", "transport.source_ipv6"},
 	},
 	{
+		key:       "company.certificate",
+		value:     one(plainName, func(f fields) *string { return &f.company.Certificate }, ""),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"acme-client"`,
+		text: "The certificate that is shown, for mail of the company, to the next servers that ask for one, by its name: that of a `[[certificate]]` table, or one that `postern cert list` shows. " +
+			"A transport with `tls_certificate` shows that one, whoever sends.",
+		see: []string{"transport.tls_certificate", "certificate.name"},
+	},
+	{
 		key:       "company.postmaster",
 		value:     one(mailAddress, func(f fields) *mail.Address { return &f.company.Postmaster }, mail.Address{}),
 		effect:    AtReload,

@@ -61,11 +61,11 @@ var tlsOutSettings = []setting{
 		key:       "transport.tls_certificate",
 		value:     one(plainName, func(f fields) *string { return &f.transport.TLSCertificate }, ""),
 		effect:    AtReload,
-		byDefault: "none",
+		byDefault: "that of the sender's company",
 		example:   `"client"`,
-		text: "The certificate that is shown to servers that ask for one, by its name: that of a `[[certificate]]` table, or one that `postern cert list` shows. " +
+		text: "The certificate that is shown to servers that ask for one, whoever sends, by its name: that of a `[[certificate]]` table, or one that `postern cert list` shows. " +
 			"One that is replaced is shown from the next connection on.",
-		see: []string{"certificate.name"},
+		see: []string{"company.certificate", "certificate.name"},
 	},
 	{
 		key:    "transport.tls_ehlo",

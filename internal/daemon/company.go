@@ -104,6 +104,9 @@ func (g *graph) finishIdentity(l *route.Lane, q route.Question) {
 	if c == nil {
 		return
 	}
+	if l.TLS.Certificate == nil {
+		l.TLS.Certificate = g.tlsOut.companies[c]
+	}
 	l.From.Hostname = cmp.Or(l.From.Hostname, c.Hostname)
 	if !l.From.Bound() {
 		l.From.IPv4, l.From.IPv6 = c.SourceIPv4, c.SourceIPv6

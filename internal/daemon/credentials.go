@@ -52,7 +52,7 @@ func (d *Daemon) newBook(g *graph) *credentials.Book {
 // finishLogin puts into a lane what is proved to its server, and has the server verified before
 // that is shown to it.
 func (g *graph) finishLogin(l *route.Lane) {
-	login := g.loginFor(l)
+	login, _ := g.loginFor(l)
 	if login == nil {
 		return
 	}
@@ -65,50 +65,57 @@ func (g *graph) finishLogin(l *route.Lane) {
 // hostLogin is a route.Login of which the record is known.
 type hostLogin interface {
 	route.Login
+	fmt.Stringer
 	Record() *directory.Credential
 }
 
 // loginFor looks for the credential of a server, in this order: that of the transport, that of
 // the name by which the configuration knows the server, that of the server's own name. It returns
-// nil if there is none.
+// nil if there is none, and for people the rule by which it was found.
 //
 // A credential is shown to servers that a person has named, in the configuration or in the
 // record: names from DNS can be forged, and a certificate for a forged name is easily had.
-func (g *graph) loginFor(l *route.Lane) hostLogin {
+func (g *graph) loginFor(l *route.Lane) (login hostLogin, by string) {
 	b := g.lasting.credentials
 	if b == nil {
-		return nil
+		return nil, ""
 	}
 	named, hosts := g.configured(l)
 	if named != "" {
-		return shownTo(b.Named(named), l.Host, hosts)
+		return shownTo(b.Named(named), l.Host, hosts), "named for the transport " + l.Transport
 	}
 	if isNamed(hosts, l.Host) {
 		hosts = nil // it is the next hop itself, and none of the servers of another
 	}
 	var first *credentials.Login
+	firstHost := ""
 	for _, h := range hosts {
 		of := b.For(h.Host)
 		if of != nil && of.Record().IsFor(l.Host) {
-			return of
+			return of, ofServer(h.Host, l.Transport)
 		}
-		first = cmp.Or(first, of)
+		if first == nil && of != nil {
+			first, firstHost = of, h.Host
+		}
 	}
 	if of := b.For(l.Host); of != nil {
-		return of
+		return of, "for the server's own name"
 	}
 	if first != nil {
-		return shownTo(first, l.Host, nil)
+		return shownTo(first, l.Host, nil), ofServer(firstHost, l.Transport)
 	}
-	return nil
+	return nil, ""
+}
+
+// ofServer is why a credential is shown that is for a server of the configuration.
+func ofServer(host, transport string) string {
+	return "for " + host + ", a server of the transport " + transport
 }
 
 // configured returns what the configuration says of the servers of a lane: the credential that it
 // names for them, "" for none, and the servers among which the lane's is.
 func (g *graph) configured(l *route.Lane) (credential string, hosts []mail.HostPort) {
-	at := slices.IndexFunc(g.config.Transports, func(t config.Transport) bool { return t.Name == l.Transport })
-	if at >= 0 {
-		t := &g.config.Transports[at]
+	if t := g.transportNamed(l.Transport); t != nil {
 		return t.Credential, g.hostsOf(t)
 	}
 	c := &g.config.Delivery
@@ -150,6 +157,11 @@ func shownTo(of *credentials.Login, host string, hosts []mail.HostPort) hostLogi
 type withheld struct {
 	*credentials.Login
 	host string
+}
+
+// String says that it is not shown.
+func (w withheld) String() string {
+	return fmt.Sprintf("nothing: %s is not for %s", w.Login, w.host)
 }
 
 // Credentials says that there are none.
@@ -251,10 +263,8 @@ func (g *graph) laneNamed(transport string) (route.Lane, error) {
 	if transport == "" {
 		return g.smarthostLane(), nil
 	}
-	for i := range g.config.Transports {
-		if t := &g.config.Transports[i]; t.Name == transport {
-			return g.laneOf(t), nil
-		}
+	if t := g.transportNamed(transport); t != nil {
+		return g.laneOf(t), nil
 	}
 	return route.Lane{}, unprocessable(fmt.Errorf("there is no transport %q", transport))
 }

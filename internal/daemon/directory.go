@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -172,12 +174,31 @@ func (g *graph) adviseRecords() []config.Problem {
 			found = append(found, config.Problem{Key: "list.source", Message: fmt.Sprintf("list %s: %v", l.Name, l.Err)})
 		}
 	}
+	for _, text := range g.userRouteWarnings() {
+		found = append(found, config.Problem{Key: "transport.name", Message: text})
+	}
 	for _, domain := range g.records().Domains() {
 		if mail.SameDomain(domain.Name, g.config.Postmaster.Domain) {
 			found = append(found, config.Problem{Key: "postmaster", Place: g.config.Places["postmaster"], Message: postmasterHere(g.config.Postmaster)})
 		}
 	}
 	return found
+}
+
+// userRouteWarnings says which routes users have that lead to no transport.
+func (g *graph) userRouteWarnings() []string {
+	d := g.records()
+	if d == nil {
+		return nil
+	}
+	var warnings []string
+	known, routes := g.config.TransportNames(), d.Routes()
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		if !slices.Contains(known, name) && len(warnings) < maxTold {
+			warnings = append(warnings, fmt.Sprintf("there is no transport %q, which is the own route of users (%d): what they send waits; postern user list %s names them", name, routes[name], name))
+		}
+	}
+	return warnings
 }
 
 // postmasterHere warns of an address for postmaster that is in a local domain.
@@ -222,7 +243,7 @@ func (m Maintenance) Records(ctx context.Context) (*RecordsInside, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	inside := admin.NewInside(admin.Options{Logger: m.Logger, Records: admin.Records{
+	inside := admin.NewInside(admin.Options{Logger: m.Logger, Transports: m.Config.TransportNames, Records: admin.Records{
 		Directory: d, Senders: sent, Seal: sealer(g.clock), CheckList: g.checkRecorded, Advise: g.adviseDomain,
 		Keys: g.lasting.credentials.Keys, TestLogin: g.testLogin,
 	}})

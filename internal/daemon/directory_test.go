@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -209,4 +210,28 @@ func TestPostmasterInLocalDomain(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEach(t, g.adviseRecords(), "postmaster: admin@X.example is in a local domain")
+}
+
+// TestUserRouteWarnings: routes of users that lead to no transport are warned of.
+func TestUserRouteWarnings(t *testing.T) {
+	c := recorded(t)
+	c.Transports = []config.Transport{{Name: "partners", Kind: config.TransportMX}}
+	d, err := directory.Open(t.Context(), directory.Options{Dir: directoryDir(c)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Change(t.Context(), "test", func(tx *directory.Tx) error {
+		return errors.Join(tx.PutUser(directory.User{Login: "joe", Route: "partners"}), tx.PutUser(directory.User{Login: "ann", Route: "gone"}),
+			tx.PutUser(directory.User{Login: "bob", Route: "gone"}), tx.PutUser(directory.User{Login: "eve"}))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g := newGraph(c, mail.SystemClock{})
+	if err := errors.Join(g.readDirectory(), g.loadLists()); err != nil {
+		t.Fatal(err)
+	}
+	wantEach(t, g.adviseRecords(), `transport.name: there is no transport "gone", which is the own route of users (2): what they send waits; postern user list gone names them`)
 }

@@ -21,6 +21,7 @@ import (
 	"postern/internal/explain"
 	"postern/internal/mail"
 	"postern/internal/message"
+	"postern/internal/route"
 )
 
 // This file has the signatures of mail that leaves, and the keys for them.
@@ -38,7 +39,7 @@ func (g *graph) loadSigning() error {
 	}
 	c := &g.config.DKIM
 	g.signing = &dkim.Signing{
-		Store: g.keys, Parents: c.Subdomain, Envelope: c.Envelope, Hostname: g.config.Hostname, Clock: g.clock,
+		Store: g.keys, Parents: c.Subdomain, Envelope: c.Envelope, Hostname: g.config.Hostname, Hostnames: g.config.CompanyHostnames(), Clock: g.clock,
 		Options: dkim.Options{Fields: c.Headers, Expiry: c.Expiry},
 	}
 	for _, name := range c.Headers {
@@ -131,31 +132,42 @@ func alignmentOf(in func() *graph) func(context.Context, string) (*alignment.Ali
 		ctx, cancel := context.WithTimeout(ctx, alignmentTime)
 		defer cancel()
 		g := in()
-		return g.alignment(g.newResolver(dns.Options{Hosts: os.DevNull})).Check(ctx, domain)
+		return g.alignment(domain, g.newResolver(dns.Options{Hosts: os.DevNull})).Check(ctx, domain)
 	}
 }
 
 // alignmentTime bounds the questions about one domain.
 const alignmentTime = 30 * time.Second
 
-// alignment looks at domains by a resolver.
-func (g *graph) alignment(by *dns.Client) alignment.Checker {
-	return alignment.Checker{Resolver: by, Signing: g.signing, Hostname: g.config.Hostname, Sources: g.sources()}
+// alignment looks at a domain by a resolver.
+func (g *graph) alignment(domain string, by *dns.Client) alignment.Checker {
+	return alignment.Checker{
+		Resolver: by, Signing: g.signing, Hostname: g.company(mail.Address{Local: "postmaster", Domain: domain}).Hostname, Sources: g.sources(domain),
+	}
 }
 
-// sources are the addresses from which mail leaves, as others see them: those of this host that
-// others can see. They are not known where smarthosts send on what leaves.
-func (g *graph) sources() []netip.Addr {
-	if len(g.config.Delivery.Smarthosts) > 0 {
+// sources are the addresses from which the mail of a domain leaves, as others see them: those of
+// the transports that lead to the servers of recipients, else those of the domain's company, else
+// those of this host that others can see. They are not known where other servers send on what leaves.
+func (g *graph) sources(domain string) []netip.Addr {
+	general := g.ways(route.Question{Sender: mail.Address{Local: "postmaster", Domain: domain}})
+	if !g.isDirect(general[0].transport) {
 		return nil
 	}
-	var list []netip.Addr
-	for _, a := range g.local.Addresses {
-		if a.IsGlobalUnicast() && !a.IsPrivate() && !slices.Contains(list, a) {
-			list = append(list, a)
+	own := general[0].lane.From
+	if c := g.companies.of(domain); c != nil && !own.Bound() {
+		own = route.Identity{IPv4: c.SourceIPv4, IPv6: c.SourceIPv6}
+	}
+	list := own.Sources()
+	if !own.Bound() {
+		list = slices.DeleteFunc(slices.Clone(g.local.Addresses), func(a netip.Addr) bool { return !a.IsGlobalUnicast() || a.IsPrivate() })
+	}
+	for i := range g.config.Transports {
+		if t := &g.config.Transports[i]; t.Kind == config.TransportMX { // a route may lead to it
+			list = append(list, identityOf(t).Sources()...)
 		}
 	}
-	return list
+	return g.seenAs(list)
 }
 
 // keyChanged tells what has become of a key; actor is empty when nobody did it by hand.
@@ -250,7 +262,7 @@ func (g *graph) signatures(ctx context.Context, m explain.Leaving) []string {
 
 // findings are what is wrong with mail of a domain.
 func (g *graph) findings(ctx context.Context, domain string, by *dns.Client) []alignment.Finding {
-	r, err := g.alignment(by).Check(ctx, domain)
+	r, err := g.alignment(domain, by).Check(ctx, domain)
 	if err != nil { // it is no domain, and nobody asks about it
 		return nil
 	}

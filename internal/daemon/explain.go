@@ -3,10 +3,8 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 
 	"postern/internal/config"
 	"postern/internal/directory"
@@ -41,7 +39,8 @@ func explainerOf(c *config.Config, r *directory.Directory, askDNS bool) (*explai
 	if err := errors.Join(g.loadLocal(), g.loadLists(), g.loadRoutes(), g.loadPolicy()); err != nil {
 		return nil, err
 	}
-	_ = g.loadTLSOut() // which files it cannot read matters to connections alone
+	_ = g.loadTLSOut()                  // which files it cannot read matters to connections alone
+	g.lasting.credentials = g.newBook() // what is secret stays sealed
 	g.lists.LookInDirectory()
 	g.around = lookAround(g.local.Addresses)
 	return g.explainer(), nil
@@ -54,7 +53,8 @@ func (g *graph) explainer() *explain.Server {
 	return &explain.Server{
 		Engine: g.policy, Door: o, Listeners: g.config.Listeners, Sendmail: g.config.Submission,
 		Account: g.account, Route: g.leaves, BlockLists: !g.lasting.offline,
-		Router: g.router(), Limits: g.limits, Resolve: !g.lasting.offline,
+		Router: g.router(), Resolve: !g.lasting.offline, OffersRequireTLS: g.offersRequireTLS,
+		Outgoing:   explain.Outgoing{Servers: g.servers, Limits: g.limits, Login: g.proves, Whose: g.whose, LosesTLS: g.losesTLS},
 		Signatures: g.signatures,
 	}
 }
@@ -70,38 +70,4 @@ func (g *graph) room() func(int64) error {
 	return pressure.New(pressure.Options{
 		Directories: []pressure.Directory{{Path: g.config.DataDir, Contents: true}}, Limits: limits,
 	}).Refuse
-}
-
-// limits bound the mail by a transport.
-func (g *graph) limits(string) explain.Limits {
-	c := &g.config.Delivery
-	return explain.Limits{Connections: c.MaxConnectionsPerSite, Recipients: c.MaxRecipients}
-}
-
-// leaves says how mail for a destination leaves, as router has it, as far as that is
-// known without asking DNS.
-func (g *graph) leaves(sender mail.Address, d mail.Destination) string {
-	c := &g.config.Delivery
-	if key := d.Route(); key != "" {
-		ways := make([]string, 0, len(key.Ways()))
-		for _, way := range key.Ways() {
-			ways = append(ways, string(way))
-		}
-		return "by " + strings.Join(ways, ", else by ")
-	}
-	r := &g.config.Routing
-	_, near := g.isNear(sender, d.Domain())
-	switch {
-	case r.Mailhub.Text != "":
-		return "by " + r.Mailhub.Text + ", the mailhub"
-	case len(c.Smarthosts) > 0:
-		hosts := make([]string, len(c.Smarthosts))
-		for i, h := range c.Smarthosts {
-			hosts[i] = h.String()
-		}
-		return fmt.Sprintf("by %s (smarthost_tls = %q)", strings.Join(hosts, ", "), c.SmarthostTLS)
-	case r.Firewall && !near:
-		return "by " + r.Router.Text + ", the router"
-	}
-	return fmt.Sprintf("to the mail servers of %s (mx_tls = %q)", d.Domain(), c.MXTLS)
 }

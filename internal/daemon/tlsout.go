@@ -31,6 +31,8 @@ type tlsOut struct {
 	domains      []tlspolicy.Policy
 	exact, below map[string]int
 	lists        []listedDomains
+	// companies have the certificates that are shown for their mail.
+	companies map[*config.Company]tlspolicy.Certificate
 }
 
 // listedDomains are the domains of a list, for which a table is.
@@ -43,7 +45,7 @@ type listedDomains struct {
 func (g *graph) loadTLSOut() error {
 	g.tlsOut = tlsOut{
 		authorities: make(map[string]*certs.PoolFile), transports: make(map[string]tlspolicy.Policy),
-		exact: make(map[string]int), below: make(map[string]int),
+		exact: make(map[string]int), below: make(map[string]int), companies: make(map[*config.Company]tlspolicy.Certificate),
 	}
 	var errs []error
 	for i := range g.config.Transports {
@@ -60,6 +62,18 @@ func (g *graph) loadTLSOut() error {
 		}
 		policy.Source = sourceOf("tls "+t.Title(), t.Place)
 		g.tlsOut.add(t, policy)
+	}
+	for i := range g.config.Companies {
+		c := &g.config.Companies[i]
+		if c.Certificate == "" {
+			continue
+		}
+		shown, unknown := g.shownCertificate(c.Certificate)
+		if unknown != nil {
+			errs = append(errs, c.Wrong("company.certificate", unknown))
+			continue
+		}
+		g.tlsOut.companies[c] = shown
 	}
 	return errors.Join(errs...)
 }
@@ -202,10 +216,8 @@ func (g *graph) finishTLS(l *route.Lane, q route.Question) {
 // isDirect reports whether the servers of a transport are those of the recipient's
 // domain.
 func (g *graph) isDirect(transport string) bool {
-	for i := range g.config.Transports {
-		if t := &g.config.Transports[i]; t.Name == transport {
-			return t.Kind == config.TransportMX
-		}
+	if t := g.transportNamed(transport); t != nil {
+		return t.Kind == config.TransportMX
 	}
 	return transport == config.DirectTransport
 }

@@ -227,14 +227,59 @@ func TestAuthoritiesChange(t *testing.T) {
 	}
 }
 
+// TestCertificateOfCompany: for mail of a company its certificate is shown, also for a report to
+// it, where the transport has none of its own.
+func TestCertificateOfCompany(t *testing.T) {
+	const companies = "[[company]]\nname = \"acme\"\ndomains = [\"acme.example\"]\ncertificate = \"ours\"\n" +
+		"[[company]]\nname = \"shop\"\ndomains = [\"shop.example\"]\n[[certificate]]\nname = \"ours\"\ncertificate = \"crt\"\nkey = \"key\"\n"
+	dir := tlsOutDir(t)
+	c := loadTLSOut(t, dir, tlsOutHead+tlsOutTables+companies)
+	c.Certificates[1].File, c.Certificates[1].Key = c.Certificates[0].File, c.Certificates[0].Key
+	g := newGraph(c, mail.SystemClock{})
+	if err := g.load(); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct{ sender, transport, to, want string }{
+		{"joe@acme.example", "plain", "x.example", "ours"},
+		{"joe@acme.example", "relay", "x.example", "client"},
+		{"joe@shop.example", "plain", "x.example", ""},
+		{"joe@other.example", "plain", "acme.example", ""},
+		{"", "plain", "acme.example", "ours"},
+		{"joe@acme.example", "direct", "pinned.example", "ours"},
+	} {
+		lane := func() route.Lane {
+			l := g.wayNamed(x.transport).lane
+			l.Transport = x.transport
+			var from mail.Address
+			if local, domain, named := strings.Cut(x.sender, "@"); named {
+				from = mail.Address{Local: local, Domain: domain}
+			}
+			g.finish(&l, route.Question{Sender: from, Destination: mail.Destination(x.to)})
+			return l
+		}
+		l, got := lane(), ""
+		if l.TLS.Certificate != nil {
+			got = l.TLS.Certificate.Name()
+			if l.TLS.Certificate.Certificate() == nil {
+				t.Errorf("%+v: there is no certificate %s", x, got)
+			}
+		}
+		if got != x.want || l != lane() {
+			t.Errorf("%+v: %q is shown, in lanes that are equal: %v", x, got, l == lane())
+		}
+	}
+}
+
 // TestTLSOutIsChecked: all that is wrong is told, each at its place.
 func TestTLSOutIsChecked(t *testing.T) {
 	dir := tlsOutDir(t)
-	c := loadTLSOut(t, dir, tlsOutHead+strings.Replace(tlsOutTables, `tls_certificate = "client"`, `tls_certificate = "nobody"`, 1))
+	c := loadTLSOut(t, dir, tlsOutHead+strings.Replace(tlsOutTables, `tls_certificate = "client"`, `tls_certificate = "nobody"`, 1)+
+		"[[company]]\nname = \"acme\"\ndomains = [\"acme.example\"]\ncertificate = \"nobody\"\n")
 	put(t, filepath.Join(dir, "ca.pem"), "nothing\n")
 	wantEach(t, problemsOf(newGraph(c, mail.SystemClock{}).load()),
 		"postern.toml:21:1: transport.tls_ca_file: "+dir+"/ca.pem: is not in the form expected: no PEM certificate in it",
 		`postern.toml:28:1: transport.tls_certificate: "nobody": no table [[certificate]] has that name`,
 		"postern.toml:41:1: tls.ca_file: "+dir+"/ca.pem: is not in the form expected",
+		`postern.toml:52:1: company.certificate: "nobody": no table [[certificate]] has that name`,
 	)
 }

@@ -35,10 +35,8 @@ func (d *Daemon) transports(g *graph) map[string]deliver.Transport {
 
 // clientTo is how connections are made by the transport of that name.
 func (d *Daemon) clientTo(g *graph, name string) smtpclient.Options {
-	for i := range g.config.Transports {
-		if t := &g.config.Transports[i]; t.Name == name {
-			return d.clientOf(g, t)
-		}
+	if t := g.transportNamed(name); t != nil {
+		return d.clientOf(g, t)
 	}
 	return d.clientOf(g, &config.Transport{})
 }

@@ -183,6 +183,7 @@ func TestRecordsStay(t *testing.T) {
 		want("personal alias", got, personal)
 		want("lists", o.Lists(), []List{networks, list})
 		want("bans", o.Bans(), []Ban{ban})
+		want("routes", o.Routes(), map[string]int{"partners": 1})
 		want("counts", o.Counts(), Counts{Users: 2, Domains: 2, Aliases: 2, Lists: 2, Bans: 1})
 		o.reopen()
 	}
@@ -204,6 +205,9 @@ func TestRemove(t *testing.T) {
 	for range 2 {
 		if got := o.Counts(); got != (Counts{}) {
 			t.Errorf("left over: %+v", got)
+		}
+		if got := o.Routes(); len(got) > 0 {
+			t.Errorf("left over are the routes %v", got)
 		}
 		if u, found := o.UserByAddress(netip.MustParseAddr("192.0.2.1")); found {
 			t.Errorf("found %v by address", u)

@@ -24,6 +24,8 @@ type image struct {
 	certificates map[string]string
 	// delegations has for each login whose addresses others may use who these are.
 	delegations map[string][]string
+	// routes has how many users have each route of their own.
+	routes      map[string]int
 	bans        map[string]Ban
 	banned      networks // of the subjects that are addresses
 	usage       map[string]usage
@@ -36,7 +38,7 @@ func newImage(users, aliases int) *image {
 	return &image{
 		users: newTable(users), aliases: newTable(aliases), own: newTable(users),
 		domains: map[string]string{}, lists: map[string]*listRecord{}, listAt: map[string]string{},
-		networks: newNetworks(), certificates: map[string]string{}, delegations: map[string][]string{},
+		networks: newNetworks(), certificates: map[string]string{}, delegations: map[string][]string{}, routes: map[string]int{},
 		bans: map[string]Ban{}, banned: newNetworks(), usage: map[string]usage{},
 		credentials: map[string]*Credential{}, credentialOf: map[string]string{},
 	}
@@ -79,6 +81,9 @@ func (m *image) putUser(u *User) {
 	for _, c := range u.Certificates {
 		m.certificates[c] = u.Login
 	}
+	if u.Route != "" {
+		m.routes[u.Route]++
+	}
 	for _, login := range u.Delegates {
 		m.delegations[login] = append(m.delegations[login], u.Login)
 	}
@@ -110,6 +115,9 @@ func (m *image) forgetUser(login string) {
 		if m.certificates[c] == login {
 			delete(m.certificates, c)
 		}
+	}
+	if m.routes[u.Route]--; m.routes[u.Route] <= 0 {
+		delete(m.routes, u.Route)
 	}
 	for _, of := range u.Delegates {
 		m.delegations[of] = slices.DeleteFunc(m.delegations[of], func(l string) bool { return l == login })
@@ -178,6 +186,7 @@ func (m *image) clone() *image {
 	c.networks, c.certificates = m.networks.clone(), maps.Clone(m.certificates)
 	c.bans, c.banned, c.usage = nil, newNetworks(), nil
 	c.credentials, c.credentialOf = maps.Clone(m.credentials), maps.Clone(m.credentialOf)
+	c.routes = maps.Clone(m.routes)
 	c.delegations = map[string][]string{}
 	for login, by := range m.delegations {
 		c.delegations[login] = slices.Clone(by)

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -182,6 +183,11 @@ func (d *Directory) Lists() []List {
 		slices.SortFunc(list, func(a, b List) int { return strings.Compare(a.Name, b.Name) })
 		return list
 	})
+}
+
+// Routes returns how many users have each route of their own that somebody has.
+func (d *Directory) Routes() map[string]int {
+	return read(d, func(m *image) map[string]int { return maps.Clone(m.routes) })
 }
 
 // Counts is how many records there are of each kind.

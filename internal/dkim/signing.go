@@ -25,7 +25,9 @@ type Signing struct {
 	Envelope bool
 	// Hostname is whose mail what has no sender is; with the domains above it.
 	Hostname string
-	Clock    mail.Clock
+	// Hostnames are those of companies: what has no sender, and an author there, is theirs.
+	Hostnames []string
+	Clock     mail.Clock
 }
 
 // errCannotSign is the refusal of what must be signed and cannot be.
@@ -108,11 +110,19 @@ func (s *Signing) candidates(author string, sender mail.Address) []string {
 	switch {
 	case !s.Envelope:
 	case sender.IsNull():
-		add(s.Hostname, true)
+		add(s.hostOf(author), true)
 	default:
 		add(sender.Domain, s.Parents)
 	}
 	return list
+}
+
+// hostOf is the name under which this host has written what has no sender.
+func (s *Signing) hostOf(author string) string {
+	if slices.ContainsFunc(s.Hostnames, func(name string) bool { return mail.SameDomain(name, author) }) {
+		return author
+	}
+	return s.Hostname
 }
 
 // maxAuthors bounds the addresses of a From field that are looked at.

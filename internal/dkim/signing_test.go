@@ -32,6 +32,8 @@ func TestSigner(t *testing.T) {
 	all := Signing{Store: b.Store, Parents: true, Envelope: true, Hostname: "mx.host.example.net", Clock: b.clock}
 	strict := all
 	strict.Parents, strict.Envelope = false, false
+	companies := all
+	companies.Parents, companies.Hostnames = false, []string{"mail.example.org", "mail.keyless.example"}
 	some := all
 	some.Domains = []string{"example.org", "waiting.example", "missing.example"}
 	for _, c := range []struct {
@@ -48,6 +50,10 @@ func TestSigner(t *testing.T) {
 		{"the sender", &all, "elsewhere.example", "bounces@news.example.org", "example.org"},
 		{"the sender, but not wanted", &strict, "elsewhere.example", "a@example.org", ""},
 		{"no sender", &all, "elsewhere.example", "", "host.example.net"},
+		{"a report of a company", &companies, "MAIL.example.org", "", "example.org"},
+		{"a report of a company without a key", &companies, "mail.keyless.example", "", ""},
+		{"a report of this host, which has companies", &companies, "mx.host.example.net", "", "host.example.net"},
+		{"mail to a company's host, by its author's word", &companies, "mail.example.org", "a@elsewhere.example", ""},
 		{"no author", &all, "", "a@example.org", "example.org"},
 		{"nobody", &all, "elsewhere.example", "a@elsewhere.example", ""},
 		{"a literal", &all, "[192.0.2.1]", "a@[192.0.2.1]", ""},

@@ -42,13 +42,15 @@ type Server struct {
 	Route func(sender mail.Address, to mail.Destination) string
 	// Router says by which way mail goes, and why. Nil: that is not told.
 	Router Router
-	// Limits returns what bounds the mail by a transport. Nil: that is not told.
-	Limits func(transport string) Limits
+	// Outgoing says how it goes there.
+	Outgoing Outgoing
 	// Resolve says that Walk asks DNS for the servers.
 	Resolve bool
 	// Signatures says who signs a message with a sender that somebody has brought, and what
 	// others will find of that, a line each. Nil: nothing is said of it.
 	Signatures func(ctx context.Context, m Leaving) []string
+	// OffersRequireTLS says whether a listener offers REQUIRETLS under TLS. Nil: none does.
+	OffersRequireTLS func(listener string) bool
 	// BlockLists says that policy can ask block lists.
 	BlockLists bool
 }
@@ -73,6 +75,8 @@ type Mail struct {
 	TLS      string         // its version, such as "TLS 1.3"; empty in clear
 	From     mail.Address
 	To       []mail.Address
+	// RequireTLS says that the client demands TLS on the whole way (REQUIRETLS, RFC 8689).
+	RequireTLS bool
 	// Content has any line ends. Nil: a message of a few lines is made up.
 	Content []byte
 }

@@ -12,6 +12,7 @@ import (
 	"postern/internal/message"
 	"postern/internal/policy"
 	"postern/internal/queue"
+	"postern/internal/route"
 )
 
 // outcomes says what becomes of each recipient: from what the door would have
@@ -180,8 +181,15 @@ func (w *walk) way(r *Recipient, e *queue.Entry, d *queue.Delivery, to mail.Addr
 		at = to.Destination()
 	}
 	r.Way = w.server.way(e.Routing(to), at)
+	q := route.Question{Destination: r.Way.Destination, Sender: e.Envelope.From, TLS: e.TLSDemand(), Size: e.Size}
+	var hops []route.Hop
 	if w.server.Resolve {
-		w.server.resolve(context.Background(), r.Way, e.Envelope.From)
+		hops = w.server.resolve(context.Background(), r.Way, q)
+	} else {
+		hops = w.server.known(r.Way, q)
+	}
+	if e.Envelope.RequireTLS {
+		r.Way.RequireTLS = w.server.keepsTLS(hops)
 	}
 }
 

@@ -27,15 +27,17 @@ type Report struct {
 
 // Question is the message, as it was asked about.
 type Question struct {
-	Listener string   `json:"listener"`
-	Client   string   `json:"client,omitempty"`
-	Hello    string   `json:"helo"`
-	User     string   `json:"user,omitempty"`
-	TLS      string   `json:"tls,omitempty"`
-	From     string   `json:"from"`
-	To       []string `json:"to"`
-	Size     int64    `json:"size"` // in octets; of a message that was made up as well
-	MadeUp   bool     `json:"made_up,omitempty"`
+	Listener string `json:"listener"`
+	Client   string `json:"client,omitempty"`
+	Hello    string `json:"helo"`
+	User     string `json:"user,omitempty"`
+	TLS      string `json:"tls,omitempty"`
+	// RequireTLS says that it demands TLS on the whole way.
+	RequireTLS bool     `json:"require_tls,omitempty"`
+	From       string   `json:"from"`
+	To         []string `json:"to"`
+	Size       int64    `json:"size"` // in octets; of a message that was made up as well
+	MadeUp     bool     `json:"made_up,omitempty"`
 }
 
 // Command is one command, with its reply and all handlers at it.

@@ -3,7 +3,6 @@ package explain
 import (
 	"context"
 	"io"
-	"net/netip"
 	"strings"
 
 	"postern/internal/intake"
@@ -52,30 +51,12 @@ type Way struct {
 	Hops      []Hop  `json:"hops,omitempty"`
 	// Error is why there is no way now.
 	Error string `json:"error,omitempty"`
+	// Company is that in whose name it goes; empty for none.
+	Company string `json:"company,omitempty"`
 	// Limits bound the connections to it.
 	Limits *Limits `json:"limits,omitempty"`
-}
-
-// Limits bound what goes by a way at once.
-type Limits struct {
-	Connections int `json:"connections"` // to one site
-	Recipients  int `json:"recipients"`  // of a transaction
-}
-
-// Hop is a server of a way.
-type Hop struct {
-	Server    string           `json:"server"`
-	Transport string           `json:"transport"`
-	Addresses []netip.AddrPort `json:"addresses"`
-	// TLS is what connections must have of it, and TLSBy who demands that.
-	TLS   string `json:"tls"`
-	TLSBy string `json:"tls_by,omitempty"`
-	// Login says that this server proves who it is with.
-	Login bool `json:"login,omitempty"`
-	// Hello is the name in EHLO, where it is not the usual one, and From are the addresses
-	// to connect from, where these are not for the system to choose.
-	Hello string       `json:"helo,omitempty"`
-	From  []netip.Addr `json:"from,omitempty"`
+	// RequireTLS says whether REQUIRETLS can be honoured, where the message has it.
+	RequireTLS string `json:"require_tls,omitempty"`
 }
 
 // maxWays bounds of how many addresses a report tells: each may be questions to DNS.
@@ -105,7 +86,7 @@ func (s *Server) Whither(ctx context.Context, q RouteQuestion) (*RouteReport, er
 			break
 		}
 		way := s.way(mail.Routing{From: q.From, To: to, Account: origin.Account, Listener: l.name, Tags: q.Tags}, to.Destination())
-		s.resolve(ctx, way, q.From)
+		s.resolve(ctx, way, route.Question{Destination: way.Destination, Sender: q.From})
 		r.Ways = append(r.Ways, *way)
 	}
 	return r, nil
@@ -139,27 +120,6 @@ func (s *Server) members(ctx context.Context, q RouteQuestion, o *mail.Origin, r
 		list[i] = x.Members[i].Address
 	}
 	return list, nil
-}
-
-// resolve looks the servers of a way up.
-func (s *Server) resolve(ctx context.Context, w *Way, from mail.Address) {
-	r, err := s.Router.Route(ctx, route.Question{Destination: w.Destination, Sender: from})
-	if err != nil {
-		w.Error = err.Error()
-		return
-	}
-	w.Transport = r.Name
-	for i := range r.Hops {
-		h := &r.Hops[i]
-		w.Hops = append(w.Hops, Hop{
-			Server: mail.HostPort{Host: h.Host, Port: h.Port}.String(), Transport: h.Transport, Addresses: h.Addresses,
-			TLS: string(h.TLS.Level), TLSBy: h.TLS.Source, Login: h.Login != nil, Hello: h.From.Hostname, From: h.From.Sources(),
-		})
-	}
-	if s.Limits != nil {
-		limits := s.Limits(r.Name)
-		w.Limits = &limits
-	}
 }
 
 // Write writes the report for a person.
@@ -226,8 +186,14 @@ func (p *printer) way(w *Way, asked string, several bool) {
 	for i := range w.Hops {
 		p.hop(&w.Hops[i], w.Transport)
 	}
-	if l := w.Limits; l != nil {
-		p.line("  at most %d connections, %d recipients at a time", l.Connections, l.Recipients)
+	if w.Company != "" {
+		p.line("  in the name of the company %s", w.Company)
+	}
+	if w.Limits != nil {
+		p.line("  at most %s", w.Limits)
+	}
+	if w.RequireTLS != "" {
+		p.line("  REQUIRETLS %s", w.RequireTLS)
 	}
 	for _, passed := range w.Passed {
 		where := ""
@@ -236,28 +202,4 @@ func (p *printer) way(w *Way, asked string, several bool) {
 		}
 		p.line("  - %s%s: %s", passed.Route, where, passed.Why)
 	}
-}
-
-func (p *printer) hop(h *Hop, transport string) {
-	addresses := make([]string, len(h.Addresses))
-	for i, a := range h.Addresses {
-		addresses[i] = a.String()
-	}
-	line := "  * " + h.Server + " at " + strings.Join(addresses, ", ") + "; TLS " + h.TLS
-	if h.TLSBy != "" {
-		line += " (" + h.TLSBy + ")"
-	}
-	if h.Login {
-		line += "; logs in"
-	}
-	if h.Hello != "" {
-		line += "; EHLO " + h.Hello
-	}
-	for _, from := range h.From {
-		line += "; from " + from.String()
-	}
-	if h.Transport != transport {
-		line += "; by " + h.Transport
-	}
-	p.line("%s", line)
 }

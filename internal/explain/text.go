@@ -193,6 +193,9 @@ func (p *printer) question(q *Question) {
 	if q.TLS != "" {
 		secure = q.TLS
 	}
+	if q.RequireTLS {
+		secure += ", REQUIRETLS"
+	}
 	if q.Listener == SendmailListener {
 		client, secure = " by "+q.User, "on this host"
 	} else if q.User != "" {

@@ -50,6 +50,8 @@ func (m *Mail) check(l *listener) error {
 		return errors.New("who sends by sendmail is a user of this host: name him as user")
 	case l.name == SendmailListener && (m.TLS != "" || m.Client.IsValid()):
 		return errors.New("who sends by sendmail has neither an address nor TLS")
+	case l.name == SendmailListener && m.RequireTLS:
+		return errors.New("who sends by sendmail cannot say REQUIRETLS")
 	case l.name != SendmailListener && !m.Client.IsValid():
 		return errors.New("the client has no address")
 	}
@@ -57,7 +59,7 @@ func (m *Mail) check(l *listener) error {
 }
 
 func (m *Mail) question(l *listener) Question {
-	q := Question{Listener: l.name, Hello: m.hello(), User: m.User, TLS: m.TLS, From: m.From.Path(), Size: int64(len(m.content())), MadeUp: m.Content == nil}
+	q := Question{Listener: l.name, Hello: m.hello(), User: m.User, TLS: m.TLS, RequireTLS: m.RequireTLS, From: m.From.Path(), Size: int64(len(m.content())), MadeUp: m.Content == nil}
 	if m.Client.IsValid() {
 		q.Client = m.Client.Addr().String()
 	}
@@ -165,7 +167,10 @@ func (w *walk) transaction(ctx context.Context) {
 
 // begin says MAIL, with the size if there is a message.
 func (w *walk) begin(ctx context.Context) mail.Reply {
-	m := smtp.Mail{Envelope: mail.Envelope{From: w.mail.From, UTF8: w.needsUTF8()}}
+	m := smtp.Mail{Envelope: mail.Envelope{From: w.mail.From, UTF8: w.needsUTF8(), RequireTLS: w.mail.RequireTLS}}
+	if w.mail.RequireTLS && !w.offersRequireTLS() {
+		return mail.NewReply(555, "5.5.4", "REQUIRETLS is not offered here, or not without TLS")
+	}
 	if w.mail.Content != nil {
 		m.Size = w.report.Mail.Size
 	}
@@ -173,6 +178,11 @@ func (w *walk) begin(ctx context.Context) mail.Reply {
 		return smtpserver.TooLarge(w.listener.maxSize)
 	}
 	return w.session.Mail(ctx, m)
+}
+
+// offersRequireTLS reports whether the client can demand TLS on the whole way (RFC 8689 2).
+func (w *walk) offersRequireTLS() bool {
+	return w.mail.TLS != "" && w.server.OffersRequireTLS != nil && w.server.OffersRequireTLS(w.listener.name)
 }
 
 // needsUTF8 reports whether a client would have to ask for SMTPUTF8.
