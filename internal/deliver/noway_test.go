@@ -86,3 +86,29 @@ func TestNotAllWereTried(t *testing.T) {
 		t.Errorf("%s", brief(f))
 	}
 }
+
+// facet is a target for messages with one demand: one server has several.
+type facet struct {
+	*pooled
+	demand string
+}
+
+// TestPlaceOfAnotherDemand: a connection that is idle at a server gives its place to a message
+// that demands what the connection is not good for, or there would be none as long as others use it.
+func TestPlaceOfAnotherDemand(t *testing.T) {
+	sink := mailtest.NewSink(t)
+	server := &pooled{room: 1}
+	way := func(demand string) route.Route {
+		r := pool([]*pooled{server}, sink.Addr())
+		r.Hops[0].Target, r.Connections = facet{server, demand}, 10
+		return r
+	}
+	h := start(t, routes{"plain.example": way("plain"), "secure.example": way("secure")}, Options{Settings: Settings{IdleTimeout: time.Hour}})
+	for _, domain := range []string{"plain", "secure", "plain"} {
+		h.awaitFacts(h.submit("joe@sender.example", "a@"+domain+".example"), mail.ReasonDelivered, 1)
+	}
+	h.finish()
+	if server.most != 1 || server.used != 0 || server.broken != 0 || server.connected != 3 {
+		t.Errorf("%d at once, %d in use, %d too often, %d connected", server.most, server.used, server.broken, server.connected)
+	}
+}
