@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,4 +112,25 @@ func TestPlaceOfAnotherDemand(t *testing.T) {
 	if server.most != 1 || server.used != 0 || server.broken != 0 || server.connected != 3 {
 		t.Errorf("%d at once, %d in use, %d too often, %d connected", server.most, server.used, server.broken, server.connected)
 	}
+}
+
+// TestPoolOfSeveralComesBack: mail that goes by a pool and by what comes behind it is told
+// likewise that the pool has a server again.
+func TestPoolOfSeveralComesBack(t *testing.T) {
+	var well atomic.Bool
+	hub, sink := &pooled{room: 5}, mailtest.NewSink(t)
+	h := start(t, routerFunc(func() (route.Route, error) {
+		r := pool([]*pooled{hub}, refused)
+		if well.Load() {
+			r = pool([]*pooled{hub}, sink.Addr())
+		}
+		r.Site = "hubs:pool+smart:relay.example:25"
+		return r, nil
+	}), Options{})
+	id := h.submit("joe@sender.example", "a@x.example")
+	h.awaitFacts(id, mail.ReasonDeferred, 1)
+	await(t, "it is noted", func() bool { h.sites.mu.Lock(); defer h.sites.mu.Unlock(); return h.sites.passed == 1 })
+	well.Store(true)
+	h.Recovered("hubs:pool")
+	h.awaitFacts(id, mail.ReasonDelivered, 1)
 }
