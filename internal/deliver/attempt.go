@@ -86,11 +86,19 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		failed = errNoRoom
 	case last == nil:
 		failed = mail.Refuse(451, "4.4.4", "No address to connect to")
+	case c.t.route.Partial && failed == nil && unfit.conn != nil:
+		failed = errPartial
+	case c.t.route.Partial && failed == nil:
+		failed = last
 	case unfit.conn == nil && failed == nil:
 		failed = insecure
 	}
 	return unfit, failed
 }
+
+// errPartial is the failure that servers lack something which others may have, of which none
+// can be asked.
+var errPartial = mail.Refuse(451, "4.4.4", "Others of the next servers cannot be used at present")
 
 // errNoRoom is the failure that no target of a pool had room for a connection.
 var errNoRoom = mail.Refuse(451, "4.4.5", "None of the next servers has room for one more connection")

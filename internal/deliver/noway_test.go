@@ -134,3 +134,31 @@ func TestPoolOfSeveralComesBack(t *testing.T) {
 	h.Recovered("hubs:pool")
 	h.awaitFacts(id, mail.ReasonDelivered, 1)
 }
+
+// TestPartial: what servers lack is not final while there are others that cannot be asked.
+func TestPartial(t *testing.T) {
+	clear := mailtest.NewSinkWith(t, mailtest.SinkOptions{Keywords: []string{"SIZE 10"}})
+	some := func(r route.Route) route.Route { r.Partial = true; return r }
+	h := start(t, routes{
+		"all.example":  to("all", clear.Addr()),
+		"some.example": some(to("some", clear.Addr())),
+		"mx.example":   some(fromMX(to("mx", clear.Addr()))),
+	}, Options{})
+	for _, change := range []func(*queue.Entry){nil, requiringTLS} {
+		for domain, want := range map[string]mail.Reason{"all": mail.ReasonDead, "some": mail.ReasonDeferred, "mx": mail.ReasonDeferred} {
+			id := h.submitWith("", func(e *queue.Entry) {
+				if change != nil {
+					change(e)
+					e.Envelope.From = mail.Address{Local: "joe", Domain: "sender.example"}
+				}
+			}, "a@"+domain+".example")
+			if change != nil && want == mail.ReasonDead {
+				want = mail.ReasonBounced
+			}
+			h.awaitFacts(id, want, 1)
+		}
+	}
+	if counts, _ := h.Sites(); counts.Down != 0 {
+		t.Error("a site is left alone for it")
+	}
+}
