@@ -44,7 +44,7 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		if last != nil { // of the very last the outcome tells
 			c.Logger.Info("host cannot be used, trying the next", "message", c.t.entry.ID, "error", last)
 		}
-		if !c.enter(to.hop.Target) {
+		if !c.enter(to) {
 			full = full || !slices.Contains(c.spent, to.hop.Target)
 			continue
 		}
@@ -86,18 +86,28 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		failed = errNoRoom
 	case last == nil:
 		failed = mail.Refuse(451, "4.4.4", "No address to connect to")
+	case c.t.route.Partial && failed == nil && unfit.conn != nil:
+		failed = errPartial
+	case c.t.route.Partial && failed == nil:
+		failed = last
 	case unfit.conn == nil && failed == nil:
 		failed = insecure
 	}
 	return unfit, failed
 }
 
+// errPartial is the failure that servers lack something which others may have, of which none
+// can be asked.
+var errPartial = mail.Refuse(451, "4.4.4", "Others of the next servers cannot be used at present")
+
 // errNoRoom is the failure that no target of a pool had room for a connection.
 var errNoRoom = mail.Refuse(451, "4.4.5", "None of the next servers has room for one more connection")
 
 // enter takes a place at a target, if there is one for this message: that of a
-// connection that is idle, and of no use for the message, if need be.
-func (c *carrier) enter(target route.Target) bool {
+// connection that is idle, and of no use for the message, if need be. It may be one for mail that
+// demands something else of the same server.
+func (c *carrier) enter(to target) bool {
+	target := to.hop.Target
 	switch {
 	case target == nil:
 		return true
@@ -106,7 +116,7 @@ func (c *carrier) enter(target route.Target) bool {
 	case target.Enter():
 		return true
 	}
-	return c.sites.leaveTarget(c.site, target) && target.Enter()
+	return c.sites.leavePlace(c.site, to.address) && target.Enter()
 }
 
 // leave gives a place back that was not used.
@@ -126,7 +136,7 @@ func (c *carrier) open(ctx context.Context, to target) (link, error) {
 		if target != nil {
 			target.Connected(Capabilities(conn))
 		}
-		return link{conn, to.hop.Lane, target, c.t.settings}, nil
+		return link{conn, to.hop.Lane, to.address, target, c.t.settings}, nil
 	}
 	if target != nil {
 		if ctx.Err() == nil && !ours(err) {

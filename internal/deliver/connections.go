@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 type link struct {
 	conn     *smtpclient.Conn // nil when there is none
 	lane     route.Lane
+	address  netip.AddrPort
 	target   route.Target // that it takes a place of; nil for none
 	settings *Settings
 }
@@ -81,19 +83,19 @@ func (s *sites) makeRoom(site *site) {
 	}
 }
 
-// leaveTarget closes the connections of a site that are idle and take places of a
-// target, and reports whether there was one.
-func (s *sites) leaveTarget(site *site, target route.Target) (left bool) {
+// leavePlace closes the connection of a site that is idle for longest and takes a place of a
+// target at an address, and reports whether there was one.
+func (s *sites) leavePlace(site *site, address netip.AddrPort) bool {
 	s.mu.Lock()
 	candidates := slices.Clone(site.idle)
 	s.mu.Unlock()
 	for _, kept := range candidates {
-		if kept.target == target && s.take(site, kept) {
+		if kept.target != nil && kept.address == address && s.take(site, kept) {
 			kept.close()
-			left = true
+			return true
 		}
 	}
-	return left
+	return false
 }
 
 // take takes a connection out of the idle ones, for use. It returns false when

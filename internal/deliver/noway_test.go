@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,5 +85,80 @@ func TestNotAllWereTried(t *testing.T) {
 	id := h.submitWith("joe@sender.example", requiringTLS, "a@x.example")
 	if f := h.awaitFacts(id, mail.ReasonDeferred, 1)[0]; f.Reply.Permanent() {
 		t.Errorf("%s", brief(f))
+	}
+}
+
+// facet is a target for messages with one demand: one server has several.
+type facet struct {
+	*pooled
+	demand string
+}
+
+// TestPlaceOfAnotherDemand: a connection that is idle at a server gives its place to a message
+// that demands what the connection is not good for, or there would be none as long as others use it.
+func TestPlaceOfAnotherDemand(t *testing.T) {
+	sink := mailtest.NewSink(t)
+	server := &pooled{room: 1}
+	way := func(demand string) route.Route {
+		r := pool([]*pooled{server}, sink.Addr())
+		r.Hops[0].Target, r.Connections = facet{server, demand}, 10
+		return r
+	}
+	h := start(t, routes{"plain.example": way("plain"), "secure.example": way("secure")}, Options{Settings: Settings{IdleTimeout: time.Hour}})
+	for _, domain := range []string{"plain", "secure", "plain"} {
+		h.awaitFacts(h.submit("joe@sender.example", "a@"+domain+".example"), mail.ReasonDelivered, 1)
+	}
+	h.finish()
+	if server.most != 1 || server.used != 0 || server.broken != 0 || server.connected != 3 {
+		t.Errorf("%d at once, %d in use, %d too often, %d connected", server.most, server.used, server.broken, server.connected)
+	}
+}
+
+// TestPoolOfSeveralComesBack: mail that goes by a pool and by what comes behind it is told
+// likewise that the pool has a server again.
+func TestPoolOfSeveralComesBack(t *testing.T) {
+	var well atomic.Bool
+	hub, sink := &pooled{room: 5}, mailtest.NewSink(t)
+	h := start(t, routerFunc(func() (route.Route, error) {
+		r := pool([]*pooled{hub}, refused)
+		if well.Load() {
+			r = pool([]*pooled{hub}, sink.Addr())
+		}
+		r.Site = "hubs:pool+smart:relay.example:25"
+		return r, nil
+	}), Options{})
+	id := h.submit("joe@sender.example", "a@x.example")
+	h.awaitFacts(id, mail.ReasonDeferred, 1)
+	await(t, "it is noted", func() bool { h.sites.mu.Lock(); defer h.sites.mu.Unlock(); return h.sites.passed == 1 })
+	well.Store(true)
+	h.Recovered("hubs:pool")
+	h.awaitFacts(id, mail.ReasonDelivered, 1)
+}
+
+// TestPartial: what servers lack is not final while there are others that cannot be asked.
+func TestPartial(t *testing.T) {
+	clear := mailtest.NewSinkWith(t, mailtest.SinkOptions{Keywords: []string{"SIZE 10"}})
+	some := func(r route.Route) route.Route { r.Partial = true; return r }
+	h := start(t, routes{
+		"all.example":  to("all", clear.Addr()),
+		"some.example": some(to("some", clear.Addr())),
+		"mx.example":   some(fromMX(to("mx", clear.Addr()))),
+	}, Options{})
+	for _, change := range []func(*queue.Entry){nil, requiringTLS} {
+		for domain, want := range map[string]mail.Reason{"all": mail.ReasonDead, "some": mail.ReasonDeferred, "mx": mail.ReasonDeferred} {
+			id := h.submitWith("", func(e *queue.Entry) {
+				if change != nil {
+					change(e)
+					e.Envelope.From = mail.Address{Local: "joe", Domain: "sender.example"}
+				}
+			}, "a@"+domain+".example")
+			if change != nil && want == mail.ReasonDead {
+				want = mail.ReasonBounced
+			}
+			h.awaitFacts(id, want, 1)
+		}
+	}
+	if counts, _ := h.Sites(); counts.Down != 0 {
+		t.Error("a site is left alone for it")
 	}
 }

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"slices"
+	"strings"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -127,8 +128,15 @@ func (d *Deliverer) callBack(at *place, o *mail.Outcome) {
 // Recovered says that a site has a server again which had none: the route to it was a
 // temporary error, or none could be reached. What was passed over there comes back: some at
 // once, and the rest behind them as they get through; of a site that is down one, which
-// finds out whether it is back.
+// finds out whether it is back. Likewise at the sites of several transports of which it is one.
 func (d *Deliverer) Recovered(name string) {
+	for _, site := range d.sites.with(name) {
+		d.recovered(site)
+	}
+	d.free()
+}
+
+func (d *Deliverer) recovered(name string) {
 	d.TryNow(name)
 	x, most, probe := d.sites.recover(name)
 	now := d.Clock.Now()
@@ -138,7 +146,19 @@ func (d *Deliverer) Recovered(name string) {
 	if x != nil {
 		d.bringBack(x, most)
 	}
-	d.free()
+}
+
+// with returns the name of a site, and those of the sites of which it is a part.
+func (s *sites) with(name string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := []string{name}
+	for whole := range s.byName {
+		if strings.Contains(whole, "+") && slices.Contains(strings.Split(whole, "+"), name) {
+			names = append(names, whole)
+		}
+	}
+	return names
 }
 
 // recover notes that a site has a server again, and returns it, how many deliveries may come

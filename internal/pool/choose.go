@@ -85,7 +85,7 @@ func (p *Pool) Route(ctx context.Context, q route.Question) (way route.Route, er
 	p.set.do(func() {
 		way = route.Route{Name: p.settings.Name, Site: p.site()}
 		var list []*server
-		if list, err = p.candidates(q); err != nil {
+		if list, way.Partial, err = p.candidates(q); err != nil {
 			return
 		}
 		for _, v := range p.servers {
@@ -114,9 +114,9 @@ func (v *server) hop(q route.Question) route.Hop {
 	}
 }
 
-// candidates are the servers that can take a message, as far as is known. mu is held.
-func (p *Pool) candidates(q route.Question) ([]*server, error) {
-	var able []*server
+// candidates are the servers that can take a message, as far as is known, and whether others may
+// at another time. mu is held.
+func (p *Pool) candidates(q route.Question) (able []*server, more bool, err error) {
 	var waits, tooSmall, inClear []error
 	for _, v := range p.servers {
 		to := v.lane()
@@ -137,15 +137,15 @@ func (p *Pool) candidates(q route.Question) ([]*server, error) {
 	}
 	switch {
 	case len(able) > 0:
-		return able, nil
+		return able, len(waits) > 0, nil
 	case len(p.servers) == 0:
-		return nil, errNone.Because(errNoServers)
+		return nil, false, errNone.Because(errNoServers)
 	case len(waits) > 0: // it may be able when it can be used
-		return nil, errNone.Because(errors.Join(slices.Concat(waits, inClear, tooSmall)...))
+		return nil, false, errNone.Because(errors.Join(slices.Concat(waits, inClear, tooSmall)...))
 	case len(tooSmall) > 0:
-		return nil, errTooLarge.Because(errors.Join(slices.Concat(tooSmall, inClear)...))
+		return nil, false, errTooLarge.Because(errors.Join(slices.Concat(tooSmall, inClear)...))
 	}
-	return nil, errNoTLS.Because(errors.Join(inClear...))
+	return nil, false, errNoTLS.Because(errors.Join(inClear...))
 }
 
 // order puts servers in the order in which they are tried. mu is held.

@@ -54,3 +54,35 @@ func TestLackIsFoundOutAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestPartial: a way says whether there are servers that may be able at another time.
+func TestPartial(t *testing.T) {
+	w := newWorld(t, with("192.0.2.1", "192.0.2.2"))
+	partial := func() bool {
+		t.Helper()
+		way, err := w.Transport("hubs").Route(t.Context(), route.Question{Size: 5000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return way.Partial
+	}
+	if partial() {
+		t.Error("all can be used")
+	}
+	w.at("192.0.2.1", route.Question{}).Target.Connected(route.Capabilities{ESMTP: true, Size: 1000})
+	if partial() {
+		t.Error("the other is known to take less")
+	}
+	w.at("192.0.2.1", route.Question{}).Target.Failed(nobody)
+	w.at("192.0.2.2", route.Question{}).Target.Connected(full10)
+	if partial() {
+		t.Error("it is, also while it cannot be used")
+	}
+	w.Drain("192.0.2.2", "anna")
+	w.Undrain("192.0.2.2", "anna")
+	w.change(with("192.0.2.2", "192.0.2.3"))
+	w.at("192.0.2.3", route.Question{}).Target.Failed(nobody)
+	if !partial() {
+		t.Error("nobody knows what the one takes that cannot be used")
+	}
+}

@@ -30,6 +30,7 @@ func (list inOrder) Route(ctx context.Context, q Question) (Route, error) {
 	for _, t := range list {
 		r, err := t.Route(ctx, q)
 		if err != nil {
+			all.Partial = all.Partial || passes(err)
 			if failed == nil || !passes(failed) && passes(err) {
 				failed, waits = err, r
 			}
@@ -40,6 +41,7 @@ func (list inOrder) Route(ctx context.Context, q Question) (Route, error) {
 		} else {
 			all.Site += "+" + r.Site
 		}
+		all.Partial = all.Partial || r.Partial
 		all.Hops = append(all.Hops, firstAddresses(r.Hops, maxOfTransport)...)
 	}
 	if len(all.Hops) == 0 {

@@ -100,6 +100,7 @@ func (m *MX) Route(ctx context.Context, q Question) (Route, error) {
 	r := Route{Name: m.options.Name, Site: m.options.Name + ":" + site(usable, m.options.Port)}
 	m.shuffleEquals(usable)
 	for _, x := range usable {
+		r.Partial = r.Partial || errors.Is(x.err, dns.ErrTemporary)
 		if len(x.addresses) > 0 {
 			r.Hops = append(r.Hops, Hop{Addresses: x.addresses, FromMX: !x.implicit && !x.literal, Lane: m.options.Lane.to(m.options.Name, x.Host, m.options.Port)})
 		}

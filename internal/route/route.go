@@ -52,6 +52,9 @@ type Route struct {
 	Connections int
 	// Hops are tried in this order; there is at least one.
 	Hops []Hop
+	// Partial says that there are more servers, of which none can be used or is known now:
+	// what those of the hops lack is not final.
+	Partial bool
 	// Discard says that the mail goes nowhere: it is dropped. Then there are no hops.
 	Discard bool
 }

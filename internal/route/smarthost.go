@@ -87,6 +87,7 @@ func (s *Smarthosts) Route(ctx context.Context, _ Question) (Route, error) {
 	}
 	for i := range places {
 		route.Hops = append(route.Hops, places[i].hops...)
+		route.Partial = route.Partial || places[i].partial || errors.Is(places[i].err, dns.ErrTemporary)
 	}
 	if len(route.Hops) == 0 {
 		return Route{}, noRoute(errors.Join(failures...))
@@ -98,6 +99,8 @@ func (s *Smarthosts) Route(ctx context.Context, _ Question) (Route, error) {
 type servers struct {
 	hops []Hop
 	err  error // unless there are any
+	// partial says that some of them are not known.
+	partial bool
 }
 
 // find looks up a host of the list.
@@ -111,7 +114,7 @@ func (s *Smarthosts) find(ctx context.Context, h mail.HostPort) servers {
 	if _, isAddress := h.IP(); o.LookupMX && !isAddress {
 		mx := NewMX(MXOptions{Lookup: o.Lookup, Name: o.Name, Port: h.Port, IsName: o.IsName, Lane: o.Lane})
 		r, err := mx.Route(ctx, Question{Destination: mail.Destination(h.Host)})
-		return servers{r.Hops, err}
+		return servers{r.Hops, err, r.Partial}
 	}
 	f := o.find(ctx, h, maxAddresses)
 	if len(f.addresses) == 0 {
