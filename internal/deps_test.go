@@ -66,7 +66,7 @@ lists: mail stamp config metrics
 directory: mail config lists metrics crashpoint
 mailbox: mail message
 certs: mail stamp privatedir metrics
-dns: mail
+dns: mail stamp
 # dkim signs, and keeps its keys as certs does.
 dkim: mail message stamp privatedir
 # container looks at the files of the machine.

@@ -170,6 +170,6 @@ var routeSettings = []setting{
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `"hosts"`,
-		text:      "A table of hosts, in the form of `/etc/hosts`: an address and its names on each line. Its names are not looked up in DNS when mail goes out, be they those of smarthosts, of MX records or of domains. It is read again when it changes.",
+		text:      "A table of hosts, in the form of `/etc/hosts`: an address and its names on each line. Its names are not looked up in DNS when mail goes out, be they those of smarthosts, of MX records or of domains. It is read again when it changes; while a line of it is wrong, all stays as it was.",
 	},
 }

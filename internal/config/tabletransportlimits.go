@@ -12,10 +12,10 @@ var transportLimitSettings = []setting{
 		key:       "transport.max_connections",
 		value:     one(integer(1, 10_000), func(f fields) *int { return &f.transport.MaxConnections }, 0),
 		effect:    AtReload,
-		byDefault: "as `delivery.max_connections_per_site`",
+		byDefault: "as `delivery.max_connections_per_site`; of a pool what its targets bear",
 		example:   "5",
 		text: "How many connections go to one site of the transport, that is to one list of servers. All transports together have `delivery.max_connections`. " +
-			"A target of a pool has a limit of its own besides.",
+			"The targets of a pool have limits of their own: without this, all together have what these come to.",
 		see: []string{"delivery.max_connections_per_site", "target.max_connections"},
 	},
 	{

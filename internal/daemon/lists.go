@@ -86,6 +86,7 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 		g := d.inForce()
 		g.lists.Look()
 		g.maps.Look()
+		d.lookAtHosts(g)
 		d.lookAtCertificates(g)
 		around := lookAround(g.local.Addresses)
 		d.around.Store(&around)

@@ -7,13 +7,13 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"time"
 
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/lists"
 	"postern/internal/mail"
 	"postern/internal/route"
-	"postern/internal/stamp"
 )
 
 // This file builds the ways by which mail leaves.
@@ -70,24 +70,61 @@ func (g *graph) checkMap(_ string, l *lists.List) error {
 	return errors.Join(errs...)
 }
 
-// maxHosts bounds the table of hosts, in octets: more of it is not read.
-const maxHosts = 1 << 20
-
 // checkHosts wants a table of hosts that can be read.
 func (g *graph) checkHosts() error {
 	file := g.config.Routing.HostsFile
 	if file == "" {
 		return nil
 	}
-	data, _, err := stamp.Read(file, maxHosts, g.clock.Now())
+	err := dns.CheckHosts(file, g.clock.Now())
+	if wrong, is := errors.AsType[*dns.HostsError](err); is {
+		return config.Problem{Place: wrong.Place, Key: "routing.hosts_file", Message: wrong.Problem,
+			Hint: `write an address and its names, such as "192.0.2.1 relay.example.com"`}
+	}
 	if err != nil {
 		return g.config.Wrong("routing.hosts_file", err)
 	}
-	if line, wrong := dns.CheckHosts(data); line > 0 {
-		return config.Problem{Place: mail.Place{File: file, Line: line}, Key: "routing.hosts_file", Message: wrong,
-			Hint: `write an address and its names, such as "192.0.2.1 relay.example.com"`}
-	}
 	return nil
+}
+
+// hosts is the table of hosts; nil if there is none.
+func (g *graph) hosts() *dns.Hosts {
+	h, _ := g.outgoing().(*dns.Hosts)
+	return h
+}
+
+// lookAtHosts reads the table of hosts again if it has changed, and tells of it wherever an
+// operator may look.
+func (d *Daemon) lookAtHosts(g *graph) {
+	h := g.hosts()
+	if h == nil {
+		return
+	}
+	e := h.Look()
+	if e == nil {
+		return
+	}
+	fact := mail.Fact{Reason: mail.ReasonListRead, Time: d.clock.Now(), Text: e.String()}
+	if e.Err != nil {
+		fact.Reason = mail.ReasonListFailed
+		d.Logger.Warn("table of hosts is wrong, and stays as it was: "+e.Err.Error(), "file", e.File, "names", e.Before)
+	} else {
+		d.Logger.Info("table of hosts read again", "file", e.File, "names", e.Names, "before", e.Before)
+	}
+	d.journal.Record(fact)
+}
+
+// hostsWarnings says that the table of hosts is not what is in force.
+func (g *graph) hostsWarnings() []string {
+	h := g.hosts()
+	if h == nil {
+		return nil
+	}
+	since, err := h.Stale()
+	if err == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("table of hosts %s is as it was before %s: %v", h.File(), since.Local().Format(time.RFC3339), err)}
 }
 
 // newRouter makes what chooses the way of all mail. Without a mailhub mail goes directly.

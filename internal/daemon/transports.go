@@ -11,7 +11,7 @@ import (
 // This file says how mail goes by the transports of the configuration.
 
 // transports are those of the configuration, by their names. What one leaves out is as
-// [delivery] has it.
+// [delivery] has it; how many connections and recipients, deliver knows itself.
 func (d *Daemon) transports(g *graph) map[string]deliver.Transport {
 	c := &g.config.Delivery
 	all := make(map[string]deliver.Transport)
@@ -19,8 +19,8 @@ func (d *Daemon) transports(g *graph) map[string]deliver.Transport {
 		t := &g.config.Transports[i]
 		x := deliver.Transport{
 			Client:         d.clientOf(g, t),
-			MaxConnections: cmp.Or(t.MaxConnections, c.MaxConnectionsPerSite),
-			MaxRecipients:  cmp.Or(t.MaxRecipients, c.MaxRecipients),
+			MaxConnections: t.MaxConnections,
+			MaxRecipients:  t.MaxRecipients,
 			IdleTimeout:    t.IdleTimeout,
 			Rate:           t.Rate,
 			MaxSize:        t.MaxSize,

@@ -15,7 +15,7 @@ import (
 // [delivery] does.
 func TestTransports(t *testing.T) {
 	c := config.Default()
-	c.Delivery.MaxConnectionsPerSite, c.Delivery.MaxRecipients, c.Delivery.IdleTimeout = 7, 70, 7*time.Second
+	c.Delivery.IdleTimeout = 7 * time.Second
 	plain := config.Transport{Name: "plain", Kind: config.TransportSmarthost, TransportLimits: config.TransportLimits{IdleTimeout: config.AsDelivery}}
 	own := config.Transport{Name: "own", Kind: config.TransportLMTP, TransportLimits: config.TransportLimits{
 		MaxConnections: 1, MaxMessages: 2, MaxRecipients: 3, Rate: limit.Rate{Max: 4, Per: time.Minute}, MaxSize: 5000,
@@ -28,7 +28,7 @@ func TestTransports(t *testing.T) {
 	all := d.transports(&graph{config: c})
 	x := all["plain"]
 	usual := d.clientOf(&graph{config: c}, &config.Transport{})
-	if x.MaxConnections != 7 || x.MaxRecipients != 70 || x.IdleTimeout != 7*time.Second || x.Rate.Max != 0 || x.MaxSize != 0 {
+	if x.MaxConnections != 0 || x.MaxRecipients != 0 || x.IdleTimeout != 7*time.Second || x.Rate.Max != 0 || x.MaxSize != 0 {
 		t.Errorf("what says nothing has %+v", x)
 	}
 	if diff := cmp.Diff(usual.Timeouts, x.Client.Timeouts); diff != "" || x.Client.LMTP || x.Client.MaxMessages != 0 || x.Client.Without != nil {

@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"cmp"
 	"sync"
 	"time"
 
@@ -126,11 +125,11 @@ func (s *sites) learnUnder(settings *Settings, d mail.Destination, r route.Route
 
 // fit gives a site the limits of its transport. mu is held.
 func (s *sites) fit(x *site) {
-	x.limit = s.limit
+	of := Transport{MaxConnections: s.limit}
 	if s.settings != nil {
-		x.limit = s.settings.transport(x.transport).MaxConnections
+		of = s.settings.transport(x.transport)
 	}
-	x.limit = cmp.Or(x.bears, x.limit)
+	x.limit = of.connections(x.bears)
 	x.bound(2 * x.limit)
 	s.grant(x)
 	s.fix(x)

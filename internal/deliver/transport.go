@@ -12,7 +12,8 @@ import (
 type Transport struct {
 	Client smtpclient.Options
 	// MaxConnections is how many connections each of its sites has at most, and
-	// MaxRecipients how many recipients one transaction; 0: as the settings say.
+	// MaxRecipients how many recipients one transaction; 0: as the settings say. A site whose
+	// route says how many its servers bear has so many, or MaxConnections if that is less and not 0.
 	MaxConnections, MaxRecipients int
 	// IdleTimeout is how long a connection is kept for the next message; 0: not at all.
 	IdleTimeout time.Duration
@@ -21,6 +22,17 @@ type Transport struct {
 	Rate limit.Rate
 	// MaxSize is the size of the largest message, in octets; 0: any.
 	MaxSize int64
+
+	// bounded says that MaxConnections is the transport's own.
+	bounded bool
+}
+
+// connections are those of a site whose servers bear so many; 0: that is not known.
+func (t *Transport) connections(bears int) int {
+	if bears == 0 || t.bounded && t.MaxConnections < bears {
+		return t.MaxConnections
+	}
+	return bears
 }
 
 // transport returns how mail goes by the transport of that name.
@@ -37,6 +49,7 @@ func (s *Settings) setTransports() {
 	all := make(map[string]Transport, len(s.Transports))
 	for name, t := range s.Transports {
 		t.Client.Hostname = s.Hostname
+		t.bounded = t.MaxConnections > 0
 		t.MaxConnections = cmp.Or(t.MaxConnections, s.MaxPerSite)
 		t.MaxRecipients = cmp.Or(t.MaxRecipients, s.MaxRecipients)
 		all[name] = t

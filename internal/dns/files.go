@@ -2,8 +2,10 @@ package dns
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +66,11 @@ func (w *watched[T]) look() {
 
 // hostNames are the addresses of names, by name in lower case.
 type hostNames map[string][]netip.Addr
+
+// equal reports whether two have the same names with the same addresses.
+func (n hostNames) equal(other hostNames) bool {
+	return maps.EqualFunc(n, other, slices.Equal[[]netip.Addr])
+}
 
 // parseHosts reads a file of host names (hosts(5)): an address and its names a
 // line. Lines that are none are passed over, as the system does.

@@ -30,10 +30,11 @@ func (c *composer) expansions() {
 	}
 }
 
-// told is one who is told of something, and of what.
+// told is one who is told of something, of what, and as what class.
 type told struct {
 	sender mail.Address
 	action dsn.Action
+	class  mail.Class
 }
 
 // reports writes the reports about what has ended: that an alias was expanded, or that a
@@ -42,11 +43,12 @@ type told struct {
 func (c *composer) reports(ctx context.Context) error {
 	about := make(map[told][]dsn.Recipient)
 	var order []told
+	var class mail.Class
 	tell := func(to mail.Address, r mail.Recipient, o mail.Outcome) {
 		if to.IsNull() || !r.Notify.Wants(o.State) {
 			return
 		}
-		key := told{to, dsn.ActionFor(o.State)}
+		key := told{to, dsn.ActionFor(o.State), class}
 		if about[key] == nil {
 			order = append(order, key)
 		}
@@ -54,6 +56,7 @@ func (c *composer) reports(ctx context.Context) error {
 	}
 	for i := range c.ended {
 		if e := &c.ended[i]; e.Treatment.Hold == "" {
+			class = c.class(&e.Treatment)
 			c.tellOf(e, tell)
 		}
 	}
@@ -114,7 +117,7 @@ func (c *composer) report(ctx context.Context, key told, about []dsn.Recipient) 
 	if err != nil {
 		return fmt.Errorf("cannot write a report: %w", err)
 	}
-	written.Entry.Class = c.taken.class
+	written.Entry.Class = key.class
 	c.written = append(c.written, written.Draft)
 	c.group.Submissions = append(c.group.Submissions, written)
 	c.group.Facts = append(c.group.Facts, report.Fact(&written, c.taken.id, key.action))

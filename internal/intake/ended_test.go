@@ -250,3 +250,43 @@ func TestReportFails(t *testing.T) {
 		d.wantNothing()
 	}
 }
+
+// TestClassOfCopiesAndReports: what is made of a message beside it has its class: that which policy
+// gave it, or that which it came with.
+func TestClassOfCopiesAndReports(t *testing.T) {
+	bulk := mail.Bulk
+	for name, c := range map[string]struct {
+		treatment *mail.Class
+		want      mail.Class
+	}{"by policy": {&bulk, mail.Bulk}, "as it came": {nil, mail.Urgent}} {
+		d := newDoor(t, Options{Class: func(*mail.Origin, *mail.Class) mail.Class { return mail.Urgent }})
+		d.Local.Directory = people(t)
+		s := d.under(&ruling{treat: map[string]policy.Treatment{"two@corp.example": {Class: c.treatment}, "b@x.example": {Class: c.treatment, Copies: []mail.Address{address(t, "plain@corp.example")}}}})
+		s.Mail(t.Context(), smtp.Mail{Envelope: mail.Envelope{From: mail.Address{Local: "joe", Domain: "sender.example"}}})
+		for _, to := range []string{"two@corp.example", "b@x.example"} {
+			if reply := s.Rcpt(t.Context(), smtp.Rcpt{Recipient: mail.Recipient{Address: address(t, to), Notify: mail.NotifySuccess}}); !reply.IsZero() {
+				t.Fatal(to, reply)
+			}
+		}
+		if reply := s.Content(t.Context(), content(plainText)); reply.Code != 250 {
+			t.Fatal(reply)
+		}
+		kinds := map[string]int{}
+		for _, e := range d.entries() {
+			kind := "message"
+			switch {
+			case e.Origin.Listener == "postern":
+				kind = "report"
+			case e.Envelope.From.IsNull():
+				kind = "copy"
+			}
+			kinds[kind]++
+			if e.Class != c.want {
+				t.Errorf("%s: the class of a %s is %s, want %s", name, kind, e.Class, c.want)
+			}
+		}
+		if diff := cmp.Diff(map[string]int{"message": 1, "report": 1, "copy": 1}, kinds); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}

@@ -157,10 +157,16 @@ func (c *composer) newEntry(sender mail.Address, t *policy.Treatment) queue.Entr
 	e := c.taken.entry(c.message)
 	e.Envelope.From = sender
 	e.Tags, e.TLS = slices.Clone(t.Tags), t.TLS
-	if t.Class != nil {
-		e.Class = *t.Class
-	}
+	e.Class = c.class(t)
 	return e
+}
+
+// class is that of what is made of the message for a recipient.
+func (c *composer) class(t *policy.Treatment) mail.Class {
+	if t.Class != nil {
+		return *t.Class
+	}
+	return c.taken.class
 }
 
 // entry makes the entry of some recipients.
