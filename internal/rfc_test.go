@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -100,12 +99,15 @@ func testFiles(t *testing.T) []string {
 	t.Helper()
 	var names []string
 	for _, dir := range []string{"test/dialogue/testdata", "test/script/testdata"} {
-		files, err := fs.ReadDir(os.DirFS(root), dir)
-		if err != nil || len(files) == 0 {
+		before := len(names)
+		err := fs.WalkDir(os.DirFS(root), dir, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				names = append(names, name)
+			}
+			return err
+		})
+		if err != nil || len(names) == before {
 			t.Fatalf("no tests in %s: %v", dir, err)
-		}
-		for _, f := range files {
-			names = append(names, path.Join(dir, f.Name()))
 		}
 	}
 	return names

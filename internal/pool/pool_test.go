@@ -290,7 +290,11 @@ func TestIncapable(t *testing.T) {
 // TestSecureTarget: nothing goes in clear to a target that is secure.
 func TestSecureTarget(t *testing.T) {
 	w := newWorld(t, with("192.0.2.1 secure"))
-	w.hops(route.Question{})[0].Target.Connected(plain)
+	hop := w.hops(route.Question{})[0]
+	if got := hop.TLS.Source; got != "secure of the target 192.0.2.1" {
+		t.Errorf("TLS is demanded by %q", got)
+	}
+	hop.Target.Connected(plain)
 	_, err := w.Transport("hubs").Route(t.Context(), route.Question{})
 	if e, ok := errors.AsType[*mail.Error](err); !ok || e.Reply.Enhanced != "5.7.4" {
 		t.Errorf("%v", err)

@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"time"
 
-	"postern/internal/mail"
 	"postern/internal/route"
+	"postern/internal/tlspolicy"
 )
 
 // Settings are those of one pool. All are required but Lane and Targets.
@@ -66,7 +66,7 @@ func (t Target) sameServers(other Target) bool {
 func (t *Target) lane(base route.Lane, pool, host string) route.Lane {
 	base.Transport, base.Host, base.Port = pool, host, t.Port
 	if t.Secure {
-		base.TLS = base.TLS.Demand(mail.TLSRequired)
+		base.TLS = base.TLS.AtLeast(tlspolicy.Required, "secure of the target "+t.Host)
 	}
 	return base
 }

@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 )
 
 // oracle says where the mail for a domain goes that no explicit route is for. It was
@@ -105,8 +106,15 @@ func (c oracleCase) want(t *testing.T) (way, lookup string) {
 	return "", ""
 }
 
+// oracleWay is where mail went.
+type oracleWay struct {
+	way   string
+	reply mail.Reply // if it went nowhere
+	asked []string   // of DNS
+}
+
 // got routes the mail of the case.
-func (c oracleCase) got(t *testing.T) (way string, asked []string) {
+func (c oracleCase) got(t *testing.T) oracleWay {
 	resolver := &counted{Resolver: oracleNames()}
 	lookup := Lookup{Resolver: resolver}
 	smarthost := func(name string) Transport {
@@ -126,18 +134,25 @@ func (c oracleCase) got(t *testing.T) (way string, asked []string) {
 	e, _ := errors.AsType[*mail.Error](err)
 	switch {
 	case err == nil:
-		return r.Name, resolver.names
-	case errors.Is(err, errHere) || e != nil && e.Reply == errHere.Reply:
-		return "here", resolver.names
-	case e == nil || e.Reply.Temporary():
-		return "waits", resolver.names
+		return oracleWay{way: r.Name, asked: resolver.names}
+	case e == nil:
+		t.Fatalf("%+v: %v, which has no reply", c, err)
+		return oracleWay{}
 	}
-	return "refused", resolver.names
+	got := oracleWay{"refused", e.Reply, resolver.names}
+	switch {
+	case e.Reply == errHere.Reply:
+		got.way = "here"
+	case e.Reply.Temporary():
+		got.way = "waits"
+	}
+	return got
 }
 
 // TestOracle goes through all combinations, and counts the questions to DNS.
 func TestOracle(t *testing.T) {
 	cases := 0
+	observed := map[oracleCase]oracleWay{}
 	for bits := range 32 {
 		for _, says := range oracleAnswers {
 			c := oracleCase{bits&1 > 0, bits&2 > 0, bits&4 > 0, bits&8 > 0, bits&16 > 0, says}
@@ -146,7 +161,9 @@ func TestOracle(t *testing.T) {
 			}
 			cases++
 			want, lookup := c.want(t)
-			way, asked := c.got(t)
+			got := c.got(t)
+			way, asked := got.way, got.asked
+			observed[c] = got
 			if way != want {
 				t.Errorf("%+v: %s, want %s", c, way, want)
 			}
@@ -161,6 +178,8 @@ func TestOracle(t *testing.T) {
 	if cases != 24*len(oracleAnswers) {
 		t.Errorf("%d cases", cases)
 	}
+	part := mailtest.PagePart{Page: "../../docs/ways-out.md", Name: "combinations", Command: "go test ./internal/route -run TestOracle"}
+	part.Compare(t, oracleTable(observed), *update)
 }
 
 // TestRouterDoesNotResolve: mail waits, and never goes round a router or mailhub that does

@@ -42,6 +42,12 @@ type Sink struct {
 	// Reply is told of each reply before it is made, by the verb that it
 	// answers: "" for the greeting, "." for a message.
 	Reply func(at netip.Addr, verb string)
+	// Answer may answer a command line in place of the sink. Such a command does
+	// nothing; with an empty reply the connection is closed.
+	Answer func(line string) (reply string, answered bool)
+	// LMTP says that it speaks that (RFC 2033): LHLO, and a reply for each recipient
+	// of a message.
+	LMTP bool
 
 	listeners []net.Listener
 	running   sync.WaitGroup
@@ -149,8 +155,18 @@ func (c *sinkConn) serve() {
 		verb, rest, _ := strings.Cut(command, " ")
 		verb = strings.ToUpper(verb)
 		c.before(verb)
+		if c.sink.Answer != nil {
+			reply, answered := c.sink.Answer(command)
+			if answered && reply == "" {
+				return
+			}
+			if answered {
+				c.reply(reply)
+				continue
+			}
+		}
 		switch verb {
-		case "EHLO":
+		case c.sink.hello():
 			c.hello = rest
 			c.reply("250-sink.example\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250 SMTPUTF8")
 		case "MAIL":
@@ -217,8 +233,26 @@ func (c *sinkConn) data() bool {
 	if reply == "" {
 		reply = "250 taken"
 	}
-	c.reply(reply)
+	for range c.sink.repliesTo(&c.arrival) {
+		c.reply(reply)
+	}
 	return true
+}
+
+// repliesTo is how many replies a message gets (RFC 2033 4.2).
+func (s *Sink) repliesTo(a *Arrival) int {
+	if s.LMTP {
+		return len(a.To)
+	}
+	return 1
+}
+
+// hello is the command that begins a session.
+func (s *Sink) hello() string {
+	if s.LMTP {
+		return "LHLO"
+	}
+	return "EHLO"
 }
 
 // content reads up to the end-of-data mark. It reports whether that came.

@@ -4,7 +4,8 @@
 // Beside the commands of testscript there are:
 //
 //	free [-6] NAME...        sets each variable to a free address on loopback,
-//	                         with -6 on that of IPv6
+//	                         with -6 on that of IPv6, and NAME_PORT to its port,
+//	                         as all do that set an address
 //	nameserver NAME FILE     starts a name server with the zone in the file
 //	                         (mailtest.DNS), and sets the variable to its
 //	                         address
@@ -21,13 +22,17 @@
 //	                         wants the connection to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
 //	                         matches
-//	receiver [-6] NAME [AT]  starts a server that takes everything and knows no
+//	receiver [-6] [-lmtp] [-held FILE] [-answers FILE] NAME [AT]
+//	                         starts a server that takes everything and knows no
 //	                         DSN, at an address or a free one, and sets the
-//	                         variable to it; each message becomes a file in a
+//	                         variable to it; it speaks LMTP if told so, and a line
+//	                         "RCPT TO:<x@: 450 no" of the file is its reply to
+//	                         commands that begin so ("-- end" closes), and no message is answered
+//	                         before there is the file for which it is held; each message becomes a file in a
 //	                         directory of that name, its recipients one of the
 //	                         same name in NAME.to, in order, each in a line, and
 //	                         in NAME.from what the client called itself, and its
-//	                         address
+//	                         address, in NAME.by that with its port
 //	shown NAME PATTERN [ROOTS]
 //	                         begins TLS at $SMTP, asking for a name ("-": none),
 //	                         until the certificate matches: "for NAMES by
@@ -37,6 +42,12 @@
 //	                         makes a certificate with its key that has so many
 //	                         days left of its life
 //	mode FILE                wants a file that its owner alone can read
+//	observed [-for ROW] FILE tells docs/ways-out.md what is in the file, or was in
+//	                         the output (stdout), for a row of a table if the
+//	                         scenario is about several
+//	observed [-for ROW] PATTERN ARGS
+//	                         does as eventually, and tells the page what the
+//	                         groups of the pattern matched
 //
 // A chat in which the server says "accepted as ID" sets $ID. The condition
 // [ipv6] holds where loopback has an address of IPv6; where peers are required
@@ -52,7 +63,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -88,9 +98,16 @@ func asItIs(args []string) []string {
 	return args
 }
 
-func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+func TestScript(t *testing.T) { testscript.Run(t, params("testdata")) }
+
+// params are for the scenarios of a directory.
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
+		Setup: func(e *testscript.Env) error {
+			e.Values[addressesKey{}] = new(names)
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"free":        free,
 			"nameserver":  nameserver,
@@ -102,6 +119,7 @@ func TestScript(t *testing.T) {
 			"shown":       shown,
 			"mode":        mode,
 			"aged":        aged,
+			"observed":    observed,
 		},
 		Condition: func(condition string) (bool, error) {
 			if condition != "ipv6" {
@@ -113,27 +131,47 @@ func TestScript(t *testing.T) {
 			}
 			return true, l.Close()
 		},
-	})
+	}
 }
 
-// loopback returns an address of loopback, with no port yet, and the arguments
-// behind the one that chose it.
-func loopback(args []string) (address string, rest []string) {
-	if len(args) > 0 && args[0] == "-6" {
-		return "[::1]:0", args[1:]
+// loopback is an address of loopback, with no port yet.
+func loopback(six bool) string {
+	if six {
+		return "[::1]:0"
 	}
-	return harness.Loopback(0), args
+	return harness.Loopback(0)
 }
 
 // free finds ports that nobody listens at.
 func free(ts *testscript.TestScript, _ bool, args []string) {
-	address, names := loopback(args)
-	for _, name := range names {
-		l, err := net.Listen("tcp", address)
-		ts.Check(err)
-		ts.Setenv(name, l.Addr().String())
-		ts.Check(l.Close())
+	six := len(args) > 0 && args[0] == "-6"
+	if six {
+		args = args[1:]
 	}
+	for _, name := range args {
+		setAddress(ts, name, freeAddress(ts, six))
+	}
+}
+
+// given counts the ports that were given to scenarios.
+var given atomic.Int64
+
+// freeAddress returns one that nobody else is given. Its port is below those that the system gives
+// to who asks for any, as others do at the same time.
+func freeAddress(ts *testscript.TestScript, six bool) string {
+	const lowest, ports = 10_000, 20_000
+	host, _, err := net.SplitHostPort(loopback(six))
+	ts.Check(err)
+	for range ports {
+		at := (int64(os.Getpid())*61 + given.Add(1)) % ports
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.FormatInt(lowest+at, 10)))
+		if err == nil {
+			ts.Check(l.Close())
+			return l.Addr().String()
+		}
+	}
+	ts.Fatalf("no port is free")
+	return ""
 }
 
 func nameserver(ts *testscript.TestScript, neg bool, args []string) {
@@ -143,7 +181,7 @@ func nameserver(ts *testscript.TestScript, neg bool, args []string) {
 	server, err := mailtest.StartDNS(ts.ReadFile(args[1]))
 	ts.Check(err)
 	ts.Defer(server.Close)
-	ts.Setenv(args[0], server.Addr().String())
+	setAddress(ts, args[0], server.Addr().String())
 }
 
 func certificate(ts *testscript.TestScript, neg bool, args []string) {
@@ -193,50 +231,27 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: eventually PATTERN ARGUMENT...")
 	}
-	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Logf("%s", untilMatch(ts, args[0], args[1:])[0])
+}
+
+// untilMatch runs the program until a line of its output matches, and returns the output
+// and what the groups of the pattern matched.
+func untilMatch(ts *testscript.TestScript, text string, args []string) []string {
+	pattern, err := regexp.Compile("(?m)" + text)
 	ts.Check(err)
 	until := time.Now().Add(patience)
 	for {
-		command := exec.Command(program(ts), args[1:]...)
+		command := exec.Command(program(ts), args...)
 		command.Dir = ts.MkAbs(".")
 		out, _ := command.CombinedOutput() // a failure may be what passes
-		if pattern.Match(out) {
-			ts.Logf("%s", out)
-			return
+		if match := pattern.FindStringSubmatch(string(out)); match != nil {
+			return append([]string{string(out)}, match[1:]...)
 		}
 		if time.Now().After(until) {
-			ts.Fatalf("no match for %q in:\n%s", args[0], out)
+			ts.Fatalf("no match for %q in:\n%s", text, out)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-}
-
-// receiver starts the server at the end of a line.
-func receiver(ts *testscript.TestScript, neg bool, args []string) {
-	address, names := loopback(args)
-	if len(names) == 2 {
-		address, names = names[1], names[:1]
-	}
-	if neg || len(names) != 1 {
-		ts.Fatalf("usage: receiver [-6] NAME [ADDRESS]")
-	}
-	dir := ts.MkAbs(names[0])
-	ts.Check(errors.Join(os.Mkdir(dir, 0o777), os.Mkdir(dir+".to", 0o777), os.Mkdir(dir+".from", 0o777)))
-	var taken atomic.Int64
-	sink := &harness.Sink{Take: func(a *harness.Arrival) string {
-		name := strconv.FormatInt(taken.Add(1), 10)
-		to := strings.Join(slices.Sorted(slices.Values(a.To)), "\n") + "\n"
-		from := fmt.Sprintf("%s %s\n", a.Hello, a.Client.Addr())
-		err := errors.Join(os.WriteFile(filepath.Join(dir+".to", name), []byte(to), 0o666), os.WriteFile(filepath.Join(dir+".from", name), []byte(from), 0o666),
-			os.WriteFile(filepath.Join(dir, name), a.Content, 0o666))
-		if err != nil {
-			return "451 " + err.Error()
-		}
-		return ""
-	}}
-	ts.Check(sink.ListenAt(address))
-	ts.Setenv(names[0], sink.Addr())
-	ts.Defer(func() { sink.Close() })
 }
 
 // program returns the path of the program, which testscript put on PATH.
