@@ -37,11 +37,13 @@ func until(ctx context.Context, target route.Target) (context.Context, func()) {
 	}
 }
 
-// brokenOff reports whether a target has broken off without an answer to any recipient, so that another
-// may get the message at once. Once the end of data was sent it may have the message.
+// brokenOff reports whether a target has broken off, or said that it closes (421, RFC 5321 3.8), for
+// all recipients, so that another may get the message at once. Once the end of data was sent it may
+// have the message.
 func brokenOff(outcomes []mail.Outcome) bool {
 	return !slices.ContainsFunc(outcomes, func(o mail.Outcome) bool {
-		return o.State != mail.Deferred || o.Remote || o.Command == "end of data" || o.Reply.Enhanced != "4.4.2"
+		gone := o.Remote && o.Reply.Code == 421 || !o.Remote && o.Reply.Enhanced == "4.4.2"
+		return o.State != mail.Deferred || o.Command == "end of data" || !gone
 	})
 }
 

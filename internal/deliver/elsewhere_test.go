@@ -33,6 +33,14 @@ func TestBrokenOff(t *testing.T) {
 		elsewhere bool
 	}{
 		"before the content": {(*mailtest.PeerConn).Drop, true},
+		"with a farewell": {func(c *mailtest.PeerConn) {
+			c.Send("421 4.3.2 going down")
+			c.Drop()
+		}, true},
+		"refused for now": {func(c *mailtest.PeerConn) {
+			c.Send("450 4.3.0 not now")
+			c.Drop()
+		}, false},
 		"after its end": {func(c *mailtest.PeerConn) {
 			c.Send("354 go")
 			c.Content()
