@@ -120,6 +120,7 @@ var targets = []target{
 	{name: "several pools", here: "target.pool", tests: "`pool.TestReload`"},
 	{name: "more than four servers"},
 	{name: "a server named twice"},
+	{name: "an IPv6 address that does not work"},
 	{name: "how a target stands", tests: "`pool.TestFailures`, `pool.TestHalfOpen`"},
 	{name: "a target fails with a message", tests: "`deliver.TestBrokenOff`"},
 	{name: "one message by several targets"},
