@@ -22,6 +22,7 @@ const ways = "testdata/ways"
 // TestWaysOut runs the scenarios by which mail leaves, and compares what they tell with the
 // tables of docs/ways-out.md.
 func TestWaysOut(t *testing.T) {
+	seen.forget()
 	if !t.Run("ways", func(t *testing.T) { testscript.Run(t, params(ways)) }) {
 		return
 	}
