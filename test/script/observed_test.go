@@ -26,6 +26,13 @@ type observations struct {
 // seen has what scenarios tell.
 var seen observations
 
+// forget empties them, for a test that runs again.
+func (o *observations) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list = nil
+}
+
 func (o *observations) add(list ...observation) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

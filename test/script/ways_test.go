@@ -22,6 +22,7 @@ const ways = "testdata/ways"
 // TestWaysOut runs the scenarios by which mail leaves, and compares what they tell with the
 // tables of docs/ways-out.md.
 func TestWaysOut(t *testing.T) {
+	seen.forget()
 	if !t.Run("ways", func(t *testing.T) { testscript.Run(t, params(ways)) }) {
 		return
 	}
@@ -120,6 +121,7 @@ var targets = []target{
 	{name: "several pools", here: "target.pool", tests: "`pool.TestReload`"},
 	{name: "more than four servers"},
 	{name: "a server named twice"},
+	{name: "an IPv6 address that does not work"},
 	{name: "how a target stands", tests: "`pool.TestFailures`, `pool.TestHalfOpen`"},
 	{name: "a target fails with a message", tests: "`deliver.TestBrokenOff`"},
 	{name: "one message by several targets"},
