@@ -17,13 +17,13 @@ import (
 // each label.
 type companies struct {
 	exact, below map[string]*config.Company
-	hosts        map[string]*config.Company // by their hostnames
+	hosts        map[string]*config.Company // by their hostnames, of those that have one
 }
 
 func newCompanies(list []config.Company) companies {
 	c := companies{exact: make(map[string]*config.Company), below: make(map[string]*config.Company), hosts: make(map[string]*config.Company)}
 	for i := range list {
-		if name := list[i].Hostname; c.hosts[name] == nil {
+		if name := list[i].Hostname; name != "" && c.hosts[name] == nil {
 			c.hosts[name] = &list[i]
 		}
 		for _, name := range list[i].Domains {

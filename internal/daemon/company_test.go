@@ -44,6 +44,15 @@ func TestCompanyOf(t *testing.T) {
 	}
 }
 
+// TestPostmasterOfNoDomain: postmaster without a domain is that of the server, and not of a
+// company that has no hostname of its own.
+func TestPostmasterOfNoDomain(t *testing.T) {
+	c := newCompanies([]config.Company{{Name: "shop", Domains: []string{"shop.example"}, Postmaster: mail.Address{Local: "pm", Domain: "shop.example"}}})
+	if got := c.postmaster(""); !got.IsNull() {
+		t.Errorf("it is %v", got)
+	}
+}
+
 // TestFinishIdentity: mail is of the company of its sender, and a report of that of its
 // recipient; what the transport has goes before what the company has, the name and the
 // addresses apart.

@@ -26,6 +26,8 @@ type carrier struct {
 	elsewhere error
 	// spent are the targets that take no more recipients of this message.
 	spent []route.Target
+	// broken says that one of them has broken off over it.
+	broken bool
 
 	part     []mail.Recipient
 	outcomes []mail.Outcome // of part
@@ -105,8 +107,9 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 			surplus = append(surplus, batch[i])
 		}
 	}
-	c.settled(outcomes)
-	if ctx.Err() == nil && brokenOff(outcomes) && c.spend() {
+	broken := brokenOff(outcomes)
+	c.settled(outcomes, broken)
+	if ctx.Err() == nil && broken && c.spend() {
 		return open
 	}
 	return slices.Concat(c.again(batch, surplus), c.goOn(rest, outcomes[0]))
@@ -149,11 +152,20 @@ func (c *carrier) spend() bool {
 	return true
 }
 
-// settled tells the target what became of recipients that were sent to it.
-func (c *carrier) settled(outcomes []mail.Outcome) {
-	if c.link.target != nil {
-		c.link.target.Settled(outcomes)
+// settled tells the target what became of recipients that were sent to it. When it has broken off,
+// as another has over the same message, that may be for the message: it says nothing of the target.
+func (c *carrier) settled(outcomes []mail.Outcome, broken bool) {
+	if c.link.target == nil {
+		return
 	}
+	if broken && c.broken {
+		outcomes = slices.Clone(outcomes)
+		for i := range outcomes {
+			outcomes[i].Reply.Enhanced = "4.3.0"
+		}
+	}
+	c.broken = c.broken || broken
+	c.link.target.Settled(outcomes)
 }
 
 // goOn returns rest, unless the server went away over what was sent to the

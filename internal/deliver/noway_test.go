@@ -162,3 +162,44 @@ func TestPartial(t *testing.T) {
 		t.Error("a site is left alone for it")
 	}
 }
+
+// blamed is a target that counts for how many messages it was told that it broke off.
+type blamed struct {
+	*pooled
+	breaks *atomic.Int32
+}
+
+func (b blamed) Settled(outcomes []mail.Outcome) {
+	b.pooled.Settled(outcomes)
+	for i := range outcomes {
+		if outcomes[i].Reply.Enhanced == "4.4.2" {
+			b.breaks.Add(1)
+		}
+	}
+}
+
+// TestBrokenMessage: a message over which every server of a pool breaks off makes no more
+// than one of them unusable for the others.
+func TestBrokenMessage(t *testing.T) {
+	var breaks atomic.Int32
+	r := to("pool")
+	var targets []*pooled
+	for range 3 {
+		target := &pooled{room: 5}
+		targets = append(targets, target)
+		hop := to("pool", upTo(t, (*mailtest.PeerConn).Drop).Addr()).Hops[0]
+		hop.Target = blamed{target, &breaks}
+		r.Hops = append(r.Hops, hop)
+	}
+	h := start(t, routes{"": r}, Options{})
+	f := h.awaitFacts(h.submit("joe@sender.example", "a@x.example"), mail.ReasonDeferred, 1)[0]
+	h.finish()
+	for i, p := range targets {
+		if p.outcomes[mail.Deferred] != 1 || p.used != 0 {
+			t.Errorf("target %d was told of %v, %d in use", i, p.outcomes, p.used)
+		}
+	}
+	if n := breaks.Load(); n != 1 || f.Reply.Enhanced != "4.4.2" {
+		t.Errorf("%d are blamed; %s", n, brief(f))
+	}
+}

@@ -36,6 +36,12 @@ func (list inOrder) Route(ctx context.Context, q Question) (Route, error) {
 			}
 			continue
 		}
+		if r.Discard {
+			if failed == nil && len(all.Hops) == 0 {
+				return r, nil
+			}
+			continue // nothing is dropped because it cannot go otherwise
+		}
 		if all.Name == "" {
 			all.Name, all.Site = r.Name, r.Site
 		} else {

@@ -80,3 +80,26 @@ func TestWaysOfAKey(t *testing.T) {
 		t.Errorf("the hops are of %s and %s", r.Hops[0].Transport, r.Hops[1].Transport)
 	}
 }
+
+// TestDiscardAmongSeveral: what the first way discards goes by none behind it, and nothing is
+// discarded because a way before has none now.
+func TestDiscardAmongSeveral(t *testing.T) {
+	open := fixed{Name: "open", Site: "open:a", Hops: []Hop{{Addresses: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:25")}}}}
+	none := NewSmarthosts(Options{})
+	for name, c := range map[string]struct {
+		list    inOrder
+		discard bool
+		hops    int
+		fails   bool
+	}{
+		"first":         {inOrder{Discard{"drop"}, open}, true, 0, false},
+		"behind":        {inOrder{open, Discard{"drop"}}, false, 1, false},
+		"behind no way": {inOrder{none, Discard{"drop"}}, false, 0, true},
+		"twice":         {inOrder{Discard{"drop"}, Discard{"drop"}}, true, 0, false},
+	} {
+		r, err := c.list.Route(t.Context(), Question{})
+		if r.Discard != c.discard || len(r.Hops) != c.hops || (err != nil) != c.fails {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
