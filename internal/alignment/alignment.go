@@ -37,6 +37,8 @@ type Checker struct {
 	// Sources are the addresses from which mail leaves, as others see them; none: they are not
 	// known.
 	Sources []netip.Addr
+	// Relayed says that others send on what leaves, from addresses of theirs.
+	Relayed bool
 	// Hostname is the name in EHLO.
 	Hostname string
 }

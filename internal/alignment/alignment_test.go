@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,23 @@ func TestSPF(t *testing.T) {
 	b.Sources = nil
 	if got := said(b.check(t, "example.org", rest+"example.org. 60 IN TXT "+good+"\n")); !strings.HasPrefix(got, "note: whether SPF of example.org covers this host is not known") {
 		t.Errorf("without addresses: %s", got)
+	}
+}
+
+// TestRelayed: where another server sends on what leaves, SPF is not asked about this one, and must
+// not be told to name it.
+func TestRelayed(t *testing.T) {
+	b := newBench(t)
+	b.Relayed, b.Sources = true, nil
+	for zone, want := range map[string]string{
+		"": "warning: example.org has no SPF record",
+		"example.org. 60 IN TXT \"v=spf1 include:spf.relay.example -all\"\n": "note: whether SPF of example.org covers its mail is not known: another server sends that on",
+	} {
+		r := b.check(t, "example.org", zone)
+		at := slices.IndexFunc(r.Findings, func(f Finding) bool { return strings.Contains(f.Text, "SPF") })
+		if at < 0 || string(r.Findings[at].Level)+": "+r.Findings[at].Text != want || !strings.Contains(r.Findings[at].Hint, "include:") {
+			t.Errorf("%+v, want %s", r.Findings, want)
+		}
 	}
 }
 

@@ -28,7 +28,15 @@ func (c Checker) spf(ctx context.Context, r *Alignment) {
 		}
 	}
 	if r.SPF.Record == "" {
-		r.find(Warning, "publish a TXT record such as \"v=spf1 a:"+c.Hostname+" -all\"", "%s has no SPF record", r.Domain)
+		hint := "publish a TXT record such as \"v=spf1 a:" + c.Hostname + " -all\""
+		if c.Relayed {
+			hint = relayedHint
+		}
+		r.find(Warning, hint, "%s has no SPF record", r.Domain)
+		return
+	}
+	if c.Relayed {
+		r.find(Note, relayedHint, "whether SPF of %s covers its mail is not known: another server sends that on", r.Domain)
 		return
 	}
 	if len(c.Sources) == 0 {
@@ -38,6 +46,9 @@ func (c Checker) spf(ctx context.Context, r *Alignment) {
 		c.source(ctx, r, a)
 	}
 }
+
+// relayedHint is what SPF must say where others send on what leaves.
+const relayedHint = "publish what whoever runs the server that sends it on says, such as \"v=spf1 include:… -all\""
 
 // source asks about one address.
 func (c Checker) source(ctx context.Context, r *Alignment, a netip.Addr) {

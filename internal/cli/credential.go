@@ -132,7 +132,7 @@ again. Then it is gone: a backup of before needs a copy of the key file of befor
 }
 
 // errNoLogin says that a test has failed, of which all was said.
-var errNoLogin = errors.New("the server was not convinced")
+var errNoLogin = errors.New("this server could not log in there")
 
 func (a *app) credentialTestCommand() *cobra.Command {
 	var t admin.CredentialTest

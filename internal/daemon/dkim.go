@@ -141,24 +141,26 @@ const alignmentTime = 30 * time.Second
 
 // alignment looks at a domain by a resolver.
 func (g *graph) alignment(domain string, by *dns.Client) alignment.Checker {
+	sources, relayed := g.sources(domain)
 	return alignment.Checker{
-		Resolver: by, Signing: g.signing, Hostname: g.company(mail.Address{Local: "postmaster", Domain: domain}).Hostname, Sources: g.sources(domain),
+		Resolver: by, Signing: g.signing, Hostname: g.company(mail.Address{Local: "postmaster", Domain: domain}).Hostname, Sources: sources, Relayed: relayed,
 	}
 }
 
 // sources are the addresses from which the mail of a domain leaves, as others see them: those of
 // the transports that lead to the servers of recipients, else those of the domain's company, else
-// those of this host that others can see. They are not known where other servers send on what leaves.
-func (g *graph) sources(domain string) []netip.Addr {
+// those of this host that others can see. They are not known where it is relayed: other servers send on what
+// leaves.
+func (g *graph) sources(domain string) (list []netip.Addr, relayed bool) {
 	general := g.ways(route.Question{Sender: mail.Address{Local: "postmaster", Domain: domain}})
 	if !g.isDirect(general[0].transport) {
-		return nil
+		return nil, true
 	}
 	own := general[0].lane.From
 	if c := g.companies.of(domain); c != nil && !own.Bound() {
 		own = route.Identity{IPv4: c.SourceIPv4, IPv6: c.SourceIPv6}
 	}
-	list := own.Sources()
+	list = own.Sources()
 	if !own.Bound() {
 		list = slices.DeleteFunc(slices.Clone(g.local.Addresses), func(a netip.Addr) bool { return !a.IsGlobalUnicast() || a.IsPrivate() })
 	}
@@ -167,7 +169,7 @@ func (g *graph) sources(domain string) []netip.Addr {
 			list = append(list, identityOf(t).Sources()...)
 		}
 	}
-	return g.seenAs(list)
+	return g.seenAs(list), false
 }
 
 // keyChanged tells what has become of a key; actor is empty when nobody did it by hand.

@@ -50,8 +50,9 @@ func TestSources(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.local.Addresses = []netip.Addr{a("127.0.0.1"), a("192.0.2.1"), a("10.0.0.1"), a("2001:db8::1"), a("fe80::1")}
-		if got := fmt.Sprint(g.sources(x.domain)); got != x.want {
-			t.Errorf("%s: %s, want %s", x.name, got, x.want)
+		list, relayed := g.sources(x.domain)
+		if got := fmt.Sprint(list); got != x.want || relayed != (x.want == "[]") {
+			t.Errorf("%s: %s, want %s; relayed: %v", x.name, got, x.want, relayed)
 		}
 	}
 }
