@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/limit"
 	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/queue"
@@ -202,4 +203,33 @@ func TestBrokenMessage(t *testing.T) {
 	if n := breaks.Load(); n != 1 || f.Reply.Enhanced != "4.4.2" {
 		t.Errorf("%d are blamed; %s", n, brief(f))
 	}
+}
+
+// TestRateIsOfWhatIsSent: a message that found no room at the targets has not used up what the
+// rate of its transport lets go.
+func TestRateIsOfWhatIsSent(t *testing.T) {
+	sink := mailtest.NewSink(t)
+	full := &pooled{}
+	o := withTransport(Transport{IdleTimeout: patience, Rate: limit.Rate{Max: 2, Per: time.Hour}})
+	h := start(t, routes{"": by("t", pool([]*pooled{full}, sink.Addr()))}, o)
+	h.advance(2 * time.Hour)
+	ids := []mail.ID{h.submit("joe@sender.example", "a@x.example"), h.submit("joe@sender.example", "b@x.example")}
+	for tried := int32(1); tried < 5; tried++ {
+		await(t, "no room is found", func() bool { return full.refusals.Load() >= tried && h.active.Load() == 0 })
+		h.advance(roomWait)
+	}
+	full.mu.Lock()
+	full.room = 5
+	full.mu.Unlock()
+	h.advance(roomWait)
+	for _, id := range ids {
+		h.awaitFacts(id, mail.ReasonDelivered, 1)
+	}
+	third := h.submit("joe@sender.example", "c@x.example")
+	await(t, "the third waits for its turn", func() bool {
+		h.sites.mu.Lock()
+		defer h.sites.mu.Unlock()
+		return h.sites.byName["pool"].isBlocked() && h.active.Load() == 0
+	})
+	h.wantStates(third, "c@x.example queued 0")
 }

@@ -58,6 +58,7 @@ type site struct {
 	until     time.Time
 	blockedAt int
 	roomMade  int // how often there was room again at a target of it
+	turns     int // of the rate of its transport that were taken and not used
 	turn
 	health
 }

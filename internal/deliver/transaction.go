@@ -253,6 +253,9 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 	if (ctx.Err() != nil || t.noRoom) && untouched(outcomes) {
 		// The server stops before anything was done, or nothing could be done so far:
 		// not the peer's failure.
+		if t.settings.transport(t.route.Name).Rate.Max > 0 {
+			t.at.leaveTurn()
+		}
 		d.release(context.WithoutCancel(ctx), t.leases)
 		return
 	}

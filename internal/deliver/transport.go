@@ -61,7 +61,7 @@ func (s *Settings) setTransports() {
 // transport sends in the time, the site is blocked until there is a turn.
 func (d *Deliverer) withinRate(t *transaction, now time.Time) bool {
 	rate := t.settings.transport(t.route.Name).Rate
-	if rate.Max == 0 {
+	if rate.Max == 0 || t.at.useTurn() {
 		return true
 	}
 	turn := d.rates.Take(limit.Named{Name: t.route.Name, Rate: rate}, t.route.Site, 1)
@@ -69,6 +69,24 @@ func (d *Deliverer) withinRate(t *transaction, now time.Time) bool {
 		t.at.block(now.Add(turn.Wait))
 	}
 	return turn.Allowed
+}
+
+// useTurn takes a turn that a message had at the site and did not use, if there is one.
+func (p *place) useTurn() bool {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	if p.site.turns == 0 {
+		return false
+	}
+	p.site.turns--
+	return true
+}
+
+// leaveTurn leaves a turn to another message. There are no more than were in hand at once.
+func (p *place) leaveTurn() {
+	p.sites.mu.Lock()
+	defer p.sites.mu.Unlock()
+	p.site.turns++
 }
 
 // rates are those of the transports.
