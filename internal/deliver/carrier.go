@@ -28,6 +28,8 @@ type carrier struct {
 	spent []route.Target
 	// broken says that one of them has broken off over it.
 	broken bool
+	// put are the recipients that a target has put off (elsewhere.go).
+	put putOff
 
 	part     []mail.Recipient
 	outcomes []mail.Outcome // of part
@@ -51,7 +53,9 @@ func (d *Deliverer) sendPart(ctx context.Context, t *transaction, part []mail.Re
 	}
 	defer func() { d.sites.release(site, c.link) }()
 	for len(open) > 0 {
-		open = c.transact(ctx, open)
+		if open = c.transact(ctx, open); len(open) == 0 && ctx.Err() == nil {
+			open = c.offer()
+		}
 	}
 	return c.outcomes
 }
@@ -77,6 +81,9 @@ func (c *carrier) settle(open []int, o mail.Outcome) {
 // (RFC 5321 4.5.3.1.10).
 func (c *carrier) transact(ctx context.Context, open []int) []int {
 	if err := c.ready(ctx); err != nil {
+		if c.put.offers > 0 {
+			return nil // what the target before has said of them stands
+		}
 		c.t.noRoom = errors.Is(err, errNoRoom)
 		failure := connectOutcome(err)
 		if ctx.Err() == nil && unreachable(err) {
@@ -100,11 +107,14 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 		c.callBack(c.t.at, &outcomes[0])
 	}
 	c.kept = true
-	var surplus []int
+	var surplus, later []int
 	for i, o := range outcomes {
 		c.outcomes[batch[i]] = o
-		if tooMany(&o) {
+		switch {
+		case tooMany(&o):
 			surplus = append(surplus, batch[i])
+		case putsOff(&o):
+			later = append(later, batch[i])
 		}
 	}
 	broken := brokenOff(outcomes)
@@ -112,6 +122,7 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 	if ctx.Err() == nil && broken && c.spend() {
 		return open
 	}
+	c.put.later = append(c.put.later, later...)
 	return slices.Concat(c.again(batch, surplus), c.goOn(rest, outcomes[0]))
 }
 

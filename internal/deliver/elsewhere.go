@@ -47,6 +47,36 @@ func brokenOff(outcomes []mail.Outcome) bool {
 	})
 }
 
+// maxOffers bounds to how many targets one attempt offers a recipient that was put off, beside
+// the first: CSSMTP has four targets in all.
+const maxOffers = 3
+
+// putOff are recipients that a target has put off (4xx), which the next may take.
+type putOff struct {
+	later  []int // positions in part
+	offers int   // how often some were offered to another
+}
+
+// putsOff reports whether a server has put a recipient off, and does not have the message for it.
+func putsOff(o *mail.Outcome) bool { return o.State == mail.Deferred && o.Remote }
+
+// offer leaves the target for another, and returns the recipients that it has put off.
+func (c *carrier) offer() []int {
+	later := c.put.later
+	c.put.later = nil
+	if len(later) == 0 || c.put.offers == maxOffers {
+		return nil
+	}
+	from := c.link.address
+	if !c.spend() {
+		return nil
+	}
+	c.put.offers++
+	c.Logger.Info("target puts recipients off, trying the next", "message", c.t.entry.ID, "address", from,
+		"recipients", len(later), "reply", c.outcomes[later[0]].Reply.String())
+	return later
+}
+
 // missed notes mail that no server of a pool could be reached for. It comes back when
 // one is well again, or other mail gets through; a site that is no pool has its own breaker.
 func (d *Deliverer) missed(t *transaction) {

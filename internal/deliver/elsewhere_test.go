@@ -2,6 +2,8 @@ package deliver
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,7 +42,7 @@ func TestBrokenOff(t *testing.T) {
 		"refused for now": {func(c *mailtest.PeerConn) {
 			c.Send("450 4.3.0 not now")
 			c.Drop()
-		}, false},
+		}, true},
 		"after its end": {func(c *mailtest.PeerConn) {
 			c.Send("354 go")
 			c.Content()
@@ -60,6 +62,57 @@ func TestBrokenOff(t *testing.T) {
 			h.finish()
 			if came := len(sink.Received()) == 1; came != c.elsewhere || first.outcomes[mail.Deferred] != 1 || first.used != 0 {
 				t.Errorf("it came to the second: %t; the first was told of %v, and has %d connections", came, first.outcomes, first.used)
+			}
+		})
+	}
+}
+
+// TestPutOff: recipients that a target puts off are offered to the next in the same attempt, and they
+// alone; to so many targets in all and no more. What the last has said stands, also when
+// the next cannot be reached.
+func TestPutOff(t *testing.T) {
+	busy := func(reply string) netip.AddrPort {
+		return answering(t, refusing(map[string]string{"b": reply})).Addr()
+	}
+	one := busy("450 4.2.1 one")
+	for name, c := range map[string]struct {
+		others []netip.AddrPort
+		want   string
+	}{
+		"the next takes it":         {[]netip.AddrPort{mailtest.NewSink(t).Addr()}, "delivered 1 b@x.example: end of data: 250"},
+		"the next puts it off, too": {[]netip.AddrPort{busy("451 4.2.2 two")}, "deferred 1 b@x.example: RCPT: 451 4.2.2 two"},
+		"the next is down":          {[]netip.AddrPort{refused}, "deferred 1 b@x.example: RCPT: 450 4.2.1 one"},
+		"too many of them": {[]netip.AddrPort{busy("450 two"), busy("450 three"), busy("450 four"), mailtest.NewSink(t).Addr()},
+			"deferred 1 b@x.example: RCPT: 450 four"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addresses := append([]netip.AddrPort{one}, c.others...)
+			var targets []*pooled
+			for range addresses {
+				targets = append(targets, &pooled{room: 5})
+			}
+			h := start(t, routes{"": pool(targets, addresses...)}, Options{})
+			id := h.submit("joe@sender.example", "a@x.example", "b@x.example")
+			reason := mail.ReasonDeferred
+			if strings.HasPrefix(c.want, "delivered") {
+				reason = mail.ReasonDelivered
+			}
+			n := 1
+			if reason == mail.ReasonDelivered {
+				n = 2
+			}
+			facts := h.awaitFacts(id, reason, n)
+			if got := brief(facts[n-1]); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			h.finish()
+			if targets[0].outcomes[mail.Delivered]+targets[0].outcomes[mail.Relayed] != 1 {
+				t.Errorf("the first was told of %v", targets[0].outcomes)
+			}
+			for i, p := range targets {
+				if p.used != 0 {
+					t.Errorf("target %d has %d connections", i, p.used)
+				}
 			}
 		})
 	}
