@@ -174,6 +174,41 @@ func TestPut(t *testing.T) {
 	w.wantQuiet(secretPassword)
 }
 
+// TestSecretStays: a secret is shown to nobody to whom it was not before, unless it is given again.
+func TestSecretStays(t *testing.T) {
+	w := newWorld(t, nil)
+	w.mustPut(passwordDraft("relay", "a.example", "b.example"))
+	for name, c := range map[string]struct {
+		change  func(d *Draft)
+		refused bool
+	}{
+		"a note":               {func(d *Draft) { d.Record.Note = "x" }, false},
+		"fewer hosts":          {func(d *Draft) { d.Record.Hosts = []string{"a.example"} }, false},
+		"another host":         {func(d *Draft) { d.Record.Hosts = append(d.Record.Hosts, "evil.example") }, true},
+		"another issuer":       {func(d *Draft) { d.Record.TokenURL = "https://evil.example/token" }, true},
+		"without verification": {func(d *Draft) { d.Record.WithoutVerification = true }, true},
+		"with the secret again": {func(d *Draft) {
+			d.Record.Hosts = append(d.Record.Hosts, "c.example")
+			d.Secrets = map[string]mail.Secret{fieldPassword: "new"}
+		}, false},
+	} {
+		d := passwordDraft("relay", "a.example", "b.example")
+		d.Secrets = nil
+		c.change(&d)
+		err := w.directory.Change(t.Context(), "ann", func(tx *directory.Tx) error {
+			if err := w.book.Keys().Put(tx, d); err != nil {
+				return err
+			}
+			return errTried
+		})
+		if refused := !errors.Is(err, errTried); refused != c.refused || refused && !strings.Contains(err.Error(), "would be shown to others than before") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+var errTried = errors.New("this was to be tried, and no more")
+
 // TestRekey: all is sealed under another key, which alone is in the file then; nobody who looks
 // meanwhile finds something that cannot be read.
 func TestRekey(t *testing.T) {

@@ -50,6 +50,9 @@ func (k *Keyring) Put(tx *directory.Tx, d Draft) error {
 		for i, f := range was.Sealed() {
 			*now[i].Value = *f.Value
 		}
+		if err := d.stays(&was); err != nil {
+			return err
+		}
 	}
 	if err := d.complete(!exists); err != nil {
 		return err
@@ -58,6 +61,23 @@ func (k *Keyring) Put(tx *directory.Tx, d Draft) error {
 		return err
 	}
 	return tx.PutCredential(d.Record)
+}
+
+// stays refuses to have what is recorded of the secrets shown to others than before: secrets can be
+// written and not read, and who may change a record must not read one by having it sent to himself.
+func (d *Draft) stays(was *directory.Credential) error {
+	r := &d.Record
+	elsewhere := r.TokenURL != was.TokenURL || r.Preset != was.Preset || r.WithoutVerification && !was.WithoutVerification ||
+		slices.ContainsFunc(r.Hosts, func(h string) bool { return !slices.Contains(was.Hosts, h) })
+	if !elsewhere {
+		return nil
+	}
+	for _, f := range was.Sealed() {
+		if _, given := d.Secrets[f.Name]; !given && *f.Value != "" {
+			return directory.Problems{&directory.Invalid{Key: r.Key(), Field: f.Name, Problem: "would be shown to others than before", Hint: "give the secret again with the change"}}
+		}
+	}
+	return nil
 }
 
 // complete fills in what follows from the preset and from the key, and checks the secrets.
