@@ -121,7 +121,8 @@ func TestTLSToPostfix(t *testing.T) {
 		})
 		mu.Lock()
 		defer mu.Unlock()
-		return ended["a@changed.example deferred"] && ended["a@clear.example bounced"] && len(came) == 2, err
+		attempted := told["certified"] != nil && told["pinned"] != nil && told["changed"] != nil
+		return attempted && ended["a@changed.example deferred"] && ended["a@clear.example bounced"] && len(came) == 2, err
 	})
 	if err != nil {
 		t.Fatalf("%v: %+v", err, came)
