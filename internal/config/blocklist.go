@@ -12,10 +12,7 @@ import (
 
 // BlockList is one table [[block_list]].
 type BlockList struct {
-	// Place is where the table begins in the file; the zero Place for a list made in
-	// code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name    string // empty for none; use Title
 	Zone    string // in lower case
@@ -44,13 +41,15 @@ func (l *BlockList) Title() string {
 	return l.Zone
 }
 
-// Problem returns one with a setting of the list, at its place if it was set.
+// Problem returns one with a setting of the list, which it names, at its place if it was
+// set, else at that of the table.
 func (l *BlockList) Problem(key, message, hint string) Problem {
-	p := Problem{Place: l.Place, Key: key, Message: "block list " + l.Title() + ": " + message, Hint: hint}
-	if at, set := l.Places[key]; set {
-		p.Place = at
-	}
-	return p
+	return l.Placed.Problem(key, "block list "+l.Title()+": "+message, hint)
+}
+
+// Wrong returns the problem that the value of a setting of the list cannot be used.
+func (l *BlockList) Wrong(key string, err error) Problem {
+	return l.Problem(key, err.Error(), "").because(err)
 }
 
 // BlockAnswer is which answers of a block list count: those from First to Last, or,

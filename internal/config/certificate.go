@@ -10,10 +10,7 @@ import (
 
 // Certificate is one table [[certificate]].
 type Certificate struct {
-	// Place is where the table begins in the file; the zero Place for one made in code.
-	// Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name      string // unique
 	File, Key string // both or neither
@@ -21,21 +18,15 @@ type Certificate struct {
 	Names     []string
 }
 
-// Wrong returns the problem that the value of a setting of the certificate cannot be
-// used.
-func (c *Certificate) Wrong(key string, err error) Problem {
-	p := c.Problem(key, err.Error(), "")
-	p.Cause = err
-	return p
+// Problem returns one with a setting of the certificate, which it names, at its place if it was
+// set, else at that of the table.
+func (c *Certificate) Problem(key, message, hint string) Problem {
+	return c.Placed.Problem(key, "certificate "+c.Name+": "+message, hint)
 }
 
-// Problem returns one with a setting of the certificate, at its place if it was set.
-func (c *Certificate) Problem(key, message, hint string) Problem {
-	p := Problem{Place: c.Place, Key: key, Message: "certificate " + c.Name + ": " + message, Hint: hint}
-	if at, set := c.Places[key]; set {
-		p.Place = at
-	}
-	return p
+// Wrong returns the problem that the value of a setting of the certificate cannot be used.
+func (c *Certificate) Wrong(key string, err error) Problem {
+	return c.Problem(key, err.Error(), "").because(err)
 }
 
 // ACME is the table [acme].

@@ -30,9 +30,9 @@ type Config struct {
 	// Files are those that were read, the first of which includes the others.
 	// None for a configuration made in code, which has no Places either.
 	Files []string
-	// Places are those of the settings that the files set, but for those of
-	// tables that can be there several times, which have their own.
-	Places Places
+	// Placed has the Places of the settings that the files set, but for those of
+	// tables that can be there several times, which have their own. Its Place is zero.
+	Placed
 	// Warnings are what is allowed but unwise, in the order of the files.
 	Warnings []Problem
 
@@ -77,10 +77,6 @@ type Config struct {
 	Auth         Login
 }
 
-// Places are where settings were set, by key, such as "listener.address".
-// What has its default has none.
-type Places map[string]mail.Place
-
 // Log is the table [log].
 type Log struct {
 	Level  slog.Level
@@ -98,10 +94,7 @@ const (
 
 // Listener is one table [[listener]].
 type Listener struct {
-	// Place is where the table begins in the file; the zero Place for a
-	// listener made in code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name                    string // unique
 	Address                 netip.AddrPort
@@ -293,11 +286,7 @@ func Default() *Config {
 
 // DefaultListener returns a listener with every default set. Its Address has
 // none.
-func DefaultListener() Listener {
-	f := fields{listener: &Listener{}}
-	findSection("listener").reset(f)
-	return *f.listener
-}
+func DefaultListener() Listener { return defaultTable[Listener]("listener") }
 
 // CredentialsKey returns the path of the key file of credentials.
 func (c *Config) CredentialsKey() string {

@@ -5,10 +5,7 @@ import "postern/internal/mail"
 // Filter is one table [[filter]], as it is written: what its patterns mean, package
 // policy says.
 type Filter struct {
-	// Place is where the table begins in the file; the zero Place for a filter made in
-	// code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name      string // unique
 	Listeners []Text // none: all
@@ -49,20 +46,6 @@ const (
 	ThenDiscard FilterThen = "discard"
 )
 
-// Problem returns one with a setting of the filter, at its place if it was set.
-func (f *Filter) Problem(key, message, hint string) Problem {
-	return problemOf(f.Place, f.Places, key, message, hint)
-}
-
-// problemOf is a problem with a setting of a table: at the place of the setting if it
-// was set, else at that of the table.
-func problemOf(place mail.Place, places Places, key, message, hint string) Problem {
-	if at, set := places[key]; set {
-		place = at
-	}
-	return Problem{Place: place, Key: key, Message: message, Hint: hint}
-}
-
 // maxFilters and maxRates bound the filters and rates: each is asked of every message.
 const (
 	maxFilters = 200
@@ -91,10 +74,7 @@ func (d *decoder) checkFilters() {
 
 // Rate is one table [[rate]].
 type Rate struct {
-	// Place is where the table begins in the file; the zero Place for a rate made in
-	// code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name      string // unique
 	Listeners []Text // none: all
@@ -102,11 +82,6 @@ type Rate struct {
 	Per       RatePer
 	Over      RateOver
 	Exempt    []Text // networks, and lists of them
-}
-
-// Problem returns one with a setting of the rate, at its place if it was set.
-func (r *Rate) Problem(key, message, hint string) Problem {
-	return problemOf(r.Place, r.Places, key, message, hint)
 }
 
 // RatePer is what a rate is counted for apart.

@@ -10,10 +10,7 @@ import (
 // Handler is one table [[handler]], as it is written: what patterns, condition and
 // steps mean, package policy says.
 type Handler struct {
-	// Place is where the table begins in the file; the zero Place for a handler
-	// made in code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name              string // empty for none; use Title
 	At                Command
@@ -57,12 +54,6 @@ func (h *Handler) Title() string {
 		return h.Name
 	}
 	return "handler at " + mail.Place{File: h.Place.File, Line: h.Place.Line}.String()
-}
-
-// Problem returns one with a setting of the handler, at its place if it was set,
-// else at that of the handler.
-func (h *Handler) Problem(key, message, hint string) Problem {
-	return problemOf(h.Place, h.Places, key, message, hint)
 }
 
 // Step is a step of a handler: a word, or a table whose first key is the step.

@@ -5,16 +5,11 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"postern/internal/mail"
 )
 
 // HTTPAuth is one table [[http_auth]].
 type HTTPAuth struct {
-	// Place is where the table begins in the file; the zero Place for one made in
-	// code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name              string // unique among all sources
 	URL               string
@@ -42,22 +37,17 @@ const (
 )
 
 // DefaultHTTPAuth returns a table with every default set. Name and URL have none.
-func DefaultHTTPAuth() HTTPAuth {
-	f := fields{httpAuth: &HTTPAuth{}}
-	findSection("http_auth").reset(f)
-	return *f.httpAuth
-}
+func DefaultHTTPAuth() HTTPAuth { return defaultTable[HTTPAuth]("http_auth") }
 
-// Problem returns one with a setting of the table, at its place if it was set.
+// Problem returns one with a setting of the service, which it names, at its place if it was
+// set, else at that of the table.
 func (h *HTTPAuth) Problem(key, message, hint string) Problem {
-	return problemOf(h.Place, h.Places, key, "http_auth "+h.Name+": "+message, hint)
+	return h.Placed.Problem(key, "http_auth "+h.Name+": "+message, hint)
 }
 
-// Wrong returns the problem that the value of a setting of the table cannot be used.
+// Wrong returns the problem that the value of a setting of the service cannot be used.
 func (h *HTTPAuth) Wrong(key string, err error) Problem {
-	p := h.Problem(key, err.Error(), "")
-	p.Cause = err
-	return p
+	return h.Problem(key, err.Error(), "").because(err)
 }
 
 // maxURL bounds a URL.

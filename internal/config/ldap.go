@@ -11,10 +11,7 @@ import (
 // LDAP is one table [[ldap]]. What is empty and has its default by Schema is filled in
 // by package ldap, which also reads names of entries and filters.
 type LDAP struct {
-	// Place is where the table begins in the file; the zero Place for one made in
-	// code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name                 string // unique among the sources of users
 	Servers              []mail.HostPort
@@ -74,20 +71,15 @@ const (
 	PostersAccounts  ListPosters = "accounts"
 )
 
-// Problem returns one with a setting of the directory, at its place if it was set.
+// Problem returns one with a setting of the directory, which it names, at its place if it was
+// set, else at that of the table.
 func (l *LDAP) Problem(key, message, hint string) Problem {
-	p := Problem{Place: l.Place, Key: key, Message: "ldap " + l.Name + ": " + message, Hint: hint}
-	if at, set := l.Places[key]; set {
-		p.Place = at
-	}
-	return p
+	return l.Placed.Problem(key, "ldap "+l.Name+": "+message, hint)
 }
 
 // Wrong returns the problem that the value of a setting of the directory cannot be used.
 func (l *LDAP) Wrong(key string, err error) Problem {
-	p := l.Problem(key, err.Error(), "")
-	p.Cause = err
-	return p
+	return l.Problem(key, err.Error(), "").because(err)
 }
 
 // The ports of LDAP (RFC 4511 5.2.1) and of LDAP over TLS, for servers that are named

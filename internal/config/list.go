@@ -4,10 +4,7 @@ import "postern/internal/mail"
 
 // List is one table [[list]].
 type List struct {
-	// Place is where the table begins in the file; the zero Place for a list made in
-	// code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name   string // unique
 	Kind   ListKind
@@ -37,13 +34,15 @@ const (
 	ListWays ListKind = "ways"
 )
 
+// Problem returns one with a setting of the list, which it names, at its place if it was
+// set, else at that of the table.
+func (l *List) Problem(key, message, hint string) Problem {
+	return l.Placed.Problem(key, "list "+l.Name+": "+message, hint)
+}
+
 // Wrong returns the problem that the value of a setting of the list cannot be used.
 func (l *List) Wrong(key string, err error) Problem {
-	p := Problem{Place: l.Place, Key: key, Message: "list " + l.Name + ": " + err.Error(), Cause: err}
-	if at, set := l.Places[key]; set {
-		p.Place = at
-	}
-	return p
+	return l.Problem(key, err.Error(), "").because(err)
 }
 
 // maxLists bounds the lists: each file is looked at every few seconds.

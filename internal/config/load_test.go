@@ -22,11 +22,7 @@ import (
 )
 
 var (
-	ignorePlace = cmp.Options{cmpopts.IgnoreFields(Listener{}, "Place", "Places"), cmpopts.IgnoreFields(Handler{}, "Place", "Places"),
-		cmpopts.IgnoreFields(List{}, "Place", "Places"), cmpopts.IgnoreFields(BlockList{}, "Place", "Places"), cmpopts.IgnoreFields(Filter{}, "Place", "Places"), cmpopts.IgnoreFields(Rate{}, "Place", "Places"), cmpopts.IgnoreFields(LDAP{}, "Place", "Places"),
-		cmpopts.IgnoreFields(Certificate{}, "Place", "Places"),
-		cmpopts.IgnoreFields(OIDC{}, "Place", "Places"), cmpopts.IgnoreFields(HTTPAuth{}, "Place", "Places"), cmpopts.IgnoreFields(Placed{}, "Place", "Places"),
-		cmpopts.IgnoreFields(Config{}, "Files", "Places", "Warnings")}
+	ignorePlace   = cmp.Options{cmpopts.IgnoreTypes(Placed{}), cmpopts.IgnoreFields(Config{}, "Files", "Warnings")}
 	compareValues = cmp.Options{
 		cmpopts.EquateEmpty(),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
@@ -51,20 +47,19 @@ func TestDefaults(t *testing.T) {
 	waits := []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
 	want := &Config{
 		Files: []string{"postern.toml"},
-		Places: Places{
+		Placed: Placed{Places: Places{
 			"version":    {File: "postern.toml", Line: 1, Column: 1},
 			"hostname":   {File: "postern.toml", Line: 2, Column: 1},
 			"data_dir":   {File: "postern.toml", Line: 3, Column: 1},
 			"postmaster": {File: "postern.toml", Line: 4, Column: 1},
-		},
+		}},
 		Version:    1,
 		Hostname:   "mail.example.com",
 		DataDir:    "/var/lib/postern",
 		Postmaster: mail.Address{Local: "postmaster", Domain: "example.com"},
 		Log:        Log{Level: slog.LevelInfo, Format: LogText},
 		Listeners: []Listener{{
-			Place:                   mail.Place{File: "postern.toml", Line: 6, Column: 3},
-			Places:                  Places{"listener.address": {File: "postern.toml", Line: 7, Column: 1}},
+			Placed:                  Placed{mail.Place{File: "postern.toml", Line: 6, Column: 3}, Places{"listener.address": {File: "postern.toml", Line: 7, Column: 1}}},
 			Name:                    "smtp",
 			Address:                 netip.MustParseAddrPort("127.0.0.1:2525"),
 			Trust:                   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
@@ -620,7 +615,7 @@ func TestEveryFieldHasItsSetting(t *testing.T) {
 		}
 		for j := range table.NumField() {
 			switch f := table.Field(j); {
-			case f.Name == "Place" || f.Name == "Places" || f.Name == "Placed":
+			case f.Type == reflect.TypeOf(Placed{}):
 			case f.Anonymous:
 				rows += f.Type.NumField()
 			default:
@@ -628,8 +623,8 @@ func TestEveryFieldHasItsSetting(t *testing.T) {
 			}
 		}
 	}
-	// Files, Places and Warnings of Config; Filter.Steps, which is filter.then.
-	const notSettings = 3 + 1
+	// Files, Place, Places and Warnings of Config; Filter.Steps, which is filter.then.
+	const notSettings = 4 + 1
 	fields := len(settings) // and one more of each that can name lists
 	for i := range settings {
 		if settings[i].value.names != nil {

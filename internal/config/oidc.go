@@ -10,10 +10,7 @@ import (
 
 // OIDC is one table [[oidc]].
 type OIDC struct {
-	// Place is where the table begins in the file; the zero Place for one made in
-	// code. Places are those of its settings.
-	Place  mail.Place
-	Places Places
+	Placed
 
 	Name            string // unique among all sources
 	Issuer          string // a URL, as the issuer writes it
@@ -36,22 +33,17 @@ type OIDC struct {
 }
 
 // DefaultOIDC returns a table with every default set. Name, Issuer and Audience have none.
-func DefaultOIDC() OIDC {
-	f := fields{oidc: &OIDC{}}
-	findSection("oidc").reset(f)
-	return *f.oidc
-}
+func DefaultOIDC() OIDC { return defaultTable[OIDC]("oidc") }
 
-// Problem returns one with a setting of the table, at its place if it was set.
+// Problem returns one with a setting of the issuer, which it names, at its place if it was
+// set, else at that of the table.
 func (o *OIDC) Problem(key, message, hint string) Problem {
-	return problemOf(o.Place, o.Places, key, "oidc "+o.Name+": "+message, hint)
+	return o.Placed.Problem(key, "oidc "+o.Name+": "+message, hint)
 }
 
-// Wrong returns the problem that the value of a setting of the table cannot be used.
+// Wrong returns the problem that the value of a setting of the issuer cannot be used.
 func (o *OIDC) Wrong(key string, err error) Problem {
-	p := o.Problem(key, err.Error(), "")
-	p.Cause = err
-	return p
+	return o.Problem(key, err.Error(), "").because(err)
 }
 
 // Claim is a claim of a token with the value that it must have.

@@ -10,14 +10,24 @@ type Placed struct {
 	Places Places
 }
 
-// Problem returns one with a setting of the table, at its place if it was set.
-func (p *Placed) Problem(key, message, hint string) Problem {
-	return problemOf(p.Place, p.Places, key, message, hint)
+// Places are where settings were set, by key, such as "listener.address".
+// What has its default has none.
+type Places map[string]mail.Place
+
+// PlaceOf returns where a setting was set; that of the table, if it was not.
+func (p *Placed) PlaceOf(key string) mail.Place {
+	if at, set := p.Places[key]; set {
+		return at
+	}
+	return p.Place
 }
 
-// Wrong returns the problem that the value of a setting cannot be used.
+// Problem returns one with a setting of the table, at its PlaceOf.
+func (p *Placed) Problem(key, message, hint string) Problem {
+	return Problem{Place: p.PlaceOf(key), Key: key, Message: message, Hint: hint}
+}
+
+// Wrong returns the problem that the value of a setting of the table cannot be used.
 func (p *Placed) Wrong(key string, err error) Problem {
-	problem := p.Problem(key, err.Error(), "")
-	problem.Cause = err
-	return problem
+	return p.Problem(key, err.Error(), "").because(err)
 }

@@ -46,35 +46,21 @@ func (p Problem) Error() string { return p.String() }
 // Unwrap returns the cause.
 func (p Problem) Unwrap() error { return p.Cause }
 
-// Problem returns one with a setting, at its place if it was set. It is not
-// for settings of listeners.
-func (c *Config) Problem(key, message, hint string) Problem {
-	return Problem{Place: c.Places[key], Key: key, Message: message, Hint: hint}
-}
-
-// Wrong returns the problem that the value of a setting cannot be used.
-func (c *Config) Wrong(key string, err error) Problem {
-	p := c.Problem(key, err.Error(), "")
+// because returns the problem with the error behind it.
+func (p Problem) because(err error) Problem {
 	p.Cause = err
 	return p
 }
 
-// Problem returns one with a setting of the listener, at its place if it was
-// set, else at that of the listener.
+// Problem returns one with a setting of the listener, which it names, at its place if it was
+// set, else at that of the table.
 func (l *Listener) Problem(key, message, hint string) Problem {
-	p := Problem{Place: l.Place, Key: key, Message: "listener " + l.Name + ": " + message, Hint: hint}
-	if at, set := l.Places[key]; set {
-		p.Place = at
-	}
-	return p
+	return l.Placed.Problem(key, "listener "+l.Name+": "+message, hint)
 }
 
-// Wrong returns the problem that the value of a setting of the listener cannot
-// be used.
+// Wrong returns the problem that the value of a setting of the listener cannot be used.
 func (l *Listener) Wrong(key string, err error) Problem {
-	p := l.Problem(key, err.Error(), "")
-	p.Cause = err
-	return p
+	return l.Problem(key, err.Error(), "").because(err)
 }
 
 // Errors is all that is wrong with a configuration, in the order of its files

@@ -43,3 +43,28 @@ func TestProblemOf(t *testing.T) {
 		}
 	}
 }
+
+// TestProblemsOfTables: what a table says of its settings begins with what the table is called,
+// where it is called something, whichever way it is said.
+func TestProblemsOfTables(t *testing.T) {
+	for want, p := range map[string]interface {
+		Problem(key, message, hint string) Problem
+		Wrong(key string, err error) Problem
+	}{
+		"listener a: ":    &Listener{Name: "a"},
+		"list a: ":        &List{Name: "a"},
+		"block list a: ":  &BlockList{Zone: "a"},
+		"ldap a: ":        &LDAP{Name: "a"},
+		"oidc a: ":        &OIDC{Name: "a"},
+		"http_auth a: ":   &HTTPAuth{Name: "a"},
+		"certificate a: ": &Certificate{Name: "a"},
+		"":                &Transport{Name: "a"},
+	} {
+		if got := p.Problem("key", "what", "").Message; got != want+"what" {
+			t.Errorf("Problem: %q, want %q", got, want+"what")
+		}
+		if got := p.Wrong("key", fs.ErrNotExist); got.Message != want+fs.ErrNotExist.Error() || !errors.Is(got, fs.ErrNotExist) {
+			t.Errorf("Wrong: %q (%v), want %q", got.Message, got.Cause, want+fs.ErrNotExist.Error())
+		}
+	}
+}

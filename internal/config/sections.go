@@ -15,7 +15,7 @@ var sections = []section{
 		tables: tablesOf[Listener]{
 			all:   func(c *Config) *[]Listener { return &c.Listeners },
 			in:    func(f *fields) **Listener { return &f.listener },
-			about: func(t *Listener) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *Listener) about { return about{t.Name, &t.Placed} },
 		},
 		text: "An address at which mail is taken by SMTP. Write one `[[listener]]` table for each; there must be at least one. " +
 			"Every limit is counted for each listener apart.",
@@ -25,7 +25,7 @@ var sections = []section{
 		tables: tablesOf[Handler]{
 			all:   func(c *Config) *[]Handler { return &c.Handlers },
 			in:    func(f *fields) **Handler { return &f.handler },
-			about: func(t *Handler) about { return about{t.Title(), &t.Place, &t.Places} },
+			about: func(t *Handler) about { return about{t.Title(), &t.Placed} },
 		},
 		text: "A rule of policy: what is done about a client, or a message, at a command of SMTP. [policy.md](policy.md) tells how one handler is chosen of many, what each step does, " +
 			"and what conditions can ask. Write one `[[handler]]` table for each.",
@@ -35,7 +35,7 @@ var sections = []section{
 		tables: tablesOf[List]{
 			all:   func(c *Config) *[]List { return &c.Lists },
 			in:    func(f *fields) **List { return &f.list },
-			about: func(t *List) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *List) about { return about{t.Name, &t.Placed} },
 		},
 		text: "A list of networks, domains, addresses or patterns, in a file of its own, one a line, or in the directory, which handlers and other settings ask by its name. " +
 			"What changes is in force at once. [lists.md](lists.md) tells what can stand in it. Each has a table of its own; there can be 100.",
@@ -45,7 +45,7 @@ var sections = []section{
 		tables: tablesOf[BlockList]{
 			all:   func(c *Config) *[]BlockList { return &c.BlockLists },
 			in:    func(f *fields) **BlockList { return &f.blockList },
-			about: func(t *BlockList) about { return about{t.Title(), &t.Place, &t.Places} },
+			about: func(t *BlockList) about { return about{t.Title(), &t.Placed} },
 		},
 		text: "A block list in DNS (DNSBL, RFC 5782) that is asked about clients or domains. All are asked at the same time, and those that fail or lie count for nothing: [lists.md](lists.md#block-lists). " +
 			"`postern check --dns` asks whether each works. Each has a table of its own; there can be 20.",
@@ -55,7 +55,7 @@ var sections = []section{
 		tables: tablesOf[Filter]{
 			all:   func(c *Config) *[]Filter { return &c.Filters },
 			in:    func(f *fields) **Filter { return &f.filter },
-			about: func(t *Filter) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *Filter) about { return about{t.Name, &t.Placed} },
 		},
 		text: "What is kept back of mail because of who has sent it, its subject, its attachments or its types. [policy.md](policy.md#filters) tells how filters are asked, and [mime.md](mime.md) what they are compared with. " +
 			"Each has a table of its own; there can be 200.",
@@ -65,7 +65,7 @@ var sections = []section{
 		tables: tablesOf[Rate]{
 			all:   func(c *Config) *[]Rate { return &c.Rates },
 			in:    func(f *fields) **Rate { return &f.rate },
-			about: func(t *Rate) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *Rate) about { return about{t.Name, &t.Placed} },
 		},
 		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. Each has a table of its own, and all are counted; there can be 100.",
 	},
@@ -74,7 +74,7 @@ var sections = []section{
 		tables: tablesOf[LDAP]{
 			all:   func(c *Config) *[]LDAP { return &c.LDAP },
 			in:    func(f *fields) **LDAP { return &f.ldap },
-			about: func(t *LDAP) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *LDAP) about { return about{t.Name, &t.Placed} },
 		},
 		text: "A directory that is asked by LDAP, such as Active Directory: for passwords, and for the addresses, groups and certificates of its users. " +
 			"[ldap.md](ldap.md) tells how, with examples; `postern ldap test` shows what is found. Each has a table of its own; there can be 10.",
@@ -84,7 +84,7 @@ var sections = []section{
 		tables: tablesOf[Certificate]{
 			all:   func(c *Config) *[]Certificate { return &c.Certificates },
 			in:    func(f *fields) **Certificate { return &f.certificate },
-			about: func(t *Certificate) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *Certificate) about { return about{t.Name, &t.Placed} },
 		},
 		text: "A certificate for listeners, from files or by ACME. [certificates.md](certificates.md) tells of these, and of those that `postern cert` makes, which need no table. " +
 			"Each has a table of its own; there can be 100.",
@@ -102,7 +102,7 @@ var sections = []section{
 		tables: tablesOf[OIDC]{
 			all:   func(c *Config) *[]OIDC { return &c.OIDC },
 			in:    func(f *fields) **OIDC { return &f.oidc },
-			about: func(t *OIDC) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *OIDC) about { return about{t.Name, &t.Placed} },
 		},
 		text: "An issuer of tokens (OpenID Connect) by which users show who they are, with the mechanisms OAUTHBEARER and XOAUTH2. [oidc.md](oidc.md) tells what is asked of a token, and how it is set up with known issuers. " +
 			"`postern oidc test` tries a token. Each has a table of its own; there can be 20.",
@@ -112,7 +112,7 @@ var sections = []section{
 		tables: tablesOf[HTTPAuth]{
 			all:   func(c *Config) *[]HTTPAuth { return &c.HTTPAuth },
 			in:    func(f *fields) **HTTPAuth { return &f.httpAuth },
-			about: func(t *HTTPAuth) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *HTTPAuth) about { return about{t.Name, &t.Placed} },
 		},
 		text: "A service of your own that is asked over HTTP whether a user and a password belong together. [http-auth.md](http-auth.md) tells what it is asked, and how it must answer. Each has a table of its own; there can be 20.",
 	},
@@ -121,7 +121,7 @@ var sections = []section{
 		tables: tablesOf[Transport]{
 			all:   func(c *Config) *[]Transport { return &c.Transports },
 			in:    func(f *fields) **Transport { return &f.transport },
-			about: func(t *Transport) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *Transport) about { return about{t.Name, &t.Placed} },
 		},
 		text: "A way by which mail leaves: which servers it goes to, and how. Routes and handlers name it. Each has a table of its own; there can be 1,000.",
 	},
@@ -130,7 +130,7 @@ var sections = []section{
 		tables: tablesOf[TLSDomains]{
 			all:   func(c *Config) *[]TLSDomains { return &c.TLSDomains },
 			in:    func(f *fields) **TLSDomains { return &f.tls },
-			about: func(t *TLSDomains) about { return about{t.Title(), &t.Place, &t.Places} },
+			about: func(t *TLSDomains) about { return about{t.Title(), &t.Placed} },
 		},
 		text: "What TLS mail for some domains demands of the servers to which it goes, beyond what the transport does: [tls-out.md](tls-out.md#domains). Each has a table of its own; there can be 1,000.",
 	},
@@ -139,7 +139,7 @@ var sections = []section{
 		tables: tablesOf[Target]{
 			all:   func(c *Config) *[]Target { return &c.Targets },
 			in:    func(f *fields) **Target { return &f.target },
-			about: func(t *Target) about { return about{t.Title(), &t.Place, &t.Places} },
+			about: func(t *Target) about { return about{t.Title(), &t.Placed} },
 		},
 		text: "A target server of a pool, or as many as its name has addresses. [targets.md](targets.md) tells how mail is given to them, and what is known of each. Each has a table of its own; there can be 1,000 in all.",
 	},
@@ -148,7 +148,7 @@ var sections = []section{
 		tables: tablesOf[Route]{
 			all:   func(c *Config) *[]Route { return &c.Routes },
 			in:    func(f *fields) **Route { return &f.route },
-			about: func(t *Route) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *Route) about { return about{t.Name, &t.Placed} },
 		},
 		text: "What mail goes by which transport. The routes are asked in their order, before all else that decides where mail goes, and the first that fits is taken: all conditions that it has must hold. " +
 			"[routing.md](routing.md) tells what comes after them, with examples; `postern explain route` which one is taken for an address, and why. Each has a table of its own; there can be 1,000.",
@@ -162,7 +162,7 @@ var sections = []section{
 		tables: tablesOf[Company]{
 			all:   func(c *Config) *[]Company { return &c.Companies },
 			in:    func(f *fields) **Company { return &f.company },
-			about: func(t *Company) about { return about{t.Name, &t.Place, &t.Places} },
+			about: func(t *Company) about { return about{t.Name, &t.Placed} },
 		},
 		text: "One of several companies that share the server: under which name and from which addresses the mail of its senders leaves, and who its postmaster is. [companies.md](companies.md) tells how. " +
 			"Each has a table of its own; there can be 1,000.",

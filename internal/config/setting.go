@@ -71,15 +71,13 @@ type tablesOf[T any] struct {
 
 // about is what all tables have.
 type about struct {
-	title  string // what it is called
-	place  *mail.Place
-	places *Places
+	title string // what it is called
+	*Placed
 }
 
 func (t tablesOf[T]) open(f *fields) {
 	table := new(T)
-	a := t.about(table)
-	*a.place, *a.places = f.place, f.places
+	*t.about(table).Placed = Placed{Place: f.place, Places: f.places}
 	*t.in(f) = table
 }
 
@@ -93,11 +91,20 @@ func (t tablesOf[T]) each(c *Config) []member {
 	for i := range *t.all(c) {
 		table := &(*t.all(c))[i]
 		a := t.about(table)
-		m := member{name: a.title, fields: fields{config: c, places: *a.places}}
+		m := member{name: a.title, fields: fields{config: c, places: a.Places}}
 		*t.in(&m.fields) = table
 		list = append(list, m)
 	}
 	return list
+}
+
+// defaultTable returns a table of a repeated section with every default set.
+func defaultTable[T any](name string) T {
+	var f fields
+	s := findSection(name)
+	s.tables.open(&f)
+	s.reset(f)
+	return **s.tables.(tablesOf[T]).in(&f)
 }
 
 // member is one table of a repeated section, with what it is called.

@@ -95,7 +95,7 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 		doctor.Smarthosts{Resolver: g.newResolver(dns.Options{}), Delivery: &c.Delivery, Own: g.local.Addresses, Ports: ports}.Check(ctx),
 	)
 	for i := range found {
-		found[i].Place = c.Places[found[i].Key]
+		found[i].Place = c.PlaceOf(found[i].Key)
 	}
 	found = append(found, g.adviseAlignment(ctx, alone)...)
 	found = append(found, g.checkIdentities(ctx, alone)...)

@@ -179,7 +179,7 @@ func (g *graph) adviseRecords() []config.Problem {
 	}
 	for _, domain := range g.records().Domains() {
 		if mail.SameDomain(domain.Name, g.config.Postmaster.Domain) {
-			found = append(found, config.Problem{Key: "postmaster", Place: g.config.Places["postmaster"], Message: postmasterHere(g.config.Postmaster)})
+			found = append(found, g.config.Problem("postmaster", postmasterHere(g.config.Postmaster), ""))
 		}
 	}
 	return found

@@ -223,7 +223,7 @@ func (g *graph) keyWarnings() []string {
 func (g *graph) adviseKeys() []config.Problem {
 	var list []config.Problem
 	for _, text := range g.keyWarnings() {
-		list = append(list, config.Problem{Place: g.config.Places["dkim.sign"], Key: "dkim.sign", Message: text, Hint: "see postern dkim key list"})
+		list = append(list, g.config.Problem("dkim.sign", text, "see postern dkim key list"))
 	}
 	return list
 }
@@ -284,7 +284,7 @@ func (g *graph) adviseAlignment(ctx context.Context, by *dns.Client) []config.Pr
 	var list []config.Problem
 	for _, domain := range slices.Compact(domains) {
 		for _, f := range g.findings(ctx, domain, by) {
-			list = append(list, config.Problem{Place: g.config.Places["dkim.sign"], Key: "dkim.sign", Message: f.Text, Hint: f.Hint})
+			list = append(list, g.config.Problem("dkim.sign", f.Text, f.Hint))
 		}
 	}
 	return list

@@ -17,7 +17,7 @@ import (
 // shown is a name under which mail leaves, and what says so.
 type shown struct {
 	doctor.Identity
-	at func(key string) config.Problem // with the place of a setting
+	*config.Placed
 }
 
 // named is what a table says of a name and addresses.
@@ -25,15 +25,14 @@ type named struct {
 	table, key string // the setting with the name is table.key
 	name       string
 	four, six  netip.Addr
-	at         *config.Placed
+	*config.Placed
 }
 
 // identities are all names and addresses under which mail leaves, each pair once: those of the
 // server, of companies and of transports.
 func (g *graph) identities() []shown {
 	c := g.config
-	all := []shown{{doctor.Identity{Setting: "hostname", Hostname: c.Hostname, Addresses: g.local.Addresses, Sources: g.seenAs(usualSources())},
-		func(key string) config.Problem { return config.Problem{Place: c.Places[key], Key: key} }}}
+	all := []shown{{doctor.Identity{Setting: "hostname", Hostname: c.Hostname, Addresses: g.local.Addresses, Sources: g.seenAs(usualSources())}, &c.Placed}}
 	var tables []named
 	for i := range c.Companies {
 		x := &c.Companies[i]
@@ -47,7 +46,7 @@ func (g *graph) identities() []shown {
 		i, own := g.identity(&n)
 		same := func(s shown) bool { return s.Hostname == i.Hostname && slices.Equal(s.Sources, i.Sources) }
 		if own && !slices.ContainsFunc(all, same) {
-			all = append(all, shown{i, func(key string) config.Problem { return n.at.Problem(key, "", "") }})
+			all = append(all, shown{i, n.Placed})
 		}
 	}
 	return all
@@ -124,7 +123,7 @@ func (g *graph) checkIdentities(ctx context.Context, resolver doctor.Resolver) [
 	asking.Wait()
 	for i := range all {
 		for j, p := range found[i] {
-			found[i][j].Place = all[i].at(p.Key).Place
+			found[i][j].Place = all[i].PlaceOf(p.Key)
 		}
 	}
 	return slices.Concat(found...)

@@ -71,7 +71,7 @@ func (g *graph) newLDAP(c *config.LDAP) (*ldapSource, error) {
 // sameSource reports whether two are made of the same.
 func (d *ldapSource) sameSource(o *ldapSource) bool {
 	a, b := *d.settings, *o.settings
-	a.Place, a.Places, b.Place, b.Places = mail.Place{}, nil, mail.Place{}, nil
+	a.Placed, b.Placed = config.Placed{}, config.Placed{}
 	return reflect.DeepEqual(a, b) && d.password == o.password && d.authorities.Equal(o.authorities)
 }
 

@@ -179,7 +179,7 @@ func TestListAtReload(t *testing.T) {
 
 func TestListsAreChecked(t *testing.T) {
 	c, file := listed(t, "a b\n")
-	c.Lists = append(c.Lists, config.List{Name: "gone", Kind: config.ListNetworks, File: file + ".gone", Place: mail.Place{File: "x.toml", Line: 7}})
+	c.Lists = append(c.Lists, config.List{Name: "gone", Kind: config.ListNetworks, File: file + ".gone", Placed: config.Placed{Place: mail.Place{File: "x.toml", Line: 7}}})
 	if err := os.Mkdir(c.DataDir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,8 @@ func (g *graph) loadRoutes() error {
 	var maps []config.List
 	for i := range g.config.Routes {
 		if r := &g.config.Routes[i]; r.Map != "" {
-			places := config.Places{"list.file": r.Places["route.map"]}
-			maps = append(maps, config.List{Place: r.Place, Places: places, Name: r.Name, Kind: config.ListWays, File: r.Map})
+			at := config.Placed{Place: r.Place, Places: config.Places{"list.file": r.Places["route.map"]}}
+			maps = append(maps, config.List{Placed: at, Name: r.Name, Kind: config.ListWays, File: r.Map})
 		}
 	}
 	var errMaps, errRules, errNear error

@@ -32,7 +32,7 @@ func TestWrongSettings(t *testing.T) {
 	} {
 		c := config.LDAP{
 			Name: "corp", Schema: config.LDAPRFC2307, Base: "dc=example,dc=com", UserFilter: filter, GroupBase: "no name",
-			Place: mail.Place{File: "f", Line: 1, Column: 3}, Places: config.Places{"ldap.user_filter": {File: "f", Line: 7, Column: 15}},
+			Placed: config.Placed{Place: mail.Place{File: "f", Line: 1, Column: 3}, Places: config.Places{"ldap.user_filter": {File: "f", Line: 7, Column: 15}}},
 		}
 		_, err := New(Options{Settings: c})
 		if err == nil {

@@ -44,7 +44,7 @@ func newShelf(t *testing.T, kind Kind, text string) *shelf {
 }
 
 func (s *shelf) lists(kind Kind) []config.List {
-	return []config.List{{Name: "it", Kind: kind, File: s.file, Place: mail.Place{File: "c", Line: 1}, Places: config.Places{"list.file": {File: "c", Line: 2, Column: 3}}}}
+	return []config.List{{Name: "it", Kind: kind, File: s.file, Placed: config.Placed{Place: mail.Place{File: "c", Line: 1}, Places: config.Places{"list.file": {File: "c", Line: 2, Column: 3}}}}}
 }
 
 func (s *shelf) options() Options {
@@ -260,7 +260,7 @@ func TestNetworks(t *testing.T) {
 func TestOpenFails(t *testing.T) {
 	s := newShelf(t, Domains, "a.example\n")
 	s.write("x y\n\nz z\n")
-	wrong := append(s.lists(Domains), config.List{Name: "other", Kind: Networks, File: s.file + ".gone", Place: mail.Place{File: "c", Line: 7}})
+	wrong := append(s.lists(Domains), config.List{Name: "other", Kind: Networks, File: s.file + ".gone", Placed: config.Placed{Place: mail.Place{File: "c", Line: 7}}})
 	b, err := Open(wrong, s.options())
 	if err == nil {
 		t.Fatal("wrong lists were opened")

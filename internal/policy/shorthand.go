@@ -62,20 +62,12 @@ func settingDraft(l *config.Listener, setting string, in layer, when, reply stri
 	if in != connections {
 		at = config.AtRcpt
 	}
-	place := settingPlace(l, setting)
+	place := l.PlaceOf("listener." + setting)
 	name := fmt.Sprintf("%s of %s", setting, l.Name)
 	return draft{layer: in, ours: true, Handler: &config.Handler{
-		Place: place, Name: name, At: at, Listeners: []config.Text{madeText(l.Name, place)}, When: madeText(when, place),
+		Placed: config.Placed{Place: place}, Name: name, At: at, Listeners: []config.Text{madeText(l.Name, place)}, When: madeText(when, place),
 		Steps: []config.Step{{Name: madeText("reject", place), Argument: &config.Argument{Text: madeText(reply, place)}}},
 	}}
-}
-
-// settingPlace is where a setting of a listener was set, else where its listener is.
-func settingPlace(l *config.Listener, setting string) mail.Place {
-	if place, set := l.Places["listener."+setting]; set {
-		return place
-	}
-	return l.Place
 }
 
 // madeText is text that no file has, at the place that it stands for.

@@ -56,8 +56,8 @@ const (
 // read reads the patterns of a filter, and reports whether they are right.
 func (f *filterCompiler) read() bool {
 	before := len(f.problems)
-	if place, set := f.Places["filter.listeners"]; set && len(f.Listeners) == 0 {
-		f.problems = append(f.problems, config.Problem{Place: place, Key: "filter.listeners", Message: "is empty: the filter would be for nobody", Hint: "leave it out for all listeners"})
+	if _, set := f.Places["filter.listeners"]; set && len(f.Listeners) == 0 {
+		f.problems = append(f.problems, f.Problem("filter.listeners", "is empty: the filter would be for nobody", "leave it out for all listeners"))
 	}
 	f.add("originator", f.Originator, "message.originators", readableHeader)
 	f.add("subject", f.Subject, "message.subjects", readableHeader)
@@ -220,7 +220,7 @@ var filterKeys = map[string]string{"listeners": "filter.listeners", "steps": "fi
 
 func (f *filterCompiler) handler(suffix, when string, steps []config.Step) draft {
 	return draft{layer: filters, ours: true, writtenSteps: len(f.Steps) > 0, keys: filterKeys, Handler: &config.Handler{
-		Place: f.Place, Name: fmt.Sprintf("filter %s%s", f.Name, suffix), At: config.AtData, Listeners: f.Listeners,
+		Placed: config.Placed{Place: f.Place}, Name: fmt.Sprintf("filter %s%s", f.Name, suffix), At: config.AtData, Listeners: f.Listeners,
 		When: madeText(when, f.Place), Steps: steps,
 	}}
 }

@@ -67,7 +67,7 @@ func (c *compiler) rate(r *config.Rate) (draft, bool) {
 		step.Options = append(step.Options, config.StepOption{Name: madeText(o[0], place), Argument: config.Argument{Text: madeText(o[1], place)}})
 	}
 	return draft{layer: rates, ours: true, keys: rateDraftKeys, Handler: &config.Handler{
-		Place: r.Place, Name: "rate " + r.Name, At: rateCommands[rate.Of], Listeners: r.Listeners, When: madeText(exempt, r.Place), Steps: []config.Step{step},
+		Placed: config.Placed{Place: r.Place}, Name: "rate " + r.Name, At: rateCommands[rate.Of], Listeners: r.Listeners, When: madeText(exempt, r.Place), Steps: []config.Step{step},
 	}}, true
 }
 

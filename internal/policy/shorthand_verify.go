@@ -54,7 +54,7 @@ func ofClients(v config.Verify) string {
 
 // rejecting is the step that refuses for a setting.
 func rejecting(l *config.Listener, setting, reply string) []config.Step {
-	step := madeStep("reject", settingPlace(l, setting))
+	step := madeStep("reject", l.PlaceOf("listener."+setting))
 	step.Argument = &config.Argument{Text: madeText(reply, step.Name.Place)}
 	return []config.Step{step}
 }
