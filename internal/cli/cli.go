@@ -141,6 +141,8 @@ func newRoot(a *app) *cobra.Command {
 		// Without a command, cobra shows the help.
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// What stands before `sendmail` is this command's, and what stands behind it sendmail's.
+		TraverseChildren: true,
 	}
 	root.SetOut(a.out)
 	root.SetErr(a.err)

@@ -62,6 +62,9 @@ func (a *app) sendmailCommand() *cobra.Command {
 			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
 				return cmd.Help()
 			}
+			if cmd.Flags().Changed("config") {
+				args = append([]string{"-C", a.config}, args...) // one of sendmail's own goes before it
+			}
 			return a.sendmail(cmd.Context(), args, cmd.InOrStdin())
 		}}
 }
