@@ -59,7 +59,7 @@ func (b *bench) check(t *testing.T, domain, zone string) *Alignment {
 	if err := b.dns.Set(zone); err != nil {
 		t.Fatal(zone, err)
 	}
-	b.Resolver = dns.NewClient(dns.Options{Servers: []netip.AddrPort{b.dns.Addr()}, Timeout: 2 * time.Second, Hosts: "/dev/null"})
+	b.Resolver = dns.NewClient(dns.Options{Servers: []netip.AddrPort{b.dns.Addr()}, Timeout: time.Minute, Hosts: "/dev/null"})
 	r, err := b.Check(t.Context(), domain)
 	if err != nil {
 		t.Fatal(err)

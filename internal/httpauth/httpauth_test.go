@@ -40,7 +40,7 @@ func settings(at string) config.HTTPAuth {
 	return config.HTTPAuth{
 		Name: "intranet", URL: at, Request: config.HTTPForm, UserField: "username", PasswordField: "password",
 		Services: []config.Grant{{Service: config.ServiceSubmit}, {Service: config.ServiceRelay, Group: "senders"}},
-		Timeout:  5 * time.Second, MaxConnections: 4,
+		Timeout:  time.Minute, MaxConnections: 4,
 	}
 }
 
@@ -226,7 +226,7 @@ func TestDown(t *testing.T) {
 	var told []bool
 	clock := mail.NewManualClock(time.Unix(1_000_000, 0))
 	c := settings(at.URL)
-	c.Timeout = 100 * time.Millisecond
+	c.Timeout = 2 * time.Second // which the answers below need, too
 	s := newSource(t, c, Options{Clock: clock, Tell: func(e Event) {
 		mu.Lock()
 		defer mu.Unlock()

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	ldap3 "github.com/go-ldap/ldap/v3"
 	"github.com/google/go-cmp/cmp"
@@ -198,7 +197,6 @@ func TestCertificate(t *testing.T) {
 func TestTry(t *testing.T) {
 	r := startDirectory(t, "posix.ldif")
 	down := posix(t, r.Addr, "127.0.0.1:1")
-	down.Timeout = 2 * time.Second
 	d := r.open(t, down)
 	got := d.Try(t.Context(), "joe@example.com", "")
 	if !got.Failed() || got.Servers[0].Error != "" || got.Servers[0].TLS != "TLS 1.3" || got.Servers[1].Error == "" {

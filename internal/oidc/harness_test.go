@@ -122,7 +122,7 @@ func settings(i *issuerServer) config.OIDC {
 		Name: "company", Issuer: i.URL, Audience: []string{"mail", "mail2"}, UserClaim: "email", AddressClaims: []string{"email"},
 		Services:   []config.Grant{{Service: config.ServiceSubmit}},
 		Algorithms: []string{"RS256", "ES256", "EdDSA"}, ClockSkew: time.Minute,
-		Timeout: 5 * time.Second, Refresh: time.Hour, KeyWait: 30 * time.Second, KeepKeys: 24 * time.Hour,
+		Timeout: time.Minute, Refresh: time.Hour, KeyWait: 30 * time.Second, KeepKeys: 24 * time.Hour,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -92,10 +93,17 @@ func greets(ctx context.Context, addr string) bool {
 // connections, so that a port stays free while its server is down.
 const firstPort, lastPort = 20000, 32000
 
-// FreePort returns a loopback port that nobody listens on.
+// given are the ports that were returned by FreePort. Whoever asked may not listen yet, or not
+// at present, and nobody else gets it.
+var given sync.Map
+
+// FreePort returns a loopback port that nobody listens on, another one each time.
 func FreePort() (int, error) {
 	for range 100 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
+		if _, was := given.LoadOrStore(port, true); was {
+			continue
+		}
 		l, err := net.Listen("tcp4", Loopback(port))
 		if err != nil {
 			continue

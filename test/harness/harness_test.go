@@ -177,3 +177,18 @@ func TestEnvelopeOptions(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// TestFreePort: no two who ask get the same, although nobody listens.
+func TestFreePort(t *testing.T) {
+	seen := map[int]bool{}
+	for range 1000 {
+		port, err := FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[port] || port < firstPort || port >= lastPort {
+			t.Fatalf("port %d", port)
+		}
+		seen[port] = true
+	}
+}

@@ -201,24 +201,25 @@ func (p *Postfix) Addr() string { return Loopback(p.port) }
 // PID is the id of the master process.
 func (p *Postfix) PID() int { return p.process.pid() }
 
-// Queued counts the queue files, corrupt ones too.
+// Queued counts the messages, corrupt ones too. What waits for another attempt goes to and
+// fro between two of the queues, and keeps its name: they are looked at twice.
 func (p *Postfix) Queued(context.Context) (int, error) {
-	return p.files("maildrop", "incoming", "active", "deferred", "hold", "corrupt")
+	return p.files("maildrop", "incoming", "active", "deferred", "active", "deferred", "hold", "corrupt")
 }
 
 // Deferred counts the messages that wait for another attempt.
 func (p *Postfix) Deferred(context.Context) (int, error) { return p.files("deferred") }
 
-// files counts the files of some of the queues.
+// files counts the files of some of the queues, each name once.
 func (p *Postfix) files(queues ...string) (int, error) {
-	n := 0
+	names := make(map[string]bool)
 	for _, dir := range queues {
 		err := filepath.WalkDir(filepath.Join(p.dir, "queue", dir), func(_ string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // moved on or delivered while we look
 			}
 			if err == nil && !d.IsDir() {
-				n++
+				names[d.Name()] = true
 			}
 			return err
 		})
@@ -226,5 +227,5 @@ func (p *Postfix) files(queues ...string) (int, error) {
 			return 0, err
 		}
 	}
-	return n, nil
+	return len(names), nil
 }

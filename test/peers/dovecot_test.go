@@ -108,11 +108,14 @@ func startDovecot(ctx context.Context, t *testing.T) *dovecot {
 		}
 	})
 	err = harness.Until(ctx, "Dovecot listens", func() (bool, error) {
-		conn, err := net.Dial("unix", d.socket())
-		if err == nil {
+		for network, address := range map[string]string{"unix": d.socket(), "tcp4": harness.Loopback(d.port)} {
+			conn, err := net.Dial(network, address)
+			if err != nil {
+				return false, nil
+			}
 			conn.Close()
 		}
-		return err == nil, nil
+		return true, nil
 	})
 	if err != nil {
 		t.Fatal(err)

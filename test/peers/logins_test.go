@@ -237,7 +237,7 @@ var answers = regexp.MustCompile(`\b[245]\d\d [245]\.7\.\d+`)
 func answer(told string) string { return answers.FindString(told) }
 
 // oneLogin bounds one run of a client, and what is waited for behind it.
-const oneLogin = 20 * time.Second
+const oneLogin = time.Minute
 
 // modes are the two ways to TLS, as the page names them, with the end of a listener's name.
 var modes = []struct{ name, suffix string }{{"STARTTLS", ""}, {"implicit TLS", implicitSuffix}}

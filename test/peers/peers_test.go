@@ -20,7 +20,7 @@ import (
 
 // limit bounds each test here: a mail that does not come would otherwise be
 // waited for until the whole suite ends.
-const limit = 3 * time.Minute
+const limit = 8 * time.Minute
 
 // bounded returns the context of a test.
 func bounded(t *testing.T) context.Context {

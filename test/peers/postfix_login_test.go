@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -42,6 +43,7 @@ func (e *entrance) postfixLogsIn(t *testing.T, saw *observed) {
 					t.Errorf("%d Received fields, and %s", fields, harness.Difference(rest, m.Content))
 				}
 				e.checkFact(ctx, t, m.To[0], mechanism, "submission"+mode.suffix)
+				logs(ctx, t, postfix, "235 2.7.0")
 				if got := answer(string(read(t, postfix.Log()))); got != "235 2.7.0" {
 					t.Errorf("the reply is %q", got)
 				}
@@ -53,17 +55,24 @@ func (e *entrance) postfixLogsIn(t *testing.T, saw *observed) {
 		ctx := bounded(t)
 		postfix := e.postfix(ctx, t, "PLAIN", "", otherPassword)
 		submit(ctx, t, postfix.Addr(), []*harness.Message{postfixMessage("wrong")})
-		err := harness.Until(ctx, "Postfix has been refused", func() (bool, error) {
-			log, err := os.ReadFile(postfix.Log())
-			return strings.Contains(string(log), "SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8"), err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		logs(ctx, t, postfix, "SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8")
 		if n, err := postfix.Queued(ctx); n != 1 || err != nil {
 			t.Errorf("%d messages wait, %v", n, err)
 		}
 	})
+}
+
+// logs waits until Postfix has logged something: a process of its own writes its log, later.
+func logs(ctx context.Context, t *testing.T, postfix *harness.Postfix, what string) {
+	t.Helper()
+	var log []byte
+	err := harness.Until(ctx, "Postfix logs "+what, func() (_ bool, err error) {
+		log, err = os.ReadFile(postfix.Log())
+		return bytes.Contains(log, []byte(what)), err
+	})
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, log)
+	}
 }
 
 func postfixMessage(name string) *harness.Message {
