@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"postern/internal/mail"
 )
 
 // BlockList is one table [[block_list]].
@@ -173,21 +171,9 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
-// maxBlockLists bounds the block lists: each is a question for every client.
-const maxBlockLists = 20
-
-// checkBlockLists wants block lists that can be told apart, and not too many.
+// checkBlockLists wants block lists that can list somebody.
 func (d *decoder) checkBlockLists() {
-	zones, names := make(map[string]mail.Place), make(map[string]mail.Place)
-	d.checkCount("block_list", maxBlockLists)
 	for _, t := range d.tables["block_list"] {
-		l := t.fields.blockList
-		if l.Zone != "" {
-			d.unique(t, "zone", l.Zone, zones)
-		}
-		if l.Name != "" {
-			d.unique(t, "name", l.Name, names)
-		}
 		if at, is := t.given["answers"]; is && at.node.kind == nodeList && len(at.node.items) == 0 {
 			d.fault(at.value, "block_list.answers", faultf(`name the answers that count, or leave it out`, "is empty: the list would list nobody"))
 		}

@@ -76,20 +76,11 @@ func (c *Config) Domains(certificate *Certificate) []string {
 	return []string{c.Hostname}
 }
 
-// maxCertificates bounds the certificates: each file is looked at every few seconds.
-const maxCertificates = 100
-
-// checkCertificates wants certificates that can be told apart, each from one place, and
-// what ACME needs.
+// checkCertificates wants certificates each from one place, and what ACME needs.
 func (d *decoder) checkCertificates() {
-	d.checkCount("certificate", maxCertificates)
-	names := make(map[string]mail.Place)
 	agreed := d.config.ACME.AgreeTerms
 	for _, t := range d.tables["certificate"] {
 		c := t.fields.certificate
-		if c.Name != "" {
-			d.unique(t, "name", c.Name, names)
-		}
 		d.checkPair(t, "certificate", "key", "set both, or acme = true")
 		_, hasFile := t.given["certificate"]
 		_, hasKey := t.given["key"]

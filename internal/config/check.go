@@ -10,16 +10,15 @@ import (
 // check finds what no setting shows by itself: settings that contradict each
 // other.
 func (d *decoder) check() {
+	d.checkTables()
 	d.checkReaders()
 	d.checkSocket()
 	d.checkSubmission()
 	d.checkListeners()
-	d.checkHandlers()
 	d.checkLists()
 	d.checkListNames()
 	d.checkBlockLists()
 	d.checkFilters()
-	d.checkRates()
 	d.checkLDAP()
 	d.checkCertificates()
 	d.checkTransports()
@@ -35,6 +34,34 @@ func (d *decoder) check() {
 	d.checkSmarthosts()
 	d.checkAdmin()
 	d.checkLogin()
+}
+
+// checkTables wants no more tables of a section than there can be, and each with its own
+// values of the settings that are unique.
+func (d *decoder) checkTables() {
+	for i := range sections {
+		s := &sections[i]
+		tables := d.tables[s.name]
+		if s.most > 0 && len(tables) > s.most {
+			d.fault(tables[s.most].at, s.name, faultf("leave out some", "is one too many; there can be %d", s.most))
+		}
+		for _, row := range s.settings() {
+			if row.unique {
+				d.checkUnique(row, tables)
+			}
+		}
+	}
+}
+
+// checkUnique wants another value of a setting in each table that has one.
+func (d *decoder) checkUnique(row *setting, tables []*table) {
+	_, name := row.split()
+	seen := make(map[string]mail.Place)
+	for _, t := range tables {
+		if v := row.value.show(t.fields); v != `""` {
+			d.unique(t, name, string(v), seen)
+		}
+	}
 }
 
 // checkAdmin wants tokens for the API at an address, and TLS where they would
@@ -170,7 +197,7 @@ var takenNames = map[string]string{
 }
 
 func (d *decoder) checkListeners() {
-	names, addresses := make(map[string]mail.Place), make(map[string]mail.Place)
+	addresses := make(map[string]mail.Place)
 	for _, t := range d.tables["listener"] {
 		l := t.fields.listener
 		d.checkPair(t, "tls_certificate", "tls_key", "set both, or neither for a listener without TLS")
@@ -182,32 +209,20 @@ func (d *decoder) checkListeners() {
 		if names, taken := takenNames[l.Name]; taken {
 			d.fault(t.given["name"].value, "listener.name", faultf("choose another", "%q names %s", l.Name, names))
 		}
-		d.unique(t, "name", l.Name, names)
 		if l.Address.IsValid() && l.Address.Port() != 0 {
-			d.unique(t, "address", l.Address.String(), addresses)
+			d.unique(t, "address", quote(l.Address.String()), addresses)
 		}
 	}
 	d.checkMonitoring(addresses)
-}
-
-// checkHandlers wants handlers that can be told apart; all else of them is
-// checked where they are put to use.
-func (d *decoder) checkHandlers() {
-	names := make(map[string]mail.Place)
-	for _, t := range d.tables["handler"] {
-		if name := t.fields.handler.Name; name != "" {
-			d.unique(t, "name", name, names)
-		}
-	}
 }
 
 // checkMonitoring wants another address than those of the listeners.
 func (d *decoder) checkMonitoring(listeners map[string]mail.Place) {
 	for _, t := range d.tables["monitoring"] {
 		at, is := t.given["address"]
-		address := d.config.Monitoring.Address.String()
+		address := quote(d.config.Monitoring.Address.String())
 		if listener, taken := listeners[address]; is && taken {
-			d.fault(at.value, "monitoring.address", faultf("choose another port", "%q is also that of the listener %s", address, whence(listener, at.value)))
+			d.fault(at.value, "monitoring.address", faultf("choose another port", "%s is also that of the listener %s", address, whence(listener, at.value)))
 		}
 	}
 }
@@ -223,8 +238,8 @@ func (d *decoder) checkPair(t *table, one, other, hint string) {
 	}
 }
 
-// unique reports a second table of a section with the same value of a setting.
-// seen has the place of the first for each value.
+// unique reports a second table of a section with the same value of a setting, as it is
+// shown. seen has the place of the first for each value.
 func (d *decoder) unique(t *table, setting, value string, seen map[string]mail.Place) {
 	at := t.at
 	if g, is := t.given[setting]; is {
@@ -237,5 +252,5 @@ func (d *decoder) unique(t *table, setting, value string, seen map[string]mail.P
 	}
 	section := t.section.name
 	d.fault(at, section+"."+setting, faultf(fmt.Sprintf("give each %s its own %s", section, setting),
-		"%q is also that of the %s %s", value, section, whence(first, at)))
+		"%s is also that of the %s %s", value, section, whence(first, at)))
 }

@@ -26,24 +26,15 @@ type Company struct {
 	Near        []Text // as in Routing
 }
 
-// maxCompanies bounds the companies, and maxDomains the domains of one.
-const (
-	maxCompanies = 1000
-	maxDomains   = 10_000
-)
+// maxDomains bounds the domains of a company.
+const maxDomains = 10_000
 
-// checkCompanies wants companies that can be told apart: by their names, and by the
-// domains of their senders.
+// checkCompanies wants companies that can be told apart by the domains of their senders.
 func (d *decoder) checkCompanies() {
-	d.checkCount("company", maxCompanies)
-	names, domains := make(map[string]mail.Place), make(map[string]mail.Place)
+	domains := make(map[string]mail.Place)
 	for _, t := range d.tables["company"] {
-		c := t.fields.company
-		if c.Name != "" {
-			d.unique(t, "name", c.Name, names)
-		}
 		d.checkDomains(t, domains)
-		d.checkElsewhere("company.postmaster", t.given["postmaster"], c.Postmaster)
+		d.checkElsewhere("company.postmaster", t.given["postmaster"], t.fields.company.Postmaster)
 	}
 }
 

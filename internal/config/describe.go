@@ -42,7 +42,7 @@ func Describe(name string) ([]Description, error) {
 	for _, s := range rows {
 		d := Description{
 			Key: s.key, Type: s.value.kind, Range: s.value.limits, Advised: plain(s.value.advised), Required: s.required,
-			Effect: s.effect, Since: s.release(), See: s.see, Text: plain(s.text),
+			Effect: s.effect, Since: s.release(), See: s.see, Text: plain(s.prose()),
 		}
 		if !s.required {
 			d.Default = plain(s.defaultText(defaults))
@@ -102,7 +102,7 @@ func WriteDescription(list []Description) string {
 	var b strings.Builder
 	if s := findSetting(list[0].Key).table(); s.name != "" && len(list) == len(s.settings()) && !slices.ContainsFunc(list, func(d Description) bool { return findSetting(d.Key).table() != s }) {
 		fmt.Fprintf(&b, "%s\n\n", s.header())
-		writeWrapped(&b, "  ", plain(s.text))
+		writeWrapped(&b, "  ", plain(s.prose()))
 		b.WriteString("\n")
 	}
 	for _, d := range list {

@@ -24,7 +24,7 @@ func Example() string {
 		s := &sections[i]
 		if s.name != "" {
 			b.WriteString("\n\n")
-			writeWrapped(&b, "# ", plain(s.text))
+			writeWrapped(&b, "# ", plain(s.prose()))
 			if s.optional() {
 				b.WriteString("#")
 			}
@@ -40,7 +40,7 @@ func Example() string {
 func (s *setting) writeExample(b *strings.Builder, defaults fields) {
 	_, name := s.split()
 	b.WriteString("\n")
-	writeWrapped(b, "# ", plain(s.text))
+	writeWrapped(b, "# ", plain(s.prose()))
 	for _, o := range s.value.options {
 		writeWrapped(b, "#   ", o.word+": "+plain(o.text))
 	}

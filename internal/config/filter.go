@@ -1,7 +1,5 @@
 package config
 
-import "postern/internal/mail"
-
 // Filter is one table [[filter]], as it is written: what its patterns mean, package
 // policy says.
 type Filter struct {
@@ -46,22 +44,10 @@ const (
 	ThenDiscard FilterThen = "discard"
 )
 
-// maxFilters and maxRates bound the filters and rates: each is asked of every message.
-const (
-	maxFilters = 200
-	maxRates   = 100
-)
-
-// checkFilters wants filters that can be told apart and look for something.
+// checkFilters wants filters that look for something.
 func (d *decoder) checkFilters() {
-	names := make(map[string]mail.Place)
-	d.checkCount("filter", maxFilters)
 	for _, t := range d.tables["filter"] {
-		f := t.fields.filter
-		if f.Name != "" {
-			d.unique(t, "name", f.Name, names)
-		}
-		looks := f.Unreadable == UnreadableMatches
+		looks := t.fields.filter.Unreadable == UnreadableMatches
 		for _, key := range []string{"originator", "subject", "attachment", "type"} {
 			_, given := t.given[key]
 			looks = looks || given
@@ -104,17 +90,6 @@ const (
 	OverReject RateOver = "reject"
 	OverHold   RateOver = "hold"
 )
-
-// checkRates wants rates that can be told apart.
-func (d *decoder) checkRates() {
-	names := make(map[string]mail.Place)
-	d.checkCount("rate", maxRates)
-	for _, t := range d.tables["rate"] {
-		if name := t.fields.rate.Name; name != "" {
-			d.unique(t, "name", name, names)
-		}
-	}
-}
 
 // Verify says of which clients the sender is verified.
 type Verify string

@@ -121,7 +121,6 @@ var ownHeaders = []string{"Host", "Content-Type", "Content-Length", "Content-Enc
 
 // checkHTTPAuth wants settings of a table that fit each other.
 func (d *decoder) checkHTTPAuth() {
-	d.checkCount("http_auth", maxSources)
 	for _, t := range d.tables["http_auth"] {
 		h := t.fields.httpAuth
 		d.checkPair(t, "client_certificate", "client_key", "set both, or neither")

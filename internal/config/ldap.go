@@ -151,12 +151,8 @@ var ldapAttribute = textType("attribute", "attributes", `write the name of an at
 		return s, nil
 	})
 
-// maxLDAP bounds the directories: each may be asked, one after the other.
-const maxLDAP = 10
-
 // checkLDAP wants no directory that is shown passwords in clear by mistake.
 func (d *decoder) checkLDAP() {
-	d.checkCount("ldap", maxLDAP)
 	for _, t := range d.tables["ldap"] {
 		d.checkPair(t, "bind_dn", "bind_password", "set both, or neither for a directory that answers everybody")
 		d.checkClear(t)

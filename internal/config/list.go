@@ -1,7 +1,5 @@
 package config
 
-import "postern/internal/mail"
-
 // List is one table [[list]].
 type List struct {
 	Placed
@@ -45,35 +43,15 @@ func (l *List) Wrong(key string, err error) Problem {
 	return l.Problem(key, err.Error(), "").because(err)
 }
 
-// maxLists bounds the lists: each file is looked at every few seconds.
-const maxLists = 100
-
-// checkLists wants lists that can be told apart, and not too many.
+// checkLists wants a file for each list in a file, and for no other.
 func (d *decoder) checkLists() {
-	names := make(map[string]mail.Place)
-	d.checkCount("list", maxLists)
 	for _, t := range d.tables["list"] {
-		if name := t.fields.list.Name; name != "" {
-			d.unique(t, "name", name, names)
+		file, given := t.given["file"]
+		switch inDirectory := t.fields.list.Source == ListInDirectory; {
+		case inDirectory && given:
+			d.fault(file.key, "list.file", faultf(`leave it out, or leave out source = "directory"`, "is set, but the entries of this list are in the directory"))
+		case !inDirectory && !given && !d.meant["list.file"]:
+			d.fault(t.at, "list.file", faultf("write file = "+findSetting("list.file").example+`, or source = "directory"`, "is missing"))
 		}
-		d.checkSource(t)
-	}
-}
-
-// checkSource wants a file for a list in a file, and for no other.
-func (d *decoder) checkSource(t *table) {
-	file, given := t.given["file"]
-	switch inDirectory := t.fields.list.Source == ListInDirectory; {
-	case inDirectory && given:
-		d.fault(file.key, "list.file", faultf(`leave it out, or leave out source = "directory"`, "is set, but the entries of this list are in the directory"))
-	case !inDirectory && !given && !d.meant["list.file"]:
-		d.fault(t.at, "list.file", faultf("write file = "+findSetting("list.file").example+`, or source = "directory"`, "is missing"))
-	}
-}
-
-// checkCount wants no more than so many tables of a section.
-func (d *decoder) checkCount(section string, most int) {
-	if tables := d.tables[section]; len(tables) > most {
-		d.fault(tables[most].at, section, faultf("leave out some", "is one too many; there can be %d", most))
 	}
 }

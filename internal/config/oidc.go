@@ -171,13 +171,9 @@ var algorithm = textType("algorithm", "algorithms", "write one of "+strings.Join
 		return "", faultf("", "%q is not the name of an algorithm", clip(s))
 	})
 
-// maxSources bounds the tables of a kind of source.
-const maxSources = 20
-
 // checkOIDC wants no more issuers than can be kept an eye on, and lists that let
 // somebody in.
 func (d *decoder) checkOIDC() {
-	d.checkCount("oidc", maxSources)
 	for _, t := range d.tables["oidc"] {
 		d.checkNotEmpty(t, "audience", "name at least one: tokens that were made for others would be taken")
 		d.checkNotEmpty(t, "algorithms", "name those that the issuer signs with, or leave it out")

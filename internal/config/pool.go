@@ -38,16 +38,12 @@ func (t *Target) Where() mail.HostPort {
 	return mail.HostPort{Host: host, Port: uint16(t.Port)}
 }
 
-// maxTargets bounds the targets of all pools.
-const maxTargets = 1000
-
 // TransportPool is the kind of a transport to target servers.
 const TransportPool TransportKind = "pool"
 
 // checkPools wants targets that each are at one place and in a pool, and pools that have
 // one.
 func (d *decoder) checkPools() {
-	d.checkCount("target", maxTargets)
 	pools := make(map[string]bool) // whether it has a target
 	for _, t := range d.tables["transport"] {
 		if x := t.fields.transport; x.Kind == TransportPool {

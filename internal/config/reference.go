@@ -29,7 +29,7 @@ func Reference() string {
 		} else {
 			fmt.Fprintf(&b, "\n## `%s`\n\n", s.header())
 		}
-		b.WriteString(s.text + "\n")
+		b.WriteString(s.prose() + "\n")
 		for _, row := range s.settings() {
 			row.writeReference(&b, defaults)
 		}
@@ -50,7 +50,7 @@ func (s *setting) writeReference(b *strings.Builder, defaults fields) {
 	} else {
 		fmt.Fprintf(b, " · default: %s", s.defaultText(defaults))
 	}
-	fmt.Fprintf(b, " · takes effect at %s · since %s*\n\n%s\n", s.effect, s.release(), s.text)
+	fmt.Fprintf(b, " · takes effect at %s · since %s*\n\n%s\n", s.effect, s.release(), s.prose())
 	if len(s.value.options) > 0 {
 		b.WriteString("\n")
 		for _, o := range s.value.options {

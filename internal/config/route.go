@@ -1,10 +1,6 @@
 package config
 
-import (
-	"slices"
-
-	"postern/internal/mail"
-)
+import "slices"
 
 // Route is one table [[route]], as it is written: what its patterns and the lines of its
 // map mean, package route says.
@@ -41,9 +37,6 @@ const (
 	SmarthostsTransport = "smarthost"
 )
 
-// maxRoutes bounds the routes: each is asked of every recipient.
-const maxRoutes = 1000
-
 // maxOtherwise bounds how many transports stand behind one: an attempt would not come to more.
 const maxOtherwise = 5
 
@@ -61,16 +54,11 @@ func (c *Config) TransportNames() []string {
 	return names
 }
 
-// checkRoutes wants routes that can be told apart, lead somewhere, and name what is there.
+// checkRoutes wants routes that lead somewhere, and name what is there.
 func (d *decoder) checkRoutes() {
-	names := make(map[string]mail.Place)
-	d.checkCount("route", maxRoutes)
 	known := d.transportNames()
 	for _, t := range d.tables["route"] {
 		r := t.fields.route
-		if r.Name != "" {
-			d.unique(t, "name", r.Name, names)
-		}
 		d.checkWay(t)
 		d.checkNeverBypass(t)
 		d.checkTransportNames("route.transport", []Text{r.Transport}, known)

@@ -37,8 +37,9 @@ var sections = []section{
 			in:    func(f *fields) **List { return &f.list },
 			about: func(t *List) about { return about{t.Name, &t.Placed} },
 		},
+		most: 100, // each file is looked at every few seconds
 		text: "A list of networks, domains, addresses or patterns, in a file of its own, one a line, or in the directory, which handlers and other settings ask by its name. " +
-			"What changes is in force at once. [lists.md](lists.md) tells what can stand in it. Each has a table of its own; there can be 100.",
+			"What changes is in force at once. [lists.md](lists.md) tells what can stand in it.",
 	},
 	{
 		name: "block_list",
@@ -47,8 +48,9 @@ var sections = []section{
 			in:    func(f *fields) **BlockList { return &f.blockList },
 			about: func(t *BlockList) about { return about{t.Title(), &t.Placed} },
 		},
+		most: 20, // each is a question for every client
 		text: "A block list in DNS (DNSBL, RFC 5782) that is asked about clients or domains. All are asked at the same time, and those that fail or lie count for nothing: [lists.md](lists.md#block-lists). " +
-			"`postern check --dns` asks whether each works. Each has a table of its own; there can be 20.",
+			"`postern check --dns` asks whether each works.",
 	},
 	{
 		name: "filter",
@@ -57,8 +59,8 @@ var sections = []section{
 			in:    func(f *fields) **Filter { return &f.filter },
 			about: func(t *Filter) about { return about{t.Name, &t.Placed} },
 		},
-		text: "What is kept back of mail because of who has sent it, its subject, its attachments or its types. [policy.md](policy.md#filters) tells how filters are asked, and [mime.md](mime.md) what they are compared with. " +
-			"Each has a table of its own; there can be 200.",
+		most: 200, // each is asked of every message
+		text: "What is kept back of mail because of who has sent it, its subject, its attachments or its types. [policy.md](policy.md#filters) tells how filters are asked, and [mime.md](mime.md) what they are compared with.",
 	},
 	{
 		name: "rate",
@@ -67,7 +69,8 @@ var sections = []section{
 			in:    func(f *fields) **Rate { return &f.rate },
 			about: func(t *Rate) about { return about{t.Name, &t.Placed} },
 		},
-		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. Each has a table of its own, and all are counted; there can be 100.",
+		most: 100, // each is asked of every message
+		text: "How much may come in which time, of whom. [lists.md](lists.md#rates) tells how it is counted. All of them are counted.",
 	},
 	{
 		name: "ldap",
@@ -76,8 +79,9 @@ var sections = []section{
 			in:    func(f *fields) **LDAP { return &f.ldap },
 			about: func(t *LDAP) about { return about{t.Name, &t.Placed} },
 		},
+		most: 10, // each may be asked, one after the other
 		text: "A directory that is asked by LDAP, such as Active Directory: for passwords, and for the addresses, groups and certificates of its users. " +
-			"[ldap.md](ldap.md) tells how, with examples; `postern ldap test` shows what is found. Each has a table of its own; there can be 10.",
+			"[ldap.md](ldap.md) tells how, with examples; `postern ldap test` shows what is found.",
 	},
 	{
 		name: "certificate",
@@ -86,8 +90,8 @@ var sections = []section{
 			in:    func(f *fields) **Certificate { return &f.certificate },
 			about: func(t *Certificate) about { return about{t.Name, &t.Placed} },
 		},
-		text: "A certificate for listeners, from files or by ACME. [certificates.md](certificates.md) tells of these, and of those that `postern cert` makes, which need no table. " +
-			"Each has a table of its own; there can be 100.",
+		most: 100, // each file is looked at every few seconds
+		text: "A certificate for listeners, from files or by ACME. [certificates.md](certificates.md) tells of these, and of those that `postern cert` makes, which need no table.",
 	},
 	{
 		name: "acme",
@@ -104,8 +108,9 @@ var sections = []section{
 			in:    func(f *fields) **OIDC { return &f.oidc },
 			about: func(t *OIDC) about { return about{t.Name, &t.Placed} },
 		},
+		most: 20,
 		text: "An issuer of tokens (OpenID Connect) by which users show who they are, with the mechanisms OAUTHBEARER and XOAUTH2. [oidc.md](oidc.md) tells what is asked of a token, and how it is set up with known issuers. " +
-			"`postern oidc test` tries a token. Each has a table of its own; there can be 20.",
+			"`postern oidc test` tries a token.",
 	},
 	{
 		name: "http_auth",
@@ -114,7 +119,8 @@ var sections = []section{
 			in:    func(f *fields) **HTTPAuth { return &f.httpAuth },
 			about: func(t *HTTPAuth) about { return about{t.Name, &t.Placed} },
 		},
-		text: "A service of your own that is asked over HTTP whether a user and a password belong together. [http-auth.md](http-auth.md) tells what it is asked, and how it must answer. Each has a table of its own; there can be 20.",
+		most: 20,
+		text: "A service of your own that is asked over HTTP whether a user and a password belong together. [http-auth.md](http-auth.md) tells what it is asked, and how it must answer.",
 	},
 	{
 		name: "transport",
@@ -123,7 +129,8 @@ var sections = []section{
 			in:    func(f *fields) **Transport { return &f.transport },
 			about: func(t *Transport) about { return about{t.Name, &t.Placed} },
 		},
-		text: "A way by which mail leaves: which servers it goes to, and how. Routes and handlers name it. Each has a table of its own; there can be 1,000.",
+		most: 1000,
+		text: "A way by which mail leaves: which servers it goes to, and how. Routes and handlers name it.",
 	},
 	{
 		name: "tls",
@@ -132,7 +139,8 @@ var sections = []section{
 			in:    func(f *fields) **TLSDomains { return &f.tls },
 			about: func(t *TLSDomains) about { return about{t.Title(), &t.Placed} },
 		},
-		text: "What TLS mail for some domains demands of the servers to which it goes, beyond what the transport does: [tls-out.md](tls-out.md#domains). Each has a table of its own; there can be 1,000.",
+		most: 1000, // all are gone through at each attempt
+		text: "What TLS mail for some domains demands of the servers to which it goes, beyond what the transport does: [tls-out.md](tls-out.md#domains).",
 	},
 	{
 		name: "target",
@@ -141,7 +149,8 @@ var sections = []section{
 			in:    func(f *fields) **Target { return &f.target },
 			about: func(t *Target) about { return about{t.Title(), &t.Placed} },
 		},
-		text: "A target server of a pool, or as many as its name has addresses. [targets.md](targets.md) tells how mail is given to them, and what is known of each. Each has a table of its own; there can be 1,000 in all.",
+		most: 1000,
+		text: "A target server of a pool, or as many as its name has addresses. [targets.md](targets.md) tells how mail is given to them, and what is known of each.",
 	},
 	{
 		name: "route",
@@ -150,8 +159,9 @@ var sections = []section{
 			in:    func(f *fields) **Route { return &f.route },
 			about: func(t *Route) about { return about{t.Name, &t.Placed} },
 		},
+		most: 1000, // each is asked of every recipient
 		text: "What mail goes by which transport. The routes are asked in their order, before all else that decides where mail goes, and the first that fits is taken: all conditions that it has must hold. " +
-			"[routing.md](routing.md) tells what comes after them, with examples; `postern explain route` which one is taken for an address, and why. Each has a table of its own; there can be 1,000.",
+			"[routing.md](routing.md) tells what comes after them, with examples; `postern explain route` which one is taken for an address, and why.",
 	},
 	{
 		name: "routing",
@@ -164,8 +174,8 @@ var sections = []section{
 			in:    func(f *fields) **Company { return &f.company },
 			about: func(t *Company) about { return about{t.Name, &t.Placed} },
 		},
-		text: "One of several companies that share the server: under which name and from which addresses the mail of its senders leaves, and who its postmaster is. [companies.md](companies.md) tells how. " +
-			"Each has a table of its own; there can be 1,000.",
+		most: 1000,
+		text: "One of several companies that share the server: under which name and from which addresses the mail of its senders leaves, and who its postmaster is. [companies.md](companies.md) tells how.",
 	},
 	{
 		name: "credentials",

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"postern/internal/mail"
@@ -18,6 +19,8 @@ type setting struct {
 	perFile bool
 	// required settings have no default.
 	required bool
+	// unique settings are different in each table of their section, but for empty ones.
+	unique bool
 	// byDefault says what the default is, in words, when no value can.
 	byDefault string
 	// example is a value for the example file, as TOML. The row of a required
@@ -49,6 +52,7 @@ type section struct {
 	name     string // empty for the top
 	tables   tables // of one that is written [[name]], any number of times; nil for others
 	required bool   // at least one must be there
+	most     int    // how many there can be; 0: as many as the files have room for
 	text     string // the prose of the reference, in Markdown
 }
 
@@ -161,6 +165,14 @@ func (s *section) header() string {
 	return "[" + s.name + "]"
 }
 
+// prose is the text of the section, with how many tables there can be.
+func (s *section) prose() string {
+	if s.most == 0 {
+		return s.text
+	}
+	return fmt.Sprintf("%s Each has a table of its own; there can be %d.", s.text, s.most)
+}
+
 // settings returns the settings of the section, in the order of the table.
 func (s *section) settings() []*setting {
 	var list []*setting
@@ -197,6 +209,15 @@ func (s *setting) split() (table, name string) {
 		return "", table
 	}
 	return table, name
+}
+
+// prose is the text of the setting, with what its tables must be told apart by.
+func (s *setting) prose() string {
+	if !s.unique {
+		return s.text
+	}
+	_, name := s.split()
+	return s.text + " Two cannot have the same " + name + "."
 }
 
 // release returns the first release that knows the setting.

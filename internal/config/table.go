@@ -136,8 +136,9 @@ var serverSettings = []setting{
 	{
 		key:    "listener.name",
 		value:  one(plainName, func(f fields) *string { return &f.listener.Name }, "smtp"),
+		unique: true,
 		effect: AtReload,
-		text:   "What the listener is called in the log and in the journal. With more than one listener each needs a name of its own. The names `postern` and `sendmail` are taken.",
+		text:   "What the listener is called in the log and in the journal. The names `postern` and `sendmail` are taken.",
 	},
 	{
 		key:      "listener.address",

@@ -28,10 +28,11 @@ var certificateSettings = []setting{
 	{
 		key:      "certificate.name",
 		value:    one(plainName, func(f fields) *string { return &f.certificate.Name }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"mail"`,
-		text:     "What the certificate is called by listeners, by `postern cert`, and in log and journal. Two cannot have the same name.",
+		text:     "What the certificate is called by listeners, by `postern cert`, and in log and journal.",
 		see:      []string{"listener.certificates"},
 	},
 	{

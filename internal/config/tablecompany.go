@@ -64,10 +64,11 @@ var companySettings = []setting{
 	{
 		key:      "company.name",
 		value:    one(plainName, func(f fields) *string { return &f.company.Name }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"acme"`,
-		text:     "What the company is called in the journal and by `postern explain`. Two cannot have the same name.",
+		text:     "What the company is called in the journal and by `postern explain`.",
 	},
 	{
 		key:      "company.domains",

@@ -65,10 +65,11 @@ var filterSettings = []setting{
 	{
 		key:      "filter.name",
 		value:    one(ruleName, func(f fields) *string { return &f.filter.Name }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"scripts"`,
-		text:     "What the filter is called in log and journal, by `explain`, and in quarantine. Two filters cannot have the same name.",
+		text:     "What the filter is called in log and journal, by `explain`, and in quarantine.",
 	},
 	{
 		key:       "filter.listeners",
@@ -146,10 +147,11 @@ var filterSettings = []setting{
 	{
 		key:      "rate.name",
 		value:    one(ruleName, func(f fields) *string { return &f.rate.Name }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"per-client"`,
-		text:     "What the rate is called in log and journal, and by `explain`. Counts are kept over a reload as long as it keeps its name. Two rates cannot have the same name.",
+		text:     "What the rate is called in log and journal, and by `explain`. Counts are kept over a reload as long as it keeps its name.",
 	},
 	{
 		key:       "rate.listeners",

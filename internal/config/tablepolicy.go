@@ -8,10 +8,11 @@ var policySettings = []setting{
 	{
 		key:       "handler.name",
 		value:     one(ruleName, func(f fields) *string { return &f.handler.Name }, ""),
+		unique:    true,
 		effect:    AtReload,
 		byDefault: "`handler at FILE:LINE`",
 		example:   `"no-yahoo"`,
-		text:      "What the handler is called in log and journal, and by `explain`. Two handlers cannot have the same name.",
+		text:      "What the handler is called in log and journal, and by `explain`.",
 	},
 	{
 		key: "handler.at",
@@ -90,10 +91,11 @@ var policySettings = []setting{
 	{
 		key:      "list.name",
 		value:    one(plainName, func(f fields) *string { return &f.list.Name }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"partners"`,
-		text:     "What the list is called by those who ask it. Two lists cannot have the same name.",
+		text:     "What the list is called by those who ask it.",
 	},
 	{
 		key: "list.kind",
@@ -132,6 +134,7 @@ var policySettings = []setting{
 	{
 		key:      "block_list.zone",
 		value:    one(domain, func(f fields) *string { return &f.blockList.Zone }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"bl.example.org"`,
@@ -140,6 +143,7 @@ var policySettings = []setting{
 	{
 		key:       "block_list.name",
 		value:     one(replyText, func(f fields) *string { return &f.blockList.Name }, ""),
+		unique:    true,
 		effect:    AtReload,
 		byDefault: "that of its zone",
 		example:   `"Example blocklist"`,

@@ -35,10 +35,11 @@ var routeSettings = []setting{
 	{
 		key:      "route.name",
 		value:    one(ruleName, func(f fields) *string { return &f.route.Name }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"to-partners"`,
-		text:     "What the route is called by `explain` and in the log. Two cannot have the same name.",
+		text:     "What the route is called by `explain` and in the log.",
 	},
 	{
 		key:       "route.recipients",

@@ -7,10 +7,11 @@ var transportSettings = []setting{
 	{
 		key:      "transport.name",
 		value:    one(transportName, func(f fields) *string { return &f.transport.Name }, ""),
+		unique:   true,
 		effect:   AtReload,
 		required: true,
 		example:  `"partners"`,
-		text:     "What the transport is called by routes, and in log and journal. Two cannot have the same name.",
+		text:     "What the transport is called by routes, and in log and journal.",
 	},
 	{
 		key: "transport.kind",

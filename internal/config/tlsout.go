@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"crypto/tls"
 	"fmt"
 	"slices"
@@ -44,9 +43,6 @@ func (t *TLSDomains) Title() string {
 	return ""
 }
 
-// maxTLSDomains bounds the tables [[tls]]: all are gone through at each attempt.
-const maxTLSDomains = 1000
-
 // checkTLSOut wants of each transport and each table [[tls]] what its policy needs, and
 // nothing that does nothing under it.
 func (d *decoder) checkTLSOut() {
@@ -55,7 +51,6 @@ func (d *decoder) checkTLSOut() {
 		d.checkDemand(t, &x.TLSOut, [...]string{"tls", "tls_ca_file", "tls_pins", "tls_names", "tls_min_version"})
 		d.checkTLSBegin(t, x)
 	}
-	d.checkCount("tls", maxTLSDomains)
 	titles := make(map[string]mail.Place)
 	for _, t := range d.tables["tls"] {
 		x := t.fields.tls
@@ -64,7 +59,7 @@ func (d *decoder) checkTLSOut() {
 			d.fault(at.value, "tls.domains", faultf(`name one, such as "partner.example"`, "is empty"))
 		}
 		if title := x.Title(); title != "" {
-			d.unique(t, "domains", title, titles)
+			d.unique(t, "domains", quote(title), titles)
 		}
 	}
 }
@@ -162,11 +157,7 @@ func (d *decoder) serversOf(x *Transport) []mail.HostPort {
 	servers := slices.Clone(x.Hosts)
 	for _, t := range d.tables["target"] {
 		if to := t.fields.target; to.Pool == x.Name {
-			host := cmp.Or(to.Name, to.MX)
-			if to.Address.IsValid() {
-				host = to.Address.String()
-			}
-			servers = append(servers, mail.HostPort{Host: host, Port: uint16(to.Port)})
+			servers = append(servers, to.Where())
 		}
 	}
 	return servers

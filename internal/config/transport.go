@@ -71,19 +71,10 @@ func (k TransportKind) servers() string {
 	return "DNS"
 }
 
-// maxTransports bounds the transports.
-const maxTransports = 1000
-
-// checkTransports wants transports that can be told apart, and servers for those that
-// have a list of them.
+// checkTransports wants servers for the transports that have a list of them.
 func (d *decoder) checkTransports() {
-	names := make(map[string]mail.Place)
-	d.checkCount("transport", maxTransports)
 	for _, t := range d.tables["transport"] {
 		x := t.fields.transport
-		if x.Name != "" {
-			d.unique(t, "name", x.Name, names)
-		}
 		d.checkTransportWay(t)
 		hosts, given := t.given["hosts"]
 		switch needs := x.Kind.hasList(); {

@@ -34,7 +34,7 @@ func textType[T any](kind, kinds, hint string, parse func(string) (T, *fault)) s
 			}
 			return v, wrong
 		},
-		show: func(v T) string { return fmt.Sprintf("%q", fmt.Sprint(v)) },
+		show: func(v T) string { return quote(fmt.Sprint(v)) },
 	}
 }
 
@@ -147,7 +147,7 @@ func duration(least, most time.Duration) scalar[time.Duration] {
 		return d, nil
 	})
 	t.limits = limits(least, most, formatDuration)
-	t.show = func(d time.Duration) string { return strconv.Quote(formatDuration(d)) }
+	t.show = func(d time.Duration) string { return quote(formatDuration(d)) }
 	return t
 }
 
@@ -162,7 +162,7 @@ func size(least, most int64) scalar[int64] {
 			}
 			return octets, wrong
 		},
-		show: func(octets int64) string { return strconv.Quote(formatSize(octets)) },
+		show: func(octets int64) string { return quote(formatSize(octets)) },
 	}
 }
 
@@ -211,7 +211,7 @@ func oneOf[T comparable](choices ...choice[T]) scalar[T] {
 	var words []string
 	var options []option
 	for _, c := range choices {
-		words = append(words, strconv.Quote(c.word))
+		words = append(words, quote(c.word))
 		options = append(options, option{word: c.word, text: c.text})
 	}
 	s := textType("word", "words", "write one of "+strings.Join(words, ", "), func(text string) (v T, wrong *fault) {
@@ -226,7 +226,7 @@ func oneOf[T comparable](choices ...choice[T]) scalar[T] {
 	s.show = func(v T) string {
 		for _, c := range choices {
 			if c.value == v {
-				return strconv.Quote(c.word)
+				return quote(c.word)
 			}
 		}
 		return `""`
