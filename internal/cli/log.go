@@ -33,6 +33,9 @@ func newHandler(w io.Writer, options *slog.HandlerOptions, format config.LogForm
 // textOfError logs the text of an error alone: some libraries' errors would
 // add the stack.
 func textOfError(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindAny { // to ask Any of a string allocates
+		return a
+	}
 	if err, ok := a.Value.Any().(error); ok {
 		a.Value = slog.StringValue(err.Error())
 	}

@@ -61,6 +61,7 @@ func (c *carrier) dialAs(ctx context.Context, hop route.Hop, address netip.AddrP
 		return conn, err
 	}
 	options.InClear = cmp.Or(failure.Cause, error(failure))
+	c.Logger.Info("TLS failed and is not demanded, connecting in clear", "host", hop.Host, "address", address, "error", options.InClear)
 	return smtpclient.Dial(ctx, hop.Host, address, options)
 }
 

@@ -1,11 +1,14 @@
 package deliver
 
 import (
+	"context"
+	"log/slog"
 	"strings"
 	"time"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
+	"postern/internal/tlspolicy"
 )
 
 // wireFacts are the facts about the transaction as a whole: the route it
@@ -108,18 +111,35 @@ func heldFact(e *queue.Entry, about mail.ID) mail.Fact {
 func (d *Deliverer) logOutcomes(t *transaction, v *verdict) {
 	for i := range v.outcomes {
 		o := &v.outcomes[i]
-		d.Logger.Info(string(o.State), "message", t.entry.ID, "to", t.recipients[i].Address.Path(),
-			"attempt", o.Attempt, "host", o.Host, "address", o.Address, "command", o.Command, "reply", o.Reply.String(), "cause", o.Cause, "tls", tlsOf(o))
+		d.Logger.LogAttrs(context.Background(), slog.LevelInfo, string(o.State), attributes(t.entry.ID, t.recipients[i].Address, o)...)
 	}
 }
 
-// tlsOf says for the log what there was of TLS, and why it was good enough or was not.
+// attributes are what the log says of an outcome. They are of types that a handler writes
+// without reflection: there is such a line for every delivery.
+func attributes(id mail.ID, to mail.Address, o *mail.Outcome) []slog.Attr {
+	address := ""
+	if o.Address.IsValid() {
+		address = o.Address.String()
+	}
+	list := append(make([]slog.Attr, 0, 9),
+		slog.String("message", string(id)), slog.String("to", to.Path()), slog.Int("attempt", o.Attempt),
+		slog.String("host", o.Host), slog.String("address", address),
+		slog.String("command", o.Command), slog.String("reply", o.Reply.String()), slog.String("cause", o.Cause))
+	if told := tlsOf(o); told != "" {
+		list = append(list, slog.String("tls", told))
+	}
+	return list
+}
+
+// tlsOf says for the log what there was of TLS, and where it was demanded or failed, why it was good
+// enough or was not. Of other connections the fact tells that: it would be a quarter of the line.
 func tlsOf(o *mail.Outcome) string {
 	var said []string
 	if o.TLS != nil {
 		said = append(said, o.TLS.Version)
 	}
-	if p := o.TLSPolicy; p != nil {
+	if p := o.TLSPolicy; p != nil && (!p.Met || tlspolicy.Level(p.Level).Demands()) {
 		told := *p
 		if told.Because == o.Cause {
 			told.Because = "" // it is the cause

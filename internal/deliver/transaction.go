@@ -155,7 +155,10 @@ func wayOf(ctx context.Context, s *Settings, l *queue.Lease) way {
 // go. It fails for good when there is none, as RFC 1870 6.1 has it of a server.
 func (s *Settings) sized(r route.Route, size int64) (route.Route, error) {
 	tooLarge := func(name string) bool { most := s.transport(name).MaxSize; return most > 0 && size > most }
-	hops := slices.DeleteFunc(slices.Clone(r.Hops), func(h route.Hop) bool { return tooLarge(h.Transport) })
+	hops := r.Hops
+	if slices.ContainsFunc(hops, func(h route.Hop) bool { return tooLarge(h.Transport) }) {
+		hops = slices.DeleteFunc(slices.Clone(hops), func(h route.Hop) bool { return tooLarge(h.Transport) })
+	}
 	if len(hops) == 0 && (len(r.Hops) > 0 || tooLarge(r.Name)) {
 		return route.Route{}, mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of the transport, %d octets", size, s.transport(r.Name).MaxSize)
 	}

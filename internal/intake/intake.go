@@ -227,8 +227,8 @@ func (in *Intake) Accept(ctx context.Context, m Message) (mail.ID, error) {
 	}
 	in.Metrics.accepted(&entry, t.summary.Size)
 	in.sent(&m, &entry.Origin, &t)
-	in.Logger.Info("accepted", "session", m.Origin.Session, "message", t.id,
-		"from", entry.Envelope.From.Path(), "recipients", len(m.Recipients), "size", t.summary.Size)
+	in.Logger.LogAttrs(ctx, slog.LevelInfo, "accepted", slog.String("session", string(m.Origin.Session)), slog.String("message", string(t.id)),
+		slog.String("from", entry.Envelope.From.Path()), slog.Int("recipients", len(m.Recipients)), slog.Int64("size", t.summary.Size))
 	return t.id, nil
 }
 

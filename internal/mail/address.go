@@ -93,7 +93,12 @@ func (a Address) String() string {
 }
 
 // Path returns the address in brackets, "<>" for the null address.
-func (a Address) Path() string { return "<" + a.String() + ">" }
+func (a Address) Path() string {
+	if a.Domain == "" || !isDotString(a.Local) {
+		return "<" + a.String() + ">"
+	}
+	return "<" + a.Local + "@" + a.Domain + ">"
+}
 
 // MarshalText returns String, so that an address is a string in JSON.
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }

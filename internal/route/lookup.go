@@ -72,7 +72,8 @@ func (l *Lookup) find(ctx context.Context, h mail.HostPort, limit int) found {
 		}
 	}
 	switch {
-	case len(f.addresses) > 0:
+	case len(f.addresses) == 1: // is in order
+	case len(f.addresses) > 1:
 		f.addresses = l.order(f.addresses, limit)
 	case f.self:
 		f.err = fmt.Errorf("%s: %w", h, errSelf)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -69,30 +70,38 @@ var errNoHosts = errors.New("no smarthost is configured")
 // names each host. None is permanent: what is wrong is the configuration, and
 // no sender's fault.
 func (s *Smarthosts) Route(ctx context.Context, _ Question) (Route, error) {
+	places := s.findAll(ctx)
+	if !slices.ContainsFunc(places, func(p servers) bool { return len(p.hops) > 0 }) {
+		failures := make([]error, len(places))
+		for i := range places {
+			failures[i] = places[i].err
+		}
+		return Route{}, noRoute(errors.Join(failures...))
+	}
+	if s.options.Random {
+		s.options.shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
+	}
+	route := Route{Name: s.options.Name, Site: s.site, Hops: places[0].hops, Partial: places[0].unknown()}
+	for _, p := range places[1:] {
+		route.Hops = append(route.Hops, p.hops...)
+		route.Partial = route.Partial || p.unknown()
+	}
+	return route, nil
+}
+
+// findAll looks up all hosts of the list.
+func (s *Smarthosts) findAll(ctx context.Context) []servers {
 	hosts := s.options.Hosts
+	if len(hosts) == 1 { // which is usual
+		return []servers{s.find(ctx, hosts[0])}
+	}
 	places := make([]servers, len(hosts))
 	var running sync.WaitGroup
 	for i, h := range hosts {
 		running.Go(func() { places[i] = s.find(ctx, h) })
 	}
 	running.Wait()
-
-	route := Route{Name: s.options.Name, Site: s.site}
-	failures := make([]error, len(hosts))
-	for i := range places {
-		failures[i] = places[i].err
-	}
-	if s.options.Random {
-		s.options.shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
-	}
-	for i := range places {
-		route.Hops = append(route.Hops, places[i].hops...)
-		route.Partial = route.Partial || places[i].partial || errors.Is(places[i].err, dns.ErrTemporary)
-	}
-	if len(route.Hops) == 0 {
-		return Route{}, noRoute(errors.Join(failures...))
-	}
-	return route, nil
+	return places
 }
 
 // servers are those that a host of the list stands for.
@@ -102,6 +111,9 @@ type servers struct {
 	// partial says that some of them are not known.
 	partial bool
 }
+
+// unknown reports whether there may be more of them, or any.
+func (s *servers) unknown() bool { return s.partial || errors.Is(s.err, dns.ErrTemporary) }
 
 // find looks up a host of the list.
 func (s *Smarthosts) find(ctx context.Context, h mail.HostPort) servers {

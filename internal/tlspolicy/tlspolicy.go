@@ -41,6 +41,9 @@ func (l Level) strength() int {
 	return len(levels)
 }
 
+// Demands reports whether under the level mail may only go under TLS.
+func (l Level) Demands() bool { return l.strength() >= Required.strength() }
+
 // Begin is how TLS begins on a connection.
 type Begin string
 
@@ -96,7 +99,7 @@ type Certificate interface {
 func (p Policy) Known() bool { return slices.Contains(levels, p.Level) }
 
 // Demanded reports whether mail may only go under TLS.
-func (p Policy) Demanded() bool { return p.Level.strength() >= Required.strength() }
+func (p Policy) Demanded() bool { return p.Level.Demands() }
 
 // NamesServer reports whether the policy says which server is meant, by its key or its name,
 // so that it matters not who has named the host.

@@ -48,8 +48,8 @@ func TestAllocations(t *testing.T) {
 	})
 	delivering := spent(func() { w.deliver(ctx, t) })
 
-	// Accepting takes 108 today: 33 of the store (the rows of the entry 15), 18 to
-	// write the content with its header, 18 for fact, log and reply, 12 for the
+	// Accepting takes 105 today: 33 of the store (the rows of the entry 15), 17 to
+	// write the content with its header, 12 for fact, log and reply, 12 for the
 	// commands, 7 of policy, and the committer's part. Of the octets 5 KiB are the content,
 	// kept for its first attempt, and 6 KiB are what the database grows by; the
 	// bounds leave room for a table of 8 MiB that is begun meanwhile.
