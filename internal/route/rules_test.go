@@ -298,6 +298,40 @@ func fitsPlainly(c *config.Route, q *mail.Routing, local bool) bool {
 		(!c.OnlyUnknown || local) && (!local || c.OnlyUnknown || len(c.Recipients) > 0)
 }
 
+// asAsked is the order of the routes: those of nobody's addresses come last.
+func asAsked(routes []config.Route) []int {
+	var first, last []int
+	for i := range routes {
+		if routes[i].OnlyUnknown {
+			last = append(last, i)
+		} else {
+			first = append(first, i)
+		}
+	}
+	return append(first, last...)
+}
+
+// wantTaken wants an address of this host that RCPT lets a route take, from somebody or
+// from nobody, to go by a route: an attempt, which does not know who is here, must not find
+// none, and for somebody who is here not one of nobody's addresses.
+func wantTaken(t *testing.T, table *Table, rules *Rules, q mail.Routing) {
+	t.Helper()
+	q.Tags = nil
+	if !here(q.To) {
+		return
+	}
+	for _, known := range []bool{false, true} {
+		if !rules.Take(q, known) {
+			continue
+		}
+		own := q.To.Destination()
+		_, by := table.choose(&q, own, nil)
+		if by.rule == nil || known && by.rule.onlyUnknown {
+			t.Fatalf("%+v, known %v, is taken, and goes by %+v", q, known, by.rule)
+		}
+	}
+}
+
 // TestRandomRules compares what is chosen with what the rules mean, for rules and mail
 // that are made at random.
 func TestRandomRules(t *testing.T) {
@@ -329,7 +363,7 @@ func TestRandomRules(t *testing.T) {
 			if !at.Route().Pinned() {
 				want = q.To.Destination()
 			}
-			for i := range routes {
+			for _, i := range asAsked(routes) {
 				if !fitsPlainly(&routes[i], &q, here(q.To)) {
 					continue
 				}
@@ -345,6 +379,7 @@ func TestRandomRules(t *testing.T) {
 				t.Fatalf("%+v at %s: explained by %+v, want %s", q, at, e, want)
 			}
 			ways[want.Route()]++
+			wantTaken(t, table, rules, q)
 		}
 	}
 	if len(ways) < 7 {
