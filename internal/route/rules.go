@@ -15,6 +15,8 @@ import (
 // by several goroutines; the lists and maps that they ask may change meanwhile.
 type Rules struct {
 	rules []rule
+	// asked are the lists and maps of all of them, each once.
+	asked []*lists.Live
 }
 
 // rule is one route.
@@ -56,8 +58,12 @@ func NewRules(o RulesOptions) (*Rules, error) {
 		x.listeners, x.tags, x.otherwise = textsOf(c.Listeners), textsOf(c.Tags), textsOf(c.Otherwise)
 		if c.Map != "" {
 			x.lines = o.Maps.List(c.Name)
+			rules.asks(x.lines)
 		} else {
 			x.way = x.behind(mail.RouteKey(c.Transport.Text))
+		}
+		for _, l := range slices.Concat(x.recipients.named, x.senders.named) {
+			rules.asks(l.live)
 		}
 		rules.rules = append(rules.rules, x)
 	}
@@ -65,6 +71,22 @@ func NewRules(o RulesOptions) (*Rules, error) {
 	// somebody who is not, wherever one takes both.
 	slices.SortStableFunc(rules.rules, func(a, b rule) int { return order(a.onlyUnknown) - order(b.onlyUnknown) })
 	return rules, errors.Join(r.problems...)
+}
+
+// asks notes a list that is asked.
+func (rs *Rules) asks(l *lists.Live) {
+	if !slices.Contains(rs.asked, l) {
+		rs.asked = append(rs.asked, l)
+	}
+}
+
+// changes counts those of the lists and maps.
+func (rs *Rules) changes() uint64 {
+	var n uint64
+	for _, l := range rs.asked {
+		n += l.Changes()
+	}
+	return n
 }
 
 // order is 1 for what comes last.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -148,6 +149,42 @@ func TestChoose(t *testing.T) {
 		if got := table.Choose(r, c.at); got != c.want {
 			t.Errorf("%s to %s at %s: %q, want %q", c.from, c.to, c.at, got, c.want)
 		}
+	}
+}
+
+// TestTableChanges: what a choice asks, and nothing else, counts.
+func TestTableChanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "map")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.test mx\n")
+	clock := mail.NewManualClock(time.Now().Add(time.Hour)) // no file is fresh
+	maps, err := lists.Open([]config.List{{Name: "m", Kind: lists.Ways, File: file}}, lists.Options{Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := book(t, map[string]string{"partners domains": "partner.test\n", "others domains": "other.test\n"})
+	rules, err := NewRules(RulesOptions{Maps: maps, Lists: named, Routes: []config.Route{
+		{Name: "m", Map: file}, {Name: "n", Recipients: texts("list:partners"), Senders: texts("list:partners"), Transport: config.Text{Text: "mx"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := uint64(7)
+	table := NewTable(TableOptions{Rules: rules, Changes: func() uint64 { return records }})
+	if len(rules.asked) != 2 || table.Changes() != 7 {
+		t.Errorf("%d lists, %d changes", len(rules.asked), table.Changes())
+	}
+	write("a.test n\n")
+	maps.Look()
+	if n := table.Changes(); n != 8 {
+		t.Errorf("%d after the map has changed", n)
+	}
+	if records++; table.Changes() != 9 {
+		t.Errorf("%d after the directory has changed", table.Changes())
 	}
 }
 
