@@ -206,10 +206,8 @@ func (g *graph) finishTLS(l *route.Lane, q route.Question) {
 		l.TLS = l.TLS.Settled()
 	case g.isDirect(l.Transport):
 		l.TLS = l.TLS.Stronger(demand)
-	case demand.Authenticates():
-		l.TLS = l.TLS.AtLeast(tlspolicy.Verify, demand.Source).Settled()
 	default:
-		l.TLS = l.TLS.AtLeast(demand.Level, demand.Source).Settled()
+		l.TLS = l.TLS.Through(demand)
 	}
 }
 
