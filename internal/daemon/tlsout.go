@@ -202,7 +202,7 @@ func (g *graph) tlsOfDelivery(key string, p config.TLSPolicy) tlspolicy.Policy {
 func (g *graph) finishTLS(l *route.Lane, q route.Question) {
 	demand, found := g.tlsOut.of(q.Destination.Domain(), g.lists.Contains)
 	switch {
-	case !found:
+	case !found || l.Socket != "": // it does not leave the machine
 		l.TLS = l.TLS.Settled()
 	case g.isDirect(l.Transport):
 		l.TLS = l.TLS.Stronger(demand)
