@@ -26,6 +26,7 @@ func (d *decoder) advise() {
 		}
 		d.adviseDelay(t)
 	}
+	d.adviseRoutes()
 	d.adviseRouting()
 	d.adviseServers()
 	d.adviseKeys()

@@ -23,6 +23,8 @@ func TestWarnings(t *testing.T) {
 	const outside = "address = \"192.0.2.1:25\"\ntls_certificate = \"c\"\ntls_key = \"k\"\n"
 	const corp = "\n[[ldap]]\nname = \"corp\"\nbase = \"dc=x\"\nservers = [\"dc1.postern.net\"]\n"
 	const accounts = "auth = \"relay\"\nauth_sources = [\"directory\", \"corp\"]\n"
+	const split = "\n[[route]]\nname = \"split\"\nrecipients = [\"*@a.org\"]\nonly_unknown = true\ntransport = \"mx\"\n"
+	const vip = "\n[[route]]\nname = \"vip\"\nrecipients = [\"joe@a.org\"]\ntransport = \"mx\"\n"
 	public := strings.Replace(wise, "address = \"127.0.0.1:2525\"\n", outside, 1)
 	for _, c := range []struct {
 		name, text, want string // want is how the one warning begins; "" for none
@@ -102,6 +104,11 @@ func TestWarnings(t *testing.T) {
 		{"no effect without", wise + delivery + "smarthost_tls = \"verify\"", `8:1: delivery.smarthost_tls: has no effect`},
 		{"clear to everybody", wise + delivery + "mx_tls = \"none\"", `8:10: delivery.mx_tls: all mail goes over the Internet in clear`},
 		{"another port", wise + delivery + "port = 26", `8:8: delivery.port: is 26`},
+		{"a split domain above a part of it", wise + split + vip, `11:1: route.only_unknown: is true, so that the route "vip" below, which takes the same recipients, is asked first`},
+		{"a split domain below a part of it", wise + vip + split, ``},
+		{"a split domain and another", wise + split + strings.Replace(vip, "@a.org", "@b.org", 1), ``},
+		{"a split domain and other senders", wise + split + "senders = [\"<>\"]" + vip + "senders = [\"*@c.org\"]", ``},
+		{"two splits", wise + split + vip + "only_unknown = true", ``},
 		{"name servers", wise + "[dns]\nservers = [" + strings.Repeat("\"192.0.2.1\",", 9) + "]", `8:11: dns.servers: are 9, and only the first 8 are asked`},
 	} {
 		wantWarning(t, c.name, c.text, c.want)

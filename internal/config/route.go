@@ -131,6 +131,41 @@ func (d *decoder) checkRouteListeners(r *Route) {
 	}
 }
 
+// adviseRoutes warns of routes that are not asked in the order in which they stand.
+func (d *decoder) adviseRoutes() {
+	list := d.tables["route"]
+	for i, t := range list {
+		at, has := t.given["only_unknown"]
+		if !has || !t.fields.route.OnlyUnknown {
+			continue
+		}
+		for _, later := range list[i+1:] {
+			if r := later.fields.route; !r.OnlyUnknown && r.meets(t.fields.route) {
+				d.fault(at.key, "route.only_unknown", advicef("put this route below that one, so that they stand as they are asked",
+					"is true, so that the route %q below, which takes the same recipients, is asked first", clip(r.Name)))
+				break
+			}
+		}
+	}
+}
+
+// meets reports whether the patterns of two routes show that both can be for the same recipient,
+// in mail of the same sender. What lists and maps have in them they do not show.
+func (r *Route) meets(other *Route) bool {
+	return someMeet(r.Recipients, other.Recipients) && (len(r.Senders) == 0 || len(other.Senders) == 0 || someMeet(r.Senders, other.Senders))
+}
+
+func someMeet(a, b []Text) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if mail.NewPattern(x.Text).Meets(mail.NewPattern(y.Text)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // checkRouting wants one way for all other mail, and a router for a firewall.
 func (d *decoder) checkRouting() {
 	r, known := &d.config.Routing, d.transportNames()

@@ -89,7 +89,8 @@ var routeSettings = []setting{
 		value:  one(boolean, func(f fields) *bool { return &f.route.OnlyUnknown }, false),
 		effect: AtReload,
 		text: "Whether it takes only addresses of local domains that are nobody's here, so that a domain is split between this server and another: they are accepted instead of being refused with 550 5.1.1. " +
-			"A route without it that fits an address of a local domain takes it from those who have it here.",
+			"A route without it that fits an address of a local domain takes it from those who have it here. " +
+			"Such routes are asked behind all others, wherever they stand: an address that another one takes goes the same way whether it is somebody's here or not.",
 	},
 	{
 		key:       "route.transport",

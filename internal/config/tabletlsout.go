@@ -101,7 +101,7 @@ var tlsOutSettings = []setting{
 		)), func(f fields) *TLSPolicy { return &f.tls.TLS }, TLSVerify),
 		effect: AtReload,
 		text: "What TLS a connection must have that carries mail for the domains. The stronger of this and of the transport's policy holds. By a transport of the kind `mx` all of the table holds; by others, whose servers are not those of the domain, " +
-			"only that there must be TLS, and under `verify` and `pin` that the server must be verified as its transport has it.",
+			"only that there must be TLS, of `min_version`, and under `verify` and `pin` that the server must be verified as its transport has it.",
 		see: []string{"tls.domains", "transport.tls", "delivery.mx_tls"},
 	},
 	{
@@ -137,7 +137,7 @@ var tlsOutSettings = []setting{
 		effect:    AtReload,
 		byDefault: "`1.2`",
 		example:   `"1.3"`,
-		text:      "As `transport.tls_min_version`; the higher of the two holds.",
+		text:      "As `transport.tls_min_version`; the higher of the two holds, whatever the kind of the transport.",
 		see:       []string{"transport.tls_min_version"},
 	},
 }

@@ -176,6 +176,7 @@ func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 		Signer:          g.signing,
 		Router:          router,
 		Choose:          router.Choose,
+		ChoiceChanges:   router.Changes,
 		Client:          d.clientOf(g, &config.Transport{}),
 		Transports:      d.transports(g),
 		Retry:           c.Retry,

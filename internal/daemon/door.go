@@ -70,7 +70,7 @@ func (d *Daemon) doorOf(o smtpserver.Options, g *graph, i int) smtpserver.Option
 // keepsTLS reports whether there is a way for mail that demands TLS on its whole way (RFC
 // 8689): a server that the configuration names, by its host, its key or the names in its
 // certificate, and to which not all goes in clear. Those that MX records alone name are none
-// as long as nothing vouches for the records.
+// as long as nothing vouches for the records. Behind a Unix socket the way is at its end.
 func (g *graph) keepsTLS() bool {
 	c := g.config
 	return len(c.Delivery.Smarthosts) > 0 && c.Delivery.SmarthostTLS != config.TLSNone ||
@@ -85,6 +85,8 @@ func keepsTLS(t config.Transport) bool {
 		return t.TLS != config.TLSNone && !t.LookupMX || namesServer(&t.TLSOut)
 	case config.TransportMX:
 		return namesServer(&t.TLSOut)
+	case config.TransportLMTP:
+		return slices.ContainsFunc(t.Hosts, func(h mail.HostPort) bool { return h.Socket != "" })
 	}
 	return false
 }

@@ -177,6 +177,8 @@ func TestOfferOfRequireTLS(t *testing.T) {
 		{transports: []config.Transport{{Kind: config.TransportSmarthost, Hosts: relay, LookupMX: true}}, want: false},
 		{transports: []config.Transport{{Kind: config.TransportSmarthost, Hosts: relay, LookupMX: true, TLSOut: named}}, want: true},
 		{transports: []config.Transport{{Kind: config.TransportPool}}, want: true},
+		{transports: []config.Transport{{Kind: config.TransportLMTP, Hosts: relay}}, want: false},
+		{transports: []config.Transport{{Kind: config.TransportLMTP, Hosts: []mail.HostPort{{Socket: "/run/lmtp"}}}}, want: true},
 		{transports: []config.Transport{{Kind: config.TransportMX, TLSOut: pinned}}, want: true},
 		{domains: []config.TLSDomains{{TLSOut: config.TLSOut{TLS: config.TLSVerify}}}, want: false},
 		{domains: []config.TLSDomains{{TLSOut: named}}, want: true},

@@ -228,7 +228,7 @@ func (g *graph) losesTLS(h *route.Hop) string {
 	t := g.transportNamed(h.Transport)
 	switch {
 	case h.Socket != "":
-		return "there is no TLS behind a Unix socket (550 5.7.10)"
+		return ""
 	case t != nil && slices.Contains(t.WithoutExtensions, config.ExtensionStartTLS) && h.TLS.Begin != tlspolicy.Implicit:
 		return "extensions_off of the transport " + t.Name + " has STARTTLS (550 5.7.10)"
 	case t != nil && slices.Contains(t.WithoutExtensions, config.ExtensionRequireTLS):

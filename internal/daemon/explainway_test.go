@@ -32,6 +32,7 @@ func manyWays(t *testing.T) (*config.Config, *directory.Directory) {
 		{Name: "without", Kind: config.TransportSmarthost, Hosts: []mail.HostPort{host("old.example", 25)}, TLSEHLO: true,
 			TransportLimits: config.TransportLimits{WithoutExtensions: []config.Extension{config.ExtensionRequireTLS}}},
 		{Name: "nowhere", Kind: config.TransportDiscard},
+		{Name: "boxes", Kind: config.TransportLMTP, Hosts: []mail.HostPort{{Socket: "/run/lmtp"}}, TLSEHLO: true},
 	}
 	c.Targets = []config.Target{
 		{Pool: "targets", Name: "one.example", Port: 25, MaxConnections: 5, Secure: true, MaxMessages: 4},
@@ -40,10 +41,10 @@ func manyWays(t *testing.T) (*config.Config, *directory.Directory) {
 	for i := range c.Transports[1:] {
 		c.Transports[i+1].TLS = config.TLSOpportunistic
 	}
-	for name, to := range map[string]string{"partner": "partners", "pool": "targets", "hubbed": "hub", "old": "without", "gone": "nowhere"} {
+	for name, to := range map[string]string{"partner": "partners", "pool": "targets", "hubbed": "hub", "old": "without", "gone": "nowhere", "boxed": "boxes"} {
 		c.Routes = append(c.Routes, config.Route{Name: name, Transport: config.Text{Text: to}, Recipients: []config.Text{{Text: "*@" + name + ".example"}}})
 	}
-	c.TLSDomains = []config.TLSDomains{{Domains: []string{"bank.example"}, TLSOut: config.TLSOut{TLS: config.TLSVerify, TLSNames: []string{"mx.bank.example"}}}}
+	c.TLSDomains = []config.TLSDomains{{Domains: []string{"bank.example", "boxed.example"}, TLSOut: config.TLSOut{TLS: config.TLSVerify, TLSNames: []string{"mx.bank.example"}}}}
 	c.Companies = []config.Company{{Name: "acme", Domains: []string{"acme.example"}, Hostname: "mail.acme.example", SourceIPv4: netip.MustParseAddr("192.0.2.77")}}
 	d, err := directory.Open(t.Context(), directory.Options{Dir: t.TempDir()})
 	if err != nil {
@@ -91,6 +92,7 @@ func TestExplainWay(t *testing.T) {
 			"REQUIRETLS can be honoured, by servers that offer it",
 		}},
 		{"joe@x.example", "a@other.example", true, []string{"(TLS opportunistic)", "the servers that DNS has for it; TLS verify (the message)", "REQUIRETLS cannot be honoured"}},
+		{"joe@x.example", "a@boxed.example", true, []string{"* unix:/run/lmtp; TLS opportunistic (transport boxes (by default))", "REQUIRETLS is kept: the message does not leave this machine"}},
 		{"joe@x.example", "a@gone.example", false, []string{"accepted, to go by nowhere", ": by nowhere: the route gone"}},
 	} {
 		got := explained(t, s, x.from, x.to, x.requireTLS)

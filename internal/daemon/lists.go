@@ -86,6 +86,7 @@ func (d *Daemon) watchFiles(ctx context.Context) {
 		g := d.inForce()
 		g.lists.Look()
 		g.maps.Look()
+		d.deliverer.RoutesLooked()
 		d.lookAtHosts(g)
 		d.lookAtCertificates(g)
 		around := lookAround(g.local.Addresses)

@@ -133,6 +133,7 @@ func (g *graph) newRouter() *route.Table {
 		Rules:      g.rules,
 		IsLocal:    func(a mail.Address) bool { return g.local.Is(a, netip.Addr{}) },
 		OfUser:     g.routeOf,
+		Changes:    g.routingChanges,
 		Transports: make(map[string]route.Transport),
 		Server:     g.server,
 		Finish:     g.finish,
@@ -175,6 +176,15 @@ func (g *graph) routeOf(login string) mail.RouteKey {
 	}
 	u, _ := d.User(login)
 	return mail.RouteKey(u.Route)
+}
+
+// routingChanges counts the changes of what the directory says to routes.
+func (g *graph) routingChanges() uint64 {
+	d := g.records()
+	if d == nil {
+		return 0
+	}
+	return d.RoutingChanges()
 }
 
 // choose is how the door chooses routes; nil while nothing but the general one can be.

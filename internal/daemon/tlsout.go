@@ -202,14 +202,12 @@ func (g *graph) tlsOfDelivery(key string, p config.TLSPolicy) tlspolicy.Policy {
 func (g *graph) finishTLS(l *route.Lane, q route.Question) {
 	demand, found := g.tlsOut.of(q.Destination.Domain(), g.lists.Contains)
 	switch {
-	case !found:
+	case !found || l.Socket != "": // it does not leave the machine
 		l.TLS = l.TLS.Settled()
 	case g.isDirect(l.Transport):
 		l.TLS = l.TLS.Stronger(demand)
-	case demand.Authenticates():
-		l.TLS = l.TLS.AtLeast(tlspolicy.Verify, demand.Source).Settled()
 	default:
-		l.TLS = l.TLS.AtLeast(demand.Level, demand.Source).Settled()
+		l.TLS = l.TLS.Through(demand)
 	}
 }
 

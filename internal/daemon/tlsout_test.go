@@ -68,6 +68,16 @@ pins = ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
 [[tls]]
 domains = ["required.example", "pinned.example", "xn--bcher-kva.example", "*.müller.example"]
 policy = "required"
+[[tls]]
+domains = ["new.example"]
+policy = "required"
+min_version = "1.3"
+[[transport]]
+name = "farm"
+kind = "pool"
+[[target]]
+pool = "farm"
+address = "127.0.0.1"
 `
 
 // tlsOutDir has the files that the tables name.
@@ -121,6 +131,7 @@ func TestTLSOfTransportAndDomain(t *testing.T) {
 		base[x.Name] = g.laneOf(x).TLS
 	}
 	const partners, pinned, required = "tls *.verified.example, postern.toml:38", "tls mx.verified.example, postern.toml:42", "tls required.example, postern.toml:46"
+	const newest = "tls new.example, postern.toml:49"
 	for _, c := range []struct{ transport, domain, want string }{
 		{"mx", "else.example", "required of delivery.mx_tls, postern.toml:8, TLS 1.3"},
 		{"smarthost", "else.example", "opportunistic of delivery.smarthost_tls (by default)"},
@@ -137,6 +148,10 @@ func TestTLSOfTransportAndDomain(t *testing.T) {
 		{"plain", "pinned.example", "verify of " + pinned + ", unspoken"},
 		{"plain", "required.example", "required of " + required + ", unspoken"},
 		{"smarthost", "partner.example", "verify of " + partners},
+		{"smarthost", "new.example", "required of " + newest + ", TLS 1.3"},
+		{"plain", "new.example", "required of " + newest + ", TLS 1.3, unspoken"},
+		{"relay", "new.example", "pin of transport relay, postern.toml:26; its version: " + newest + ", TLS 1.3, shows client, implicit"},
+		{"farm", "new.example", "required of " + newest + ", TLS 1.3"},
 		{"smarthost", "bücher.example", "required of " + required},
 		{"smarthost", "mail.müller.example", "required of " + required},
 		{"smarthost", "mail.xn--mller-kva.example", "required of " + required},

@@ -56,7 +56,7 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		made, err := c.open(ctx, to)
 		if err != nil {
 			last = err
-			if final := unsecured(err, &c.t.entry.Envelope); final != nil {
+			if final := unsecured(err, to.hop, &c.t.entry.Envelope); final != nil {
 				insecure = cmp.Or(insecure, final)
 				continue
 			}

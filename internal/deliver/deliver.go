@@ -76,6 +76,9 @@ type Settings struct {
 	// Choose returns where a recipient goes that is at a destination now: there, or elsewhere
 	// when the routes have changed (route.Table). It is asked at every attempt. Nil: there.
 	Choose func(r mail.Routing, at mail.Destination) mail.Destination
+	// ChoiceChanges counts the changes of what Choose asks (maps, lists, records). Nil: there are
+	// none but those of the settings.
+	ChoiceChanges func() uint64
 	// Transports are how mail goes by a transport, by its name, where that is not
 	// as the other settings say.
 	Transports map[string]Transport
@@ -117,6 +120,8 @@ type Deliverer struct {
 	rates    *limit.Set // of the transports
 	hosts    hosts
 	steps    steps
+	chosen   noted // when routes were seen to be others, by attempts
+	looked   noted // and by RoutesLooked
 	// wake tells the scheduler that a slot is free.
 	wake chan struct{}
 	// running are the transactions between their claim and their settlement,
@@ -191,6 +196,9 @@ func (s Settings) withDefaults() *Settings {
 	if s.Company == nil {
 		general := mail.Company{Hostname: s.Hostname}
 		s.Company = func(mail.Address) mail.Company { return general }
+	}
+	if s.ChoiceChanges == nil {
+		s.ChoiceChanges = func() uint64 { return 0 }
 	}
 	setDefault(&s.MaxTransactions, 500)
 	setDefault(&s.MaxPerSite, 20)

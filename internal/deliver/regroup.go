@@ -2,6 +2,8 @@ package deliver
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"postern/internal/mail"
@@ -13,22 +15,54 @@ import (
 // routes send elsewhere now move to the delivery that goes there, and their leases end
 // as if they had not been claimed.
 
-// standing is how long the choice that moved a recipient stands under the same settings.
-// It is not asked for anew before, or routes that change their mind with each answer
-// would keep a message from ever being attempted.
+// standing is how long the choice that moved a recipient stands while the settings, and what the
+// routes ask, are the same. It is not asked for anew before, or routes that change their mind with
+// each answer would keep a message from ever being attempted.
 const standing = time.Minute
+
+// noted is a count of changes, and when it was seen to be another.
+type noted struct {
+	mu      sync.Mutex
+	counted bool
+	count   uint64
+	at      time.Time // zero: never
+}
+
+// look compares with the count as it is now.
+func (n *noted) look(count uint64, now time.Time) (at time.Time, changed bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if changed = n.counted && n.count != count; changed {
+		n.at = now
+	}
+	n.counted, n.count = true, count
+	return n.at, changed
+}
 
 // asking is a look at the routes under some settings, at a time.
 type asking struct {
 	*Settings
-	now   time.Time
-	since time.Time // the settings are in force, on the clock as it is now
+	now time.Time
+	// since is when the settings came in force, and changed when what the routes ask was seen
+	// to be another, zero for never; on the clock as it is now.
+	since, changed time.Time
+}
+
+// ask is a look at the routes now. That what they ask has changed is noted before they are asked, so
+// that a change meanwhile is seen by the next.
+func (d *Deliverer) ask(s *Settings) asking {
+	now := d.Clock.Now()
+	changed, _ := d.chosen.look(s.ChoiceChanges(), now)
+	if !changed.IsZero() {
+		changed = d.steps.today(changed, now)
+	}
+	return asking{s, now, d.steps.today(s.since, now), changed}
 }
 
 // stands reports whether the choice that moved a recipient still does.
 func (a asking) stands(moved time.Time) bool {
 	age := a.now.Sub(moved)
-	return moved.After(a.since) && age >= 0 && age < standing
+	return moved.After(a.since) && !moved.Before(a.changed) && age >= 0 && age < standing
 }
 
 // chooseAgain asks for the routes of all recipients. The leases of which some go elsewhere now
@@ -37,18 +71,22 @@ func (d *Deliverer) chooseAgain(ctx context.Context, s *Settings, leases []queue
 	if s.Choose == nil {
 		return leases
 	}
-	now := d.Clock.Now()
-	a := asking{s, now, d.steps.today(s.since, now)}
+	a := d.ask(s)
 	var moves []queue.Move
-	stay := make([]queue.Lease, 0, len(leases))
+	var stay []queue.Lease
 	for i := range leases {
-		if to, elsewhere := a.chosen(&leases[i]); elsewhere {
-			moves = append(moves, queue.Move{Lease: leases[i], To: to})
-		} else {
+		to := a.elsewhere(&leases[i])
+		switch {
+		case to == nil && moves != nil:
 			stay = append(stay, leases[i])
+		case to != nil && moves == nil:
+			stay = slices.Clone(leases[:i])
+			fallthrough
+		case to != nil:
+			moves = append(moves, queue.Move{Lease: leases[i], To: to})
 		}
 	}
-	if len(moves) == 0 {
+	if moves == nil {
 		return leases
 	}
 	d.Logger.Debug("the routes send recipients elsewhere", "message", leases[0].Entry.ID, "deliveries", len(moves))
@@ -59,27 +97,44 @@ func (d *Deliverer) chooseAgain(ctx context.Context, s *Settings, leases []queue
 	return stay
 }
 
-// chosen returns where the recipients of a lease go, and whether that is elsewhere for
-// one of them.
-func (a asking) chosen(l *queue.Lease) (to []mail.Destination, elsewhere bool) {
+// elsewhere returns where the recipients of a lease go, if that is elsewhere for one of them; else
+// nil.
+func (a asking) elsewhere(l *queue.Lease) (to []mail.Destination) {
 	delivery := l.Delivery()
 	at := delivery.Destination
-	to = make([]mail.Destination, len(delivery.Recipients))
 	for i := range delivery.Recipients {
-		r := &delivery.Recipients[i]
-		to[i] = at
-		// What a person has chosen meanwhile stands for as long as no route forbids it.
-		if a.stands(r.Moved) && !at.Chosen(r.Address) {
-			continue
+		next := a.next(&l.Entry, &delivery.Recipients[i], at)
+		if to == nil && next != at {
+			to = slices.Repeat([]mail.Destination{at}, len(delivery.Recipients))
 		}
-		to[i] = a.Choose(l.Entry.Routing(r.Address), at)
-		elsewhere = elsewhere || to[i] != at
+		if to != nil {
+			to[i] = next
+		}
 	}
-	return to, elsewhere
+	return to
+}
+
+// next returns where a recipient goes. What a person has chosen meanwhile stands for as long as no
+// route forbids it.
+func (a asking) next(e *queue.Entry, r *queue.Recipient, at mail.Destination) mail.Destination {
+	if a.stands(r.Moved) && !at.Chosen(r.Address) {
+		return at
+	}
+	return a.Choose(e.Routing(r.Address), at)
+}
+
+// RoutesLooked says that what the routes ask has been looked at, and may be other than it was: mail
+// that waits at suspended sites looks for its way again then. It is called every few seconds.
+func (d *Deliverer) RoutesLooked() {
+	_, changed := d.looked.look(d.settings.Load().ChoiceChanges(), d.Clock.Now())
+	if changed {
+		d.sites.routesChanged()
+		d.free()
+	}
 }
 
 // reconsider lets mail that waits at a site which an operator has suspended look for its
-// way once more: other settings may have another for it. mu is held.
+// way once more: there may be another for it. mu is held.
 func (s *sites) reconsider() {
 	for d, x := range s.siteOf {
 		if !x.suspended {
@@ -90,4 +145,10 @@ func (s *sites) reconsider() {
 			s.transfer(d, s.of(d))
 		}
 	}
+}
+
+func (s *sites) routesChanged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reconsider()
 }

@@ -174,3 +174,71 @@ func TestReloadLeavesSuspendedSite(t *testing.T) {
 	h.choose(always("new"))
 	h.awaitFacts(id, mail.ReasonDelivered, 1)
 }
+
+// TestChangeIsFollowedAtOnce: a choice that moved a recipient stands for a minute, but not when what
+// the routes ask has changed since, such as a map: then the next attempt goes where they say now.
+func TestChangeIsFollowedAtOnce(t *testing.T) {
+	peer := answering(t, refusing(map[string]string{"a": "451 4.3.0 not now"}))
+	var key atomic.Value
+	var changes atomic.Uint64
+	become := func(k mail.RouteKey, counted uint64) {
+		key.Store(k)
+		changes.Add(counted)
+	}
+	become("first", 0)
+	h := start(t, routes{"": to("site", peer.Addr())}, Options{Settings: Settings{
+		ChoiceChanges: changes.Load,
+		Choose:        choosing(func(mail.Routing) mail.RouteKey { return key.Load().(mail.RouteKey) }),
+	}})
+	h.advance(time.Second) // the clock goes on
+	id := h.submit("joe@sender.example", "a@x.example")
+	for i, step := range []struct {
+		key     mail.RouteKey
+		counted uint64
+		want    mail.Destination
+	}{
+		{"first", 0, "x.example/~first"},
+		{"second", 1, "x.example/~second"},
+		{"third", 0, "x.example/~second"}, // the guard against routes that change their mind
+		{"fourth", 1, "x.example/~fourth"},
+	} {
+		if i > 0 {
+			become(step.key, step.counted)
+			h.advance(time.Second)
+			h.retryAll()
+		}
+		h.awaitFacts(id, mail.ReasonDeferred, i+1)
+		if got := h.wantOnly(id)[0].Deliveries[0].Destination; got != step.want {
+			t.Fatalf("attempt %d was to %s, want %s", i+1, got, step.want)
+		}
+	}
+}
+
+// TestChangeReachesSuspendedSite: mail that waits because an operator suspended its site goes
+// another way as soon as a map has one, and is looked at only when something has changed.
+func TestChangeReachesSuspendedSite(t *testing.T) {
+	sink := mailtest.NewSink(t)
+	var changes atomic.Uint64
+	h := newHarness(t, routes{"x.example/~old": to("old", refused), "x.example/~new": to("new", sink.Addr())}, Options{Settings: Settings{
+		ChoiceChanges: changes.Load,
+		Choose: choosing(func(mail.Routing) mail.RouteKey {
+			if changes.Load() > 0 {
+				return "new"
+			}
+			return "old"
+		}),
+	}})
+	h.SuspendSite("old", true)
+	h.start()
+	id := h.submit("joe@sender.example", "a@x.example")
+	await(t, "it waits at the site", func() bool { return h.SiteOf("x.example/~old") == "old" && h.active.Load() == 0 })
+	h.clock.Advance(time.Second)
+	h.RoutesLooked()
+	h.RoutesLooked()
+	if site := h.SiteOf("x.example/~old"); site != "old" {
+		t.Errorf("without a change it has left the site, for %q", site)
+	}
+	changes.Add(1)
+	h.RoutesLooked()
+	h.awaitFacts(id, mail.ReasonDelivered, 1)
+}

@@ -40,10 +40,11 @@ func vouched(r route.Route, e *mail.Envelope) (route.Route, error) {
 
 // unsecured returns the failure that ends a message with REQUIRETLS where a server was reached
 // that cannot give what it demands: there is no TLS, or the certificate is not good (RFC 8689
-// 4.2.1). It is nil for any other failure, and other mail.
-func unsecured(err error, e *mail.Envelope) *smtpclient.Error {
+// 4.2.1). It is nil for any other failure, and other mail; and behind a Unix socket, where TLS is a wish
+// of the transport alone.
+func unsecured(err error, hop route.Hop, e *mail.Envelope) *smtpclient.Error {
 	failure, is := errors.AsType[*smtpclient.Error](err)
-	if !is || !wholeWay(e) || failure.Command != "STARTTLS" || failure.Remote {
+	if !is || !wholeWay(e) || hop.Socket != "" || failure.Command != "STARTTLS" || failure.Remote {
 		return nil
 	}
 	_, bad := errors.AsType[*tlspolicy.Failure](failure.Cause)

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/route"
+	"postern/internal/smtpclient"
 	"postern/internal/tlspolicy"
 )
 
@@ -121,5 +123,40 @@ func TestReportOfRequireTLS(t *testing.T) {
 	h.awaitFacts(h.submitWith("", requiringTLS, "joe@clear.example"), mail.ReasonDeferred, 1)
 	if n := len(clear.Received()); n != 0 {
 		t.Errorf("%d messages went in clear", n)
+	}
+}
+
+// TestRequireTLSBehindSocket: what goes through a Unix socket does not leave the machine, so that
+// whatever a message demands of TLS is met there, a wish of the transport that is not makes it wait, and
+// the fact says why it was good enough.
+func TestRequireTLSBehindSocket(t *testing.T) {
+	const lhlo = "S: 220 peer\nC: LHLO gate.example\nS: 250-peer\nS: 250 PIPELINING\n"
+	const mailing = lhlo + "C: MAIL FROM:<joe@sender.example>\nC: RCPT TO:<a@x.example>\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\nCONTENT\nS: 250 2.0.0 saved" + quit
+	for _, c := range []struct {
+		name, script string
+		level        tlspolicy.Level
+		change       func(*queue.Entry)
+		want, told   string
+	}{
+		{"REQUIRETLS", mailing, tlspolicy.Opportunistic, requiringTLS, "delivered: 250 2.0.0 saved", "opportunistic: the server is behind a Unix socket, which does not leave this machine"},
+		{"a demand of policy", mailing, tlspolicy.None, func(e *queue.Entry) { e.TLS = mail.TLSVerified }, "delivered: 250 2.0.0 saved", "none: TLS is not wanted"},
+		{"a wish of the transport", lhlo, tlspolicy.Required, requiringTLS, "deferred: 451 4.7.4 TLS is required", "required: the server does not offer TLS"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lmtp")
+			mailtest.NewPeerWith(t, mailtest.PeerOptions{Socket: path, Scripts: []string{c.script}})
+			lane := route.Lane{Host: "unix:" + path, Socket: path, Transport: "t", TLS: tlspolicy.Policy{Level: c.level}}
+			h := start(t, routes{"": route.Route{Name: "t", Site: "t:unix:" + path, Hops: []route.Hop{{Lane: lane}}}}, withTransport(Transport{Client: smtpclient.Options{LMTP: true}}))
+			reason := mail.Reason(strings.SplitN(c.want, ":", 2)[0])
+			id := h.submitWith("joe@sender.example", c.change, "a@x.example")
+			f := h.awaitFacts(id, reason, 1)[0]
+			if got := string(f.Reason) + ": " + f.Reply.String(); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			p := h.awaitFacts(id, mail.ReasonAttempted, 1)[0].TLSPolicy
+			if p == nil || p.Level+": "+p.Because != c.told {
+				t.Errorf("told of TLS: %+v, want %s", p, c.told)
+			}
+		})
 	}
 }

@@ -173,7 +173,7 @@ func (m *image) remove(k Key) {
 	case KindUser:
 		m.removeUser(k.Name)
 	case KindDomain:
-		delete(m.domains, k.Name)
+		m.removeDomain(k.Name)
 	case KindAlias:
 		m.aliases.remove(aliasKey(k.Owner, k.Name))
 	case KindList:
@@ -190,7 +190,7 @@ func (m *image) put(record any) {
 	case *User:
 		m.putUser(r)
 	case *Domain:
-		m.domains[r.Name] = r.AliasOf
+		m.putDomain(r)
 	case *Alias:
 		m.aliases.put(aliasKey(r.Owner, r.Address), []byte(joinLines(r.Targets)))
 	case *listRecord:

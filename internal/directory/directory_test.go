@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -405,6 +406,39 @@ func TestWatch(t *testing.T) {
 	o.change(putAll(User{Login: "ann"}))
 	if diff := cmp.Diff([]Key{{Kind: KindUser, Name: "joe"}, {Kind: KindDomain, Name: "example.com"}}, told); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestRoutingChanges: what routes ask counts, wherever it is changed, and nothing else does.
+func TestRoutingChanges(t *testing.T) {
+	o := newDirectory(t)
+	many := make([]any, largeChange)
+	for i := range many {
+		many[i] = User{Login: fmt.Sprint("u", i)}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Tx) error
+		counts bool
+	}{
+		{"a user without a route", putAll(User{Login: "joe"}), false},
+		{"a route", putAll(User{Login: "joe", Route: "us"}), true},
+		{"something else of the user", putAll(User{Login: "joe", Route: "us", Note: "x"}), false},
+		{"another user with a route", putAll(User{Login: "ann", Route: "us"}), true},
+		{"another route", putAll(User{Login: "joe", Route: "partners"}), true},
+		{"no route", putAll(User{Login: "joe"}), true},
+		{"the user goes", func(tx *Tx) error { return tx.DeleteUser("joe") }, false},
+		{"one with a route goes", func(tx *Tx) error { return tx.DeleteUser("ann") }, true},
+		{"a domain", putAll(Domain{Name: "example.com"}), true},
+		{"an alias", putAll(Alias{Address: "a@example.com", Targets: []string{"b@example.org"}}), false},
+		{"many without a route", putAll(many...), false},
+		{"many, one of them with", putAll(append(many[1:], User{Login: "u0", Note: "y", Route: "us"})...), true},
+	} {
+		before := o.RoutingChanges()
+		o.change(c.change)
+		if counts := o.RoutingChanges() != before; counts != c.counts {
+			t.Errorf("%s: counts: %v", c.name, counts)
+		}
 	}
 }
 

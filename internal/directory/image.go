@@ -25,7 +25,9 @@ type image struct {
 	// delegations has for each login whose addresses others may use who these are.
 	delegations map[string][]string
 	// routes has how many users have each route of their own.
-	routes      map[string]int
+	routes map[string]int
+	// routing counts the changes of the domains and of the routes of users.
+	routing     uint64
 	bans        map[string]Ban
 	banned      networks // of the subjects that are addresses
 	usage       map[string]usage
@@ -70,7 +72,9 @@ func (m *image) decoded(record []byte) User {
 }
 
 func (m *image) putUser(u *User) {
-	m.forgetUser(u.Login)
+	if m.forgetUser(u.Login) != u.Route {
+		m.routing++
+	}
 	m.users.put([]byte(u.Login), encodeUser(u))
 	if own := u.ownAddress(); own != "" {
 		m.own.put([]byte(own), []byte(u.Login))
@@ -90,17 +94,20 @@ func (m *image) putUser(u *User) {
 }
 
 func (m *image) removeUser(login string) {
-	m.forgetUser(login)
+	if m.forgetUser(login) != "" {
+		m.routing++
+	}
 	m.users.remove([]byte(login))
 	delete(m.usage, login)
 }
 
-// forgetUser takes away what leads to a user. Another may have it already: changes of
+// forgetUser takes away what leads to a user, and returns the route that it had. Another may
+// have what leads there already: changes of
 // one transaction are applied in their order, and what they lead to need not be.
-func (m *image) forgetUser(login string) {
+func (m *image) forgetUser(login string) (route string) {
 	u, found := m.user(login)
 	if !found {
-		return
+		return ""
 	}
 	var probes int
 	if own := []byte(u.ownAddress()); string(m.own.get(own, &probes)) == login {
@@ -125,6 +132,17 @@ func (m *image) forgetUser(login string) {
 			delete(m.delegations, of)
 		}
 	}
+	return u.Route
+}
+
+func (m *image) putDomain(r *Domain) {
+	m.domains[r.Name] = r.AliasOf
+	m.routing++
+}
+
+func (m *image) removeDomain(name string) {
+	delete(m.domains, name)
+	m.routing++
 }
 
 func (m *image) alias(owner, address string) (Alias, bool) {

@@ -190,6 +190,12 @@ func (d *Directory) Routes() map[string]int {
 	return read(d, func(m *image) map[string]int { return maps.Clone(m.routes) })
 }
 
+// RoutingChanges counts the changes of what routes ask: which domains there are, and the routes of
+// users. Others do not count, such as those of passwords.
+func (d *Directory) RoutingChanges() uint64 {
+	return read(d, func(m *image) uint64 { return m.routing })
+}
+
 // Counts is how many records there are of each kind.
 type Counts struct{ Users, Domains, Aliases, Lists, Bans, Credentials int }
 

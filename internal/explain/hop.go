@@ -105,18 +105,23 @@ func (s *Server) keepsTLS(hops []route.Hop) string {
 	if len(hops) == 0 || s.Outgoing.LosesTLS == nil {
 		return ""
 	}
-	able, why := 0, ""
+	able, here, why := 0, 0, ""
 	for i := range hops {
+		if hops[i].Socket != "" {
+			here++
+		}
 		if lost := s.Outgoing.LosesTLS(&hops[i]); lost != "" {
 			why = lost
 		} else {
 			able++
 		}
 	}
-	switch able {
-	case 0:
+	switch {
+	case here == len(hops):
+		return "is kept: the message does not leave this machine"
+	case able == 0:
 		return "cannot be honoured, and the message comes back: " + why
-	case len(hops):
+	case able == len(hops):
 		return "can be honoured, by servers that offer it and show a good certificate"
 	}
 	return fmt.Sprintf("can be honoured by %d of the %d servers, if they offer it and show a good certificate; not by others: %s", able, len(hops), why)

@@ -86,6 +86,7 @@ func (w *walk) expansion(as mail.Address, a *policy.Addressee) *intake.Expansion
 	by, at := intake.Sending{Origin: &w.origin, From: w.mail.From}, as
 	if a != nil {
 		t := &a.Treatment
+		by.Instead = t.Sender
 		if t.Discard || t.Route != "" {
 			return nil
 		}

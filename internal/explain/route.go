@@ -80,13 +80,17 @@ func (s *Server) Whither(ctx context.Context, q RouteQuestion) (*RouteReport, er
 		r.Refused = &reply
 		return r, nil
 	}
-	for _, to := range members {
+	for _, m := range members {
 		if len(r.Ways) == maxWays {
 			r.More = len(members) - maxWays
 			break
 		}
-		way := s.way(mail.Routing{From: q.From, To: to, Account: origin.Account, Listener: l.name, Tags: q.Tags}, to.Destination())
-		s.resolve(ctx, way, route.Question{Destination: way.Destination, Sender: q.From})
+		from := q.From
+		if !m.Owner.IsNull() { // whose mail it is from then on
+			from = m.Owner
+		}
+		way := s.way(mail.Routing{From: from, To: m.Address, Account: origin.Account, Listener: l.name, Tags: q.Tags}, m.Address.Destination())
+		s.resolve(ctx, way, route.Question{Destination: way.Destination, Sender: from})
 		r.Ways = append(r.Ways, *way)
 	}
 	return r, nil
@@ -109,17 +113,13 @@ func (s *Server) way(r mail.Routing, at mail.Destination) *Way {
 }
 
 // members are those for whom a recipient stands.
-func (s *Server) members(ctx context.Context, q RouteQuestion, o *mail.Origin, r *RouteReport) ([]mail.Address, error) {
+func (s *Server) members(ctx context.Context, q RouteQuestion, o *mail.Origin, r *RouteReport) ([]intake.Member, error) {
 	r.Local = s.Door.Local.Is(q.To, o.Local.Addr())
 	x, err := s.Door.Local.Expand(ctx, q.To, intake.Sending{Origin: o, From: q.From})
 	if err != nil || x == nil {
-		return []mail.Address{q.To}, err
+		return []intake.Member{{Address: q.To}}, err
 	}
-	list := make([]mail.Address, len(x.Members))
-	for i := range x.Members {
-		list[i] = x.Members[i].Address
-	}
-	return list, nil
+	return x.Members, nil
 }
 
 // Write writes the report for a person.

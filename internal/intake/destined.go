@@ -60,6 +60,8 @@ func (c *composer) spread(ctx context.Context, all []policy.Addressee) ([]destin
 // nil for itself. A route goes to the address as it is.
 func (c *composer) standsFor(ctx context.Context, a *policy.Addressee) (at mail.Address, x *Expansion, err error) {
 	t := &a.Treatment
+	by := c.sending()
+	by.Instead = t.Sender
 	at = a.Recipient.Address
 	if !t.Address.IsNull() {
 		at = t.Address
@@ -67,9 +69,9 @@ func (c *composer) standsFor(ctx context.Context, a *policy.Addressee) (at mail.
 	switch {
 	case t.Route != "":
 	case t.Address.IsNull():
-		x, err = c.in.Local.Expand(ctx, at, c.sending())
+		x, err = c.in.Local.Expand(ctx, at, by)
 	default:
-		x, err = c.in.instead(ctx, t, c.sending())
+		x, err = c.in.instead(ctx, t, by)
 	}
 	return at, x, err
 }

@@ -38,6 +38,9 @@ type Sending struct {
 	Origin *mail.Origin
 	// From is its sender.
 	From mail.Address
+	// Instead is the sender that policy gives to the mail of the recipient, by which it is
+	// routed; nil: From.
+	Instead *mail.Address
 	// Ours says that the administrator or the server itself has named the recipient:
 	// then nobody asks who may post to a list, and users of this host are somebody.
 	Ours bool
@@ -83,7 +86,7 @@ func (l *Local) Expand(ctx context.Context, a mail.Address, by Sending) (*Expans
 	if !l.Is(a, x.connected) {
 		return nil, nil
 	}
-	if x.elsewhere(a, true) { // accepted, and for itself
+	if x.elsewhere(a, via{}, true) { // accepted, and for itself
 		return &Expansion{Members: []Member{{Address: a}}}, nil
 	}
 	err := x.walk(a, via{login: by.login(), alone: true})
@@ -172,7 +175,7 @@ func (x *expander) walk(a mail.Address, v via) error {
 	if x.among != nil {
 		x.among(a)
 	}
-	if !x.local.Is(a, x.connected) || x.elsewhere(a, true) {
+	if !x.local.Is(a, x.connected) || x.elsewhere(a, v, true) {
 		return x.add(&x.found.Members, a, v)
 	}
 	r, found, err := x.local.lookup(x.ctx, v.login, a)
@@ -183,7 +186,7 @@ func (x *expander) walk(a mail.Address, v via) error {
 		return x.follow(directory.Resolution{Kind: directory.KindAlias, Address: a, Targets: []mail.Address{postmaster}}, v)
 	case err != nil:
 		return errDirectory.Because(err)
-	case nobody && x.elsewhere(a, false):
+	case nobody && x.elsewhere(a, v, false):
 		return x.add(&x.found.Members, a, v)
 	case nobody:
 		return x.add(&x.found.Unknown, a, v)
@@ -191,12 +194,19 @@ func (x *expander) walk(a mail.Address, v via) error {
 	return x.follow(r, v)
 }
 
-// elsewhere reports whether a route takes a local address to another server.
-func (x *expander) elsewhere(a mail.Address, known bool) bool {
+// elsewhere reports whether a route takes a local address to another server, in the mail
+// with the sender that it has there.
+func (x *expander) elsewhere(a mail.Address, v via, known bool) bool {
 	if x.local.Elsewhere == nil {
 		return false
 	}
 	r := mail.Routing{From: x.by.From, To: a}
+	switch {
+	case !v.owner.IsNull():
+		r.From = v.owner
+	case x.by.Instead != nil:
+		r.From = *x.by.Instead
+	}
 	if o := x.by.Origin; o != nil {
 		r.Account, r.Listener = o.Account, o.Listener
 	}

@@ -499,3 +499,31 @@ func TestExpandOfRandomAliases(t *testing.T) {
 		t.Errorf("%v: too few to show anything", seen)
 	}
 }
+
+// TestTakenBySender: a route that takes local addresses in the mail of some senders sees the
+// sender that the mail will have: the owner of the list on which the address is, or the one
+// that policy gives it. At the attempt it sees no other.
+func TestTakenBySender(t *testing.T) {
+	local := hostOf(t, people(t))
+	local.Elsewhere = func(r mail.Routing, known bool) bool {
+		return r.To.Local == "joe" && r.From.String() == "boss@far.example"
+	}
+	boss, other := address(t, "boss@far.example"), address(t, "x@sender.example")
+	for _, c := range []struct {
+		to      string
+		from    mail.Address
+		instead *mail.Address
+		want    string
+	}{
+		{"joe@corp.example", other, nil, "joe@home.example, single"},
+		{"joe@corp.example", boss, nil, "joe@corp.example, single"},
+		{"joe@corp.example", boss, &other, "joe@home.example, single"},
+		{"joe@corp.example", other, &boss, "joe@corp.example, single"},
+		{"staff@corp.example", other, nil, "ann@far.example for boss@far.example, joe@corp.example for boss@far.example, not gone@corp.example, list staff"},
+	} {
+		x, err := local.Expand(t.Context(), address(t, c.to), Sending{From: c.from, Instead: c.instead})
+		if got := expansionText(x, err); got != c.want {
+			t.Errorf("%s from %s instead %v: %s, want %s", c.to, c.from, c.instead, got, c.want)
+		}
+	}
+}

@@ -58,6 +58,8 @@ type Live struct {
 // content is what the file of a list says.
 type content struct {
 	current atomic.Pointer[List]
+	// changes counts how often current was replaced.
+	changes atomic.Uint64
 
 	mu    sync.Mutex  // held while the file is looked at
 	stamp stamp.Stamp // of the file, when it was read last
@@ -133,6 +135,15 @@ func (l *Live) parse(data []byte, o *Options) (*List, error) {
 // List returns what the file says, or what it said before it was wrong; nil if Open
 // failed with it.
 func (l *Live) List() *List { return l.content.current.Load() }
+
+// Changes counts how often what List returns has become another.
+func (l *Live) Changes() uint64 { return l.content.changes.Load() }
+
+// replace puts what the file says now in force.
+func (c *content) replace(list *List) {
+	c.current.Store(list)
+	c.changes.Add(1)
+}
 
 // List returns the list of that name, or nil.
 func (b *Book) List(name string) *Live {
@@ -222,7 +233,7 @@ func (c *content) take(fresh *content) *Event {
 		return nil
 	}
 	e := &Event{Before: c.current.Load().Len(), Entries: fresh.current.Load().Len()}
-	c.current.Store(fresh.current.Load())
+	c.replace(fresh.current.Load())
 	return e
 }
 
@@ -280,7 +291,7 @@ func (l *Live) look(o *Options) *Event {
 		return c.fail(err, now)
 	}
 	e := &Event{Before: c.current.Load().Len(), Entries: list.Len()}
-	c.current.Store(list)
+	c.replace(list)
 	c.sum, c.wrong = sha256.Sum256(data), nil
 	return e
 }

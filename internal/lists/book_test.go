@@ -89,12 +89,15 @@ func TestChanges(t *testing.T) {
 	if s.has("a.example") || !s.has("b.example") {
 		t.Error("what the file says is not in force")
 	}
+	if n := s.List("it").Changes(); n != 1 {
+		t.Errorf("%d changes, want 1", n)
+	}
 
 	s.write("d.example\nnot a domain\n")
 	s.Look()
 	s.Look()
 	s.wantTold(2, "Before:2 Entries:2", s.file+`:2:5: goes on behind "not"`)
-	if !s.has("b.example") || s.has("d.example") {
+	if !s.has("b.example") || s.has("d.example") || s.List("it").Changes() != 1 {
 		t.Error("a wrong file has changed the list")
 	}
 	if stale := s.Stale(); len(stale) != 1 || stale[0].Name != "it" || stale[0].File != s.file || !stale[0].Since.Equal(s.clock.Now()) || stale[0].Err == nil {

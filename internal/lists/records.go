@@ -25,7 +25,9 @@ func (l *Live) lookInDirectory(o *Options) *Event {
 	case list == nil:
 		c.record = nil
 		e := c.fail(errNoRecord, o.Clock.Now())
-		c.current.Store(empty(l.config.Kind))
+		if c.current.Load().Len() > 0 {
+			c.replace(empty(l.config.Kind))
+		}
 		return e
 	case list == c.record:
 		return nil
@@ -40,7 +42,7 @@ func (l *Live) lookInDirectory(o *Options) *Event {
 	}
 	e := &Event{Before: c.current.Load().Len(), Entries: list.Len()}
 	wasWrong := c.wrong != nil
-	c.current.Store(list)
+	c.replace(list)
 	c.wrong = nil
 	if !wasWrong {
 		return nil // the fact of the change tells of it

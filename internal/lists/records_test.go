@@ -85,6 +85,9 @@ func TestListInDirectory(t *testing.T) {
 			t.Errorf("%s: stale: %v", step.name, stale)
 		}
 	}
+	if n := b.List("partners").Changes(); n != 4 { // made, changed twice, gone
+		t.Errorf("%d changes, want 4", n)
+	}
 	records["partners"] = made(Domains, "a.example")
 	b.Look()
 	next := open()

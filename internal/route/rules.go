@@ -2,6 +2,7 @@ package route
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"postern/internal/config"
@@ -9,10 +10,13 @@ import (
 	"postern/internal/mail"
 )
 
-// Rules are the explicit routes of a configuration, in their order. They are safe for use
+// Rules are the explicit routes of a configuration, in their order, but those of addresses
+// that are nobody's here behind all others. They are safe for use
 // by several goroutines; the lists and maps that they ask may change meanwhile.
 type Rules struct {
 	rules []rule
+	// asked are the lists and maps of all of them, each once.
+	asked []*lists.Live
 }
 
 // rule is one route.
@@ -54,12 +58,43 @@ func NewRules(o RulesOptions) (*Rules, error) {
 		x.listeners, x.tags, x.otherwise = textsOf(c.Listeners), textsOf(c.Tags), textsOf(c.Otherwise)
 		if c.Map != "" {
 			x.lines = o.Maps.List(c.Name)
+			rules.asks(x.lines)
 		} else {
 			x.way = x.behind(mail.RouteKey(c.Transport.Text))
 		}
+		for _, l := range slices.Concat(x.recipients.named, x.senders.named) {
+			rules.asks(l.live)
+		}
 		rules.rules = append(rules.rules, x)
 	}
+	// An attempt does not know who is here: so whoever is here must go by the same route as
+	// somebody who is not, wherever one takes both.
+	slices.SortStableFunc(rules.rules, func(a, b rule) int { return order(a.onlyUnknown) - order(b.onlyUnknown) })
 	return rules, errors.Join(r.problems...)
+}
+
+// asks notes a list that is asked.
+func (rs *Rules) asks(l *lists.Live) {
+	if !slices.Contains(rs.asked, l) {
+		rs.asked = append(rs.asked, l)
+	}
+}
+
+// changes counts those of the lists and maps.
+func (rs *Rules) changes() uint64 {
+	var n uint64
+	for _, l := range rs.asked {
+		n += l.Changes()
+	}
+	return n
+}
+
+// order is 1 for what comes last.
+func order(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
 }
 
 func textsOf(texts []config.Text) []string {
@@ -187,7 +222,8 @@ func (rs *Rules) first(q *asked, passed func(Passed)) (r *rule, way mail.RouteKe
 }
 
 // Take reports whether one of the rules takes the mail for an address of this host
-// away from it: one of somebody here, if known, else one of nobody. Tags are not
+// away from it: one of somebody here, if known, else one of nobody. What is taken from
+// somebody here goes where it would go if it were nobody's. Tags are not
 // asked, which mail has only once it is there.
 func (rs *Rules) Take(r mail.Routing, known bool) bool {
 	if len(rs.rules) == 0 {

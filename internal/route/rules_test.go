@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -148,6 +149,42 @@ func TestChoose(t *testing.T) {
 		if got := table.Choose(r, c.at); got != c.want {
 			t.Errorf("%s to %s at %s: %q, want %q", c.from, c.to, c.at, got, c.want)
 		}
+	}
+}
+
+// TestTableChanges: what a choice asks, and nothing else, counts.
+func TestTableChanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "map")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.test mx\n")
+	clock := mail.NewManualClock(time.Now().Add(time.Hour)) // no file is fresh
+	maps, err := lists.Open([]config.List{{Name: "m", Kind: lists.Ways, File: file}}, lists.Options{Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := book(t, map[string]string{"partners domains": "partner.test\n", "others domains": "other.test\n"})
+	rules, err := NewRules(RulesOptions{Maps: maps, Lists: named, Routes: []config.Route{
+		{Name: "m", Map: file}, {Name: "n", Recipients: texts("list:partners"), Senders: texts("list:partners"), Transport: config.Text{Text: "mx"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := uint64(7)
+	table := NewTable(TableOptions{Rules: rules, Changes: func() uint64 { return records }})
+	if len(rules.asked) != 2 || table.Changes() != 7 {
+		t.Errorf("%d lists, %d changes", len(rules.asked), table.Changes())
+	}
+	write("a.test n\n")
+	maps.Look()
+	if n := table.Changes(); n != 8 {
+		t.Errorf("%d after the map has changed", n)
+	}
+	if records++; table.Changes() != 9 {
+		t.Errorf("%d after the directory has changed", table.Changes())
 	}
 }
 
@@ -298,6 +335,40 @@ func fitsPlainly(c *config.Route, q *mail.Routing, local bool) bool {
 		(!c.OnlyUnknown || local) && (!local || c.OnlyUnknown || len(c.Recipients) > 0)
 }
 
+// asAsked is the order of the routes: those of nobody's addresses come last.
+func asAsked(routes []config.Route) []int {
+	var first, last []int
+	for i := range routes {
+		if routes[i].OnlyUnknown {
+			last = append(last, i)
+		} else {
+			first = append(first, i)
+		}
+	}
+	return append(first, last...)
+}
+
+// wantTaken wants an address of this host that RCPT lets a route take, from somebody or
+// from nobody, to go by a route: an attempt, which does not know who is here, must not find
+// none, and for somebody who is here not one of nobody's addresses.
+func wantTaken(t *testing.T, table *Table, rules *Rules, q mail.Routing) {
+	t.Helper()
+	q.Tags = nil
+	if !here(q.To) {
+		return
+	}
+	for _, known := range []bool{false, true} {
+		if !rules.Take(q, known) {
+			continue
+		}
+		own := q.To.Destination()
+		_, by := table.choose(&q, own, nil)
+		if by.rule == nil || known && by.rule.onlyUnknown {
+			t.Fatalf("%+v, known %v, is taken, and goes by %+v", q, known, by.rule)
+		}
+	}
+}
+
 // TestRandomRules compares what is chosen with what the rules mean, for rules and mail
 // that are made at random.
 func TestRandomRules(t *testing.T) {
@@ -329,7 +400,7 @@ func TestRandomRules(t *testing.T) {
 			if !at.Route().Pinned() {
 				want = q.To.Destination()
 			}
-			for i := range routes {
+			for _, i := range asAsked(routes) {
 				if !fitsPlainly(&routes[i], &q, here(q.To)) {
 					continue
 				}
@@ -345,6 +416,7 @@ func TestRandomRules(t *testing.T) {
 				t.Fatalf("%+v at %s: explained by %+v, want %s", q, at, e, want)
 			}
 			ways[want.Route()]++
+			wantTaken(t, table, rules, q)
 		}
 	}
 	if len(ways) < 7 {

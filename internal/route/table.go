@@ -23,6 +23,8 @@ type TableOptions struct {
 	// OfUser returns the route that a user of the directory has for what he sends; ""
 	// for none. Nil: nobody has one.
 	OfUser func(login string) mail.RouteKey
+	// Changes counts the changes of what IsLocal and OfUser say. Nil: there are none.
+	Changes func() uint64
 	// Transports are those of the configuration, by their names.
 	Transports map[string]Transport
 	// Server returns the transport to one server, which policy, a map or a person has named.
@@ -45,6 +47,9 @@ func NewTable(o TableOptions) *Table {
 	if o.OfUser == nil {
 		o.OfUser = func(string) mail.RouteKey { return "" }
 	}
+	if o.Changes == nil {
+		o.Changes = func() uint64 { return 0 }
+	}
 	return &Table{o}
 }
 
@@ -58,6 +63,10 @@ func (t *Table) Choose(r mail.Routing, at mail.Destination) mail.Destination {
 	to, _ := t.choose(&r, at, nil)
 	return to
 }
+
+// Changes counts the changes of what Choose asks: while it is the same, so is what Choose returns
+// for the same recipient. It is read before Choose is asked.
+func (t *Table) Changes() uint64 { return t.options.Rules.changes() + t.options.Changes() }
 
 // chosen says who chose where a recipient goes.
 type chosen struct {

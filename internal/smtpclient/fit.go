@@ -53,10 +53,11 @@ func (c *Conn) fitted(t *Transaction) (*Transaction, error) {
 
 // unsafe returns why a message with REQUIRETLS cannot go over this connection (RFC 8689
 // 4.2.1). A report goes without the promise of a server that does not know REQUIRETLS, so
-// that it is not lost (RFC 8689 5), but never to one that was not verified.
+// that it is not lost (RFC 8689 5), but never to one that was not verified. Through a Unix socket
+// nothing leaves the machine, so that there is nothing to protect.
 func (c *Conn) unsafe(e *mail.Envelope) mail.Reply {
 	switch {
-	case !e.RequireTLS:
+	case !e.RequireTLS || c.options.Socket != "":
 	case c.tls == nil || !c.tls.Verified:
 		return mail.NewReply(550, "5.7.10", "The message requires TLS, and %s is not verified", c.host)
 	case !c.extensions.RequireTLS && !e.From.IsNull():

@@ -25,6 +25,9 @@ func (c *Conn) startTLS(ctx context.Context) *Error {
 	case c.options.InClear != nil && !policy.Demanded():
 		c.judged = policy.Clear("TLS is not demanded, and failed: " + c.options.InClear.Error())
 		return nil
+	case !c.extensions.StartTLS && c.options.Socket != "" && !policy.Demanded():
+		c.judged = policy.Clear("the server is behind a Unix socket, which does not leave this machine")
+		return nil
 	case !c.extensions.StartTLS:
 		c.judged = policy.Clear("the server does not offer TLS")
 		if policy.Demanded() {

@@ -195,13 +195,35 @@ func (p Policy) AtLeast(level Level, source string) Policy {
 // leaves open as the first has it. The higher of the two versions holds in any case. How TLS begins,
 // and what is shown, stays.
 func (p Policy) Stronger(other Policy) Policy {
-	lowest := p.MinVersion
-	if p.MinVersion != 0 || other.MinVersion != 0 {
-		lowest = max(p.Lowest(), other.Lowest())
-	}
+	lowest := p.higher(other)
 	if other.Level.strength() >= p.Level.strength() {
 		p.Level, p.Source = other.Level, other.Source
 		p.Trust, p.Names, p.Pins = cmp.Or(other.Trust, p.Trust), cmp.Or(other.Names, p.Names), cmp.Or(other.Pins, p.Pins)
+	}
+	p.MinVersion = lowest
+	return p.Settled()
+}
+
+// higher is the higher of the lowest versions of two policies; 0 when neither names one.
+func (p Policy) higher(other Policy) uint16 {
+	if p.MinVersion == 0 && other.MinVersion == 0 {
+		return 0
+	}
+	return max(p.Lowest(), other.Lowest())
+}
+
+// Through returns the policy of a server with what another demands that speaks of the servers behind
+// it: TLS, a server that is verified as p has it, and the higher of the two versions. Key, names and authorities are of those
+// servers alone. Where the other raises the version alone, the source names it for that.
+func (p Policy) Through(other Policy) Policy {
+	level := other.Level
+	if other.Authenticates() {
+		level = Verify
+	}
+	lowest := p.higher(other)
+	p = p.AtLeast(level, other.Source)
+	if lowest > p.Lowest() && p.Source != other.Source {
+		p.Source += "; its version: " + other.Source
 	}
 	p.MinVersion = lowest
 	return p.Settled()

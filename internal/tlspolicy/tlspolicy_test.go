@@ -72,6 +72,32 @@ func TestStronger(t *testing.T) {
 	}
 }
 
+// TestThrough: what is demanded of the servers of a domain holds for a smarthost as far as it can:
+// TLS, that it is verified, and the version.
+func TestThrough(t *testing.T) {
+	one, two := &list{x509.NewCertPool()}, &list{x509.NewCertPool()}
+	pins, names := PinsOf(mail.Pin{1}), NamesOf("mx.example")
+	for _, c := range []struct {
+		name              string
+		transport, domain Policy
+		want              string
+	}{
+		{"more", Policy{Level: Opportunistic}, Policy{Level: Required, MinVersion: tls.VersionTLS13}, "required (domain): TLS 1.3 or newer"},
+		{"a pin", Policy{Level: Required, Trust: one}, Policy{Level: Pin, Pins: pins, MinVersion: tls.VersionTLS13}, "verify (domain): TLS 1.3 or newer, trusting list"},
+		{"as much", Policy{Level: Verify, Names: names}, Policy{Level: Verify, Trust: two, MinVersion: tls.VersionTLS13}, "verify (transport; its version: domain): TLS 1.3 or newer, for mx.example"},
+		{"less", Policy{Level: Pin, Pins: pins}, Policy{Level: Required, MinVersion: tls.VersionTLS13}, "pin (transport; its version: domain): TLS 1.3 or newer, pins: 1"},
+		{"no version", Policy{Level: Required}, Policy{Level: Required}, "required (transport): TLS 1.2 or newer"},
+		{"an old version of the transport", Policy{Level: Required, MinVersion: tls.VersionTLS10}, Policy{Level: Required}, "required (transport; its version: domain): TLS 1.2 or newer"},
+		{"a newer one of the transport", Policy{Level: Required, MinVersion: tls.VersionTLS13}, Policy{Level: Required, MinVersion: tls.VersionTLS12}, "required (transport): TLS 1.3 or newer"},
+		{"an old one of the domain", Policy{Level: Required}, Policy{Level: Required, MinVersion: tls.VersionTLS10}, "required (transport): TLS 1.2 or newer"},
+	} {
+		c.transport.Source, c.domain.Source = "transport", "domain"
+		if got := c.transport.Through(c.domain); got.String() != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 // TestSettled: a policy is another one when its list of authorities has changed, so that connections
 // that the old list was good for are none of it.
 func TestSettled(t *testing.T) {
