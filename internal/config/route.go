@@ -1,6 +1,10 @@
 package config
 
-import "slices"
+import (
+	"slices"
+
+	"postern/internal/mail"
+)
 
 // Route is one table [[route]], as it is written: what its patterns and the lines of its
 // map mean, package route says.

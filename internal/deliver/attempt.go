@@ -39,13 +39,16 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 	var unfit link
 	var failed, last error
 	var insecure *smtpclient.Error
-	seen, full, tries := c.t.at.roomSeen(), false, 0
+	c.full = nil
+	tries := 0
 	for _, to := range c.hosts.targets(c.t.route, c.Clock.Now()) {
 		if last != nil { // of the very last the outcome tells
 			c.Logger.Info("host cannot be used, trying the next", "message", c.t.entry.ID, "error", last)
 		}
 		if !c.enter(to) {
-			full = full || !slices.Contains(c.spent, to.hop.Target)
+			if !slices.Contains(c.spent, to.hop.Target) {
+				c.full = append(c.full, to)
+			}
 			continue
 		}
 		if tries++; tries > maxAddresses {
@@ -79,10 +82,7 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 		last = &mail.Error{Reply: reply}
 	}
 	switch {
-	case full && (unfit.conn != nil || insecure != nil):
-		failed = errNoRoom // where there is none may be what the message needs
-	case full: // where there is none now may be soon
-		c.t.roomSeen = seen
+	case len(c.full) > 0: // where there is none now may be soon, and what the message needs
 		failed = errNoRoom
 	case last == nil:
 		failed = mail.Refuse(451, "4.4.4", "No address to connect to")
@@ -143,7 +143,7 @@ func (c *carrier) open(ctx context.Context, to target) (link, error) {
 			target.Failed(err)
 		}
 		target.Leave()
-		c.sites.vacated(c.site, target)
+		c.sites.vacated(c.site, link{address: to.address, target: target})
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -206,6 +206,7 @@ func (d *Deliverer) reached(t *transaction) {
 	if !back {
 		return
 	}
+	d.sites.bringAll(t.at.site, d.Clock.Now())
 	d.Logger.Info("site can be reached again", "site", t.route.Site)
 	d.Record(siteFact(mail.ReasonReached, t, d.Clock.Now(), time.Time{}, ""))
 }

@@ -24,6 +24,8 @@ type carrier struct {
 	// elsewhere is why a server could not be reached that may have what that of link
 	// lacks.
 	elsewhere error
+	// full are the targets that had no room when a connection was looked for last.
+	full []target
 	// spent are the targets that take no more recipients of this message.
 	spent []route.Target
 	// broken says that one of them has broken off over it.
@@ -84,7 +86,9 @@ func (c *carrier) transact(ctx context.Context, open []int) []int {
 		if c.put.offers > 0 {
 			return nil // what the target before has said of them stands
 		}
-		c.t.noRoom = errors.Is(err, errNoRoom)
+		if errors.Is(err, errNoRoom) {
+			c.t.full = c.full
+		}
 		failure := connectOutcome(err)
 		if ctx.Err() == nil && unreachable(err) {
 			c.unreached(c.t, &failure)
@@ -231,7 +235,7 @@ func (c *carrier) drop() {
 // end closes a connection, and tells the site of the place that it had.
 func (c *carrier) end(l *link) {
 	l.close()
-	c.sites.vacated(c.site, l.target)
+	c.sites.vacated(c.site, *l)
 }
 
 // misfit returns what a server lacks for this message, if it does.

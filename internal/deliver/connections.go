@@ -136,15 +136,14 @@ func (s *sites) release(site *site, used link) {
 		used.close()
 	}
 	s.vacate(site)
-	s.vacated(site, used.target)
+	s.vacated(site, used)
 }
 
 // vacated tells a site that a place at a target may be free: that of a connection that
 // is closed, or can be used by the next message.
-func (s *sites) vacated(site *site, target route.Target) {
-	if target != nil {
-		s.roomAt(site)
-		s.wake()
+func (s *sites) vacated(site *site, of link) {
+	if of.target != nil {
+		s.roomAt(site, of.address)
 	}
 }
 
@@ -164,7 +163,7 @@ func (s *sites) keep(site *site, used link) bool {
 		defer s.timers.Done()
 		s.forget(site, kept)
 		kept.close()
-		s.vacated(site, kept.target)
+		s.vacated(site, kept.link)
 	})
 	site.idle = append(site.idle, kept)
 	return true

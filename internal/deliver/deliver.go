@@ -147,7 +147,7 @@ func New(o Options) *Deliverer {
 	}
 	s.since = d.started
 	d.settings.Store(s)
-	d.sites.settings, d.sites.wake = s, d.free
+	d.sites.settings, d.sites.hasten = s, d.hasten
 	return d
 }
 

@@ -92,7 +92,7 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		if again {
 			v.next[l] = prolonged(v.next[l], now, v.until, jitter)
 		}
-		if again && t.noRoom && slices.ContainsFunc(outcomes, gotThrough) {
+		if again && len(t.full) > 0 && slices.ContainsFunc(outcomes, gotThrough) {
 			v.next[l] = now // the others wait for room alone
 		}
 		for _, r := range t.leases[l].Delivery().Recipients {

@@ -1,8 +1,10 @@
 package deliver
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"postern/internal/mail"
 	"postern/internal/queue"
@@ -11,12 +13,16 @@ import (
 // This file brings back what was deferred without an attempt because its site
 // was down, when the site is back: two deliveries for each that gets through, so
 // that it goes as quickly as the site shows to take, and stops when it goes away
-// again.
+// again; and some now and then, whatever became of those before, so that a few
+// messages which the site does not take do not keep all others waiting.
 
 const (
 	// callBackEach is how many deliveries are brought back for each that gets
 	// through: as many again as are under way.
 	callBackEach = 2
+	// returnPace is how often some come back whatever becomes of others, as many as
+	// firstWindow.
+	returnPace = 5 * time.Second
 	// maxPassed bounds how many deliveries are remembered, of all sites. What is
 	// forgotten comes at its own time. At some 80 octets each this is 16 MB.
 	maxPassed = 200_000
@@ -29,6 +35,16 @@ const (
 type delivery struct {
 	entry       mail.ID
 	destination mail.Destination
+}
+
+// deliveryOf names that of a lease.
+func deliveryOf(l *queue.Lease) delivery {
+	return delivery{l.Entry.ID, l.Delivery().Destination}
+}
+
+// hasten makes a delivery due that waits for its time. It returns false for one that does not.
+func (d *Deliverer) hasten(x delivery) bool {
+	return d.Store.Hasten(x.entry, x.destination, d.Clock.Now())
 }
 
 // passed is a delivery that was passed over. It is brought back only once sites have got a
@@ -84,7 +100,7 @@ func (s *sites) passOver(x *site, leases []queue.Lease, recoveries int) {
 			x.passed = x.passed[1:]
 			s.passed--
 		}
-		x.passed = append(x.passed, passed{delivery{leases[i].Entry.ID, leases[i].Delivery().Destination}, recoveries})
+		x.passed = append(x.passed, passed{deliveryOf(&leases[i]), recoveries})
 		s.passed++
 	}
 }
@@ -127,8 +143,9 @@ func (d *Deliverer) callBack(at *place, o *mail.Outcome) {
 
 // Recovered says that a site has a server again which had none: the route to it was a
 // temporary error, or none could be reached. What was passed over there comes back: some at
-// once, and the rest behind them as they get through; of a site that is down one, which
-// finds out whether it is back. Likewise at the sites of several transports of which it is one.
+// once, and the rest behind them as they get through, and at returnPace; of a site that is down
+// one, which finds out whether it is back. What waits for room finds out whether there is some.
+// Likewise at the sites of several transports of which it is one.
 func (d *Deliverer) Recovered(name string) {
 	for _, site := range d.sites.with(name) {
 		d.recovered(site)
@@ -139,13 +156,59 @@ func (d *Deliverer) Recovered(name string) {
 func (d *Deliverer) recovered(name string) {
 	d.TryNow(name)
 	x, most, probe := d.sites.recover(name)
-	now := d.Clock.Now()
 	for _, p := range probe {
-		d.Store.Hasten(p.entry, p.destination, now)
+		d.hasten(p)
 	}
-	if x != nil {
-		d.bringBack(x, most)
+	if x == nil {
+		return
 	}
+	d.sites.bringAll(x, d.Clock.Now())
+	d.bringBack(x, most)
+	for range most {
+		if !d.sites.roomAt(x, netip.AddrPort{}) {
+			break
+		}
+	}
+}
+
+// bringAll lets all come back at returnPace that was passed over at a site.
+func (s *sites) bringAll(x *site, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(x.passed) > 0 {
+		s.returning[x] = now.Add(returnPace)
+	}
+}
+
+// bringMore brings some back to the sites for which it is time, and returns when it is for the
+// next; zero when there is none.
+func (d *Deliverer) bringMore(now time.Time) (next time.Time) {
+	list, next := d.sites.dueBack(now)
+	for _, x := range list {
+		d.bringBack(x, firstWindow)
+	}
+	return next
+}
+
+// dueBack returns the sites to which some come back now, and when others do.
+func (s *sites) dueBack(now time.Time) (list []*site, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x, at := range s.returning {
+		if len(x.passed) == 0 || x.down() {
+			delete(s.returning, x)
+			continue
+		}
+		if !at.After(now) {
+			list = append(list, x)
+			at = now.Add(returnPace)
+			s.returning[x] = at
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return list, next
 }
 
 // with returns the name of a site, and those of the sites of which it is a part.
@@ -170,7 +233,6 @@ func (s *sites) recover(name string) (x *site, most int, probe []delivery) {
 	if x = s.byName[name]; x == nil {
 		return nil, 0, nil
 	}
-	s.unblock(x)
 	if x.down() {
 		if p, found := s.firstPassed(x); found {
 			probe = append(probe, p)
@@ -181,13 +243,12 @@ func (s *sites) recover(name string) (x *site, most int, probe []delivery) {
 
 // bringBack makes some due of what was passed over at a site.
 func (d *Deliverer) bringBack(x *site, most int) {
-	now := d.Clock.Now()
 	for back, looks := 0, 0; back < most && looks < maxLooks; looks++ {
 		passed, found := d.sites.takePassed(x)
 		if !found {
 			return
 		}
-		if d.Store.Hasten(passed.entry, passed.destination, now) {
+		if d.hasten(passed) {
 			back++
 		}
 	}

@@ -45,7 +45,7 @@ func TestCallBack(t *testing.T) {
 }
 
 // TestNoCallBack: a server that is back but takes no message gets no more of
-// them before their time.
+// them before their time than some now and then.
 func TestNoCallBack(t *testing.T) {
 	var alive atomic.Bool
 	peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{Handle: func(_ int, c *mailtest.PeerConn) {
@@ -67,14 +67,24 @@ func TestNoCallBack(t *testing.T) {
 	if f := h.awaitFacts(h.submit("joe@sender.example", "a@new.example"), mail.ReasonDeferred, 1)[0]; f.Command != "RCPT" {
 		t.Fatalf("the site is not back: %s", brief(f))
 	}
-	h.finish()
-	if h.sites.passed != suspended {
-		t.Errorf("%d are noted, want %d", h.sites.passed, suspended)
+	noted := func() int { h.sites.mu.Lock(); defer h.sites.mu.Unlock(); return h.sites.passed }
+	if n := noted(); n != suspended {
+		t.Errorf("%d are noted, want %d", n, suspended)
 	}
 	for _, id := range ids {
 		if e, err := h.store.Get(t.Context(), id); err != nil || !e.Deliveries[0].Next.Equal(begin.Add(5*time.Hour)) {
 			t.Errorf("%+v, %v", e.Deliveries, err)
 		}
+	}
+	for left := suspended; left > 0; left -= firstWindow {
+		h.advance(returnPace)
+		await(t, "some more are tried", func() bool { return noted() == max(0, left-firstWindow) && h.active.Load() == 0 })
+	}
+	tried := func() int { _, n, _ := h.answers(ids); return n }
+	await(t, "all were tried", func() bool { return tried() == len(ids) })
+	h.finish()
+	if h.bringMore(h.clock.Now()); len(h.sites.returning) > 0 {
+		t.Error("nothing is left to come back, and that is waited for")
 	}
 }
 

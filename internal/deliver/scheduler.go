@@ -53,6 +53,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 	for {
 		d.turned.step()
 		now := d.Clock.Now()
+		back := d.bringMore(now)
 		next, err := d.admit(ctx, now)
 		if err != nil {
 			return 0, err
@@ -67,7 +68,7 @@ func (d *Deliverer) round(ctx, attempts context.Context) (time.Duration, error) 
 			if !d.sites.waits() {
 				more = time.Time{}
 			}
-			return untilNext(now, next, more, turn), nil
+			return untilNext(now, next, more, turn, back), nil
 		}
 	}
 }

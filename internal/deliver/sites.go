@@ -28,7 +28,10 @@ type sites struct {
 	blocked   blocked
 	// recoveries is how often a site has got a server again (passed.go).
 	recoveries int
-	wake       func() // the scheduler
+	// returning are the sites that are back, and when more comes back to each (passed.go).
+	returning map[*site]time.Time
+	// hasten makes a delivery due, and returns false when it is not one that waits.
+	hasten func(delivery) bool
 	turns
 	closed bool
 	timers sync.WaitGroup
@@ -57,8 +60,9 @@ type site struct {
 	// until is how long it is blocked, while it stands at blockedAt among those.
 	until     time.Time
 	blockedAt int
-	roomMade  int // how often there was room again at a target of it
-	turns     int // of the rate of its transport that were taken and not used
+	// wanting wait for room at targets of it (room.go), the longest first.
+	wanting []wanting
+	turns   int // of the rate of its transport that were taken and not used
 	turn
 	health
 }
@@ -72,7 +76,8 @@ func newSites(limit int, idle time.Duration) *sites {
 		strangers: make(map[mail.Destination]*site),
 		sweepAt:   maxKnown,
 		blocked:   newBlocked(),
-		wake:      func() {},
+		returning: make(map[*site]time.Time),
+		hasten:    func(delivery) bool { return false },
 		turns:     newTurns(),
 	}
 }
@@ -169,6 +174,7 @@ func (s *sites) sweep() {
 		if site.inHand == 0 && site.slots.used == 0 && len(site.idle) == 0 && site.waits() == 0 && !site.suspended && !site.isBlocked() && !s.recent(site) {
 			s.passed -= len(site.passed)
 			delete(s.byName, name)
+			delete(s.returning, site)
 		}
 	}
 	s.sweepAt = max(maxKnown, 2*len(s.siteOf), 2*len(s.byName))
@@ -185,6 +191,9 @@ func (s *sites) shift(by time.Duration) {
 	for _, site := range s.byName {
 		site.retryAt, site.downSince = site.retryAt.Add(by), site.downSince.Add(by)
 		site.until = site.until.Add(by)
+	}
+	for site, at := range s.returning {
+		s.returning[site] = at.Add(by)
 	}
 }
 

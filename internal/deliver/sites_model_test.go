@@ -3,6 +3,7 @@ package deliver
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func (r *random) progress() {
 		return
 	}
 	o := mail.Outcome{State: mail.Deferred, Remote: true, Command: "MAIL", Reply: mail.NewReply(421, "", "no")}
-	does := r.rand.IntN(9)
+	does := r.rand.IntN(12)
 	if p.site.name == "" && does != 7 { // it must be known where to connect
 		does = 0
 	}
@@ -89,10 +90,28 @@ func (r *random) progress() {
 		p.answered(&o)
 	case 8:
 		p.block(r.now.Add(time.Duration(r.rand.IntN(60)) * time.Second))
+	case 9:
+		r.want(p.site, r.leases(), []netip.AddrPort{r.address()})
+	case 10:
+		p.passOver(r.leases())
+		r.bringAll(p.site, r.now)
+	case 11:
+		r.roomAt(p.site, r.address())
+		r.takePassed(p.site)
 	default:
 		p.leave()
 		r.places = append(r.places[:i], r.places[i+1:]...)
 	}
+}
+
+func (r *random) address() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(r.rand.IntN(3))}), 25)
+}
+
+// leases are those of one entry of a few.
+func (r *random) leases() []queue.Lease {
+	id := mail.ID(fmt.Sprint(r.rand.IntN(100)))
+	return []queue.Lease{{Entry: queue.Entry{ID: id, Deliveries: []queue.Delivery{{Destination: "d"}}}}}
 }
 
 func (r *random) step() {
@@ -106,6 +125,9 @@ func (r *random) step() {
 		r.now = r.now.Add(time.Duration(r.rand.IntN(120)) * time.Second)
 		if next := r.elapse(r.now); !next.IsZero() && !next.After(r.now) {
 			r.Fatalf("a site is blocked until %s, and it is %s", next, r.now)
+		}
+		if _, next := r.dueBack(r.now); !next.IsZero() && !next.After(r.now) {
+			r.Fatalf("more comes back at %s, and it is %s", next, r.now)
 		}
 	case 6:
 		by := time.Duration(r.rand.IntN(7200)-3600) * time.Second
@@ -174,6 +196,30 @@ func (r *random) check() {
 			r.Fatalf("%q is blocked until %s, and does not stand there", x.name, x.until)
 		}
 		r.checkPlace(x)
+	}
+	r.checkWaiting()
+}
+
+// checkWaiting holds what waits for room, and for its site to be back, against what is counted.
+func (r *random) checkWaiting() {
+	passed := 0
+	for _, x := range r.byName {
+		passed += len(x.passed)
+		once := make(map[delivery]bool)
+		for _, w := range x.wanting {
+			if once[w.delivery] {
+				r.Fatalf("%q: %v waits for room twice", x.name, w.delivery)
+			}
+			once[w.delivery] = true
+		}
+	}
+	if passed != r.passed {
+		r.Fatalf("%d were passed over, counted %d", passed, r.passed)
+	}
+	for x := range r.returning {
+		if r.byName[x.name] != x {
+			r.Fatalf("%q is forgotten, and more comes back to it", x.name)
+		}
 	}
 }
 

@@ -32,12 +32,10 @@ type transaction struct {
 	recipients []mail.Recipient
 	// unreached is the outcome of a part that found no connection.
 	unreached *mail.Outcome
-	// noRoom says that a part found no room at the targets; roomSeen, how often there
-	// had been some before.
-	noRoom bool
+	// full are the targets at which a part found no room, and found it nowhere else.
+	full []target
 	// recoveries is how often a site had got a server again before it was routed.
 	recoveries int
-	roomSeen   int
 }
 
 func newTransaction(s *Settings, leases []queue.Lease) *transaction {
@@ -234,7 +232,11 @@ func (r *routed) wait(site string, l queue.Lease) {
 }
 
 func (d *Deliverer) release(ctx context.Context, leases []queue.Lease) {
-	if err := d.Store.Release(ctx, leases, d.Clock.Now()); err != nil {
+	d.releaseUntil(ctx, leases, d.Clock.Now())
+}
+
+func (d *Deliverer) releaseUntil(ctx context.Context, leases []queue.Lease, next time.Time) {
+	if err := d.Store.Release(ctx, leases, next); err != nil {
 		d.fail("cannot release", leases[0].Entry.ID, err)
 	}
 }
@@ -249,17 +251,22 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 	d.Metrics.attempts.Observe(time.Since(began))
 	keep.stop()
 	crashpoint.Reach(crashpoint.Answered)
-	if t.noRoom {
+	noRoom := len(t.full) > 0
+	if noRoom {
 		d.Metrics.unattempted.Add(1, forRoom)
-		t.at.blockForRoom(t.roomSeen, d.Clock.Now())
+		t.at.skip()
 	}
-	if (ctx.Err() != nil || t.noRoom) && untouched(outcomes) {
+	if (ctx.Err() != nil || noRoom) && untouched(outcomes) {
 		// The server stops before anything was done, or nothing could be done so far:
 		// not the peer's failure.
 		if t.settings.transport(t.route.Name).Rate.Max > 0 {
 			t.at.leaveTurn()
 		}
-		d.release(context.WithoutCancel(ctx), t.leases)
+		if storing := context.WithoutCancel(ctx); noRoom {
+			d.waitForRoom(storing, t)
+		} else {
+			d.release(storing, t.leases)
+		}
 		return
 	}
 	d.settle(context.WithoutCancel(ctx), t, outcomes)
@@ -297,7 +304,7 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 		switch {
 		case t.unreached != nil: // neither would the others
 			return append(outcomes, slices.Repeat([]mail.Outcome{*t.unreached}, len(rest))...)
-		case t.noRoom:
+		case len(t.full) > 0:
 			return append(outcomes, slices.Repeat([]mail.Outcome{connectOutcome(errNoRoom)}, len(rest))...)
 		}
 	}

@@ -379,7 +379,7 @@ func TestNoRoom(t *testing.T) {
 		h.sites.mu.Lock()
 		defer h.sites.mu.Unlock()
 		x := h.sites.byName["pool"]
-		return x != nil && x.isBlocked() && h.active.Load() == 0 && h.store.Leased() == 0
+		return x != nil && len(x.wanting) == 1 && h.active.Load() == 0 && h.store.Leased() == 0
 	}
 	await(t, "it waits for room", waits)
 	h.wantStates(id, "a@x.example queued 0")

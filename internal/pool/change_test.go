@@ -147,6 +147,8 @@ func TestChangeEndsWhatRuns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, with("192.0.2.1", "192.0.2.2"))
+				stop := w.tend()
+				defer stop()
 				running := w.at("192.0.2.1", route.Question{}).Target.(visit)
 				running.Enter()
 				running.Connected(full10)
@@ -170,6 +172,51 @@ func TestChangeEndsWhatRuns(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStopEndsNothingThatRuns: who runs it does. Of what was taken away nothing is left behind.
+func TestStopEndsNothingThatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, with("192.0.2.1"))
+		stop := w.tend()
+		running := w.at("192.0.2.1", route.Question{}).Target
+		if _, err := w.Drain("192.0.2.1", "anna"); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		time.Sleep(time.Hour)
+		select {
+		case <-running.Ended():
+			t.Error("ended by nobody who is there")
+		default:
+		}
+	})
+}
+
+// TestVaryingOffers: what several servers behind one address offer is told when it differs; that one
+// was changed is not.
+func TestVaryingOffers(t *testing.T) {
+	w := newWorld(t, with("192.0.2.1"))
+	small := route.Capabilities{ESMTP: true, StartTLS: true, Size: 1000, Auth: []string{"PLAIN"}}
+	warned := func(offers ...route.Capabilities) bool {
+		t.Helper()
+		target := w.at("192.0.2.1", route.Question{}).Target
+		for _, c := range offers {
+			target.Connected(c)
+		}
+		return len(w.Pools()[0].Warnings) > 0
+	}
+	other := full10
+	other.Auth = []string{"LOGIN"}
+	if warned(full10, other, full10, other, small, small) {
+		t.Error("it was changed once")
+	}
+	if !warned(full10) || !strings.Contains(w.Pools()[0].Warnings[0], "192.0.2.1 [192.0.2.1:25]") {
+		t.Errorf("%q", w.Pools()[0].Warnings)
+	}
+	if _, err := w.Reconnect("192.0.2.1", "anna"); err != nil || len(w.Pools()[0].Warnings) > 0 {
+		t.Errorf("it begins anew: %q, %v", w.Pools()[0].Warnings, err)
 	}
 }
 

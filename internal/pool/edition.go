@@ -19,18 +19,19 @@ type edition struct {
 	level  tlspolicy.Level // of all mail to it
 	over   bool
 	ended  chan struct{} // closed when nothing may go on any more
-	timer  *time.Timer   // closes it
+	endAt  time.Time     // when Run closes it
 }
 
 func newEdition(v *server) *edition {
 	return &edition{server: v, level: v.level(), ended: make(chan struct{})}
 }
 
-// retire lets nothing begin any more, and ends after a while what still runs.
-func (e *edition) retire(drain time.Duration) {
+// retire lets nothing begin any more. What still runs has a while until Run ends it.
+func (s *Set) retire(e *edition, drain time.Duration) {
 	if !e.over {
-		e.over = true
-		e.timer = time.AfterFunc(drain, func() { close(e.ended) })
+		e.over, e.endAt = true, time.Now().Add(drain)
+		s.retired = append(s.retired, e)
+		s.hurry()
 	}
 }
 

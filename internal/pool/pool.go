@@ -61,9 +61,11 @@ type Set struct {
 	pools  map[string]*Pool
 	// recovered are the sites of which is to be told when mu is free.
 	recovered []string
-	wake      chan struct{}
-	jobs      sync.WaitGroup
-	probing   int // probes under way
+	// retired are the editions that are over, and in which something may still run.
+	retired []*edition
+	wake    chan struct{}
+	jobs    sync.WaitGroup
+	probing int // probes under way
 }
 
 // New returns a Set without pools. Change gives it some, and Run tends them.

@@ -10,7 +10,8 @@ import (
 	"postern/internal/tlspolicy"
 )
 
-// This file does what is due: it looks names up again and probes servers.
+// This file does what is due: it looks names up again, probes servers, and ends what runs at
+// those that were taken away.
 
 const (
 	// maxProbes bounds how many servers of all pools are probed at a time.
@@ -21,7 +22,8 @@ const (
 	longest = time.Hour
 )
 
-// Run tends the pools until ctx ends, and waits then for what it has begun.
+// Run tends the pools until ctx ends, and waits then for what it has begun. What still runs
+// at servers that were taken away is from then on a matter of whoever runs it.
 func (s *Set) Run(ctx context.Context) {
 	defer s.jobs.Wait()
 	for {
@@ -41,7 +43,8 @@ func (s *Set) Run(ctx context.Context) {
 func (s *Set) tend(ctx context.Context) (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, wait := time.Now(), longest
+	now := time.Now()
+	wait = s.endRetired(now)
 	for _, p := range s.all() {
 		switch at := p.resolveAt; {
 		case at.After(now):
@@ -61,6 +64,22 @@ func (s *Set) tend(ctx context.Context) (wait time.Duration) {
 			}
 		}
 	}
+	return wait
+}
+
+// endRetired ends what still runs in editions whose time is over, and returns how long there is
+// none of these. mu is held.
+func (s *Set) endRetired(now time.Time) (wait time.Duration) {
+	wait = longest
+	s.retired = slices.DeleteFunc(s.retired, func(e *edition) bool {
+		left := e.endAt.Sub(now)
+		if left <= 0 {
+			close(e.ended)
+			return true
+		}
+		wait = min(wait, left)
+		return false
+	})
 	return wait
 }
 

@@ -22,14 +22,21 @@ import (
 func tended(t *testing.T, pool Settings, test func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, pool)
-		ctx, stop := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() { w.Run(ctx) })
+		defer w.tend()()
 		synctest.Wait()
 		test(w)
-		stop()
-		running.Wait()
 	})
+}
+
+// tend tends the pools until that is stopped.
+func (w *world) tend() (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { w.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // after lets time pass.

@@ -47,6 +47,8 @@ type server struct {
 	learned      bool
 	capabilities route.Capabilities
 	heardAt      time.Time // when, on the clock that is never set
+	// changes are how often it has offered something else than the time before.
+	changes int
 	// asked says that mail waits for what it offers now.
 	asked bool
 	// drained says who lets nothing go there; "": nobody.
@@ -119,6 +121,9 @@ func (v *server) usable(l tlspolicy.Level) bool {
 // heard notes that the server has answered, and what it offers.
 func (v *server) heard(c route.Capabilities) {
 	c.Auth = append([]string(nil), c.Auth[:min(len(c.Auth), maxMechanisms)]...)
+	if v.learned && !sameOffer(v.capabilities, c) {
+		v.changes++
+	}
 	v.learned, v.capabilities, v.heardAt = true, c, time.Now()
 	if v.asked {
 		v.asked = false
@@ -129,6 +134,15 @@ func (v *server) heard(c route.Capabilities) {
 		v.calm()
 	}
 }
+
+// sameOffer reports whether two offers are the same as far as mail is chosen by them.
+func sameOffer(a, b route.Capabilities) bool {
+	return a.ESMTP == b.ESMTP && a.StartTLS == b.StartTLS && a.Size == b.Size
+}
+
+// varies reports whether the server has offered one thing, then another, and then the first or a
+// third: more servers seem to be behind its address. One that was changed has changed once.
+func (v *server) varies() bool { return v.changes > 1 }
 
 // maxMechanisms bounds what is kept of AUTH.
 const maxMechanisms = 20
@@ -238,7 +252,7 @@ func (v *server) renew(why string) {
 	v.retire(why)
 	v.edition = newEdition(v)
 	v.state, v.since, v.reason, v.trial, v.failures = Unknown, v.pool.set.Clock.Now(), "", noTrial, 0
-	v.learned, v.capabilities = false, route.Capabilities{}
+	v.learned, v.capabilities, v.changes = false, route.Capabilities{}, 0
 	clear(v.faults)
 	v.probeAt = time.Now()
 }
@@ -260,7 +274,7 @@ func (v *server) undrain(by string) {
 
 // retire ends the edition.
 func (v *server) retire(why string) {
-	v.edition.retire(v.pool.settings.Drain)
+	v.pool.set.retire(v.edition, v.pool.settings.Drain)
 	v.pool.set.tell(v, mail.ReasonTargetChanged, why)
 }
 

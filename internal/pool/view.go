@@ -104,6 +104,9 @@ func (p *Pool) view() View {
 			view.Usable++
 			view.Room += v.limit()
 		}
+		if v.varies() {
+			view.Warnings = append(view.Warnings, v.name()+" offers now this, now that: servers behind one address must offer the same, or mail comes back that one of them would take")
+		}
 		view.Servers = append(view.Servers, v.view())
 	}
 	return view

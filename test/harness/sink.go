@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -43,8 +44,11 @@ type Sink struct {
 	// answers: "" for the greeting, "." for a message.
 	Reply func(at netip.Addr, verb string)
 	// Answer may answer a command line in place of the sink. Such a command does
-	// nothing; with an empty reply the connection is closed.
+	// nothing; with an empty reply the connection is closed. One under TLS begins
+	// with "TLS ".
 	Answer func(line string) (reply string, answered bool)
+	// TLS is what STARTTLS begins; nil: it is not offered.
+	TLS *tls.Config
 	// LMTP says that it speaks that (RFC 2033): LHLO, and a reply for each recipient
 	// of a message.
 	LMTP bool
@@ -121,7 +125,8 @@ func (s *Sink) accept(l net.Listener) {
 				_, _ = io.Copy(io.Discard, conn)
 				return
 			}
-			c := &sinkConn{sink: s, at: at, client: conn.RemoteAddr().(*net.TCPAddr).AddrPort(), br: bufio.NewReaderSize(conn, 32<<10), bw: bufio.NewWriter(conn)}
+			c := &sinkConn{sink: s, at: at, client: conn.RemoteAddr().(*net.TCPAddr).AddrPort()}
+			c.over(conn)
 			c.serve()
 		})
 	}
@@ -133,9 +138,16 @@ type sinkConn struct {
 	at      netip.Addr
 	client  netip.AddrPort
 	hello   string
+	conn    net.Conn
+	secure  bool // under TLS
 	br      *bufio.Reader
 	bw      *bufio.Writer
 	arrival Arrival
+}
+
+// over lets what follows be said over a connection.
+func (c *sinkConn) over(conn net.Conn) {
+	c.conn, c.br, c.bw = conn, bufio.NewReaderSize(conn, 32<<10), bufio.NewWriter(conn)
 }
 
 // serve answers commands until the client goes. Replies wait until the
@@ -155,20 +167,21 @@ func (c *sinkConn) serve() {
 		verb, rest, _ := strings.Cut(command, " ")
 		verb = strings.ToUpper(verb)
 		c.before(verb)
-		if c.sink.Answer != nil {
-			reply, answered := c.sink.Answer(command)
-			if answered && reply == "" {
+		if reply, answered := c.answer(command); answered {
+			if reply == "" {
 				return
 			}
-			if answered {
-				c.reply(reply)
-				continue
-			}
+			c.reply(reply)
+			continue
 		}
 		switch verb {
 		case c.sink.hello():
 			c.hello = rest
-			c.reply("250-sink.example\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n250 SMTPUTF8")
+			c.reply(c.offers())
+		case "STARTTLS":
+			if !c.startTLS() {
+				return
+			}
 		case "MAIL":
 			c.arrival = Arrival{At: c.at, Client: c.client, Hello: c.hello, From: path(command), To: c.arrival.To[:0], Content: c.arrival.Content[:0]}
 			c.reply("250 ok")
@@ -189,6 +202,46 @@ func (c *sinkConn) serve() {
 			c.reply("500 no such command")
 		}
 	}
+}
+
+// answer is what the owner of the sink answers to a command line.
+func (c *sinkConn) answer(command string) (reply string, answered bool) {
+	if c.sink.Answer == nil {
+		return "", false
+	}
+	if c.secure {
+		command = "TLS " + command
+	}
+	return c.sink.Answer(command)
+}
+
+// offers is the reply to the command that begins a session.
+func (c *sinkConn) offers() string {
+	offers := "250-sink.example\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n"
+	if c.sink.TLS != nil && !c.secure {
+		offers += "250-STARTTLS\r\n"
+	}
+	return offers + "250 SMTPUTF8"
+}
+
+// startTLS begins TLS, and forgets what was said in clear (RFC 3207 4.2). It reports whether
+// the connection is still there.
+func (c *sinkConn) startTLS() bool {
+	if c.sink.TLS == nil || c.secure {
+		c.reply("502 no TLS")
+		return true
+	}
+	c.reply("220 go on")
+	if c.bw.Flush() != nil {
+		return false
+	}
+	secure := tls.Server(c.conn, c.sink.TLS)
+	if secure.Handshake() != nil {
+		return false
+	}
+	c.over(secure)
+	c.hello, c.secure = "", true
+	return true
 }
 
 // before tells of a reply that will be made.

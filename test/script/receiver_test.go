@@ -1,6 +1,7 @@
 package script
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -25,8 +26,9 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 	lmtp := flags.Bool("lmtp", false, "speak LMTP")
 	held := flags.String("held", "", "a file for which each message waits")
 	answers := flags.String("answers", "", "a file of replies")
+	shown := flags.String("tls", "", "the files of a certificate and its key, with a comma")
 	if err := flags.Parse(args); neg || err != nil || flags.NArg() != 1 && flags.NArg() != 2 {
-		ts.Fatalf("usage: receiver [-6] [-lmtp] [-held FILE] [-answers FILE] NAME [ADDRESS]")
+		ts.Fatalf("usage: receiver [-6] [-lmtp] [-held FILE] [-answers FILE] [-tls CERT,KEY] NAME [ADDRESS]")
 	}
 	name, address := flags.Arg(0), flags.Arg(1)
 	if address == "" {
@@ -38,6 +40,12 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if *answers != "" {
 		sink.Answer = answerer(ts, *answers)
+	}
+	if *shown != "" {
+		cert, key, _ := strings.Cut(*shown, ",")
+		pair, err := tls.X509KeyPair([]byte(ts.ReadFile(cert)), []byte(ts.ReadFile(key)))
+		ts.Check(err)
+		sink.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	}
 	ts.Check(sink.ListenAt(address))
 	setAddress(ts, name, sink.Addr())

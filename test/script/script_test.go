@@ -22,17 +22,20 @@
 //	                         wants the connection to be closed by the server
 //	eventually PATTERN ARGS  runs postern with the arguments until its output
 //	                         matches
-//	receiver [-6] [-lmtp] [-held FILE] [-answers FILE] NAME [AT]
+//	receiver [-6] [-lmtp] [-held FILE] [-answers FILE] [-tls CERT,KEY] NAME [AT]
 //	                         starts a server that takes everything and knows no
 //	                         DSN, at an address or a free one, and sets the
 //	                         variable to it; it speaks LMTP if told so, and a line
 //	                         "RCPT TO:<x@: 450 no" of the file is its reply to
-//	                         commands that begin so ("-- end" closes), and no message is answered
+//	                         commands that begin so ("-- end" closes), "TLS RCPT TO:<x@: 450 no" under TLS,
+//	                         which it offers if it has a certificate, and no message is answered
 //	                         before there is the file for which it is held; each message becomes a file in a
 //	                         directory of that name, its recipients one of the
 //	                         same name in NAME.to, in order, each in a line, and
 //	                         in NAME.from what the client called itself, and its
 //	                         address, in NAME.by that with its port
+//	balancer NAME ADDRESS... gives each connection to the next of several
+//	                         addresses, as one that has a virtual address does
 //	shown NAME PATTERN [ROOTS]
 //	                         begins TLS at $SMTP, asking for a name ("-": none),
 //	                         until the certificate matches: "for NAMES by
@@ -116,6 +119,7 @@ func params(dir string) testscript.Params {
 			"chat":        chat,
 			"eventually":  eventually,
 			"receiver":    receiver,
+			"balancer":    balancer,
 			"shown":       shown,
 			"mode":        mode,
 			"aged":        aged,

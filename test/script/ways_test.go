@@ -121,6 +121,7 @@ var targets = []target{
 	{name: "several pools", here: "target.pool", tests: "`pool.TestReload`"},
 	{name: "more than four servers"},
 	{name: "a server named twice"},
+	{name: "several servers behind one virtual address", tests: "`pool.TestVaryingOffers`"},
 	{name: "an IPv6 address that does not work"},
 	{name: "how a target stands", tests: "`pool.TestFailures`, `pool.TestHalfOpen`"},
 	{name: "a target fails with a message", tests: "`deliver.TestBrokenOff`"},
