@@ -46,10 +46,10 @@ systemd:
 httpclient:
 
 # state: disk, database, resolver; no SMTP
-# privatedir changes a directory of keys.
-privatedir:
 # stamp tells whether a file has changed.
 stamp:
+# privatedir holds and changes a directory of keys.
+privatedir: mail stamp
 queue: mail filter heap
 queue/queuetest: mail queue
 seglog: mail

@@ -1,9 +1,11 @@
-// Package privatedir changes a directory of small files that hold keys, which several
+// Package privatedir holds and changes a directory of small files that hold keys, which several
 // processes may change: a server, and a command while none runs.
 //
 // A change is made under a lock, and each file is written as a whole and for good.
 // Files are of mode 0600, the directory of 0700. What root writes belongs to the owner of the
 // directory, who is to read it. Errors are those of package os, with the path.
+//
+// Dir is such a directory, and Store one with what was read of it, which a server has in use.
 package privatedir
 
 import (
@@ -22,6 +24,9 @@ const unfinished = ".new-*"
 
 // Dir is the path of such a directory. It need not be there until it is changed.
 type Dir string
+
+// Path returns where a file of the directory is.
+func (d Dir) Path(name string) string { return filepath.Join(string(d), name) }
 
 // Change calls f while no other process changes the directory, which is there by then. It
 // fails with the error of f, or with why the directory cannot be changed.
@@ -42,7 +47,7 @@ func (d Dir) Change(f func() error) error {
 
 // lock keeps other processes from changing the directory until unlock is called.
 func (d Dir) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(string(d), LockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(d.Path(LockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +60,7 @@ func (d Dir) lock() (unlock func(), err error) {
 // Write makes a file be what it is to be, or with nil not there: as a whole, and for
 // good. It is for the function that Change calls.
 func (d Dir) Write(name string, data []byte) error {
-	path := filepath.Join(string(d), name)
+	path := d.Path(name)
 	var err error
 	if data == nil {
 		err = os.Remove(path)
@@ -74,7 +79,7 @@ func (d Dir) Write(name string, data []byte) error {
 // sweep removes what a process left that ended while it wrote: it may be a key. The
 // lock is held, so that nobody writes now.
 func (d Dir) sweep() error {
-	left, err := filepath.Glob(filepath.Join(string(d), unfinished))
+	left, err := filepath.Glob(d.Path(unfinished))
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}
