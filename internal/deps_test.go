@@ -104,7 +104,7 @@ smtpclient: mail smtp tlspolicy limit metrics trace
 peercerts: mail smtp certs
 # credentials has what this host proves to others, from the directory or from an issuer of tokens; its tests show
 # that with smtpclient.
-credentials: mail directory httpclient metrics
+credentials: mail directory httpclient privatedir metrics
 pop3server: mail pop3 proxyproto limit metrics trace
 scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.

@@ -91,13 +91,26 @@ func (d Dir) replace(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, d.give(f), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	if err := fill(f, data, d.give); err != nil {
+		return err
 	}
-	if err != nil {
+	return rename(f.Name(), path)
+}
+
+// fill writes all of a file, and gives it to whom it belongs. It removes one that it cannot.
+func fill(f *os.File, data []byte, give func(*os.File) error) error {
+	_, err := f.Write(data)
+	if err = errors.Join(err, give(f), f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// rename gives a file its name, or removes it.
+func rename(from, to string) error {
+	err := os.Rename(from, to)
+	if err != nil {
+		return errors.Join(err, os.Remove(from))
 	}
 	return nil
 }
@@ -109,17 +122,27 @@ func (d Dir) give(f *os.File) error {
 		return nil
 	}
 	for _, dir := range []string{filepath.Dir(string(d)), string(d)} {
-		info, err := os.Stat(dir)
+		uid, gid, err := owner(dir)
 		if err != nil {
 			return err
 		}
-		owner, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || owner.Uid == 0 {
-			continue
+		if uid != 0 {
+			return errors.Join(f.Chown(uid, gid), os.Lchown(string(d), uid, gid))
 		}
-		return errors.Join(f.Chown(int(owner.Uid), int(owner.Gid)), os.Lchown(string(d), int(owner.Uid), int(owner.Gid)))
 	}
 	return nil
+}
+
+// owner is the one of a file or directory.
+func owner(path string) (uid, gid int, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	if is, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(is.Uid), int(is.Gid), nil
+	}
+	return os.Geteuid(), os.Getegid(), nil
 }
 
 func (d Dir) sync() error {

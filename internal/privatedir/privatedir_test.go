@@ -63,3 +63,41 @@ func TestLocked(t *testing.T) {
 		t.Errorf("behind it: %v, %v", err, held())
 	}
 }
+
+// TestFile: a file among others is written whole, by whoever may, and what a crash has left
+// of it goes.
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	path, left := filepath.Join(dir, "key"), filepath.Join(dir, "key.new")
+	for name, text := range map[string]string{left: "half", filepath.Join(dir, "other.new"): "other"} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before []error
+	f := File{Path: path, Written: func() {
+		_, err := os.Stat(path)
+		before = append(before, err)
+	}}
+	for _, text := range []string{"one", "two"} {
+		if err := f.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		info, wrong := os.Stat(path)
+		if err != nil || wrong != nil || string(data) != text || info.Mode() != 0o600 {
+			t.Errorf("%q, mode %v, %v, %v", data, info.Mode(), err, wrong)
+		}
+	}
+	if len(before) != 2 || !errors.Is(before[0], fs.ErrNotExist) || before[1] != nil {
+		t.Errorf("there when the new one was written: %v", before)
+	}
+	if err := (File{Path: dir}).Write([]byte("x")); err == nil {
+		t.Error("a file took the place of a directory")
+	}
+	for name, want := range map[string]error{left: fs.ErrNotExist, dir + ".new": fs.ErrNotExist, filepath.Join(dir, "other.new"): nil} {
+		if _, err := os.Stat(name); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+}
