@@ -28,11 +28,8 @@ const (
 // keySuffix is that of the files of a Store.
 const keySuffix = ".pem"
 
-// The bounds of a Store: how many keys, and how large a file.
-const (
-	maxKeys = 1000
-	maxFile = 8 << 20
-)
+// maxKeys bounds the keys of a Store.
+const maxKeys = 1000
 
 // Reasons for which a Store refuses what it is asked, and for which mail is not signed.
 var (
@@ -138,7 +135,7 @@ func orphaned(f *privatedir.Found[records]) error {
 }
 
 func readKey(path string, now time.Time) (private crypto.Signer, err error) {
-	data, _, err := stamp.Read(path, maxFile, now)
+	data, _, err := stamp.Read(path, privatedir.MaxFile, now)
 	if err == nil {
 		private, err = ParseKey(data)
 	}

@@ -11,9 +11,13 @@ package privatedir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
+
+	"postern/internal/stamp"
 )
 
 // LockFile is the name of the file in a directory that is locked.
@@ -21,6 +25,9 @@ const LockFile = "lock"
 
 // unfinished is the pattern of files that are not yet whole.
 const unfinished = ".new-*"
+
+// MaxFile bounds a file that is read, in octets.
+const MaxFile = 8 << 20
 
 // Dir is the path of such a directory. It need not be there until it is changed.
 type Dir string
@@ -43,6 +50,33 @@ func (d Dir) Change(f func() error) error {
 		return err
 	}
 	return f()
+}
+
+// ReadAll calls each with all files, by name, while nobody changes them; of a directory that is not
+// there, with none. It fails with the error of each, and when one of them cannot be read.
+func (d Dir) ReadAll(each func(name string, data []byte) error) error {
+	if _, err := os.Stat(string(d)); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	return d.Change(func() error {
+		files, err := os.ReadDir(string(d))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if f.IsDir() || f.Name() == LockFile {
+				continue
+			}
+			data, _, err := stamp.Read(d.Path(f.Name()), MaxFile, time.Time{})
+			if err == nil {
+				err = each(f.Name(), data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // lock keeps other processes from changing the directory until unlock is called.

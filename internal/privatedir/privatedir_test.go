@@ -3,6 +3,7 @@ package privatedir
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -99,5 +100,46 @@ func TestFile(t *testing.T) {
 		if _, err := os.Stat(name); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
+	}
+}
+
+// TestReadAll: what is read is what there is between two changes, and no lock or half a file.
+func TestReadAll(t *testing.T) {
+	d := Dir(filepath.Join(t.TempDir(), "keys"))
+	got := map[string]string{}
+	note := func(name string, data []byte) error {
+		got[name] = string(data)
+		return nil
+	}
+	if err := d.ReadAll(note); err != nil || len(got) > 0 {
+		t.Errorf("of one that is not there: %v, %v", got, err)
+	}
+	if _, err := os.Stat(string(d)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it was made to be read: %v", err)
+	}
+	within, done := make(chan struct{}), make(chan error)
+	go func() {
+		done <- d.Change(func() error {
+			err := d.Write("a", []byte("1"))
+			close(within)
+			return errors.Join(err, d.Write("b", []byte("2")), os.Mkdir(d.Path("c"), 0o700), os.WriteFile(d.Path(".new-1"), []byte("half"), 0o600))
+		})
+	}()
+	<-within
+	if err := errors.Join(d.ReadAll(note), <-done); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]string{"a": "1", "b": "2"}; !maps.Equal(got, want) {
+		t.Errorf("read is %v, want %v", got, want)
+	}
+	failure := errors.New("no")
+	if err := d.ReadAll(func(string, []byte) error { return failure }); !errors.Is(err, failure) {
+		t.Errorf("the error of who is told: %v", err)
+	}
+	if err := syscall.Mkfifo(d.Path("pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.ReadAll(note); err == nil {
+		t.Error("what is no file is passed over in silence")
 	}
 }

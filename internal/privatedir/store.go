@@ -21,9 +21,6 @@ import (
 // RecordsFile is the file of a Store that has what is noted of the others.
 const RecordsFile = "records.json"
 
-// maxRecords bounds that file, in octets.
-const maxRecords = 8 << 20
-
 // Store is a directory as it was read, with what is noted of its files: R is that, as JSON, and
 // C what a package makes of all. Another process may change the directory, too: each change is
 // made under its lock, on what is there then. It is safe for use by several goroutines.
@@ -126,7 +123,7 @@ func find[R any](dir Dir, now time.Time) (*Found[R], error) {
 	for _, file := range files {
 		f.Names = append(f.Names, file.Name())
 	}
-	data, _, err := stamp.Read(dir.Path(RecordsFile), maxRecords, now)
+	data, _, err := stamp.Read(dir.Path(RecordsFile), MaxFile, now)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}
