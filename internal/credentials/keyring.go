@@ -89,6 +89,14 @@ func (k *Keyring) keys() ([]key, error) {
 }
 
 func (k *Keyring) read() ([]key, error) {
+	text, err := k.text()
+	if err != nil {
+		return nil, err
+	}
+	return parseKeys(text)
+}
+
+func (k *Keyring) text() ([]byte, error) {
 	f, err := os.Open(k.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNoKeyFile
@@ -110,7 +118,7 @@ func (k *Keyring) read() ([]key, error) {
 	if err != nil {
 		return nil, withoutPath(err)
 	}
-	return parseKeys(text)
+	return text, nil
 }
 
 func withoutPath(err error) error {
