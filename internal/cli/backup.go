@@ -115,7 +115,7 @@ So delivery is suspended in what was restored; "postern status" says so, and
 				fmt.Fprintf(a.out, "restored to %s: %s, as %s was at %s; verified\n", printable(store.Config.DataDir), size(b.Octets), printable(b.Host), b.Made.Local().Format(dateTime))
 				a.showFlaws(&b.Damage)
 				if b.Sealed != "" {
-					fmt.Fprintf(a.out, "credentials cannot be used as it is: %s\n", printable(b.Sealed))
+					fmt.Fprintf(a.out, "credentials cannot be used: %s\n", printable(b.Sealed))
 				}
 				fmt.Fprintln(a.out, "delivery is suspended: mail delivered since then would be sent again; `postern resume delivery` ends that")
 			})
