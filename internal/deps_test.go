@@ -46,10 +46,10 @@ systemd:
 httpclient:
 
 # state: disk, database, resolver; no SMTP
-# privatedir changes a directory of keys.
-privatedir:
 # stamp tells whether a file has changed.
 stamp:
+# privatedir holds and changes a directory of keys.
+privatedir: mail stamp
 queue: mail filter heap
 queue/queuetest: mail queue
 seglog: mail
@@ -104,7 +104,7 @@ smtpclient: mail smtp tlspolicy limit metrics trace
 peercerts: mail smtp certs
 # credentials has what this host proves to others, from the directory or from an issuer of tokens; its tests show
 # that with smtpclient.
-credentials: mail directory httpclient metrics
+credentials: mail directory httpclient privatedir metrics
 pop3server: mail pop3 proxyproto limit metrics trace
 scan: mail message metrics
 # report makes entries of reports, for intake and for deliver.

@@ -11,8 +11,15 @@ import (
 // Snapshot is what a server has at one moment, as files that stay as they are
 // until Release.
 type Snapshot struct {
-	Files   []SnapshotFile
+	Files []SnapshotFile
+	// KeyFile is that of credentials, which is not among them although something is sealed under it.
+	KeyFile string
 	Release func() error
+}
+
+// SnapshotOrder says of what a snapshot is to be.
+type SnapshotOrder struct {
+	KeyFile bool `query:"key_file" doc:"With the key file of credentials: who has it and the rest has what is sealed"`
 }
 
 // SnapshotFile is a file of a snapshot.
@@ -39,21 +46,22 @@ type SnapshotReady struct {
 	Made    time.Time `json:"made"`
 	Host    string    `json:"host"`
 	Version string    `json:"version"`
+	KeyFile string    `json:"key_file,omitempty" doc:"The key file of credentials, if it is not in the snapshot and something is sealed under it"`
 }
 
 func (s *Server) backupOperations() {
 	stream(s, huma.Operation{OperationID: "backup", Method: http.MethodPost, Path: "/v1/backup",
-		Summary: "A snapshot of store and journal: files on the machine of the server, which stay while the client listens"}, s.backup)
+		Summary: "A snapshot of store, journal, directory and keys: files on the machine of the server, which stay while the client listens"}, s.backup)
 }
 
 // backup makes a snapshot and keeps it until the client leaves.
-func (s *Server) backup(ctx context.Context, _ *struct{}, out *lines[SnapshotLine]) (err error) {
+func (s *Server) backup(ctx context.Context, in *SnapshotOrder, out *lines[SnapshotLine]) (err error) {
 	made := s.Clock.Now()
-	snapshot, err := s.Snapshot(ctx)
+	snapshot, err := s.Snapshot(ctx, *in)
 	if err != nil {
 		return err
 	}
-	s.Logger.Info("a backup begins; what it is made of takes its room until it ends", "actor", actor(ctx))
+	s.Logger.Info("a backup begins; what it is made of takes its room until it ends", "actor", actor(ctx), "key_file", in.KeyFile)
 	defer func() {
 		if err := snapshot.Release(); err != nil {
 			s.Logger.Error("the files of a backup cannot be removed; they go at the next start", "error", err)
@@ -67,7 +75,7 @@ func (s *Server) backup(ctx context.Context, _ *struct{}, out *lines[SnapshotLin
 		}
 	}
 	status := s.Status()
-	if err := out.sendNow(SnapshotLine{Ready: &SnapshotReady{Made: made, Host: status.Hostname, Version: status.Version}}); err != nil {
+	if err := out.sendNow(SnapshotLine{Ready: &SnapshotReady{Made: made, Host: status.Hostname, Version: status.Version, KeyFile: snapshot.KeyFile}}); err != nil {
 		return nil
 	}
 	tick := time.NewTicker(stallTimeout / 4)

@@ -21,11 +21,15 @@ var snapshotFiles = []admin.SnapshotFile{
 	{Name: "queue/made", Path: "/data/queue/made", Fixed: true}, {Name: "journal/1", Path: "/data/journal/snapshot/1", Size: 7},
 }
 
-func (s *snapshots) make(context.Context) (admin.Snapshot, error) {
+func (s *snapshots) make(_ context.Context, o admin.SnapshotOrder) (admin.Snapshot, error) {
 	if s.err != nil {
 		return admin.Snapshot{}, s.err
 	}
-	return admin.Snapshot{Files: snapshotFiles, Release: func() error { s.released <- struct{}{}; return nil }}, nil
+	made := admin.Snapshot{Files: snapshotFiles, KeyFile: "/etc/key", Release: func() error { s.released <- struct{}{}; return nil }}
+	if o.KeyFile {
+		made.KeyFile = ""
+	}
+	return made, nil
 }
 
 func serveSnapshots(t *testing.T, s *snapshots) *admin.Client {
@@ -42,8 +46,9 @@ func TestBackup(t *testing.T) {
 	client := serveSnapshots(t, s)
 	broken := errors.New("broken")
 	for _, want := range []error{nil, broken} {
-		err := client.Backup(t.Context(), func(ctx context.Context, of admin.SnapshotReady, files []admin.SnapshotFile) error {
-			if of.Host != "gate.example" || of.Version != "1" || of.Made.IsZero() || !slices.Equal(files, snapshotFiles) {
+		o := admin.SnapshotOrder{KeyFile: want != nil}
+		err := client.Backup(t.Context(), o, func(ctx context.Context, of admin.SnapshotReady, files []admin.SnapshotFile) error {
+			if of.Host != "gate.example" || of.Version != "1" || of.Made.IsZero() || o.KeyFile != (of.KeyFile == "") || !slices.Equal(files, snapshotFiles) {
 				t.Errorf("%+v, %+v", of, files)
 			}
 			if len(s.released) > 0 || ctx.Err() != nil {
@@ -57,7 +62,7 @@ func TestBackup(t *testing.T) {
 		<-s.released
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err := client.Backup(ctx, func(ctx context.Context, _ admin.SnapshotReady, _ []admin.SnapshotFile) error {
+	err := client.Backup(ctx, admin.SnapshotOrder{}, func(ctx context.Context, _ admin.SnapshotReady, _ []admin.SnapshotFile) error {
 		cancel()
 		<-ctx.Done()
 		return ctx.Err()
@@ -71,7 +76,7 @@ func TestBackup(t *testing.T) {
 // TestBackupRefused: without a snapshot nothing is copied.
 func TestBackupRefused(t *testing.T) {
 	client := serveSnapshots(t, &snapshots{err: admin.ErrBusy})
-	err := client.Backup(t.Context(), func(context.Context, admin.SnapshotReady, []admin.SnapshotFile) error {
+	err := client.Backup(t.Context(), admin.SnapshotOrder{}, func(context.Context, admin.SnapshotReady, []admin.SnapshotFile) error {
 		t.Error("copied")
 		return nil
 	})
@@ -92,7 +97,7 @@ func TestBackupServerEnds(t *testing.T) {
 	server := admin.NewServer(admin.Options{Snapshot: s.make, Status: func() admin.Status { return admin.Status{} }})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l, nil) }()
-	err = admin.NewClient(path).Backup(t.Context(), func(ctx context.Context, _ admin.SnapshotReady, _ []admin.SnapshotFile) error {
+	err = admin.NewClient(path).Backup(t.Context(), admin.SnapshotOrder{}, func(ctx context.Context, _ admin.SnapshotReady, _ []admin.SnapshotFile) error {
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := server.Shutdown(over); err != nil {

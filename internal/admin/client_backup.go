@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 )
 
 func (l *SnapshotLine) failed() *Problem { return l.Problem }
@@ -13,7 +14,7 @@ var errSnapshotGone = errors.New("the server has ended meanwhile; what it was co
 
 // Backup has the server make a snapshot, and calls copyFiles with its files,
 // which stay as they are until that returns. Its context ends when they do not.
-func (c *Client) Backup(ctx context.Context, copyFiles func(context.Context, SnapshotReady, []SnapshotFile) error) error {
+func (c *Client) Backup(ctx context.Context, o SnapshotOrder, copyFiles func(context.Context, SnapshotReady, []SnapshotFile) error) error {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	copyCtx, gone := context.WithCancelCause(ctx)
@@ -21,7 +22,11 @@ func (c *Client) Backup(ctx context.Context, copyFiles func(context.Context, Sna
 	copied := make(chan error, 1) // what copyFiles returned, once it has begun
 	begun := false
 	var files []SnapshotFile
-	err := readLines(ctx, c, request{method: http.MethodPost, path: "/v1/backup"}, func(l *SnapshotLine) error {
+	r := request{method: http.MethodPost, path: "/v1/backup", values: url.Values{}}
+	if o.KeyFile {
+		r.values.Set("key_file", "true")
+	}
+	err := readLines(ctx, c, r, func(l *SnapshotLine) error {
 		switch {
 		case l.File != nil:
 			files = append(files, *l.File)

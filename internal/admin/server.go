@@ -35,7 +35,7 @@ type Options struct {
 	// Importer takes in what was exported.
 	Importer Importer
 	// Snapshot makes a snapshot for a backup. Errors: ErrBusy.
-	Snapshot     func(context.Context) (Snapshot, error)
+	Snapshot     func(context.Context, SnapshotOrder) (Snapshot, error)
 	Control      Controller
 	Records      Records
 	Certificates *certs.Keeper

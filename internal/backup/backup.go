@@ -7,6 +7,8 @@
 //	journal/     the journal
 //	directory/   the directory: users, domains, aliases, lists
 //
+// Beside these there is whatever else its caller names.
+//
 // It copies files, and knows nothing of what is in them; who calls it names
 // them, and keeps them from going away. A directory is written under its name
 // with ".partial" behind it, synced, and only then gets its name: under that
@@ -23,8 +25,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -51,6 +56,20 @@ type Manifest struct {
 	Files []File `json:"files"`
 }
 
+// parts are what lies at the top of the backup, in the order in which a restore gives names
+// to it: with the last there is a store.
+func (m *Manifest) parts() []string {
+	others := make(map[string]bool)
+	for i := range m.Files {
+		top, _, _ := strings.Cut(m.Files[i].Name, "/")
+		others[top] = true
+	}
+	for _, part := range Parts {
+		delete(others, part)
+	}
+	return slices.Concat(slices.Sorted(maps.Keys(others)), Parts)
+}
+
 // Octets is the size of the whole backup.
 func (m *Manifest) Octets() (octets int64) {
 	for i := range m.Files {
@@ -60,7 +79,10 @@ func (m *Manifest) Octets() (octets int64) {
 }
 
 const (
-	version      = 1
+	// version is that of the form. In form 1 there were Parts alone: a program that
+	// knows no other must not restore but these.
+	version      = 2
+	oldest       = 1
 	manifestName = "backup.json"
 	partial      = ".partial"
 	// mark is a file in a directory that is being written.
@@ -182,8 +204,8 @@ func readManifest(path string) (Manifest, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("%s: %w", path, err)
 	}
-	if m.Version != version {
-		return m, fmt.Errorf("%s: postern_backup: format %d; this program knows format %d", path, m.Version, version)
+	if m.Version < oldest || m.Version > version {
+		return m, fmt.Errorf("%s: postern_backup: format %d; this program knows formats %d to %d", path, m.Version, oldest, version)
 	}
 	return m, nil
 }

@@ -20,19 +20,25 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// source is a store of two files, one of which is still being written.
+// source is a store of two files, one of which is still being written, and what lies beside it.
 func source(t *testing.T) []File {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "fixed"), "table")
 	write(t, filepath.Join(dir, "active"), "log and what came later")
 	write(t, filepath.Join(dir, "records"), "records")
+	write(t, filepath.Join(dir, "secret"), "secret")
 	return []File{
 		{Name: "queue/db/1.sst", Path: filepath.Join(dir, "fixed"), Size: 5, Fixed: true},
 		{Name: "journal/1.jsonl", Path: filepath.Join(dir, "active"), Size: 3},
 		{Name: "directory/directory.db", Path: filepath.Join(dir, "records"), Size: 7, Fixed: true},
+		{Name: "keys/deep/a.pem", Path: filepath.Join(dir, "secret"), Size: 6},
+		{Name: "a.key", Path: filepath.Join(dir, "secret"), Size: 6},
 	}
 }
+
+// allParts are those of source.
+var allParts = []string{"a.key", "keys", "directory", "journal", "queue"}
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
@@ -69,11 +75,11 @@ func TestWrite(t *testing.T) {
 		}
 		return 2, nil
 	}, func(n int64) { total += n })
-	if err != nil || total != 15 {
+	if err != nil || total != 27 {
 		t.Fatalf("%v; %d octets", err, total)
 	}
 	m, err := Open(dir)
-	if err != nil || m.Flaws != 2 || !m.Made.Equal(noon) || len(m.Files) != 3 || m.Octets() != 15 {
+	if err != nil || m.Flaws != 2 || !m.Made.Equal(noon) || len(m.Files) != 5 || m.Octets() != 27 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	if got := read(t, filepath.Join(dir, "journal", "1.jsonl")); got != "log" {
@@ -86,7 +92,7 @@ func TestWrite(t *testing.T) {
 	if !os.SameFile(linked, original) {
 		t.Error("a file that does not change was copied")
 	}
-	if names, err := os.ReadDir(dir); err != nil || len(names) != 4 {
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 6 {
 		t.Errorf("in it are %v, %v", names, err)
 	}
 }
@@ -142,7 +148,7 @@ func TestCutShort(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ name, manifest, want string }{
 		{"none", "", "is no backup: it has no backup.json"},
-		{"newer", `{"postern_backup": 2}`, "postern_backup: format 2; this program knows format 1"},
+		{"newer", `{"postern_backup": 3}`, "postern_backup: format 3; this program knows formats 1 to 2"},
 		{"outside", `{"postern_backup": 1, "files": [{"name": "../x", "size": 0}]}`, `"../x" is not within the backup`},
 		{"absolute", `{"postern_backup": 1, "files": [{"name": "/etc/passwd", "size": 0}]}`, "is not within the backup"},
 		{"missing", `{"postern_backup": 1, "files": [{"name": "x", "size": 0}]}`, "no such file"},
@@ -183,10 +189,10 @@ func TestRestore(t *testing.T) {
 	if got := read(t, filepath.Join(from, "queue", "db", "1.sst")); got != "table" {
 		t.Errorf("in the backup there is %q then", got)
 	}
-	if names, err := os.ReadDir(dataDir); err != nil || len(names) != 3 {
+	if names, err := os.ReadDir(dataDir); err != nil || len(names) != len(allParts) {
 		t.Errorf("in data_dir are %v, %v", names, err)
 	}
-	for _, part := range Parts {
+	for _, part := range allParts {
 		must(t, os.RemoveAll(dataDir))
 		must(t, os.MkdirAll(filepath.Join(dataDir, part), 0o700))
 		if ready, err := restoreTo(t, from, dataDir); err == nil || ready > 0 || !strings.Contains(err.Error(), "has a "+part+" already; a restore never goes over one") {
@@ -239,7 +245,7 @@ func TestRestoreFails(t *testing.T) {
 // parts too. Another that is under way is told.
 func TestRestoreCutShort(t *testing.T) {
 	from := made(t, source(t))
-	for moved := -1; moved <= len(Parts)+1; moved++ {
+	for moved := -1; moved <= len(allParts)+1; moved++ {
 		t.Run(fmt.Sprint(moved), func(t *testing.T) {
 			dataDir := t.TempDir()
 			dir := filepath.Join(dataDir, Restoring)
@@ -252,10 +258,10 @@ func TestRestoreCutShort(t *testing.T) {
 				must(t, Copy(t.Context(), dir, m.Files, None, func(int64) {}))
 				must(t, os.Remove(filepath.Join(dir, "stale")))
 				must(t, m.write(dir))
-				for _, part := range Parts[:min(moved, len(Parts))] {
+				for _, part := range allParts[:min(moved, len(allParts))] {
 					must(t, os.Rename(filepath.Join(dir, part), filepath.Join(dataDir, part)))
 				}
-				if moved > len(Parts) {
+				if moved > len(allParts) {
 					must(t, os.Remove(filepath.Join(dir, manifestName)))
 				}
 				wantReady = 0
@@ -270,10 +276,12 @@ func TestRestoreCutShort(t *testing.T) {
 			if ready, err := restoreTo(t, from, dataDir); err != nil || ready != wantReady {
 				t.Errorf("%v, made ready %d times", err, ready)
 			}
-			if got := read(t, filepath.Join(dataDir, "queue", "db", "1.sst")); got != "table" {
-				t.Errorf("restored: %q", got)
+			for name, want := range map[string]string{"queue/db/1.sst": "table", "keys/deep/a.pem": "secret", "a.key": "secret"} {
+				if got := read(t, filepath.Join(dataDir, name)); got != want {
+					t.Errorf("restored: %s is %q", name, got)
+				}
 			}
-			if names, err := os.ReadDir(dataDir); err != nil || len(names) != 3 {
+			if names, err := os.ReadDir(dataDir); err != nil || len(names) != len(allParts) {
 				t.Errorf("in data_dir are %v, %v", names, err)
 			}
 		})

@@ -16,8 +16,8 @@ import (
 // made ready. While it is there no server may start.
 const Restoring = "restoring"
 
-// Parts are the directories of a backup, in the order in which a restore gives
-// them their names: with the last there is a store.
+// Parts are the directories of every backup, in the order in which a restore gives
+// them their names, behind all else: with the last there is a store.
 var Parts = []string{"directory", "journal", "queue"}
 
 // Restore copies a backup into a data directory that holds nothing of the kind
@@ -29,7 +29,7 @@ func Restore(ctx context.Context, from, dataDir string, reserve int64, ready fun
 	if err != nil {
 		return m, err
 	}
-	r := restore{dataDir: dataDir, dir: filepath.Join(dataDir, Restoring)}
+	r := restore{dataDir: dataDir, dir: filepath.Join(dataDir, Restoring), parts: m.parts()}
 	if err := r.begin(); err != nil {
 		return m, err
 	}
@@ -49,13 +49,14 @@ func Restore(ctx context.Context, from, dataDir string, reserve int64, ready fun
 // restore is one under way.
 type restore struct {
 	dataDir, dir string
+	parts        []string // of the backup
 	lock         *os.File // dir
 }
 
 // begin takes the data directory, unless it holds something.
 func (r *restore) begin() error {
 	if _, err := os.Lstat(r.dir); errors.Is(err, fs.ErrNotExist) {
-		for _, part := range Parts {
+		for _, part := range r.parts {
 			if _, err := os.Lstat(filepath.Join(r.dataDir, part)); err == nil {
 				return fmt.Errorf("data_dir %s has a %s already; a restore never goes over one: set another data_dir, or move it away", r.dataDir, part)
 			} else if !errors.Is(err, fs.ErrNotExist) {
@@ -97,7 +98,7 @@ func (r *restore) isReady(m Manifest) (bool, error) {
 // isOver reports whether all parts have their names: no server starts while
 // there is a restore, and none begins where there are parts.
 func (r *restore) isOver() (bool, error) {
-	for _, part := range Parts {
+	for _, part := range r.parts {
 		if _, err := os.Lstat(filepath.Join(r.dataDir, part)); errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		} else if err != nil {
@@ -167,7 +168,7 @@ func (r *restore) abandon() error {
 
 // finish gives the parts their names. Each step is durable before the next.
 func (r *restore) finish() error {
-	for _, part := range Parts {
+	for _, part := range r.parts {
 		from, to := filepath.Join(r.dir, part), filepath.Join(r.dataDir, part)
 		if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
 			continue // done before

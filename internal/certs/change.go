@@ -1,59 +1,21 @@
 package certs
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 	"time"
+
+	"postern/internal/privatedir"
 )
 
 // This file changes what a Store holds.
 
-// files are what a change writes, by name; nil is a file that is removed.
-type files map[string][]byte
-
-// change lets f decide, on what is there now, which files are written. The records are
-// written last, if f has changed them. When it fails midway, each file is as it was or as it
-// is to be, and the records are as they were.
-func (s *Store) change(f func(*content) (files, error)) error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	return s.dir.Change(func() error { return s.apply(f) })
-}
-
-// apply does the change. The directory is locked.
-func (s *Store) apply(f func(*content) (files, error)) error {
-	c, err := s.readDir()
-	if err != nil {
-		return err
-	}
-	before, err := json.Marshal(c.records)
-	if err != nil {
-		return err
-	}
-	list, err := f(c)
-	if err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(list)) { // "x.pem" comes before "x.request.pem", whose answer it is
-		if err := s.dir.Write(name, list[name]); err != nil {
-			return err
-		}
-	}
-	after, err := json.Marshal(c.records)
-	if err == nil && !bytes.Equal(before, after) {
-		err = s.dir.Write(recordsFile, append(after, '\n'))
-	}
-	return errors.Join(err, s.readAgain())
-}
+type files = privatedir.Files
 
 // Put stores a certificate with its key. Another of that name is replaced if replace
 // says so. Errors: ErrName, ErrExists, ErrFull.
@@ -62,7 +24,7 @@ func (s *Store) Put(name string, certificate *tls.Certificate, replace bool) err
 	if err != nil {
 		return err
 	}
-	return s.change(func(c *content) (files, error) {
+	return s.files.Change(func(c *content) (files, error) {
 		return files{name + storeSuffix: text}, c.allow(name, replace)
 	})
 }
@@ -90,7 +52,7 @@ func (s *Store) PutRequest(name string, request []byte, key crypto.Signer) error
 		return err
 	}
 	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request})...)
-	return s.change(func(c *content) (files, error) {
+	return s.files.Change(func(c *content) (files, error) {
 		return files{name + requestSuffix: text}, c.allow(name, true)
 	})
 }
@@ -98,7 +60,7 @@ func (s *Store) PutRequest(name string, request []byte, key crypto.Signer) error
 // Answer stores the certificate that an authority has made of the request of a name, or
 // has renewed for the key that is in use. Errors: ErrNotFound, ErrNoKey.
 func (s *Store) Answer(name string, chain [][]byte, leaf *x509.Certificate) error {
-	return s.change(func(c *content) (files, error) {
+	return s.files.Change(func(c *content) (files, error) {
 		e, err := c.entry(name)
 		if err != nil {
 			return nil, err
@@ -136,7 +98,7 @@ func (s *Store) keyFor(e *Entry, leaf *x509.Certificate, list files) (crypto.Sig
 // Remove removes a certificate with its key, and its request. Errors: ErrNotFound,
 // ErrInUse.
 func (s *Store) Remove(name string) error {
-	return s.change(func(c *content) (files, error) {
+	return s.files.Change(func(c *content) (files, error) {
 		e, err := c.entry(name)
 		if err != nil {
 			return nil, err
@@ -158,7 +120,7 @@ func (s *Store) Remove(name string) error {
 // Assign gives certificates to a listener, in the place of those that it has: the first is
 // for clients that ask for no name; none takes all away. Errors: ErrNotFound, ErrCA, ErrPending.
 func (s *Store) Assign(listener string, names []string) error {
-	return s.change(func(c *content) (files, error) {
+	return s.files.Change(func(c *content) (files, error) {
 		for _, name := range names {
 			e, err := c.entry(name)
 			switch {
@@ -192,10 +154,10 @@ const keepWarned = 90 * 24 * time.Hour
 // reports whether that is new.
 func (s *Store) Warn(c *x509.Certificate, days int) (bool, error) {
 	fingerprint := Fingerprint(c)
-	if was, is := s.content.Load().records.Warned[fingerprint]; is && was.Days <= days {
+	if was, is := s.files.Content().records.Warned[fingerprint]; is && was.Days <= days {
 		return false, nil
 	}
-	return true, s.change(func(all *content) (files, error) {
+	return true, s.files.Change(func(all *content) (files, error) {
 		r := &all.records
 		if r.Warned == nil {
 			r.Warned = make(map[string]warning)

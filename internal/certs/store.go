@@ -3,31 +3,22 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"postern/internal/mail"
 	"postern/internal/privatedir"
-	"postern/internal/stamp"
 )
 
 // The names of the files of a Store.
 const (
 	storeSuffix   = ".pem"         // a key and its certificate
 	requestSuffix = ".request.pem" // a key and the request that waits for its certificate
-	recordsFile   = "records.json"
 )
 
 // maxStored bounds the certificates of a Store.
@@ -47,17 +38,11 @@ var (
 )
 
 // Store is a directory of certificates with their keys, a file each, that commands
-// make. Another process may change it, too: each change is made under a lock, on what is there then.
+// make. Another process may change it, too: each change is made on what is there then.
 // It is safe for use by several goroutines.
 type Store struct {
-	dir   privatedir.Dir
+	files *privatedir.Store[records, content]
 	clock mail.Clock
-
-	// content is replaced as a whole, so that no handshake waits for a disk.
-	content atomic.Pointer[content]
-
-	changing sync.Mutex  // held while the directory is read or changed
-	read     stamp.Stamp // of the directory
 }
 
 // content is what a directory holds. It is not changed once others see it.
@@ -96,26 +81,13 @@ type warning struct {
 // is an Entry with an error, and keeps nobody from the others. It fails when the directory
 // or the records cannot be read.
 func OpenStore(dir string, clock mail.Clock) (*Store, error) {
-	s := &Store{dir: privatedir.Dir(dir), clock: clock}
-	if err := s.readAgain(); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// readAgain reads the directory. changing is held, if there is anybody else.
-func (s *Store) readAgain() error {
-	at := stamp.Of(string(s.dir), s.clock.Now())
-	c, err := s.readDir()
+	files, err := privatedir.Open(dir, clock, privatedir.Form[records, content]{
+		Read: readContent, Records: func(c *content) records { return c.records },
+	})
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("certs: %w", err)
 	}
-	if before := s.content.Load(); before != nil {
-		c.keep(before)
-	}
-	s.read = at
-	s.content.Store(c)
-	return nil
+	return &Store{files: files, clock: clock}, nil
 }
 
 // keep keeps in use what was read before of files that cannot be used now: without it,
@@ -128,17 +100,10 @@ func (c *content) keep(before *content) {
 	}
 }
 
-func (s *Store) readDir() (*content, error) {
-	c := &content{entries: make(map[string]*Entry)}
-	files, err := os.ReadDir(string(s.dir))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // who says so is asked for data_dir
-		return c, nil
-	}
-	if err != nil {
-		return c, fmt.Errorf("certs: %w", err)
-	}
-	for _, f := range files {
-		name, isRequest := strings.CutSuffix(f.Name(), requestSuffix)
+func readContent(f *privatedir.Found[records], before *content) (*content, error) {
+	c := &content{entries: make(map[string]*Entry), records: f.Records}
+	for _, file := range f.Names {
+		name, isRequest := strings.CutSuffix(file, requestSuffix)
 		isStored := isRequest
 		if !isRequest {
 			name, isStored = strings.CutSuffix(name, storeSuffix)
@@ -151,14 +116,16 @@ func (s *Store) readDir() (*content, error) {
 			e = &Entry{Name: name}
 			c.entries[name] = e
 		}
-		s.readEntry(e, f.Name(), isRequest)
+		e.read(f.Dir.Path(file), isRequest, f.Now)
 	}
-	return c, s.readRecords(&c.records)
+	if before != nil {
+		c.keep(before)
+	}
+	return c, nil
 }
 
-func (s *Store) readEntry(e *Entry, file string, isRequest bool) {
-	path := filepath.Join(string(s.dir), file)
-	data, _, err := read(path, s.clock.Now())
+func (e *Entry) read(path string, isRequest bool, now time.Time) {
+	data, _, err := read(path, now)
 	if err == nil && isRequest {
 		e.Request, err = parseRequest(path, data)
 	} else if err == nil {
@@ -201,21 +168,6 @@ func parseRequest(path string, data []byte) (*x509.CertificateRequest, error) {
 	return nil, &Error{File: path, Reason: ErrFormat, Detail: "no PEM request in it; it must begin with -----BEGIN CERTIFICATE REQUEST-----"}
 }
 
-func (s *Store) readRecords(r *records) error {
-	path := filepath.Join(string(s.dir), recordsFile)
-	data, _, err := stamp.Read(path, maxFile, s.clock.Now())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, r)
-	}
-	if err != nil {
-		return fmt.Errorf("certs: %s: %w", path, err)
-	}
-	return nil
-}
-
 // CheckName refuses what cannot be the name of a certificate, with ErrName.
 func CheckName(name string) error {
 	other := func(r rune) bool {
@@ -230,16 +182,11 @@ func CheckName(name string) error {
 // Look reads the directory again if it has changed: another process can. When that
 // fails, what was read before stays so. It tells what has changed.
 func (s *Store) Look() ([]Event, error) {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	if s.read.Stands(string(s.dir)) {
-		return nil, nil
-	}
-	before := s.content.Load()
-	if err := s.readAgain(); err != nil {
+	before, err := s.files.Look()
+	if before == nil || err != nil {
 		return nil, err
 	}
-	c := s.content.Load()
+	c := s.files.Content()
 	var events []Event
 	for _, name := range slices.Sorted(maps.Keys(c.entries)) {
 		is, was := c.entries[name], before.entries[name]
@@ -260,11 +207,11 @@ func (s *Store) Look() ([]Event, error) {
 	return events, nil
 }
 
-func (s *Store) file(name, suffix string) string { return filepath.Join(string(s.dir), name+suffix) }
+func (s *Store) file(name, suffix string) string { return s.files.Dir().Path(name + suffix) }
 
 // Entries returns all that is there, in order of names.
 func (s *Store) Entries() []Entry {
-	c := s.content.Load()
+	c := s.files.Content()
 	var list []Entry
 	for _, name := range slices.Sorted(maps.Keys(c.entries)) {
 		list = append(list, *c.entries[name])
@@ -274,7 +221,7 @@ func (s *Store) Entries() []Entry {
 
 // Entry returns what is there by a name. Errors: ErrNotFound.
 func (s *Store) Entry(name string) (Entry, error) {
-	return s.content.Load().entry(name)
+	return s.files.Content().entry(name)
 }
 
 func (c *content) entry(name string) (Entry, error) {
@@ -311,7 +258,7 @@ type assigned struct {
 
 // Certificates returns those that are assigned, and can be used.
 func (a assigned) Certificates() []*tls.Certificate {
-	c := a.store.content.Load()
+	c := a.store.files.Content()
 	var list []*tls.Certificate
 	for _, name := range c.records.Assigned[a.listener] {
 		if e := c.entries[name]; e != nil && e.Certificate != nil {
@@ -324,12 +271,12 @@ func (a assigned) Certificates() []*tls.Certificate {
 // Assigned returns the names of the certificates that are assigned to a listener, the
 // first of which is for clients that ask for no name.
 func (s *Store) Assigned(listener string) []string {
-	return slices.Clone(s.content.Load().records.Assigned[listener])
+	return slices.Clone(s.files.Content().records.Assigned[listener])
 }
 
 // Listeners returns those to which a certificate is assigned, in order.
 func (s *Store) Listeners(name string) []string {
-	return s.content.Load().records.listeners(name)
+	return s.files.Content().records.listeners(name)
 }
 
 func (r *records) listeners(name string) []string {

@@ -50,7 +50,7 @@ func TestStoreKeeps(t *testing.T) {
 	if _, err := s.Warn(a, 14); err != nil {
 		t.Fatal(err)
 	}
-	for name, s := range map[string]*Store{"the same": s, "opened again": reopened(t, string(s.dir))} {
+	for name, s := range map[string]*Store{"the same": s, "opened again": reopened(t, string(s.files.Dir()))} {
 		got := s.AssignedTo("smtp").Certificates()
 		if len(got) != 1 || !got[0].Leaf.Equal(a) || len(s.AssignedTo("other").Certificates()) != 0 || !slices.Equal(s.Listeners("a"), []string{"smtp"}) {
 			t.Errorf("%s: assigned are %v", name, got)
@@ -67,7 +67,7 @@ func TestStoreKeeps(t *testing.T) {
 	if fresh, err := s.Warn(a, 3); err != nil || !fresh {
 		t.Errorf("3 days: new %v, error %v", fresh, err)
 	}
-	files, err := os.ReadDir(string(s.dir))
+	files, err := os.ReadDir(string(s.files.Dir()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestAnswer(t *testing.T) {
 		if err := s.Answer("a", c.Certificate, c.Leaf); err != nil {
 			t.Fatal(err)
 		}
-		e, err := reopened(t, string(s.dir)).Entry("a")
+		e, err := reopened(t, string(s.files.Dir())).Entry("a")
 		if err != nil || e.Request != nil || e.Err != nil || !e.Certificate.Leaf.Equal(c.Leaf) {
 			t.Errorf("for %s: %+v, %v", name, e, err)
 		}
@@ -167,8 +167,8 @@ func TestStoreDamaged(t *testing.T) {
 	write(t, s.file("mixed", storeSuffix), string(other)+string(EncodeChain(e.Certificate)))
 	write(t, s.file("bad", storeSuffix), "nothing")
 	write(t, s.file("odd", requestSuffix), "nothing")
-	write(t, filepath.Join(string(s.dir), "not a name.pem"), "nothing")
-	again := reopened(t, string(s.dir))
+	write(t, filepath.Join(string(s.files.Dir()), "not a name.pem"), "nothing")
+	again := reopened(t, string(s.files.Dir()))
 	for name, want := range map[string]error{"good": nil, "mixed": ErrMismatch, "bad": ErrFormat, "odd": ErrFormat} {
 		e, err := again.Entry(name)
 		if err != nil || !errors.Is(e.Err, want) || want == nil && e.Err != nil || (e.Certificate != nil) != (want == nil) {
@@ -181,8 +181,8 @@ func TestStoreDamaged(t *testing.T) {
 	if err := again.Remove("bad"); err != nil {
 		t.Error(err)
 	}
-	write(t, filepath.Join(string(s.dir), recordsFile), "{")
-	if _, err := OpenStore(string(s.dir), mail.SystemClock{}); err == nil || !strings.Contains(err.Error(), recordsFile) {
+	write(t, filepath.Join(string(s.files.Dir()), privatedir.RecordsFile), "{")
+	if _, err := OpenStore(string(s.files.Dir()), mail.SystemClock{}); err == nil || !strings.Contains(err.Error(), privatedir.RecordsFile) {
 		t.Errorf("error %v with damaged records", err)
 	}
 }
@@ -192,7 +192,7 @@ func TestStoreDamaged(t *testing.T) {
 func TestDamagedStaysInUse(t *testing.T) {
 	s := newStore(t)
 	leaf := put(t, s, "a")
-	other := reopened(t, string(s.dir))
+	other := reopened(t, string(s.files.Dir()))
 	write(t, s.file("a", storeSuffix), "nothing")
 	put(t, s, "b") // which reads all again
 	events, err := other.Look()
@@ -223,7 +223,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	put(t, s, "a")
 	target := filepath.Join(t.TempDir(), "target")
 	write(t, target, "x")
-	lock := filepath.Join(string(s.dir), privatedir.LockFile)
+	lock := filepath.Join(string(s.files.Dir()), privatedir.LockFile)
 	if err := errors.Join(os.Remove(lock), os.Symlink(target, lock)); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 func TestStoreOfTwo(t *testing.T) {
 	one := newStore(t)
 	put(t, one, "a")
-	two := reopened(t, string(one.dir))
+	two := reopened(t, string(one.files.Dir()))
 	put(t, two, "b")
 	put(t, two, "a")
 	put(t, one, "c")
@@ -261,7 +261,7 @@ func TestStoreOfTwo(t *testing.T) {
 func TestSweep(t *testing.T) {
 	s := newStore(t)
 	put(t, s, "a")
-	left := filepath.Join(string(s.dir), ".new-123")
+	left := filepath.Join(string(s.files.Dir()), ".new-123")
 	write(t, left, "half a key")
 	put(t, s, "b")
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
@@ -278,7 +278,7 @@ func TestWarnedAreForgotten(t *testing.T) {
 			t.Fatal(fresh, err)
 		}
 	}
-	if _, kept := s.content.Load().records.Warned[Fingerprint(old)]; kept {
+	if _, kept := s.files.Content().records.Warned[Fingerprint(old)]; kept {
 		t.Error("it is still there")
 	}
 }

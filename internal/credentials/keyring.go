@@ -13,11 +13,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 
 	"postern/internal/mail"
+	"postern/internal/privatedir"
 )
 
 // Keyring seals secrets under the keys of a file. The first key seals, and each unseals what
@@ -90,6 +89,14 @@ func (k *Keyring) keys() ([]key, error) {
 }
 
 func (k *Keyring) read() ([]key, error) {
+	text, err := k.text()
+	if err != nil {
+		return nil, err
+	}
+	return parseKeys(text)
+}
+
+func (k *Keyring) text() ([]byte, error) {
 	f, err := os.Open(k.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNoKeyFile
@@ -111,7 +118,7 @@ func (k *Keyring) read() ([]key, error) {
 	if err != nil {
 		return nil, withoutPath(err)
 	}
-	return parseKeys(text)
+	return text, nil
 }
 
 func withoutPath(err error) error {
@@ -149,78 +156,25 @@ func parseKeys(text []byte) ([]key, error) {
 	return keys, nil
 }
 
-// write puts keys into the file: all of them, or it stays as it was. Who is root leaves the
-// file to its owner, or to that of the directory.
-func (k *Keyring) write(keys []key) (err error) {
+// write puts keys into the file: all of them, or it stays as it was.
+func (k *Keyring) write(keys []key) error {
 	var b bytes.Buffer
 	b.WriteString(keyFileHead)
 	for _, x := range keys {
 		b.WriteString(keyLine + base64.StdEncoding.EncodeToString(x.secret) + "\n")
 	}
-	temporary := k.file + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fileError{k.file, err}
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(temporary)
-			err = fileError{k.file, fmt.Errorf("cannot be written: %w", err)}
-		}
-	}()
-	if err := writeSynced(temporary, b.Bytes()); err != nil {
-		return err
-	}
-	if err := k.giveAs(temporary); err != nil {
-		return err
-	}
-	k.reach("written")
-	if err := os.Rename(temporary, k.file); err != nil {
-		return err
+	file := privatedir.File{Path: k.file, Written: func() { k.reach("written") }}
+	if err := file.Write(b.Bytes()); err != nil {
+		return fileError{k.file, fmt.Errorf("cannot be written: %w", err)}
 	}
 	k.reach("renamed")
-	return syncDir(filepath.Dir(k.file))
+	return nil
 }
 
 func (k *Keyring) reach(step string) {
 	if k.reached != nil {
 		k.reached(step)
 	}
-}
-
-func writeSynced(name string, text []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// giveAs gives a file to the owner of the key file; before there is one, to that of its
-// directory.
-func (k *Keyring) giveAs(name string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Stat(k.file)
-	if err != nil {
-		info, err = os.Stat(filepath.Dir(k.file))
-	}
-	if err != nil {
-		return err
-	}
-	if is, ok := info.Sys().(*syscall.Stat_t); ok {
-		return os.Chown(name, int(is.Uid), int(is.Gid))
-	}
-	return nil
 }
 
 // errSealedOtherwise says that nothing in the key file opens what is sealed.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/admin"
@@ -25,23 +27,23 @@ const (
 	journalName = "journal"
 )
 
-// snapshot makes a snapshot of store, directory and journal, in this order: what the
+// snapshot makes a snapshot of store, directory, keys and journal, in this order: what the
 // others have handed to the journal by then is in there.
-func (d *Daemon) snapshot(ctx context.Context) (admin.Snapshot, error) {
+func (d *Daemon) snapshot(ctx context.Context, o admin.SnapshotOrder) (admin.Snapshot, error) {
 	stored, err := d.snapshotStore(ctx)
 	if err != nil {
 		return admin.Snapshot{}, err
 	}
-	records, err := d.snapshotDirectory(ctx)
+	private, err := copyPrivate(ctx, d.inForce().config, d.directory, o)
 	if err != nil {
 		return admin.Snapshot{}, errors.Join(err, stored.Release())
 	}
-	release := func() error { return errors.Join(d.journal.Unlink(), stored.Release(), os.Remove(records.Path)) }
+	release := func() error { return errors.Join(d.journal.Unlink(), stored.Release(), private.remove()) }
 	linked, err := d.journal.Link()
 	if err != nil {
 		return admin.Snapshot{}, errors.Join(err, release())
 	}
-	s := admin.Snapshot{Files: []admin.SnapshotFile{records}, Release: release}
+	s := admin.Snapshot{Files: private.files, KeyFile: private.keyFile, Release: release}
 	for _, f := range stored.Files {
 		s.Files = append(s.Files, admin.SnapshotFile{Name: queueName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
 	}
@@ -86,41 +88,22 @@ func absolute(files []admin.SnapshotFile) (err error) {
 	return err
 }
 
-// snapshotName is the copy of the directory that a backup is made of, beside it.
-const snapshotName = "snapshot.db"
-
-// snapshotDirectory makes a copy of the directory. One that a crash has left behind is
-// replaced; there is one backup at a time, because the store has one snapshot.
-func (d *Daemon) snapshotDirectory(ctx context.Context) (admin.SnapshotFile, error) {
-	path := filepath.Join(directoryDir(d.inForce().config), snapshotName)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return admin.SnapshotFile{}, err
-	}
-	if err := d.directory.Snapshot(ctx, path); err != nil {
-		return admin.SnapshotFile{}, err
-	}
-	return recordFile(path)
-}
-
-// recordFile is a copy of the directory as a file of a backup.
-func recordFile(path string) (admin.SnapshotFile, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return admin.SnapshotFile{}, err
-	}
-	return admin.SnapshotFile{Name: directoryName + "/" + directory.File, Path: path, Size: info.Size(), Fixed: true}, nil
-}
-
 // Backup is what came of a backup.
 type Backup struct {
 	backup.Manifest
 	Octets int64 `json:"octets"`
 	// Damage is what was damaged in the store, and is in the backup.
 	Damage queue.Flaws `json:"damage"`
+	// Keys are the parts of it that have private keys.
+	Keys []string `json:"keys"`
+	// KeyFile is the key file of credentials that a backup is without, although something is sealed under it.
+	KeyFile string `json:"key_file,omitempty"`
+	// Sealed is why what is sealed cannot be read where a backup was restored.
+	Sealed string `json:"sealed,omitempty"`
 }
 
 // Backup writes a backup of the store of a server that does not run.
-func (m Maintenance) Backup(ctx context.Context, dir, version string, progress func(queue.Progress)) (b Backup, err error) {
+func (m Maintenance) Backup(ctx context.Context, dir, version string, o admin.SnapshotOrder, progress func(queue.Progress)) (b Backup, err error) {
 	stored, lock, err := embedded.Files(queueDir(m.Config), m.options())
 	if err != nil {
 		return b, namedInUse(m.Config, err)
@@ -138,38 +121,14 @@ func (m Maintenance) Backup(ctx context.Context, dir, version string, progress f
 	for _, f := range journaled {
 		files = append(files, admin.SnapshotFile{Name: journalName + "/" + f.Name, Path: f.Path, Size: f.Size, Fixed: f.Fixed})
 	}
-	records, done, err := m.recordFiles(ctx)
+	private, err := m.copyPrivate(ctx, o)
 	if err != nil {
 		return b, err
 	}
-	defer func() { err = errors.Join(err, done()) }()
-	files = append(files, records...)
-	ready := admin.SnapshotReady{Made: time.Now(), Host: m.Config.Hostname, Version: version}
+	defer func() { err = errors.Join(err, private.remove()) }()
+	files = append(files, private.files...)
+	ready := admin.SnapshotReady{Made: time.Now(), Host: m.Config.Hostname, Version: version, KeyFile: private.keyFile}
 	return m.WriteBackup(ctx, dir, ready, files, progress)
-}
-
-// recordFiles is a copy of the directory, if there is one; done removes it.
-func (m Maintenance) recordFiles(ctx context.Context) (files []admin.SnapshotFile, done func() error, err error) {
-	dir := directoryDir(m.Config)
-	done = func() error { return nil }
-	if _, err := os.Stat(filepath.Join(dir, directory.File)); errors.Is(err, fs.ErrNotExist) {
-		return nil, done, nil
-	}
-	d, err := directory.Open(ctx, directory.Options{Dir: dir, Logger: m.Logger})
-	if err != nil {
-		return nil, done, err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	path := filepath.Join(dir, snapshotName)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, done, err
-	}
-	done = func() error { return os.Remove(path) }
-	if err := d.Snapshot(ctx, path); err != nil {
-		return nil, done, err
-	}
-	file, err := recordFile(path)
-	return []admin.SnapshotFile{file}, done, err
 }
 
 // WriteBackup writes files, which stay as they are, to a backup, and verifies
@@ -179,7 +138,8 @@ func (m Maintenance) WriteBackup(ctx context.Context, dir string, of admin.Snaps
 	for _, f := range files {
 		b.Files = append(b.Files, backup.File{Name: f.Name, Size: f.Size, Path: f.Path, Fixed: f.Fixed})
 	}
-	b.Octets = b.Manifest.Octets()
+	b.Octets, b.KeyFile = b.Manifest.Octets(), of.KeyFile
+	b.findKeys()
 	done := queue.Progress{Total: 2 * b.Octets} // written, then read
 	b.Manifest, err = backup.Write(ctx, dir, b.Manifest, func(written string) (int, error) {
 		v, err := m.verifyCopy(ctx, written, func(p queue.Progress) {
@@ -194,9 +154,20 @@ func (m Maintenance) WriteBackup(ctx context.Context, dir string, of admin.Snaps
 	return b, err
 }
 
-// verifyCopy verifies a copy of a store, and of the directory.
+// findKeys finds the parts with private keys.
+func (b *Backup) findKeys() {
+	b.Keys = []string{}
+	for _, part := range []string{acmeName, certificatesName, credentialsKeyName, keysName} {
+		if slices.ContainsFunc(b.Files, func(f backup.File) bool { return f.Name == part || strings.HasPrefix(f.Name, part+"/") }) {
+			b.Keys = append(b.Keys, part)
+		}
+	}
+}
+
+// verifyCopy verifies a copy of a data directory.
 func (m Maintenance) verifyCopy(ctx context.Context, dir string, progress func(queue.Progress)) (queue.Verified, error) {
-	if err := directory.VerifyFiles(ctx, filepath.Join(dir, directoryName)); err != nil {
+	faults, err := verifyPrivate(ctx, dir)
+	if err != nil {
 		return queue.Verified{}, err
 	}
 	store := filepath.Join(dir, queueName)
@@ -204,15 +175,18 @@ func (m Maintenance) verifyCopy(ctx context.Context, dir string, progress func(q
 	if err == nil {
 		err = os.Remove(filepath.Join(store, "lock")) // it is no part of a copy
 	}
+	for _, fault := range faults {
+		v.Flaws.Add(queue.Flaw{Cause: fault})
+	}
 	return v, err
 }
 
-// DamagedError says that a backup is of a damaged store.
+// DamagedError says that a backup is of a damaged store, or of keys that cannot be used.
 type DamagedError struct{ Flaws queue.Flaws }
 
 // Error says in how many places.
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("the store in it is damaged in %d places", e.Flaws.Count)
+	return fmt.Sprintf("what is in the backup is damaged in %d places", e.Flaws.Count)
 }
 
 // Restore restores a backup into the data directory, which must not have a
@@ -238,8 +212,18 @@ func (m Maintenance) Restore(ctx context.Context, from string, damaged bool, pro
 		done.Total = max(done.Total, 2*done.Done)
 		progress(done)
 	})
+	if err != nil {
+		return b, err
+	}
 	b.Octets = b.Manifest.Octets()
-	return b, err
+	b.findKeys()
+	if wrong := unsealable(ctx, m.Config.DataDir, m.Config.CredentialsKey()); wrong != nil {
+		b.Sealed = wrong.Error()
+		if restored := filepath.Join(m.Config.DataDir, credentialsKeyName); restored != m.Config.CredentialsKey() && exists(restored) {
+			b.Sealed += "; that of the backup is " + restored
+		}
+	}
+	return b, nil
 }
 
 // suspend suspends delivery in a store that was restored: its journal cannot

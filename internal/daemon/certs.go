@@ -20,7 +20,10 @@ import (
 // shows to whom.
 
 // certificatesDir is where the certificates lie that commands make.
-func certificatesDir(c *config.Config) string { return filepath.Join(c.DataDir, "certificates") }
+func certificatesDir(c *config.Config) string { return filepath.Join(c.DataDir, certificatesName) }
+
+// acmeDir is where those lie that an authority has made.
+func acmeDir(c *config.Config) string { return filepath.Join(c.DataDir, acmeName) }
 
 // certificates are those that a configuration has.
 type certificates struct {
@@ -144,7 +147,7 @@ func (g *graph) loadAuthority() error {
 // newManager returns what has certificates by ACME.
 func (d *Daemon) newManager(c *config.Config) *certs.Manager {
 	return certs.NewManager(certs.ACMEOptions{
-		Dir: filepath.Join(c.DataDir, "acme"), CheckEvery: c.ACME.CheckEvery, Failed: d.tellAuthority, Clock: d.clock, Logger: d.Logger,
+		Dir: acmeDir(c), CheckEvery: c.ACME.CheckEvery, Failed: d.tellAuthority, Clock: d.clock, Logger: d.Logger,
 	})
 }
 

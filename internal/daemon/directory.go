@@ -30,9 +30,9 @@ func directoryDir(c *config.Config) string { return filepath.Join(c.DataDir, dir
 
 // openDirectory opens the directory, and puts its lists in force.
 func (d *Daemon) openDirectory(g *graph) (err error) {
-	// A backup that was killed has left its copy behind.
-	if err := os.Remove(filepath.Join(directoryDir(g.config), snapshotName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot open the directory: %w", err)
+	// A backup that was killed has left its copies behind.
+	if err := os.RemoveAll(copiesDir(g.config)); err != nil {
+		return fmt.Errorf("cannot remove what a backup has left: %w", err)
 	}
 	d.directory, err = directory.Open(context.Background(), directory.Options{
 		Dir: directoryDir(g.config), Clock: d.clock, Logger: d.Logger, Metrics: d.counts.directory, Credentials: checkCredentials,

@@ -27,7 +27,7 @@ import (
 // This file has the signatures of mail that leaves, and the keys for them.
 
 // keysDir is where the keys lie.
-func keysDir(c *config.Config) string { return filepath.Join(c.DataDir, "dkim") }
+func keysDir(c *config.Config) string { return filepath.Join(c.DataDir, keysName) }
 
 // loadSigning opens the keys, unless they are open, and finds out how mail is signed.
 func (g *graph) loadSigning() error {

@@ -302,13 +302,10 @@ func (tx *Tx) Credential(name string) (Credential, bool) {
 
 // Credentials returns the names of all credentials as they are in the change.
 func (tx *Tx) Credentials() []string {
-	names := read(tx.d, func(m *image) map[string]bool {
-		all := make(map[string]bool, len(m.credentials))
-		for name := range m.credentials {
-			all[name] = true
-		}
-		return all
-	})
+	names := make(map[string]bool)
+	for _, name := range tx.d.CredentialNames() {
+		names[name] = true
+	}
 	for _, k := range tx.order {
 		if k.Kind == KindCredential {
 			names[k.Name] = tx.records[k] != nil
@@ -401,6 +398,13 @@ func (d *Directory) Credential(name string) *Credential {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.image.credentials[strings.ToLower(name)]
+}
+
+// CredentialNames returns the names of all credentials, in order.
+func (d *Directory) CredentialNames() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Sorted(maps.Keys(d.image.credentials))
 }
 
 // CredentialFor returns the credential that is for a host, by its name or address, or by the

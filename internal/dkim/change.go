@@ -3,17 +3,18 @@ package dkim
 import (
 	"fmt"
 	"time"
+
+	"postern/internal/privatedir"
 )
 
 // This file changes what a Store holds.
 
-// files are what a change writes, by name; nil is a file that is removed.
-type files = map[string][]byte
+type files = privatedir.Files
 
 // put stores new keys in a state. Those that become active take the places of others.
 // Errors: ErrExists, ErrFull, ErrHasKey.
 func (s *Store) put(state State, overlap time.Duration, keys ...Key) error {
-	return s.change(func(c *content) (files, error) {
+	return s.files.Change(func(c *content) (files, error) {
 		now, list := s.clock.Now(), files{}
 		for _, k := range keys {
 			name := k.Name()
@@ -54,7 +55,7 @@ func (c *content) activate(e *Entry, now time.Time, overlap time.Duration) {
 // is. It returns those that were changed.
 func (s *Store) advance(overlap time.Duration, names ...string) ([]Entry, error) {
 	var changed []Entry
-	err := s.change(func(c *content) (files, error) {
+	err := s.files.Change(func(c *content) (files, error) {
 		for _, name := range names {
 			if e := c.entries[name]; e != nil && e.State == Waiting && e.Err == nil {
 				c.activate(e, s.clock.Now(), overlap)
@@ -69,7 +70,7 @@ func (s *Store) advance(overlap time.Duration, names ...string) ([]Entry, error)
 // retire removes the keys whose time is over, and returns them.
 func (s *Store) retire() ([]Entry, error) {
 	var gone []Entry
-	err := s.change(func(c *content) (files, error) {
+	err := s.files.Change(func(c *content) (files, error) {
 		list := files{}
 		for name, e := range c.entries {
 			if e.over(s.clock.Now()) {
@@ -94,7 +95,7 @@ func (c *content) drop(e *Entry, list files) {
 
 // remove removes a key. Errors: ErrNotFound, ErrActive unless force says so.
 func (s *Store) remove(name string, force bool) error {
-	return s.change(func(c *content) (files, error) {
+	return s.files.Change(func(c *content) (files, error) {
 		e, list := c.entries[name], files{}
 		switch {
 		case e == nil:

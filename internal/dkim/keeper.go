@@ -186,7 +186,7 @@ func (k *Keeper) add(actor string, o KeyOrder, next bool) ([]KeyInfo, error) {
 }
 
 func (k *Keeper) find(name string) KeyInfo {
-	if e := k.Store.content.Load().entries[name]; e != nil {
+	if e := k.Store.files.Content().entries[name]; e != nil {
 		return info(e)
 	}
 	return KeyInfo{Name: name}

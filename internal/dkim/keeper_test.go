@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/privatedir"
 )
 
 // bench is a Keeper with all around it.
@@ -51,7 +52,7 @@ func (b *bench) want(t *testing.T, when string, want map[string]State) {
 	if got := b.states(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%s: %v, not %v", when, got, want)
 	}
-	again, err := OpenStore(string(b.Store.dir), b.clock)
+	again, err := OpenStore(string(b.Store.files.Dir()), b.clock)
 	if err != nil || len(again.Entries()) != len(want) {
 		t.Errorf("%s: opened again: %v, %v", when, again, err)
 	}
@@ -131,7 +132,7 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.want(t, "over", map[string]State{"20270116-rsa": Active, "20270115-ed25519": Active})
-	if _, err := os.Stat(filepath.Join(string(b.Store.dir), made[0].Name+".pem")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(string(b.Store.files.Dir()), made[0].Name+".pem")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the key that is over is still there: %v", err)
 	}
 	for _, text := range b.told {
@@ -238,7 +239,7 @@ func TestDamagedStore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	path := filepath.Join(string(b.Store.dir), "a._domainkey.example.org.pem")
+	path := filepath.Join(string(b.Store.files.Dir()), "a._domainkey.example.org.pem")
 	for name, spoil := range map[string]func() error{
 		"damaged": func() error { return os.WriteFile(path, []byte("x"), 0o600) },
 		"gone":    func() error { return os.Remove(path) },
@@ -246,7 +247,7 @@ func TestDamagedStore(t *testing.T) {
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
-		s, err := OpenStore(string(b.Store.dir), b.clock)
+		s, err := OpenStore(string(b.Store.files.Dir()), b.clock)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,11 +261,11 @@ func TestDamagedStore(t *testing.T) {
 	if err := b.Remove("eve", "example.org", "a", true); err != nil {
 		t.Errorf("one that is gone cannot be removed: %v", err)
 	}
-	records := filepath.Join(string(b.Store.dir), recordsFile)
-	if err := b.Store.dir.Write(recordsFile, []byte("{")); err != nil {
+	records := filepath.Join(string(b.Store.files.Dir()), privatedir.RecordsFile)
+	if err := b.Store.files.Dir().Write(privatedir.RecordsFile, []byte("{")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenStore(string(b.Store.dir), b.clock); err == nil || !strings.Contains(err.Error(), records) {
+	if _, err := OpenStore(string(b.Store.files.Dir()), b.clock); err == nil || !strings.Contains(err.Error(), records) {
 		t.Errorf("damaged records: %v", err)
 	}
 	if err := b.Store.Look(); err == nil {
@@ -276,7 +277,7 @@ func TestDamagedStore(t *testing.T) {
 	if err := os.Remove(records); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenStore(string(b.Store.dir), b.clock); err == nil {
+	if _, err := OpenStore(string(b.Store.files.Dir()), b.clock); err == nil {
 		t.Error("keys without records are none")
 	}
 }
@@ -284,7 +285,7 @@ func TestDamagedStore(t *testing.T) {
 // TestLook: what another process changes is seen.
 func TestLook(t *testing.T) {
 	b := newBench(t)
-	other, err := OpenStore(string(b.Store.dir), mail.SystemClock{})
+	other, err := OpenStore(string(b.Store.files.Dir()), mail.SystemClock{})
 	if err != nil {
 		t.Fatal(err)
 	}

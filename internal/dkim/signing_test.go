@@ -23,10 +23,11 @@ func TestSigner(t *testing.T) {
 	if _, err := b.Add("eve", KeyOrder{Domain: "waiting.example", Selector: "a", Algorithm: Ed25519}); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(string(b.Store.dir), "a._domainkey.sub.example.com.pem"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(string(b.Store.files.Dir()), "a._domainkey.sub.example.com.pem"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Store.readAgain(); err != nil {
+	var err error
+	if b.Store, err = OpenStore(string(b.Store.files.Dir()), b.clock); err != nil {
 		t.Fatal(err)
 	}
 	all := Signing{Store: b.Store, Parents: true, Envelope: true, Hostname: "mx.host.example.net", Clock: b.clock}

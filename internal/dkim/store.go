@@ -2,18 +2,12 @@ package dkim
 
 import (
 	"crypto"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"postern/internal/mail"
@@ -31,17 +25,11 @@ const (
 	Retiring State = "retiring" // nothing is signed by it; its record is needed for mail that is on its way
 )
 
-// The names of the files of a Store.
-const (
-	keySuffix   = ".pem"
-	recordsFile = "records.json"
-)
+// keySuffix is that of the files of a Store.
+const keySuffix = ".pem"
 
-// The bounds of a Store: how many keys, and how large a file.
-const (
-	maxKeys = 1000
-	maxFile = 8 << 20
-)
+// maxKeys bounds the keys of a Store.
+const maxKeys = 1000
 
 // Reasons for which a Store refuses what it is asked, and for which mail is not signed.
 var (
@@ -57,14 +45,8 @@ var (
 // Store is a directory of keys, a file each, that commands make. Another process may
 // change it, too. It is safe for use by several goroutines.
 type Store struct {
-	dir   privatedir.Dir
+	files *privatedir.Store[records, content]
 	clock mail.Clock
-
-	// content is replaced as a whole, so that no message waits for a disk.
-	content atomic.Pointer[content]
-
-	changing sync.Mutex  // held while the directory is read or changed
-	read     stamp.Stamp // of the directory
 }
 
 // content is what a directory holds. It is not changed once others see it.
@@ -109,24 +91,11 @@ type records struct {
 // Entry with an error, and keeps nobody from the others. It fails when the directory, or what is
 // known of its keys, cannot be read.
 func OpenStore(dir string, clock mail.Clock) (*Store, error) {
-	s := &Store{dir: privatedir.Dir(dir), clock: clock}
-	if err := s.readAgain(); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// readAgain reads the directory. changing is held, if there is anybody else.
-func (s *Store) readAgain() error {
-	at := stamp.Of(string(s.dir), s.clock.Now())
-	c, err := s.readDir()
+	files, err := privatedir.Open(dir, clock, privatedir.Form[records, content]{Read: readContent, Records: (*content).records})
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("dkim: %w", err)
 	}
-	c.index()
-	s.read = at
-	s.content.Store(c)
-	return nil
+	return &Store{files: files, clock: clock}, nil
 }
 
 // index finds the keys by which mail is signed.
@@ -142,45 +111,31 @@ func (c *content) index() {
 	}
 }
 
-func (s *Store) readDir() (*content, error) {
+func readContent(f *privatedir.Found[records], _ *content) (*content, error) {
 	c := &content{entries: make(map[string]*Entry)}
-	var r records
-	data, _, err := stamp.Read(filepath.Join(string(s.dir), recordsFile), maxFile, s.clock.Now())
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // who says so is asked for data_dir
-		return c, s.orphaned()
-	case err == nil:
-		err = json.Unmarshal(data, &r)
+	if !f.Noted {
+		return c, orphaned(f)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("dkim: %s: %w", filepath.Join(string(s.dir), recordsFile), err)
-	}
-	for _, n := range r.Keys {
+	for _, n := range f.Records.Keys {
 		e := &Entry{Key: Key{Domain: n.Domain, Selector: n.Selector}, Kind: n.Algorithm, Noted: n.Noted}
-		e.Private, e.Err = s.readKey(e)
+		e.Private, e.Err = readKey(f.Dir.Path(e.Name()+keySuffix), f.Now)
 		c.entries[e.Name()] = e
 	}
+	c.index()
 	return c, nil
 }
 
 // orphaned fails when there are keys of which nothing is known: their domains would be
 // signed for no more, and nobody would hear of it.
-func (s *Store) orphaned() error {
-	files, err := os.ReadDir(string(s.dir))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+func orphaned(f *privatedir.Found[records]) error {
+	if !slices.ContainsFunc(f.Names, func(name string) bool { return strings.HasSuffix(name, keySuffix) }) {
 		return nil
 	}
-	for _, f := range files {
-		if strings.HasSuffix(f.Name(), keySuffix) {
-			return fmt.Errorf("dkim: %s has keys, but %s, which says what they are for, is missing; put it back, or move the keys away", s.dir, recordsFile)
-		}
-	}
-	return err
+	return fmt.Errorf("%s has keys, but %s, which says what they are for, is missing; put it back, or move the keys away", f.Dir, privatedir.RecordsFile)
 }
 
-func (s *Store) readKey(e *Entry) (private crypto.Signer, err error) {
-	path := filepath.Join(string(s.dir), e.Name()+keySuffix)
-	data, _, err := stamp.Read(path, maxFile, s.clock.Now())
+func readKey(path string, now time.Time) (private crypto.Signer, err error) {
+	data, _, err := stamp.Read(path, privatedir.MaxFile, now)
 	if err == nil {
 		private, err = ParseKey(data)
 	}
@@ -193,17 +148,13 @@ func (s *Store) readKey(e *Entry) (private crypto.Signer, err error) {
 // Look reads the directory again if it has changed: another process can. When that
 // fails, what was read before stays so.
 func (s *Store) Look() error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	if s.read.Stands(string(s.dir)) {
-		return nil
-	}
-	return s.readAgain()
+	_, err := s.files.Look()
+	return err
 }
 
 // Entries returns all keys, by domain and then by name.
 func (s *Store) Entries() []Entry {
-	c := s.content.Load()
+	c := s.files.Content()
 	list := make([]Entry, 0, len(c.entries))
 	for _, e := range c.entries {
 		list = append(list, *e)
@@ -227,7 +178,7 @@ func (s *Store) Of(domain string) ([]Entry, error) {
 // ErrUnusable.
 func (s *Store) active(domain string) ([]Key, error) {
 	var keys []Key
-	for _, e := range s.content.Load().signing[domain] {
+	for _, e := range s.files.Content().signing[domain] {
 		if e.Private == nil {
 			return nil, fmt.Errorf("%s: %w: %w", e.Name(), ErrUnusable, e.Err)
 		}
@@ -237,51 +188,16 @@ func (s *Store) active(domain string) ([]Key, error) {
 }
 
 // idle reports whether nobody's mail is signed.
-func (s *Store) idle() bool { return len(s.content.Load().signing) == 0 }
+func (s *Store) idle() bool { return len(s.files.Content().signing) == 0 }
 
-// change lets f change the entries that are there now, and writes what it has changed:
-// the files that it returns, by name, nil for one that is removed, and then what is known of the keys.
-func (s *Store) change(f func(*content) (map[string][]byte, error)) error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	return s.dir.Change(func() error {
-		c, err := s.readDir()
-		if err != nil {
-			return err
-		}
-		files, err := f(c)
-		if err != nil {
-			return err
-		}
-		// A key is there before it is known of, and known of until it is gone.
-		for _, name := range slices.Sorted(maps.Keys(files)) {
-			if files[name] != nil {
-				err = errors.Join(err, s.dir.Write(name, files[name]))
-			}
-		}
-		if err == nil {
-			err = s.writeRecords(c)
-		}
-		for _, name := range slices.Sorted(maps.Keys(files)) {
-			if files[name] == nil && err == nil {
-				err = s.dir.Write(name, nil)
-			}
-		}
-		return errors.Join(err, s.readAgain())
-	})
-}
-
-func (s *Store) writeRecords(c *content) error {
+// records are what is noted of the keys.
+func (c *content) records() records {
 	var r records
 	for _, name := range slices.Sorted(maps.Keys(c.entries)) {
 		e := c.entries[name]
 		r.Keys = append(r.Keys, record{e.Domain, e.Selector, e.Kind, e.Noted})
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("dkim: %w", err)
-	}
-	return s.dir.Write(recordsFile, append(data, '\n'))
+	return r
 }
 
 // missing reports whether a file is not there.

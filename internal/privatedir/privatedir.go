@@ -1,17 +1,23 @@
-// Package privatedir changes a directory of small files that hold keys, which several
+// Package privatedir holds and changes a directory of small files that hold keys, which several
 // processes may change: a server, and a command while none runs.
 //
 // A change is made under a lock, and each file is written as a whole and for good.
 // Files are of mode 0600, the directory of 0700. What root writes belongs to the owner of the
 // directory, who is to read it. Errors are those of package os, with the path.
+//
+// Dir is such a directory, and Store one with what was read of it, which a server has in use.
 package privatedir
 
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
+
+	"postern/internal/stamp"
 )
 
 // LockFile is the name of the file in a directory that is locked.
@@ -20,8 +26,14 @@ const LockFile = "lock"
 // unfinished is the pattern of files that are not yet whole.
 const unfinished = ".new-*"
 
+// MaxFile bounds a file that is read, in octets.
+const MaxFile = 8 << 20
+
 // Dir is the path of such a directory. It need not be there until it is changed.
 type Dir string
+
+// Path returns where a file of the directory is.
+func (d Dir) Path(name string) string { return filepath.Join(string(d), name) }
 
 // Change calls f while no other process changes the directory, which is there by then. It
 // fails with the error of f, or with why the directory cannot be changed.
@@ -40,9 +52,36 @@ func (d Dir) Change(f func() error) error {
 	return f()
 }
 
+// ReadAll calls each with all files, by name, while nobody changes them; of a directory that is not
+// there, with none. It fails with the error of each, and when one of them cannot be read.
+func (d Dir) ReadAll(each func(name string, data []byte) error) error {
+	if _, err := os.Stat(string(d)); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	return d.Change(func() error {
+		files, err := os.ReadDir(string(d))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if f.IsDir() || f.Name() == LockFile {
+				continue
+			}
+			data, _, err := stamp.Read(d.Path(f.Name()), MaxFile, time.Time{})
+			if err == nil {
+				err = each(f.Name(), data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // lock keeps other processes from changing the directory until unlock is called.
 func (d Dir) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(string(d), LockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(d.Path(LockFile), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +94,7 @@ func (d Dir) lock() (unlock func(), err error) {
 // Write makes a file be what it is to be, or with nil not there: as a whole, and for
 // good. It is for the function that Change calls.
 func (d Dir) Write(name string, data []byte) error {
-	path := filepath.Join(string(d), name)
+	path := d.Path(name)
 	var err error
 	if data == nil {
 		err = os.Remove(path)
@@ -74,7 +113,7 @@ func (d Dir) Write(name string, data []byte) error {
 // sweep removes what a process left that ended while it wrote: it may be a key. The
 // lock is held, so that nobody writes now.
 func (d Dir) sweep() error {
-	left, err := filepath.Glob(filepath.Join(string(d), unfinished))
+	left, err := filepath.Glob(d.Path(unfinished))
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}
@@ -86,13 +125,26 @@ func (d Dir) replace(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, d.give(f), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	if err := fill(f, data, d.give); err != nil {
+		return err
 	}
-	if err != nil {
+	return rename(f.Name(), path)
+}
+
+// fill writes all of a file, and gives it to whom it belongs. It removes one that it cannot.
+func fill(f *os.File, data []byte, give func(*os.File) error) error {
+	_, err := f.Write(data)
+	if err = errors.Join(err, give(f), f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// rename gives a file its name, or removes it.
+func rename(from, to string) error {
+	err := os.Rename(from, to)
+	if err != nil {
+		return errors.Join(err, os.Remove(from))
 	}
 	return nil
 }
@@ -104,17 +156,27 @@ func (d Dir) give(f *os.File) error {
 		return nil
 	}
 	for _, dir := range []string{filepath.Dir(string(d)), string(d)} {
-		info, err := os.Stat(dir)
+		uid, gid, err := owner(dir)
 		if err != nil {
 			return err
 		}
-		owner, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || owner.Uid == 0 {
-			continue
+		if uid != 0 {
+			return errors.Join(f.Chown(uid, gid), os.Lchown(string(d), uid, gid))
 		}
-		return errors.Join(f.Chown(int(owner.Uid), int(owner.Gid)), os.Lchown(string(d), int(owner.Uid), int(owner.Gid)))
 	}
 	return nil
+}
+
+// owner is the one of a file or directory.
+func owner(path string) (uid, gid int, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	if is, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(is.Uid), int(is.Gid), nil
+	}
+	return os.Geteuid(), os.Getegid(), nil
 }
 
 func (d Dir) sync() error {

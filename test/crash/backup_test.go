@@ -111,7 +111,7 @@ func (b *backupRun) clientKilled(at int) {
 	if _, err := os.Stat(target); !errors.Is(err, fs.ErrNotExist) {
 		b.t.Errorf("a backup that was killed at step %d is there: %v", at, err)
 	}
-	for _, kept := range []string{b.postern.Queue(), b.postern.Journal()} {
+	for _, kept := range []string{b.postern.Queue(), b.postern.Journal(), b.postern.Data()} {
 		must(b.t, harness.Until(b.ctx, "the server has let go", func() (bool, error) {
 			_, err := os.Stat(filepath.Join(kept, "snapshot"))
 			return errors.Is(err, fs.ErrNotExist), nil

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -86,6 +87,21 @@ func keyShapes(t *testing.T, keys ...any) []string {
 		list = append(list, shapes(string(scalar))...)
 	}
 	return list
+}
+
+// sealingShapes are how the key under which credentials are sealed could be shown, first as it is in
+// its file.
+func (s *safe) sealingShapes(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.files, "credentials.key"))
+	must(t, err)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	_, encoded, is := strings.Cut(lines[len(lines)-1], " ")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if !is || err != nil || len(key) != 32 {
+		t.Fatalf("the key file has %d lines, and the last has no key: %v", len(lines), err)
+	}
+	return append([]string{encoded}, shapes(string(key))...)
 }
 
 // storedShapes are the hashes and keys of the users, part by part, and their beginnings.

@@ -25,7 +25,9 @@ import (
 // TestSecretsAreNowhere: secrets of every kind, right and wrong, typed where they do not
 // belong and in messages that are broken, are in nothing that the server writes, prints or
 // answers, what it prints when it is aborted included. Hashes and keys of SCRAM are in the
-// database and its backup alone, private keys in the stores of certificates and of signatures.
+// database and its backup alone, private keys in the stores of certificates and of signatures and
+// in their backup, and the key under which credentials are sealed in its file, and in a backup
+// only if that was asked for it.
 func TestSecretsAreNowhere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -41,22 +43,31 @@ func TestSecretsAreNowhere(t *testing.T) {
 	for _, file := range []string{"cmdline", "environ"} {
 		shown.add(t, fmt.Sprintf("/proc/%d/%s", s.PID(), file))
 	}
-	backup := filepath.Join(t.TempDir(), "backup")
-	s.do(ctx, t, "", "backup "+backup)
-	stored := s.storedShapes(ctx, t)
+	backup, full := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "full")
+	for _, command := range []string{"backup " + backup, "backup --json --with-key-file " + full} {
+		out, err := s.try(ctx, "", command)
+		must(t, err)
+		shown[command] = out
+	}
+	stored, sealing, keys := s.storedShapes(ctx, t), s.sealingShapes(t), keyShapes(t, s.keys...)
 	s.abort(ctx, t)
 
-	all := slices.Concat(clearShapes(), stored, keyShapes(t, s.keys...))
-	shown.addAll(t, filepath.Dir(s.Data()), func(path string) bool { return !inDirectory(path) && !inStore(path) })
-	shown.addAll(t, backup, func(path string) bool { return !inDirectory(path) })
-	shown.lack(t, all)
-
-	databases := shownIn(t, inDirectory, filepath.Dir(s.Data()), backup)
-	databases.lack(t, slices.Concat(clearShapes(), keyShapes(t, s.keys...)))
-	databases.have(t, "$argon2id$")
-	store := shownIn(t, inStore, filepath.Dir(s.Data()))
-	store.lack(t, slices.Concat(clearShapes(), stored))
-	store.have(t, "PRIVATE KEY-----")
+	instance := filepath.Dir(s.Data())
+	for _, dir := range []string{instance, backup, full} {
+		shown.addAll(t, dir, func(path string) bool {
+			return !inDirectory(path) && !inStore(path) && (dir == backup || !isKeyFile(path))
+		})
+		databases := shownIn(t, dir, inDirectory)
+		databases.lack(t, slices.Concat(clearShapes(), sealing, keys))
+		databases.have(t, "$argon2id$")
+		store := shownIn(t, dir, inStore)
+		store.lack(t, slices.Concat(clearShapes(), stored, sealing))
+		store.have(t, "PRIVATE KEY-----")
+	}
+	shown.lack(t, slices.Concat(clearShapes(), stored, sealing, keys))
+	keyFile := shownIn(t, full, isKeyFile)
+	keyFile.lack(t, slices.Concat(clearShapes(), stored, keys))
+	keyFile.have(t, sealing[0])
 }
 
 // inDirectory reports whether a file is one of the database of users, or of its copy.
@@ -67,6 +78,9 @@ func inStore(path string) bool {
 	dir := filepath.Base(filepath.Dir(path))
 	return dir == "certificates" || dir == "dkim"
 }
+
+// isKeyFile reports whether a file has the key under which credentials are sealed.
+func isKeyFile(path string) bool { return filepath.Base(path) == "credentials.key" }
 
 // shown is what can be read somewhere.
 type shown map[string]string
@@ -89,12 +103,10 @@ func (s shown) addAll(t *testing.T, dir string, wanted func(path string) bool) {
 	}))
 }
 
-func shownIn(t *testing.T, wanted func(path string) bool, dirs ...string) shown {
+func shownIn(t *testing.T, dir string, wanted func(path string) bool) shown {
 	t.Helper()
 	s := shown{}
-	for _, dir := range dirs {
-		s.addAll(t, dir, wanted)
-	}
+	s.addAll(t, dir, wanted)
 	return s
 }
 
