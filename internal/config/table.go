@@ -54,7 +54,7 @@ var serverSettings = []setting{
 		text: "Other files that are read as well, relative to the file that names them. The last part of a path may be a pattern (`*`, `?`, `[a-z]`): it stands for all files that match, in the order of their names, " +
 			"and for none when none does; a path without one must exist. Names that begin with a dot match no `*`. " +
 			"A file that is included is written as the first one, and can include others, up to 8 deep; all together may be 256 files and 8 MiB. " +
-			"Tables `[[listener]]` add up. Every other setting can be set once, in whichever file.",
+			"Tables in double brackets, such as `[[listener]]`, add up. Every other setting but this one and `policy_tests` can be set once, in whichever file.",
 	},
 	{
 		key:    "policy_tests",
@@ -80,7 +80,7 @@ var serverSettings = []setting{
 		effect:   AtRestart,
 		required: true,
 		example:  `"/var/lib/postern"`,
-		text: "The directory for the queue and the journal. It is made when it does not exist. It must be on a local disk that keeps its promises: " +
+		text: "The directory for the queue, the journal, the directory of users, and the keys and certificates that commands make. It is made when it does not exist. It must be on a local disk that keeps its promises: " +
 			"mail is acknowledged when it has been synced to this directory, and not before. One server has it alone.",
 	},
 	{
@@ -153,7 +153,7 @@ var serverSettings = []setting{
 		key:    "listener.trust",
 		value:  withLists(list(network, func(f fields) *[]netip.Prefix { return &f.listener.Trust }, loopback...), ListNetworks, func(f fields) *[]Text { return &f.listener.TrustLists }),
 		effect: AtReload,
-		text: "The networks whose clients may send mail to anywhere, as `relay` has it by default. A client from elsewhere may write to this host's own `postmaster` and to nobody else. " +
+		text: "The networks whose clients may send mail to anywhere, as `relay` has it by default. A client from elsewhere may write to the addresses of this host, `postmaster` among them, and to nobody else. " +
 			"Name networks that are yours: a server that sends mail for strangers is soon used for spam, until no one takes mail from it any more. " +
 			"A network that is a large part of the Internet (an IPv4 prefix shorter than 8, or a public IPv6 prefix shorter than 16) is refused, unless the listener has a loopback address. " +
 			"`\"list:NAME\"` stands for the networks of a list, for which the same holds, also when its file changes.",
@@ -217,9 +217,9 @@ var serverSettings = []setting{
 		effect:    AtReload,
 		byDefault: "none",
 		example:   `"/etc/postern/tls/fullchain.pem"`,
-		text: "A PEM file with the certificate for `hostname`, followed by those of its issuers. With it the listener does TLS, as `tls` says; without it, mail comes in " +
-			"in clear.",
-		see: []string{"listener.tls_key", "listener.tls"},
+		text: "A PEM file with the certificate for `hostname`, followed by those of its issuers. With it the listener does TLS, as `tls` says. It can do so with `certificates`, too, " +
+			"or with what `postern cert` has assigned to it; without any of these, mail comes in in clear.",
+		see: []string{"listener.tls_key", "listener.tls", "listener.certificates"},
 	},
 	{
 		key:       "listener.tls_key",
