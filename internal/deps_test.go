@@ -83,7 +83,7 @@ policy: mail message smime dkim limit config metrics
 # auth has its settings as config has read them, and so have its sources: those that
 # ask a server. What a source tells of a user is a mail.Principal.
 auth: mail smtp directory limit config metrics
-ldap: mail directory auth config metrics
+ldap: mail limit directory auth config metrics
 oidc: mail httpclient auth config metrics
 httpauth: mail httpclient auth config metrics
 tlspolicy: mail
@@ -94,7 +94,7 @@ pool: mail dns route tlspolicy metrics
 # alignment compares what DNS says of a domain with the keys by which its mail is signed.
 alignment: mail dns dkim
 # blocklist has its settings as config has read them, as policy does.
-blocklist: mail dns config metrics
+blocklist: mail dns limit config metrics
 
 # movers
 smtpserver: mail smtp proxyproto limit metrics trace crashpoint

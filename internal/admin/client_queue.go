@@ -65,15 +65,19 @@ type Listing struct {
 	Limit  int    // at most so many messages; 0 for all
 }
 
-// List calls each for every entry of which the filter selects a recipient, in
-// order of id, with these recipients; progress is told meanwhile.
-func (c *Client) List(ctx context.Context, l Listing, progress func(queue.Progress), each func(*queue.Entry) error) error {
+func (l *Listing) values() url.Values {
 	v := url.Values{}
 	set(v, "filter", l.Filter)
 	if l.Limit > 0 {
 		v.Set("limit", strconv.Itoa(l.Limit))
 	}
-	return readLines(ctx, c, request{method: http.MethodGet, path: "/v1/queue", values: v}, func(l *ListLine) error {
+	return v
+}
+
+// List calls each for every entry of which the filter selects a recipient, in
+// order of id, with these recipients; progress is told meanwhile.
+func (c *Client) List(ctx context.Context, l Listing, progress func(queue.Progress), each func(*queue.Entry) error) error {
+	return readLines(ctx, c, request{method: http.MethodGet, path: "/v1/queue", values: l.values()}, func(l *ListLine) error {
 		if l.Entry != nil {
 			return each(l.Entry)
 		}

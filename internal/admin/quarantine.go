@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -87,12 +85,7 @@ func (s *Server) header(ctx context.Context, in *messageInput) (Header, error) {
 // Quarantine calls each for every message in quarantine of which the filter
 // selects a recipient, in order of id; progress is told meanwhile.
 func (c *Client) Quarantine(ctx context.Context, l Listing, progress func(queue.Progress), each func(*quarantine.Item) error) error {
-	v := url.Values{}
-	set(v, "filter", l.Filter)
-	if l.Limit > 0 {
-		v.Set("limit", strconv.Itoa(l.Limit))
-	}
-	return readLines(ctx, c, request{method: http.MethodGet, path: "/v1/quarantine", values: v}, func(l *QuarantineLine) error {
+	return readLines(ctx, c, request{method: http.MethodGet, path: "/v1/quarantine", values: l.values()}, func(l *QuarantineLine) error {
 		if l.Item != nil {
 			return each(l.Item)
 		}

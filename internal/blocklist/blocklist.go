@@ -19,6 +19,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/dns"
+	"postern/internal/limit"
 	"postern/internal/mail"
 )
 
@@ -56,7 +57,7 @@ type Set struct {
 // member is a list with what is known of how it answers.
 type member struct {
 	config.BlockList
-	health *health // shared with the member that this one follows
+	health *limit.Breaker // shared with the member that this one follows
 }
 
 // New returns a Set that has asked nothing yet.
@@ -78,7 +79,7 @@ func New(c []config.BlockList, o Options) *Set {
 	}
 	s := &Set{options: o}
 	for _, l := range c {
-		s.lists = append(s.lists, &member{l, &health{}})
+		s.lists = append(s.lists, &member{l, &limit.Breaker{First: firstPause, Longest: longPause, Tolerated: maxFailures - 1}})
 	}
 	return s
 }
@@ -167,13 +168,13 @@ func (s *Set) check(ctx context.Context, kind config.BlockListKind, whom string,
 		if m.Kind == kind {
 			at = name(m)
 		}
-		if at == "" || !m.health.begin(s.options.Clock.Now()) {
+		if at == "" || !m.health.Begin(s.options.Clock.Now()) {
 			continue
 		}
 		lists.Go(func() {
 			hit, err := s.ask(asking, m, at)
 			if ctx.Err() != nil {
-				m.health.abandon() // whoever asked has gone: that says nothing of the list
+				m.health.Abandon() // whoever asked has gone: that says nothing of the list
 				return
 			}
 			s.settle(m, err)

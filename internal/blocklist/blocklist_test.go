@@ -17,7 +17,6 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/dns"
-	"postern/internal/mail"
 	"postern/internal/mailtest"
 	"postern/internal/metrics"
 )
@@ -412,34 +411,6 @@ func TestTextIsNotWaitedFor(t *testing.T) {
 			t.Errorf("%q after %s", got, time.Since(start))
 		}
 	})
-}
-
-// TestPauseAndClock: the pause doubles up to its limit, and no clock that is set back
-// makes it longer.
-func TestPauseAndClock(t *testing.T) {
-	clock := mail.NewManualClock(time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC))
-	var h health
-	var pauses []time.Duration
-	for range 9 {
-		if !h.begin(clock.Now()) {
-			t.Fatal("not asked")
-		}
-		h.settle(errRefuses, clock.Now())
-		pauses = append(pauses, h.pause)
-		if h.begin(clock.Now()) {
-			t.Fatal("asked in the pause")
-		}
-		clock.Advance(h.pause)
-	}
-	const m = time.Minute
-	if diff := cmp.Diff([]time.Duration{m, 2 * m, 4 * m, 8 * m, 16 * m, 32 * m, 60 * m, 60 * m, 60 * m}, pauses); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	h.settle(errRefuses, clock.Now())
-	clock.Advance(-24 * time.Hour)
-	if !h.begin(clock.Now()) {
-		t.Error("a clock set back has made the pause a day longer")
-	}
 }
 
 func TestMetrics(t *testing.T) {

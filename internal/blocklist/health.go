@@ -3,7 +3,6 @@ package blocklist
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -15,37 +14,6 @@ const (
 	firstPause  = time.Minute
 	longPause   = time.Hour
 )
-
-// health is how a list has answered of late.
-type health struct {
-	mu       sync.Mutex
-	failures int // in a row
-	pause    time.Duration
-	until    time.Time // the end of the pause
-	trying   bool      // one question shows whether it answers again
-	cause    error     // of the pause
-}
-
-// begin reports whether the list is to be asked; settle or abandon must follow.
-func (h *health) begin(now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch wait := h.until.Sub(now); {
-	case h.pause == 0:
-		return true
-	case h.trying || wait > 0 && wait <= h.pause: // a longer one is that of a clock set back
-		return false
-	}
-	h.trying = true
-	return true
-}
-
-// abandon ends a question that says nothing of the list.
-func (h *health) abandon() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.trying = false
-}
 
 // Event is that a list is left out, or asked again.
 type Event struct {
@@ -63,34 +31,13 @@ func (s *Set) settle(m *member, err error) {
 	if err != nil {
 		s.options.Logger.Debug("a block list has failed", "list", m.Title(), "error", err)
 	}
-	e, tell := m.health.settle(err, s.options.Clock.Now())
-	if tell {
-		e.Name = m.Title()
-		s.options.Tell(e)
+	now, settle := s.options.Clock.Now(), m.health.Settle
+	if errors.Is(err, errRefuses) || errors.Is(err, errLies) {
+		settle = m.health.Break
 	}
-}
-
-func (h *health) settle(err error, now time.Time) (e Event, tell bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	wasOut := h.pause > 0
-	tried := h.trying
-	h.trying = false
-	if err == nil {
-		h.failures, h.pause, h.cause = 0, 0, nil
-		return Event{}, wasOut
+	if p, news := settle(err, now); news {
+		s.options.Tell(Event{Name: m.Title(), LeftOut: err != nil, Until: p.Until, Err: p.Err})
 	}
-	h.failures++
-	atOnce := errors.Is(err, errRefuses) || errors.Is(err, errLies)
-	switch {
-	case wasOut && !tried: // asked before it was left out
-		return Event{}, false
-	case !wasOut && h.failures < maxFailures && !atOnce:
-		return Event{}, false
-	}
-	h.pause = min(max(firstPause, 2*h.pause), longPause)
-	h.until, h.cause = now.Add(h.pause), err
-	return Event{LeftOut: true, Until: h.until, Err: err}, !wasOut
 }
 
 // Out is a list that is left out.
@@ -104,11 +51,9 @@ type Out struct {
 func (s *Set) Out() []Out {
 	var list []Out
 	for _, m := range s.lists {
-		m.health.mu.Lock()
-		if m.health.pause > 0 {
-			list = append(list, Out{Name: m.Title(), Until: m.health.until, Err: m.health.cause})
+		if p := m.health.Pause(); p.Err != nil {
+			list = append(list, Out{Name: m.Title(), Until: p.Until, Err: p.Err})
 		}
-		m.health.mu.Unlock()
 	}
 	return list
 }

@@ -24,10 +24,9 @@ type Files struct {
 	clock   mail.Clock
 	current atomic.Pointer[tls.Certificate]
 
-	mu    sync.Mutex // held while the files are looked at
-	read  stamps
-	wrong error // why the files cannot be used; nil if current is what they are
-	since time.Time
+	mu      sync.Mutex // held while the files are looked at
+	read    stamps
+	trouble stamp.Trouble
 }
 
 // Event is that a certificate has changed.
@@ -84,13 +83,15 @@ func (f *Files) Look() *Event {
 		return nil // it is looked at again
 	}
 	f.read = read
-	switch {
-	case err != nil:
-		return f.fail(err, now)
-	case f.wrong == nil && sameChain(old, &c):
+	if err != nil {
+		if !f.trouble.Note(err, now) {
+			return nil
+		}
+		return &Event{Name: f.name, File: f.pair.Certificate, Old: old, New: old, Err: err}
+	}
+	if ended := f.trouble.End(); !ended && sameChain(old, &c) {
 		return nil
 	}
-	f.wrong = nil
 	f.current.Store(&c)
 	return &Event{Name: f.name, File: f.pair.Certificate, Old: old, New: &c}
 }
@@ -99,28 +100,19 @@ func (s stamps) changedWithin(d time.Duration, now time.Time) bool {
 	return now.Sub(s.certificate.Changed()) < d || now.Sub(s.key.Changed()) < d
 }
 
-// fail notes why the files cannot be used, and tells of it unless it has. mu is held.
-func (f *Files) fail(err error, now time.Time) *Event {
-	before := f.wrong
-	f.wrong = err
-	if before != nil && before.Error() == err.Error() {
-		return nil
-	}
-	if before == nil {
-		f.since = now
-	}
-	c := f.current.Load()
-	return &Event{Name: f.name, File: f.pair.Certificate, Old: c, New: c, Err: err}
-}
-
 // Stale says since when, and why, the files are not what is in force; nil if they are.
 func (f *Files) Stale() *Stale {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.wrong == nil {
+	return stale(f.name, f.pair.Certificate, f.trouble)
+}
+
+// stale is the trouble with what has a name; nil if there is none.
+func stale(name, file string, t stamp.Trouble) *Stale {
+	if t.Err == nil {
 		return nil
 	}
-	return &Stale{Name: f.name, File: f.pair.Certificate, Since: f.since, Err: f.wrong}
+	return &Stale{Name: name, File: file, Since: t.Since, Err: t.Err}
 }
 
 // sameChain reports whether two certificates and those of their issuers are the same.

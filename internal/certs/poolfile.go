@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"postern/internal/mail"
 	"postern/internal/stamp"
@@ -18,10 +17,9 @@ type PoolFile struct {
 	clock   mail.Clock
 	current atomic.Pointer[pool]
 
-	mu    sync.Mutex // held while the file is looked at
-	read  stamp.Stamp
-	wrong error // why the file cannot be used; nil if current is what it is
-	since time.Time
+	mu      sync.Mutex // held while the file is looked at
+	read    stamp.Stamp
+	trouble stamp.Trouble
 }
 
 // pool is what a file held: the certificates, and how many there are.
@@ -71,38 +69,25 @@ func (f *PoolFile) Look() *PoolEvent {
 		return nil // it is looked at again
 	}
 	f.read = read
+	if err != nil {
+		if !f.trouble.Note(err, now) {
+			return nil
+		}
+		return &PoolEvent{File: f.file, Count: old.count, Before: old.count, Err: err}
+	}
+	ended := f.trouble.End()
 	switch {
-	case err != nil:
-		return f.fail(err, now)
-	case p.certificates.Equal(old.certificates):
-		f.wrong = nil
+	case !p.certificates.Equal(old.certificates):
+		f.current.Store(p)
+	case !ended:
 		return nil
 	}
-	f.wrong = nil
-	f.current.Store(p)
 	return &PoolEvent{File: f.file, Count: p.count, Before: old.count}
-}
-
-// fail notes why the file cannot be used, and tells of it unless it has. mu is held.
-func (f *PoolFile) fail(err error, now time.Time) *PoolEvent {
-	before := f.wrong
-	f.wrong = err
-	if before != nil && before.Error() == err.Error() {
-		return nil
-	}
-	if before == nil {
-		f.since = now
-	}
-	count := f.current.Load().count
-	return &PoolEvent{File: f.file, Count: count, Before: count, Err: err}
 }
 
 // Stale says since when, and why, the file is not what is in force; nil if it is.
 func (f *PoolFile) Stale() *Stale {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.wrong == nil {
-		return nil
-	}
-	return &Stale{Name: f.file, File: f.file, Since: f.since, Err: f.wrong}
+	return stale(f.file, f.file, f.trouble)
 }

@@ -50,7 +50,7 @@ func TestPoolFile(t *testing.T) {
 		{"the same, written again", one, false, false, false},
 		{"damaged", []byte("no PEM"), true, true, false},
 		{"damaged still", []byte("no PEM"), false, true, false},
-		{"mended as it was", one, false, false, false},
+		{"mended as it was", one, true, false, false},
 		{"one more", append(authority(), one...), true, false, true},
 	} {
 		write(c.content)

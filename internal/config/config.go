@@ -1,7 +1,7 @@
 // Package config reads Postern's configuration: one TOML file that a person
 // owns and no program rewrites.
 //
-// Every setting is a row of the table in table.go and a field of Config. The
+// Every setting is a row of the table in table.go and its like, and a field of Config. The
 // row gives its type, default, range and prose; from it come the decoder, the
 // defaults, docs/configuration.md, postern.example.toml and Describe. To add
 // a setting, add the row and the field.

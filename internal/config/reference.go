@@ -18,9 +18,10 @@ func Reference() string {
 	var b strings.Builder
 	b.WriteString(intro)
 	b.WriteString("\n## All settings\n\n| setting | type | default | takes effect at |\n|---|---|---|---|\n")
-	for i := range settings {
-		s := &settings[i]
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", link(s.key), s.value.kind, s.defaultText(defaults), s.effect)
+	for i := range sections {
+		for _, s := range sections[i].settings() {
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", link(s.key), s.value.kind, s.defaultText(defaults), s.effect)
+		}
 	}
 	for i := range sections {
 		s := &sections[i]

@@ -191,11 +191,12 @@ var sections = []section{
 	},
 	{
 		name: "message",
-		text: "What is done to the header of a message when it is taken in. Nothing else in a message is changed, but for the transfer encoding of 8-bit content that the next server would not take.",
+		text: "What is done to the header of a message when it is taken in. Beside that, steps of [policy](policy.md#steps) change it, it is [signed](dkim.md), and on its way out 8-bit content is encoded for a server that would not take it.",
 	},
 	{
 		name: "delivery",
-		text: "How mail goes out: to the smarthosts if there are any, else directly to the servers that each recipient's domain names in DNS (its MX records).",
+		text: "How mail goes out, when neither a `[[route]]` nor `[routing]` says otherwise: to the smarthosts if there are any, else directly to the servers that each recipient's domain names in DNS (its MX records). " +
+			"Its limits and times are those of every transport that has none of its own.",
 	},
 	{
 		name: "quarantine",
@@ -220,6 +221,6 @@ var sections = []section{
 	},
 	{
 		name: "admin",
-		text: "The administrative API (docs/admin.md) at a TCP address, for programs on other hosts. Without this table it is at `admin_socket` alone.",
+		text: "The administrative API ([admin.md](admin.md)) at a TCP address, for programs on other hosts. Without this table it is at `admin_socket` alone.",
 	},
 }

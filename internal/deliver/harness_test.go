@@ -268,17 +268,7 @@ func (h *harness) step(by time.Duration) {
 	})
 }
 
-func address(t *testing.T, s string) mail.Address {
-	t.Helper()
-	if s == "" {
-		return mail.Address{}
-	}
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
+var address = mailtest.Address
 
 // submit stores a message. A recipient is an address, with a NOTIFY keyword
 // behind it if it has one.

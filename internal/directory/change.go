@@ -66,6 +66,23 @@ func (d *Directory) transact(ctx context.Context, actor string, fn func(tx *Tx) 
 	return d.commit(tx)
 }
 
+// writeRows changes what is in the database and in no record, in one transaction without a
+// fact. writing is held.
+func (d *Directory) writeRows(ctx context.Context, write func(tx *Tx) error) error {
+	tx, err := d.begin(ctx, "")
+	if err != nil {
+		return d.dialect.explain(err)
+	}
+	defer tx.sql.Rollback()
+	if err := write(tx); err != nil {
+		return d.dialect.explain(err)
+	}
+	if err := tx.sql.Commit(); err != nil {
+		return d.commitFailed(err)
+	}
+	return nil
+}
+
 func (d *Directory) begin(ctx context.Context, actor string) (*Tx, error) {
 	// A commit that has begun is not broken off: nobody would know what became of it.
 	t, err := d.writer.BeginTx(context.WithoutCancel(ctx), nil)

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 )
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -130,14 +131,7 @@ func putOne(tx *Tx, record any) error {
 	return errors.New("not a record")
 }
 
-func mustAddress(t *testing.T, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
+var mustAddress = mailtest.Address
 
 // fullUser has a value in each field, the language as a tag of RFC 5646.
 func fullUser() User {

@@ -124,35 +124,32 @@ func (k *keeper) write(ctx context.Context) error {
 
 // writeBehind writes the use of users and bans as they are in the image. writing is held.
 func (d *Directory) writeBehind(ctx context.Context, users, bans []string) error {
-	tx, err := d.begin(ctx, "")
+	var now time.Time
+	err := d.writeRows(ctx, func(tx *Tx) error {
+		now = tx.now
+		for _, login := range users {
+			use := read(d, func(m *image) usage { return m.usage[login] })
+			if err := tx.exec(`UPDATE users SET last_used = ?, failed_logins = ? WHERE login = ?`, use.last, int64(use.failed), login); err != nil {
+				return err
+			}
+		}
+		for _, subject := range bans {
+			b, found := d.recordedBan(subject)
+			if !found {
+				continue // lifted meanwhile
+			}
+			if err := tx.exec(putBan, banValues(&b)...); err != nil {
+				return err
+			}
+		}
+		return tx.exec(`DELETE FROM bans WHERE until <> 0 AND until <= ?`, millis(tx.now))
+	})
 	if err != nil {
-		return d.dialect.explain(err)
-	}
-	defer tx.sql.Rollback()
-	for _, login := range users {
-		use := read(d, func(m *image) usage { return m.usage[login] })
-		if err := tx.exec(`UPDATE users SET last_used = ?, failed_logins = ? WHERE login = ?`, use.last, int64(use.failed), login); err != nil {
-			return d.dialect.explain(err)
-		}
-	}
-	for _, subject := range bans {
-		b, found := d.recordedBan(subject)
-		if !found {
-			continue // lifted meanwhile
-		}
-		if err := tx.exec(putBan, banValues(&b)...); err != nil {
-			return d.dialect.explain(err)
-		}
-	}
-	if err := tx.exec(`DELETE FROM bans WHERE until <> 0 AND until <= ?`, millis(tx.now)); err != nil {
-		return d.dialect.explain(err)
-	}
-	if err := tx.sql.Commit(); err != nil {
-		return d.commitFailed(err)
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.image.dropEnded(tx.now)
+	d.image.dropEnded(now)
 	return nil
 }
 

@@ -41,25 +41,16 @@ func (d *Directory) ForgetFacts(ctx context.Context, n uint64) error {
 		return err
 	}
 	defer d.release()
-	tx, err := d.begin(ctx, "")
-	if err != nil {
-		return d.dialect.explain(err)
-	}
-	defer tx.sql.Rollback()
-	if d.made != "" && n >= tx.next {
-		d.lost = tx.next == 1
-		return fmt.Errorf("%s: %w (the journal has %d changes of it)", d.made, ErrLost, n)
-	}
-	if err := tx.exec(`DELETE FROM outbox WHERE n <= ?`, int64(n)); err != nil {
-		return d.dialect.explain(err)
-	}
-	if err := tx.exec(`UPDATE forgotten SET n = ? WHERE n < ?`, int64(n), int64(n)); err != nil {
-		return d.dialect.explain(err)
-	}
-	if err := tx.sql.Commit(); err != nil {
-		return d.commitFailed(err)
-	}
-	return nil
+	return d.writeRows(ctx, func(tx *Tx) error {
+		if d.made != "" && n >= tx.next {
+			d.lost = tx.next == 1
+			return fmt.Errorf("%s: %w (the journal has %d changes of it)", d.made, ErrLost, n)
+		}
+		if err := tx.exec(`DELETE FROM outbox WHERE n <= ?`, int64(n)); err != nil {
+			return err
+		}
+		return tx.exec(`UPDATE forgotten SET n = ? WHERE n < ?`, int64(n), int64(n))
+	})
 }
 
 // FactsWake receives after facts became durable.

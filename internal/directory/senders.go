@@ -61,25 +61,19 @@ func (d *Directory) WriteSenders(ctx context.Context, gone []string, counted []S
 		return err
 	}
 	defer d.release()
-	tx, err := d.begin(ctx, "")
-	if err != nil {
-		return d.dialect.explain(err)
-	}
-	defer tx.sql.Rollback()
-	for _, source := range gone {
-		if err := tx.exec(deleteSender, source); err != nil {
-			return d.dialect.explain(err)
+	return d.writeRows(ctx, func(tx *Tx) error {
+		for _, source := range gone {
+			if err := tx.exec(deleteSender, source); err != nil {
+				return err
+			}
 		}
-	}
-	for i := range counted {
-		if err := tx.exec(putSenderCounts, senderValues(&counted[i])...); err != nil {
-			return d.dialect.explain(err)
+		for i := range counted {
+			if err := tx.exec(putSenderCounts, senderValues(&counted[i])...); err != nil {
+				return err
+			}
 		}
-	}
-	if err := tx.sql.Commit(); err != nil {
-		return d.commitFailed(err)
-	}
-	return nil
+		return nil
+	})
 }
 
 // AssignSender writes a sender with its Owner and Note, and tells of what has changed in

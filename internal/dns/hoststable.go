@@ -22,10 +22,9 @@ type Hosts struct {
 	clock   mail.Clock
 	current atomic.Pointer[hostNames]
 
-	mu    sync.Mutex // held while the file is looked at
-	read  stamp.Stamp
-	wrong error // why the file cannot be used; nil if current is what it says
-	since time.Time
+	mu      sync.Mutex // held while the file is looked at
+	read    stamp.Stamp
+	trouble stamp.Trouble
 }
 
 // HostsEvent is that a file of host names has changed.
@@ -63,42 +62,31 @@ func (h *Hosts) Look() *HostsEvent {
 	if h.read.Stands(h.file) {
 		return nil
 	}
-	names, read, err := readHosts(h.file, h.clock.Now())
+	now := h.clock.Now()
+	names, read, err := readHosts(h.file, now)
 	if errors.Is(err, stamp.ErrWriting) {
 		return nil // it is looked at again
 	}
 	h.read = read
 	before := len(*h.current.Load())
 	if err != nil {
-		return h.fail(err, before)
+		if !h.trouble.Note(err, now) {
+			return nil
+		}
+		return &HostsEvent{File: h.file, Names: before, Before: before, Err: err}
 	}
-	failed, same := h.wrong != nil, names.equal(*h.current.Load())
-	h.wrong = nil
-	if same && !failed {
+	if ended := h.trouble.End(); !ended && names.equal(*h.current.Load()) {
 		return nil
 	}
 	h.current.Store(&names)
 	return &HostsEvent{File: h.file, Names: len(names), Before: before}
 }
 
-// fail notes why the file cannot be used, which is told once. mu is held.
-func (h *Hosts) fail(err error, names int) *HostsEvent {
-	before := h.wrong
-	h.wrong = err
-	if before != nil && before.Error() == err.Error() {
-		return nil
-	}
-	if before == nil {
-		h.since = h.clock.Now()
-	}
-	return &HostsEvent{File: h.file, Names: names, Before: names, Err: err}
-}
-
 // Stale says since when, and why, the file is not what is in force; err is nil if it is.
 func (h *Hosts) Stale() (since time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.since, h.wrong
+	return h.trouble.Since, h.trouble.Err
 }
 
 // File is the path of the file.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 )
@@ -86,14 +87,7 @@ func newDoor(t *testing.T, o Options) *door {
 	return &door{Intake: New(o), t: t, store: s}
 }
 
-func address(t *testing.T, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
+var address = mailtest.Address
 
 // arriving is content as the engine hands it over.
 type arriving struct {

@@ -20,14 +20,7 @@ import (
 	"postern/internal/mailtest"
 )
 
-func address(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
+var address = mailtest.Address
 
 func addresses(t testing.TB, list ...string) []mail.Address {
 	var all []mail.Address

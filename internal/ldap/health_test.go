@@ -20,46 +20,6 @@ import (
 
 var errTest = errors.New("test")
 
-// TestBreaker: the pause doubles up to its limit, one question tries, and a clock that is
-// set back does not make a pause longer.
-func TestBreaker(t *testing.T) {
-	clock := mail.NewManualClock(time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC))
-	var b breaker
-	var pauses []time.Duration
-	for i := range 9 {
-		if !b.begin(clock.Now()) || i > 0 && b.begin(clock.Now()) {
-			t.Fatal("not asked, or twice")
-		}
-		if news := b.settle(errTest, clock.Now()); news != (i == 0) {
-			t.Errorf("failure %d is news: %t", i, news)
-		}
-		pauses = append(pauses, b.pause)
-		if b.begin(clock.Now()) {
-			t.Fatal("asked in the pause")
-		}
-		clock.Advance(b.pause)
-	}
-	const s = time.Second
-	if diff := cmp.Diff([]time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s, 60 * s}, pauses); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	clock.Advance(-24 * time.Hour)
-	if !b.begin(clock.Now()) {
-		t.Error("a clock set back has made the pause a day longer")
-	}
-	b.abandon()
-	if b.pause == 0 || !b.begin(clock.Now()) {
-		t.Error("a question that was given up counts")
-	}
-	if !b.settle(nil, clock.Now()) || b.pause != 0 || b.settle(nil, clock.Now()) {
-		t.Error("that it works is no news, or is twice")
-	}
-	b.settle(errTest, clock.Now())
-	if b.settle(errTest, clock.Now()); b.pause != firstPause {
-		t.Error("what was asked before the failure made the pause longer")
-	}
-}
-
 // asker is a Directory without servers, to whom a memo belongs.
 func asker(clock mail.Clock) *Directory {
 	d := &Directory{options: Options{Settings: config.LDAP{Timeout: time.Minute}, Clock: clock, Metrics: NewMetrics(nil)}}

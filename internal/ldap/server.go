@@ -8,6 +8,7 @@ import (
 
 	ldap3 "github.com/go-ldap/ldap/v3"
 
+	"postern/internal/limit"
 	"postern/internal/mail"
 )
 
@@ -20,13 +21,14 @@ const maxIdle = time.Minute
 // user's.
 type server struct {
 	name      string
-	breaker   breaker
+	breaker   *limit.Breaker // shared with the server that this one follows
 	searchers *pool
 	binders   *pool
 }
 
 func newServer(h mail.HostPort, d dialing) *server {
-	return &server{name: h.String(), searchers: newPool(d.most, d.searching), binders: newPool(d.most, d.dial)}
+	b := &limit.Breaker{First: firstPause, Longest: longPause}
+	return &server{name: h.String(), breaker: b, searchers: newPool(d.most, d.searching), binders: newPool(d.most, d.dial)}
 }
 
 func (s *server) close() {

@@ -7,7 +7,8 @@
 // start forgets them. Nothing in it fails but Parse.
 //
 // It also bounds how many connections one client may have at a time, for any
-// protocol: Total and PerClient give listeners that do.
+// protocol: Total and PerClient give listeners that do; and a Breaker says how often
+// something that fails is asked.
 package limit
 
 import (

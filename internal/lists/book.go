@@ -64,9 +64,8 @@ type content struct {
 	mu    sync.Mutex  // held while the file is looked at
 	stamp stamp.Stamp // of the file, when it was read last
 	sum   [sha256.Size]byte
-	// wrong is why the file could not be used; nil if current is what it says.
-	wrong error
-	since time.Time // of wrong
+	// trouble is why current is not what the file, or the directory, says.
+	trouble stamp.Trouble
 	// record is what the directory had last.
 	record *List
 }
@@ -196,8 +195,8 @@ func (b *Book) Stale() []Stale {
 	var list []Stale
 	for _, l := range b.lists {
 		l.content.mu.Lock()
-		if err := l.content.wrong; err != nil {
-			list = append(list, Stale{Name: l.config.Name, File: l.config.File, Since: l.content.since, Err: err})
+		if t := l.content.trouble; t.Err != nil {
+			list = append(list, Stale{Name: l.config.Name, File: l.config.File, Since: t.Since, Err: t.Err})
 		}
 		l.content.mu.Unlock()
 	}
@@ -227,9 +226,9 @@ func (b *Book) Follow(before *Book) {
 func (c *content) take(fresh *content) *Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	same, wasWrong := c.sum == fresh.sum, c.wrong != nil
-	c.stamp, c.sum, c.wrong = fresh.stamp, fresh.sum, nil
-	if same && !wasWrong {
+	same := c.sum == fresh.sum
+	c.stamp, c.sum = fresh.stamp, fresh.sum
+	if ended := c.trouble.End(); !ended && same {
 		return nil
 	}
 	e := &Event{Before: c.current.Load().Len(), Entries: fresh.current.Load().Len()}
@@ -283,7 +282,7 @@ func (l *Live) look(o *Options) *Event {
 	if err != nil {
 		return c.fail(err, now)
 	}
-	if sum := sha256.Sum256(data); sum == c.sum && c.wrong == nil {
+	if sum := sha256.Sum256(data); sum == c.sum && c.trouble.Err == nil {
 		return nil
 	}
 	list, err := l.parse(data, o)
@@ -292,19 +291,15 @@ func (l *Live) look(o *Options) *Event {
 	}
 	e := &Event{Before: c.current.Load().Len(), Entries: list.Len()}
 	c.replace(list)
-	c.sum, c.wrong = sha256.Sum256(data), nil
+	c.sum = sha256.Sum256(data)
+	c.trouble.End()
 	return e
 }
 
 // fail notes why the file cannot be used, and tells of it unless it has. mu is held.
 func (c *content) fail(err error, now time.Time) *Event {
-	before := c.wrong
-	c.wrong = err
-	if before != nil && before.Error() == err.Error() {
+	if !c.trouble.Note(err, now) {
 		return nil
-	}
-	if before == nil {
-		c.since = now
 	}
 	n := c.current.Load().Len()
 	return &Event{Before: n, Entries: n, Err: err}

@@ -41,10 +41,8 @@ func (l *Live) lookInDirectory(o *Options) *Event {
 		return c.fail(err, o.Clock.Now())
 	}
 	e := &Event{Before: c.current.Load().Len(), Entries: list.Len()}
-	wasWrong := c.wrong != nil
 	c.replace(list)
-	c.wrong = nil
-	if !wasWrong {
+	if !c.trouble.End() {
 		return nil // the fact of the change tells of it
 	}
 	return e

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/mail"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -176,5 +178,13 @@ func TestPeerNoticesWhatIsNotInTheScript(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestAddress(t *testing.T) {
+	for text, want := range map[string]mail.Address{"": {}, "<>": {}, "joe@a.example": {Local: "joe", Domain: "a.example"}} {
+		if got := Address(t, text); got != want {
+			t.Errorf("%q is %v, want %v", text, got, want)
+		}
 	}
 }

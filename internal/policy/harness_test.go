@@ -14,6 +14,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/limit"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/message"
 )
 
@@ -127,17 +128,7 @@ func content(text string) *bytesMessage {
 	return &bytesMessage{data: []byte(strings.ReplaceAll(text, "\n", "\r\n"))}
 }
 
-func address(t testing.TB, s string) mail.Address {
-	t.Helper()
-	if s == "" || s == "<>" {
-		return mail.Address{}
-	}
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
+var address = mailtest.Address
 
 func recipient(t testing.TB, s string) mail.Recipient {
 	t.Helper()

@@ -15,6 +15,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/lists"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 )
 
 func texts(list ...string) []config.Text {
@@ -45,17 +46,7 @@ func book(t *testing.T, files map[string]string) *lists.Book {
 	return b
 }
 
-func address(t *testing.T, s string) mail.Address {
-	t.Helper()
-	if s == "" {
-		return mail.Address{}
-	}
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
+var address = mailtest.Address
 
 func routeNamed(c config.Route, name string) config.Route {
 	c.Name, c.Place = name, mail.Place{File: "postern.toml", Line: len(name)}

@@ -3,7 +3,8 @@
 //
 // It asks the system for the file's identity, size and time, and reads nothing to
 // tell. A file that changed a moment ago may change again and keep its time: its
-// stamp does not stand, so that it is read once more.
+// stamp does not stand, so that it is read once more. Trouble is why what it says now
+// cannot be put in force.
 package stamp
 
 import (

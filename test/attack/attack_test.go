@@ -100,17 +100,7 @@ type victim struct {
 // fails.
 func newVictim(t *testing.T) *victim {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postern-attack-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log, queue and journal are left in %s", dir)
-		} else if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := mailtest.KeptDir(t, "attack")
 	v := &victim{t: t, arrived: map[string]int{}, attacked: freeAddress(t), crowded: freeAddress(t), metrics: freeAddress(t),
 		secure: freeAddress(t), proxied: freeAddress(t)}
 	sink := &harness.Sink{Take: v.take}

@@ -9,7 +9,6 @@ package budget
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -45,17 +44,4 @@ func within(t *testing.T, what string, spent, most float64) {
 // binary is the program, built once for all tests here.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(runWithBinary(m)) }
-
-func runWithBinary(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "postern-budget-binary-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		binary, err = harness.BuildPostern(context.Background(), dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(harness.RunWithBinary(m, &binary)) }

@@ -10,7 +10,6 @@ package crash
 import (
 	"context"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -98,15 +97,7 @@ func must(t *testing.T, err error) {
 // points. Its files stay behind when the test fails.
 func newPostern(ctx context.Context, t *testing.T, next, settings string) (p *harness.Postern, tagged string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postern-crash-")
-	must(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log, queue and journal are left in %s", dir)
-		} else if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := mailtest.KeptDir(t, "crash")
 	binary, err := harness.BuildPostern(ctx, dir)
 	must(t, err)
 	tagged, err = harness.BuildPostern(ctx, dir, "crashpoints")

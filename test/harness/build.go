@@ -99,3 +99,18 @@ func linkOrCopy(source, target string) error {
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
 }
+
+// RunWithBinary builds the program once for all tests of a package, sets binary to its path, and
+// runs them. It returns what the process is to exit with.
+func RunWithBinary(tests interface{ Run() int }, binary *string) int {
+	dir, err := os.MkdirTemp("", "postern-binary-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		*binary, err = BuildPostern(context.Background(), dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return tests.Run()
+}

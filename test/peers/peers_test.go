@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -52,17 +53,7 @@ func program(t *testing.T, name string) string {
 // as Postfix's daemons must; t.TempDir is closed to them.
 func directory(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postern-peers-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("logs and queues are left in %s", dir)
-		} else if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := mailtest.KeptDir(t, "peers")
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/textproto"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"postern/internal/admin"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -53,17 +53,7 @@ func newInstance(t *testing.T, settings string) *instance {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
-	dir, err := os.MkdirTemp("", "postern-pressure-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log, queue and journal are left in %s", dir)
-		} else if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := mailtest.KeptDir(t, "pressure")
 	in := &instance{t: t, ctx: ctx, arrived: map[string]int{}}
 	sink := &harness.Sink{Take: in.take}
 	if err := sink.Listen(); err != nil {

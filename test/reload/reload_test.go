@@ -80,15 +80,7 @@ type rig struct {
 // newRig starts one. Its files stay behind when the test fails.
 func newRig(ctx context.Context, t *testing.T) *rig {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "postern-reload-")
-	must(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log, queue and journal are left in %s", dir)
-		} else if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := mailtest.KeptDir(t, "reload")
 	r := &rig{ledger: newLedger(), rounds: newRounds(), t: t, dir: filepath.Join(dir, "instance"), generation: 1}
 	for i := range r.sinks {
 		r.sinks[i] = &harness.Sink{Take: r.take}

@@ -9,7 +9,6 @@ package scale
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,35 +47,10 @@ func bounded(t *testing.T) context.Context {
 // binary is the program, built once for all tests here.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(runWithBinary(m)) }
-
-func runWithBinary(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "postern-scale-binary-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		binary, err = harness.BuildPostern(context.Background(), dir)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(harness.RunWithBinary(m, &binary)) }
 
 // directory is one that stays behind when the test fails.
-func directory(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "postern-scale-")
-	must(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("log, queue and journal are left in %s", dir)
-		} else if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
+func directory(t *testing.T) string { return mailtest.KeptDir(t, "scale") }
 
 // instance is a Postern with the test that it belongs to.
 type instance struct {
