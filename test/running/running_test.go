@@ -26,7 +26,7 @@ import (
 const root = "../.."
 
 // patience bounds every wait.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // need returns the path of a program of the system. One that is missing fails the
 // test where peers are required.
