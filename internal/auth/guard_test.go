@@ -86,7 +86,8 @@ func newGuarded(t *testing.T) *guarded {
 	w.auth.Guard = w.guard
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); w.guard.Run(ctx) }()
+	guard := w.guard // which a test may replace
+	go func() { defer close(done); guard.Run(ctx) }()
 	w.stop = func() { stop(); <-done }
 	t.Cleanup(w.stop)
 	return w

@@ -210,6 +210,7 @@ func TestWriteBehindTriesAgain(t *testing.T) {
 		}
 		o.LoginFailed("joe")
 		time.Sleep(5 * writeEvery)
+		synctest.Wait()
 		if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 			t.Errorf("told %d times: %s", n, log.String())
 		}

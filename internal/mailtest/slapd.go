@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -127,12 +128,19 @@ func lookPath(program string) (string, error) {
 	return path, err
 }
 
+// given are the ports that freeAddr has returned.
+var given sync.Map
+
 // freeAddr returns a loopback address that nobody has, of those that the kernel gives
-// to no outgoing connection: it stays free while its server is down.
+// to no outgoing connection: it stays free while its server is down. It is another one each time.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		port := 20000 + rand.IntN(12000)
+		if _, was := given.LoadOrStore(port, true); was {
+			continue
+		}
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			defer l.Close()
 			return l.Addr().String()
@@ -155,7 +163,7 @@ func (s *Slapd) Start() {
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp4", s.SecureAddr)
 		if err == nil {
 			c.Close()

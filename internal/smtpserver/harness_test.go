@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must come at once.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // scripted is a handler whose sessions answer from a script and keep what
 // they were asked. Sessions of one handler share it all.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"postern/internal/mail"
 	"postern/internal/smtp"
@@ -24,6 +25,9 @@ type modelHandler struct {
 	reader   *smtp.DataReader // while Content runs
 	messages []message
 	faults   []string
+	// order is touched by whoever is about to use the rest. The server may wake because time has passed,
+	// and the race detector does not see that this is after what the test did.
+	order atomic.Int64
 }
 
 func (h *modelHandler) fault(format string, args ...any) {
@@ -32,6 +36,7 @@ func (h *modelHandler) fault(format string, args ...any) {
 
 // reply is that of a method, as the step has it.
 func (h *modelHandler) reply(method string) mail.Reply {
+	h.order.Add(1)
 	if h.ended {
 		h.fault("%s behind End", method)
 	}
@@ -47,6 +52,7 @@ func (h *modelHandler) reply(method string) mail.Reply {
 func (h *modelHandler) Hello(context.Context, mail.Origin) mail.Reply { return h.reply("Hello") }
 
 func (h *modelHandler) Mail(_ context.Context, m smtp.Mail) mail.Reply {
+	h.order.Add(1)
 	if h.open {
 		h.fault("Mail within a transaction")
 	}
@@ -58,6 +64,7 @@ func (h *modelHandler) Mail(_ context.Context, m smtp.Mail) mail.Reply {
 }
 
 func (h *modelHandler) Rcpt(context.Context, smtp.Rcpt) mail.Reply {
+	h.order.Add(1)
 	if !h.open {
 		h.fault("Rcpt without a transaction")
 	}
@@ -69,6 +76,7 @@ func (h *modelHandler) Rcpt(context.Context, smtp.Rcpt) mail.Reply {
 }
 
 func (h *modelHandler) Data(context.Context) mail.Reply {
+	h.order.Add(1)
 	if !h.open || h.rcpts == 0 {
 		h.fault("Data without recipients")
 	}
@@ -80,6 +88,7 @@ func (h *modelHandler) Data(context.Context) mail.Reply {
 // Content refuses when the step says so: at once, or when it has read
 // something of that step.
 func (h *modelHandler) Content(_ context.Context, c smtp.Content) mail.Reply {
+	h.order.Add(1)
 	if !h.open || !h.asked {
 		h.fault("Content that Data did not let come")
 	}
@@ -110,6 +119,7 @@ func (h *modelHandler) Content(_ context.Context, c smtp.Content) mail.Reply {
 func (h *modelHandler) Command(_ context.Context, c smtp.Command) mail.Reply { return h.reply(c.Verb) }
 
 func (h *modelHandler) Reset() {
+	h.order.Add(1)
 	if !h.open {
 		h.fault("Reset without a transaction")
 	}
@@ -117,6 +127,7 @@ func (h *modelHandler) Reset() {
 }
 
 func (h *modelHandler) End() {
+	h.order.Add(1)
 	if h.ended {
 		h.fault("End called twice")
 	}
@@ -131,6 +142,7 @@ func (h *modelHandler) Mechanisms(mail.Origin) smtp.Mechanisms {
 }
 
 func (h *modelHandler) Authenticate(_ context.Context, mechanism string, state *tls.ConnectionState) (smtp.Exchange, mail.Reply) {
+	h.order.Add(1)
 	switch {
 	case h.open:
 		h.fault("Authenticate within a transaction")
@@ -152,6 +164,7 @@ type modelExchange struct {
 }
 
 func (x *modelExchange) Next(_ context.Context, response []byte) ([]byte, *mail.Account, mail.Reply) {
+	x.order.Add(1)
 	if !x.proving {
 		x.fault("Next behind End of the exchange")
 	}
@@ -167,4 +180,7 @@ func (x *modelExchange) Next(_ context.Context, response []byte) ([]byte, *mail.
 	return nil, &mail.Account{Name: "joe"}, mail.NewReply(235, "2.7.0", "Welcome")
 }
 
-func (x *modelExchange) End() { x.proving = false }
+func (x *modelExchange) End() {
+	x.order.Add(1)
+	x.proving = false
+}

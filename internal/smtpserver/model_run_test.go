@@ -95,6 +95,7 @@ func (w *world) connect() (*trial, error) {
 		s.leave(c)
 	}()
 	replies, closed := tr.hear(instant)
+	synctest.Wait()
 	if closed || len(replies) != 1 || replies[0].code != 220 {
 		return tr, fmt.Errorf("greeting %v, closed %v", replies, closed)
 	}
@@ -153,6 +154,7 @@ func (tr *trial) take(s *step) error {
 	tr.handler.step = s
 	before := len(tr.handler.messages)
 	w := tr.machine.does(s)
+	tr.handler.order.Add(1)
 	begin := time.Now()
 	replies, closed := tr.act(s)
 	waited := time.Since(begin).Round(time.Second)

@@ -30,7 +30,7 @@ import (
 )
 
 // limit bounds each attack, and every wait in it.
-const limit = time.Minute
+const limit = 4 * time.Minute
 
 // The listener that is attacked, and another one for attacks of many clients.
 // What a client may cost is bounded in time, and here that time is short.

@@ -27,7 +27,7 @@ import (
 // delivered by then, or delivered now, octet by octet.
 func TestBackupUnderLoad(t *testing.T) {
 	backups := mailtest.Number(t, "BACKUPS", 2)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(backups)*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(backups)*2*time.Minute)
 	defer cancel()
 	load := newLoad()
 	sink := &harness.Sink{Rcpt: load.rcpt, Take: load.take}

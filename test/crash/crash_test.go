@@ -20,7 +20,7 @@ import (
 
 // startTimeout bounds a start, and a wait for load; perKill the whole test.
 const (
-	startTimeout = 30 * time.Second
+	startTimeout = 2 * time.Minute
 	perKill      = 10 * time.Second
 )
 

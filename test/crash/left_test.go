@@ -19,7 +19,7 @@ import (
 // around each sync of the log. Each message is there once in the end.
 func TestLeftMail(t *testing.T) {
 	const messages = 8
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	nowhere, err := harness.FreePort()
 	must(t, err)

@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds each wait for the other side.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // longestReply is the length of the longest line of a reply, with its CRLF, in
 // octets (RFC 5321 4.5.3.1.5).

@@ -107,7 +107,7 @@ func (s *safe) sealingShapes(t *testing.T) []string {
 // storedShapes are the hashes and keys of the users, part by part, and their beginnings.
 func (s *server) storedShapes(ctx context.Context, t *testing.T) []string {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Data(), "directory", directory.File)+"?mode=ro")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Data(), "directory", directory.File)+"?mode=ro&_pragma=busy_timeout(60000)")
 	must(t, err)
 	defer db.Close()
 	rows, err := db.QueryContext(ctx, "SELECT password, scram FROM users WHERE password != ''")

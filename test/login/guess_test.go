@@ -143,7 +143,7 @@ func (s *server) checkClosed(ctx context.Context, t *testing.T) {
 func (s *server) untilStored(ctx context.Context, t *testing.T) {
 	t.Helper()
 	must(t, harness.Until(ctx, "bans in the database", func() (bool, error) {
-		db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Data(), "directory", directory.File)+"?mode=ro")
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Data(), "directory", directory.File)+"?mode=ro&_pragma=busy_timeout(60000)")
 		if err != nil {
 			return false, err
 		}

@@ -32,8 +32,8 @@ import (
 
 // patience bounds every wait for one thing; perReload the whole test.
 const (
-	patience  = 30 * time.Second
-	perReload = 3 * time.Second
+	patience  = 2 * time.Minute
+	perReload = 4 * time.Second
 )
 
 func TestReloadsUnderLoad(t *testing.T) {

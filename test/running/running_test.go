@@ -26,7 +26,7 @@ import (
 const root = "../.."
 
 // patience bounds every wait.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // need returns the path of a program of the system. One that is missing fails the
 // test where peers are required.
@@ -57,7 +57,7 @@ func needRoot(t *testing.T) {
 // output runs a program, which must succeed, and returns what it printed.
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {

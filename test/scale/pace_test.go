@@ -141,7 +141,11 @@ func TestDueAfterRestart(t *testing.T) {
 			t.Errorf("so many transactions were under way so short after a start: %v", r.life.storms)
 		}
 	}
-	killed := func() { in.Kill(); r.end(true) }
+	killed := func() {
+		in.Kill()
+		r.end(true)
+		must(t, w.sink.Settle(ctx)) // what the dead one has said is no part of the next life
+	}
 	restart(firstSecond, killed)
 	restart(firstSecond, killed)
 	restart(firstSecond, func() { r.end(false); in.stopped() })

@@ -11,11 +11,12 @@ import (
 )
 
 // The schedule of the test below: three waits of their own, one that repeats,
-// and an end that cuts the last one short.
+// and an end that cuts the last one short. All
+// the restarts are to be over by then.
 var tiers = mail.Schedule{
 	Waits: []time.Duration{time.Second, 2 * time.Second, 3 * time.Second},
-	Every: 2 * time.Second,
-	Until: 13 * time.Second,
+	Every: 5 * time.Second,
+	Until: 22 * time.Second,
 }
 
 // jitter is by how much of itself a wait may be longer.

@@ -20,7 +20,7 @@ import (
 )
 
 // limit bounds each test here, and longLimit those with larger numbers.
-const limit, longLimit = 2 * time.Minute, 30 * time.Minute
+const limit, longLimit = 6 * time.Minute, 30 * time.Minute
 
 // sessions is how many clients submit at once. One connection brings at most
 // 10,000 messages.
