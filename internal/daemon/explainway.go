@@ -106,11 +106,12 @@ func (g *graph) wayNamed(name string) way {
 
 // transportNamed is the one of the configuration that has a name; nil for none.
 func (g *graph) transportNamed(name string) *config.Transport {
-	at := slices.IndexFunc(g.config.Transports, func(t config.Transport) bool { return t.Name == name })
-	if at < 0 {
-		return nil
+	for i := range g.config.Transports { // each delivery asks: a Transport is large, and not to be copied
+		if t := &g.config.Transports[i]; t.Name == name {
+			return t
+		}
 	}
-	return &g.config.Transports[at]
+	return nil
 }
 
 // servers are those of the ways of a destination, as far as they are known without asking DNS,

@@ -222,8 +222,11 @@ func (g *graph) isDirect(transport string) bool {
 
 // of is what the first table demands that is for a domain.
 func (o *tlsOut) of(domain string, listed func(list, domain string) bool) (tlspolicy.Policy, bool) {
-	domain = asKnown(domain)
 	first := len(o.domains)
+	if first == 0 { // which is usual
+		return tlspolicy.Policy{}, false
+	}
+	domain = asKnown(domain)
 	take := func(table int, is bool) {
 		if is {
 			first = min(first, table)

@@ -106,6 +106,9 @@ type Settings struct {
 	IdleTimeout time.Duration
 
 	since time.Time // they are in force
+	// transports and others are what Settings.transport returns.
+	transports map[string]*Transport
+	others     Transport
 }
 
 // lease is how long a claim lasts before it must be renewed.

@@ -131,7 +131,7 @@ func (s *sites) learnUnder(settings *Settings, d mail.Destination, r route.Route
 
 // fit gives a site the limits of its transport. mu is held.
 func (s *sites) fit(x *site) {
-	of := Transport{MaxConnections: s.limit}
+	of := &Transport{MaxConnections: s.limit}
 	if s.settings != nil {
 		of = s.settings.transport(x.transport)
 	}

@@ -35,26 +35,27 @@ func (t *Transport) connections(bears int) int {
 	return bears
 }
 
-// transport returns how mail goes by the transport of that name.
-func (s *Settings) transport(name string) Transport {
-	if t, known := s.Transports[name]; known {
+// transport returns how mail goes by the transport of that name. It is shared, and not to be
+// changed.
+func (s *Settings) transport(name string) *Transport {
+	if t, known := s.transports[name]; known {
 		return t
 	}
-	return Transport{Client: s.Client, MaxConnections: s.MaxPerSite, MaxRecipients: s.MaxRecipients, IdleTimeout: s.IdleTimeout}
+	return &s.others
 }
 
-// setTransports gives each transport a copy of its own, with what the settings say for
-// all.
+// setTransports makes what transport returns: what is said of a transport, and what the
+// settings say for all.
 func (s *Settings) setTransports() {
-	all := make(map[string]Transport, len(s.Transports))
+	s.others = Transport{Client: s.Client, MaxConnections: s.MaxPerSite, MaxRecipients: s.MaxRecipients, IdleTimeout: s.IdleTimeout}
+	s.transports = make(map[string]*Transport, len(s.Transports))
 	for name, t := range s.Transports {
 		t.Client.Hostname = s.Hostname
 		t.bounded = t.MaxConnections > 0
 		t.MaxConnections = cmp.Or(t.MaxConnections, s.MaxPerSite)
 		t.MaxRecipients = cmp.Or(t.MaxRecipients, s.MaxRecipients)
-		all[name] = t
+		s.transports[name] = &t
 	}
-	s.Transports = all
 }
 
 // withinRate takes the turn of a message at its site. If that has had as many as its

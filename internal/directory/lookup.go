@@ -102,7 +102,7 @@ func (d *Directory) Principal(u User) mail.Principal {
 
 // IsLocal reports whether a domain, in whatever case and form, is a local one.
 func (d *Directory) IsLocal(domain string) bool {
-	var buffer keyBuffer
+	var buffer [mail.MaxDomain]byte
 	key, ok := appendDomain(buffer[:0], domain)
 	if !ok {
 		return false
