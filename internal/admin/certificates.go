@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 
@@ -38,13 +37,7 @@ type certificateName struct {
 
 // refusedCertificate is the problem of what was refused.
 func refusedCertificate(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, certs.ErrNotFound):
-		return &Problem{Status: http.StatusNotFound, Title: "No such certificate", Detail: err.Error()}
-	}
-	return &Problem{Status: http.StatusConflict, Title: "Not done", Detail: err.Error()}
+	return refused(err, "No such certificate", certs.ErrNotFound)
 }
 
 func (s *Server) certificates(context.Context, *struct{}) ([]certs.Info, error) {

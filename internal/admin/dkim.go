@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 
@@ -43,13 +42,7 @@ type keyOrderInput struct{ Body dkim.KeyOrder }
 
 // refusedKey is the problem of what was refused.
 func refusedKey(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, dkim.ErrNotFound), errors.Is(err, dkim.ErrNoDomain):
-		return &Problem{Status: http.StatusNotFound, Title: "No such key", Detail: err.Error()}
-	}
-	return &Problem{Status: http.StatusConflict, Title: "Not done", Detail: err.Error()}
+	return refused(err, "No such key", dkim.ErrNotFound, dkim.ErrNoDomain)
 }
 
 func (s *Server) keys(context.Context, *struct{}) ([]dkim.KeyInfo, error) { return s.Keys.List(), nil }

@@ -21,8 +21,16 @@ type Inside struct {
 
 // NewInside returns a server for the records of o.Directory, with a Client of it. The
 // actor is the user of the process. Close it.
-func NewInside(o Options) *Inside {
-	i := &Inside{server: newServer(o, (*Server).recordOperations), pipes: newInsidePipes(), served: make(chan error, 1)}
+func NewInside(o Options) *Inside { return newInside(o, (*Server).recordOperations) }
+
+// NewCertificatesInside returns one for o.Certificates.
+func NewCertificatesInside(o Options) *Inside { return newInside(o, (*Server).certificateOperations) }
+
+// NewKeysInside returns one for o.Keys.
+func NewKeysInside(o Options) *Inside { return newInside(o, (*Server).keyOperations) }
+
+func newInside(o Options, operations func(*Server)) *Inside {
+	i := &Inside{server: newServer(o, operations), pipes: newInsidePipes(), served: make(chan error, 1)}
 	i.Client = &Client{socket: "this process"}
 	i.Client.connectBy(i.pipes.dial)
 	go func() { i.served <- i.server.Serve(i.pipes, nil) }()

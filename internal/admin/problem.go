@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"postern/internal/deliver"
@@ -58,6 +59,18 @@ func (p *Problem) GetStatus() int { return p.Status }
 
 // ContentType returns the type of the answer (RFC 9457 6.1).
 func (p *Problem) ContentType(string) string { return problemType }
+
+// refused is the problem of what a keeper of files has refused: one of the absent ones has that
+// title. It is nil for none.
+func refused(err error, title string, absent ...error) error {
+	if err == nil {
+		return nil
+	}
+	if slices.ContainsFunc(absent, func(a error) bool { return errors.Is(err, a) }) {
+		return &Problem{Status: http.StatusNotFound, Title: title, Detail: err.Error()}
+	}
+	return &Problem{Status: http.StatusConflict, Title: "Not done", Detail: err.Error()}
+}
 
 // problem returns what the client is told of an error. What nobody foresaw is
 // said in the log only.

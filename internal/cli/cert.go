@@ -17,71 +17,9 @@ import (
 	"postern/internal/filter"
 )
 
-// certKeeper is whom the commands ask: the server that runs, or the files while none
-// does.
-type certKeeper interface {
-	Certificates(ctx context.Context) ([]certs.Info, error)
-	Certificate(ctx context.Context, name string) (certs.Made, error)
-	MakeCertificate(ctx context.Context, o certs.Order) (certs.Made, error)
-	ImportCertificate(ctx context.Context, name string, b certs.Bundle) (certs.Info, error)
-	RemoveCertificate(ctx context.Context, name string) error
-	AssignCertificates(ctx context.Context, listener string, names []string) error
-	NoteKeyExport(ctx context.Context, name string) error
-}
-
-// filesKeeper works on the files of a configuration with which no server runs.
-type filesKeeper struct{ *certs.Keeper }
-
-func (f filesKeeper) Certificates(context.Context) ([]certs.Info, error) { return f.List(), nil }
-
-func (f filesKeeper) Certificate(_ context.Context, name string) (certs.Made, error) {
-	return f.Show(name)
-}
-
-func (f filesKeeper) MakeCertificate(_ context.Context, o certs.Order) (certs.Made, error) {
-	return f.Make("", o)
-}
-
-func (f filesKeeper) ImportCertificate(_ context.Context, name string, b certs.Bundle) (certs.Info, error) {
-	return f.Import("", name, b)
-}
-
-func (f filesKeeper) RemoveCertificate(_ context.Context, name string) error {
-	return f.Remove("", name)
-}
-
-func (f filesKeeper) AssignCertificates(_ context.Context, listener string, names []string) error {
-	return f.Assign("", listener, names)
-}
-
-func (f filesKeeper) NoteKeyExport(_ context.Context, name string) error {
-	return f.Exporting("", name)
-}
-
-// askKeeper asks the server, or if none runs works on the files.
-func askKeeper[T any](ctx context.Context, a *app, question func(certKeeper, context.Context) (T, error)) (T, error) {
-	return askEither(ctx, a, func(c *admin.Client) certKeeper { return c }, func() (certKeeper, error) {
-		keeper, err := a.certFiles()
-		return filesKeeper{keeper}, err
-	}, question)
-}
-
-// askEither asks the server, or if none runs whoever works on its files.
-func askEither[K, T any](ctx context.Context, a *app, server func(*admin.Client) K, files func() (K, error), question func(K, context.Context) (T, error)) (T, error) {
-	var none T
-	client, err := a.client()
-	if err != nil {
-		return none, err
-	}
-	said, err := question(server(client), ctx)
-	if !errors.Is(err, admin.ErrNotRunning) || a.socket != "" {
-		return said, err
-	}
-	keeper, err := files()
-	if err != nil {
-		return none, err
-	}
-	return question(keeper, ctx)
+// askKeeper asks the server for certificates, or if none runs one that works on its files.
+func askKeeper[T any](ctx context.Context, a *app, question func(*admin.Client, context.Context) (T, error)) (T, error) {
+	return askEither(ctx, a, daemon.Maintenance.Certificates, question)
 }
 
 // certFiles are the certificates of the configuration, as they lie on the disk.
@@ -94,8 +32,8 @@ func (a *app) certFiles() (*certs.Keeper, error) {
 }
 
 // keeperDoes asks for something whose answer says nothing but that it was done.
-func (a *app) keeperDoes(ctx context.Context, do func(certKeeper, context.Context) error) error {
-	_, err := askKeeper(ctx, a, func(k certKeeper, ctx context.Context) (struct{}, error) { return struct{}{}, do(k, ctx) })
+func (a *app) keeperDoes(ctx context.Context, do func(*admin.Client, context.Context) error) error {
+	_, err := askKeeper(ctx, a, func(c *admin.Client, ctx context.Context) (struct{}, error) { return struct{}{}, do(c, ctx) })
 	return err
 }
 
@@ -108,7 +46,7 @@ func (a *app) certCommand() *cobra.Command {
 func (a *app) certListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "List all certificates, with where they are from, who uses them, and when they end", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := askKeeper(cmd.Context(), a, certKeeper.Certificates)
+			list, err := askKeeper(cmd.Context(), a, (*admin.Client).Certificates)
 			if err != nil {
 				return err
 			}
@@ -175,7 +113,7 @@ func oneCertificate(cmd *cobra.Command, args []string) error {
 func (a *app) certShowCommand() *cobra.Command {
 	return &cobra.Command{Use: "show NAME", Short: "Show one certificate", Args: oneCertificate,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := askKeeper(cmd.Context(), a, func(k certKeeper, ctx context.Context) (certs.Made, error) { return k.Certificate(ctx, args[0]) })
+			m, err := askKeeper(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (certs.Made, error) { return c.Certificate(ctx, args[0]) })
 			if err != nil {
 				return err
 			}
@@ -211,7 +149,7 @@ func moment(t time.Time) string {
 func (a *app) certDeleteCommand() *cobra.Command {
 	return &cobra.Command{Use: "delete NAME", Short: "Delete a certificate of the store, with its key", Args: oneCertificate,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := a.keeperDoes(cmd.Context(), func(k certKeeper, ctx context.Context) error { return k.RemoveCertificate(ctx, args[0]) })
+			err := a.keeperDoes(cmd.Context(), func(c *admin.Client, ctx context.Context) error { return c.RemoveCertificate(ctx, args[0]) })
 			if err != nil {
 				return err
 			}
@@ -240,8 +178,8 @@ configuration goes before what a command says.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := a.keeperDoes(cmd.Context(), func(k certKeeper, ctx context.Context) error {
-				return k.AssignCertificates(ctx, args[0], append([]string{}, args[1:]...))
+			err := a.keeperDoes(cmd.Context(), func(c *admin.Client, ctx context.Context) error {
+				return c.AssignCertificates(ctx, args[0], append([]string{}, args[1:]...))
 			})
 			if err != nil {
 				return err
@@ -260,7 +198,7 @@ func (a *app) certExpiringCommand() *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("--within %w", err)}
 			}
-			list, err := askKeeper(cmd.Context(), a, certKeeper.Certificates)
+			list, err := askKeeper(cmd.Context(), a, (*admin.Client).Certificates)
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern/internal/admin"
 	"postern/internal/certs"
 	"postern/internal/filter"
 )
@@ -64,7 +65,7 @@ func (m *making) run(ctx context.Context, a *app) error {
 	if err := m.ready(); err != nil {
 		return err
 	}
-	made, err := askKeeper(ctx, a, func(k certKeeper, ctx context.Context) (certs.Made, error) { return k.MakeCertificate(ctx, m.order) })
+	made, err := askKeeper(ctx, a, func(c *admin.Client, ctx context.Context) (certs.Made, error) { return c.MakeCertificate(ctx, m.order) })
 	if err != nil {
 		return err
 	}
@@ -200,8 +201,8 @@ the request of that name, or has renewed for the key that is in use.`,
 			if err != nil {
 				return err
 			}
-			info, err := askKeeper(cmd.Context(), a, func(k certKeeper, ctx context.Context) (certs.Info, error) {
-				return k.ImportCertificate(ctx, args[0], bundle)
+			info, err := askKeeper(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (certs.Info, error) {
+				return c.ImportCertificate(ctx, args[0], bundle)
 			})
 			if err != nil {
 				return err
@@ -276,7 +277,7 @@ that it was taken out is in the journal if the server runs.`,
 			if key {
 				return a.exportKey(cmd.Context(), args[0], to)
 			}
-			m, err := askKeeper(cmd.Context(), a, func(k certKeeper, ctx context.Context) (certs.Made, error) { return k.Certificate(ctx, args[0]) })
+			m, err := askKeeper(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (certs.Made, error) { return c.Certificate(ctx, args[0]) })
 			if err == nil && m.PEM == "" {
 				err = fmt.Errorf("%s is not in the store; its file is %s", args[0], cmp.Or(m.File, "kept by ACME"))
 			}
@@ -307,7 +308,7 @@ func (a *app) exportKey(ctx context.Context, name, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.keeperDoes(ctx, func(k certKeeper, ctx context.Context) error { return k.NoteKeyExport(ctx, name) }); err != nil {
+	if err := a.keeperDoes(ctx, func(c *admin.Client, ctx context.Context) error { return c.NoteKeyExport(ctx, name) }); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

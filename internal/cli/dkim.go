@@ -15,55 +15,9 @@ import (
 	"postern/internal/dkim"
 )
 
-// keyKeeper is whom the commands ask: the server that runs, or the files while none does.
-type keyKeeper interface {
-	Keys(ctx context.Context) ([]dkim.KeyInfo, error)
-	AddKey(ctx context.Context, o dkim.KeyOrder) ([]dkim.KeyInfo, error)
-	RotateKeys(ctx context.Context, o dkim.KeyOrder) ([]dkim.KeyInfo, error)
-	RemoveKey(ctx context.Context, domain, selector string, force bool) error
-	KeysOf(ctx context.Context, domain string) ([]dkim.KeyInfo, error)
-	CheckDomain(ctx context.Context, domain string) (alignment.Alignment, error)
-}
-
-// filesOfKeys works on the files of a configuration with which no server runs.
-type filesOfKeys struct{ daemon.SigningKeys }
-
-func (f filesOfKeys) Keys(context.Context) ([]dkim.KeyInfo, error) { return f.List(), nil }
-
-func (f filesOfKeys) AddKey(_ context.Context, o dkim.KeyOrder) ([]dkim.KeyInfo, error) {
-	return f.Add("", o)
-}
-
-func (f filesOfKeys) RotateKeys(_ context.Context, o dkim.KeyOrder) ([]dkim.KeyInfo, error) {
-	return f.Rotate("", o)
-}
-
-func (f filesOfKeys) RemoveKey(_ context.Context, domain, selector string, force bool) error {
-	return f.Remove("", domain, selector, force)
-}
-
-func (f filesOfKeys) KeysOf(_ context.Context, domain string) ([]dkim.KeyInfo, error) {
-	return f.Of(domain)
-}
-
-func (f filesOfKeys) CheckDomain(ctx context.Context, domain string) (alignment.Alignment, error) {
-	r, err := f.Alignment(ctx, domain)
-	if err != nil {
-		return alignment.Alignment{}, err
-	}
-	return *r, nil
-}
-
-// askKeys asks the server, or if none runs works on the files.
-func askKeys[T any](ctx context.Context, a *app, question func(keyKeeper, context.Context) (T, error)) (T, error) {
-	return askEither(ctx, a, func(c *admin.Client) keyKeeper { return c }, func() (keyKeeper, error) {
-		c, err := a.load()
-		if err != nil {
-			return nil, err
-		}
-		keys, err := daemon.KeysWithoutServer(c)
-		return filesOfKeys{keys}, err
-	}, question)
+// askKeys asks the server for keys, or if none runs one that works on its files.
+func askKeys[T any](ctx context.Context, a *app, question func(*admin.Client, context.Context) (T, error)) (T, error) {
+	return askEither(ctx, a, daemon.Maintenance.SigningKeys, question)
 }
 
 func (a *app) dkimCommand() *cobra.Command {
@@ -128,7 +82,7 @@ looks for by itself; or at once, with --now.`,
 			if err := o.ready(cmd.InOrStdin(), args[0]); err != nil {
 				return err
 			}
-			made, err := askKeys(cmd.Context(), a, func(k keyKeeper, ctx context.Context) ([]dkim.KeyInfo, error) { return k.AddKey(ctx, o.KeyOrder) })
+			made, err := askKeys(cmd.Context(), a, func(c *admin.Client, ctx context.Context) ([]dkim.KeyInfo, error) { return c.AddKey(ctx, o.KeyOrder) })
 			if err != nil {
 				return err
 			}
@@ -150,7 +104,9 @@ With --now the next keys become active at once, also those that wait for their r
 			if err := o.ready(cmd.InOrStdin(), args[0]); err != nil {
 				return err
 			}
-			next, err := askKeys(cmd.Context(), a, func(k keyKeeper, ctx context.Context) ([]dkim.KeyInfo, error) { return k.RotateKeys(ctx, o.KeyOrder) })
+			next, err := askKeys(cmd.Context(), a, func(c *admin.Client, ctx context.Context) ([]dkim.KeyInfo, error) {
+				return c.RotateKeys(ctx, o.KeyOrder)
+			})
 			if err != nil {
 				return err
 			}
@@ -163,7 +119,7 @@ With --now the next keys become active at once, also those that wait for their r
 func (a *app) dkimListCommand() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "List all keys, with their states", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := askKeys(cmd.Context(), a, keyKeeper.Keys)
+			list, err := askKeys(cmd.Context(), a, (*admin.Client).Keys)
 			if err != nil {
 				return err
 			}
@@ -200,8 +156,8 @@ func (a *app) dkimRemoveCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := askKeys(cmd.Context(), a, func(k keyKeeper, ctx context.Context) (struct{}, error) {
-				return struct{}{}, k.RemoveKey(ctx, args[0], args[1], force)
+			_, err := askKeys(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (struct{}, error) {
+				return struct{}{}, c.RemoveKey(ctx, args[0], args[1], force)
 			})
 			if err != nil {
 				return err
@@ -215,7 +171,7 @@ func (a *app) dkimRemoveCommand() *cobra.Command {
 func (a *app) dkimRecordCommand() *cobra.Command {
 	return &cobra.Command{Use: "record DOMAIN", Short: "Show the records of a domain's keys, to publish in DNS", Args: oneDomain,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := askKeys(cmd.Context(), a, func(k keyKeeper, ctx context.Context) ([]dkim.KeyInfo, error) { return k.KeysOf(ctx, args[0]) })
+			list, err := askKeys(cmd.Context(), a, func(c *admin.Client, ctx context.Context) ([]dkim.KeyInfo, error) { return c.KeysOf(ctx, args[0]) })
 			if err != nil {
 				return err
 			}
@@ -254,8 +210,8 @@ which mail leaves, and what its DMARC record asks for. Nothing is changed.
 
 Ends with 1 if there is a problem: mail of the domain would be refused, or taken for forged.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := askKeys(cmd.Context(), a, func(k keyKeeper, ctx context.Context) (alignment.Alignment, error) {
-				return k.CheckDomain(ctx, args[0])
+			r, err := askKeys(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (alignment.Alignment, error) {
+				return c.CheckDomain(ctx, args[0])
 			})
 			if err != nil {
 				return err

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"postern/internal/admin"
+	"postern/internal/daemon"
 )
 
 // recordNoun is the noun of a kind of records, with the verbs that all of these have.
@@ -33,27 +34,14 @@ type recordNoun[R any] struct {
 
 // withDirectory gives do a client of the server that runs; without one, of the directory
 // itself, which nobody else has open then.
-func (a *app) withDirectory(ctx context.Context, do func(*admin.Client) error) (err error) {
-	client, err := a.client()
-	if err != nil {
-		return err
-	}
-	if _, err := client.Status(ctx); !errors.Is(err, admin.ErrNotRunning) || a.socket != "" {
+func (a *app) withDirectory(ctx context.Context, do func(*admin.Client) error) error {
+	return a.withServer(ctx, func(m daemon.Maintenance) (*admin.Client, io.Closer, error) {
+		inside, err := m.Records(ctx)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		return do(client)
-	}
-	m, err := a.maintenance()
-	if err != nil {
-		return err
-	}
-	inside, err := m.Records(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, inside.Close()) }()
-	return do(inside.Client)
+		return inside.Client, inside, nil
+	}, do)
 }
 
 // verbs are those that every kind of records has.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/admin"
 	"postern/internal/certs"
 	"postern/internal/config"
 	"postern/internal/mail"
@@ -110,14 +111,23 @@ func certificateKeeper(store *certs.Store, in func() *graph, changed func(actor,
 	}
 }
 
-// KeeperWithoutServer changes the certificates of a configuration while no server runs with
-// it. Nothing of that is in the journal. It fails when they cannot be read.
+// KeeperWithoutServer has the certificates of a configuration as they lie on the disk. It fails when they cannot be read.
 func KeeperWithoutServer(c *config.Config) (*certs.Keeper, error) {
 	g := newGraph(c, mail.SystemClock{})
 	if err := g.loadCertificates(); g.certificates.store == nil {
 		return nil, err
 	}
 	return certificateKeeper(g.certificates.store, func() *graph { return g }, nil, g.clock), nil
+}
+
+// Certificates is for those of a server that does not run. Nothing of what is done to them is in the
+// journal. It fails when they cannot be read.
+func (m Maintenance) Certificates() (*admin.Inside, error) {
+	keeper, err := KeeperWithoutServer(m.Config)
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewCertificatesInside(admin.Options{Logger: m.Logger, Certificates: keeper}), nil
 }
 
 // certificateChanged tells what an operator has done to a certificate.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/admin"
 	"postern/internal/alignment"
 	"postern/internal/config"
 	"postern/internal/dkim"
@@ -104,25 +105,19 @@ func (r keyResolver) LookupText(ctx context.Context, name string) ([]string, err
 	return r.in().resolver.LookupText(ctx, name)
 }
 
-// KeysWithoutServer changes the keys of a configuration while no server runs with it. Nothing
-// of that is in the journal. It fails when they cannot be read.
-func KeysWithoutServer(c *config.Config) (SigningKeys, error) {
-	g := newGraph(c, mail.SystemClock{})
+// SigningKeys is for the keys of a server that does not run. Nothing of what is done to them is in the
+// journal. It fails when they cannot be read.
+func (m Maintenance) SigningKeys() (*admin.Inside, error) {
+	g := newGraph(m.Config, mail.SystemClock{})
 	if err := g.loadSigning(); g.keys == nil {
-		return SigningKeys{}, err
+		return nil, err
 	}
 	if err := g.loadLocal(); err != nil {
-		return SigningKeys{}, err
+		return nil, err
 	}
 	g.resolver = g.newResolver(dns.Options{Hosts: os.DevNull})
 	in := func() *graph { return g }
-	return SigningKeys{keyKeeper(g.keys, in, nil, g.clock), alignmentOf(in)}, nil
-}
-
-// SigningKeys are what commands do to keys, and to the domains for which they sign.
-type SigningKeys struct {
-	*dkim.Keeper
-	Alignment func(ctx context.Context, domain string) (*alignment.Alignment, error)
+	return admin.NewKeysInside(admin.Options{Logger: m.Logger, Keys: keyKeeper(g.keys, in, nil, g.clock), Alignment: alignmentOf(in)}), nil
 }
 
 // alignmentOf looks at domains as the graph that in returns sends for them. It asks DNS anew,

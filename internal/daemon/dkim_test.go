@@ -62,11 +62,12 @@ func TestSigningSettings(t *testing.T) {
 	if w := g.keyWarnings(); len(w) != 1 || !strings.Contains(w[0], "mail of xn--bcher-kva.example is deferred") {
 		t.Errorf("without a key: %q", w)
 	}
-	keys, err := KeysWithoutServer(conf)
+	keys, err := Maintenance{Config: conf}.SigningKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keys.Add("", dkim.KeyOrder{Domain: "bücher.example", Selector: "a", Algorithm: dkim.Ed25519, Now: true}); err != nil {
+	defer keys.Close()
+	if _, err := keys.AddKey(t.Context(), dkim.KeyOrder{Domain: "bücher.example", Selector: "a", Algorithm: dkim.Ed25519, Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.keys.Look(); err != nil {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ func TestBackupUnderLoad(t *testing.T) {
 	must(t, sink.Listen())
 	t.Cleanup(func() { sink.Close() })
 	postern, tagged := newPostern(ctx, t, sink.Addr(), "")
+	if out, err := postern.Command(ctx, "dkim", "key", "add", "waits.example", "--algorithm", "ed25519").CombinedOutput(); err != nil {
+		t.Fatalf("a key for signatures: %v: %s", err, out)
+	}
 	must(t, postern.StartAs(ctx, tagged, smallSegment, smallInline))
 	source := harness.Source{Addr: postern.Addr(), Sessions: 4, Keep: true, Redial: true,
 		Next: func() *harness.Message { return load.next(ctx) }, Done: load.done}
@@ -168,6 +172,7 @@ func (b *backupRun) restored(n int) {
 	})
 	must(b.t, err)
 	b.restore(other, target)
+	b.sameKeys(other)
 	must(b.t, other.Start(b.ctx))
 	if out, err := other.Command(b.ctx, "status").CombinedOutput(); err != nil || !strings.Contains(string(out), "restored from a backup of ") {
 		b.t.Errorf("status says %s, %v", out, err)
@@ -206,6 +211,24 @@ func (b *backupRun) restore(other *harness.Postern, from string) {
 	}
 	if out, err := other.Command(b.ctx, "store", "verify").CombinedOutput(); err != nil {
 		b.t.Errorf("what was restored: %v: %s", err, out)
+	}
+}
+
+// sameKeys sees to it that what was restored has the keys for signatures.
+func (b *backupRun) sameKeys(other *harness.Postern) {
+	b.t.Helper()
+	keys, err := filepath.Glob(filepath.Join(b.postern.Data(), "dkim", "*[mn]"))
+	must(b.t, err)
+	if len(keys) != 2 {
+		b.t.Fatalf("the keys and what is known of them: %v", keys)
+	}
+	for _, path := range keys {
+		want, err := os.ReadFile(path)
+		must(b.t, err)
+		got, err := os.ReadFile(filepath.Join(other.Data(), "dkim", filepath.Base(path)))
+		if err != nil || !bytes.Equal(got, want) {
+			b.t.Errorf("%s was not restored as it was: %v", path, err)
+		}
 	}
 }
 
