@@ -26,7 +26,7 @@ func NewMetrics(s *metrics.Set) *Metrics {
 		reports: s.Counters("postern_reports_total", "Reports written to senders, by what they tell.",
 			metrics.Label{Name: "action", Values: actionNames()}),
 		unattempted: s.Counters("postern_delivery_unattempted_total",
-			"Messages that were given back without an attempt, by why: their recipients go elsewhere by other routes, their site has had as many as the rate of its transport, or no target of its pool has room. One message may count more than once.",
+			"Messages that were given back without an attempt, by why: their recipients go elsewhere by other routes, their site has had as many as the rate of its transport, or no target of its pool that can take them has room. One message may count more than once.",
 			metrics.Label{Name: "why", Values: []string{forRoute, forRate, forRoom}}),
 		attempts: s.Histogram("postern_attempt_duration_seconds",
 			"Time of an attempt: of one transaction with a next server, from looking for a connection to its last reply.",

@@ -216,9 +216,9 @@ func (r *random) checkWaiting() {
 	if passed != r.passed {
 		r.Fatalf("%d were passed over, counted %d", passed, r.passed)
 	}
-	for x := range r.returning {
-		if r.byName[x.name] != x {
-			r.Fatalf("%q is forgotten, and more comes back to it", x.name)
+	for x, at := range r.returning {
+		if r.byName[x.name] != x || at.Sub(r.now) > returnPace {
+			r.Fatalf("%q, known: %t: more comes back at %s, and it is %s", x.name, r.byName[x.name] == x, at, r.now)
 		}
 	}
 }

@@ -124,6 +124,7 @@ var targets = []target{
 	{name: "several servers behind one virtual address", tests: "`pool.TestVaryingOffers`"},
 	{name: "an IPv6 address that does not work"},
 	{name: "how a target stands", tests: "`pool.TestFailures`, `pool.TestHalfOpen`"},
+	{name: "as whom a target is probed", tests: "`daemon.TestProbeIsAsMail`"},
 	{name: "a target fails with a message", tests: "`deliver.TestBrokenOff`"},
 	{name: "one message by several targets"},
 	{name: "mail needs TLS, and no target offers it", tests: "`pool.TestIncapable`"},
