@@ -295,6 +295,6 @@ func TestTLSOutIsChecked(t *testing.T) {
 		"postern.toml:21:1: transport.tls_ca_file: "+dir+"/ca.pem: is not in the form expected: no PEM certificate in it",
 		`postern.toml:28:1: transport.tls_certificate: "nobody": no table [[certificate]] has that name`,
 		"postern.toml:41:1: tls.ca_file: "+dir+"/ca.pem: is not in the form expected",
-		`postern.toml:52:1: company.certificate: "nobody": no table [[certificate]] has that name`,
+		`postern.toml:62:1: company.certificate: "nobody": no table [[certificate]] has that name`,
 	)
 }
