@@ -75,13 +75,6 @@ func (r *recent[K, V]) forget(key K) {
 	}
 }
 
-// size is how many are remembered, those included whose time is over.
-func (r *recent[K, V]) size() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.at)
-}
-
 // drop forgets an element. mu is held.
 func (r *recent[K, V]) drop(e *list.Element) {
 	delete(r.at, e.Value.(*remembered[K, V]).key)

@@ -35,3 +35,10 @@ func TestRecent(t *testing.T) {
 		t.Error("c is known although it was forgotten")
 	}
 }
+
+// size is how many are remembered, those included whose time is over.
+func (r *recent[K, V]) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.at)
+}

@@ -131,3 +131,6 @@ func TestTableReusesSpace(t *testing.T) {
 		t.Errorf("101 records have %d slots", len(table.slots))
 	}
 }
+
+// size returns how many octets the table takes.
+func (t *table) size() int { return 8*len(t.slots) + len(t.chunks)*chunkSize }

@@ -45,9 +45,6 @@ func newTable(expected int) *table {
 
 func (t *table) len() int { return t.live }
 
-// size returns how many octets the table takes.
-func (t *table) size() int { return 8*len(t.slots) + len(t.chunks)*chunkSize }
-
 // get returns the record of a key, nil for none, and adds to probes how many records
 // it looked at. What it returns is valid until the table is changed.
 func (t *table) get(key []byte, probes *int) []byte {

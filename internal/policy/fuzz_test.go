@@ -116,3 +116,15 @@ func FuzzSession(f *testing.F) {
 		}
 	})
 }
+
+// constant returns the text of a template without expressions.
+func (t *template) constant() (string, bool) {
+	var b strings.Builder
+	for _, p := range t.parts {
+		if p.expression != nil {
+			return "", false
+		}
+		b.WriteString(p.text)
+	}
+	return b.String(), true
+}

@@ -132,18 +132,6 @@ func (t *template) render(s *Session) (string, error) {
 	return clip(b.String(), maxText), nil
 }
 
-// constant returns the text of a template without expressions.
-func (t *template) constant() (string, bool) {
-	var b strings.Builder
-	for _, p := range t.parts {
-		if p.expression != nil {
-			return "", false
-		}
-		b.WriteString(p.text)
-	}
-	return b.String(), true
-}
-
 // textOf writes a value as text.
 func textOf(value ref.Val) string {
 	switch v := value.(type) {
