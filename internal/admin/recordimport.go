@@ -138,7 +138,7 @@ func (o *recordOps[R]) importFile(ctx context.Context, in *recordFileInput, out 
 		return nil // the client has left
 	}
 	done, err := o.s.Records.Directory.Import(ctx, actor(ctx), bytes.NewReader(in.RawBody), directory.ImportOptions{
-		Format: in.Format, Kind: o.kind, Replace: in.Replace, DryRun: in.DryRun,
+		Format: in.Format, Kind: o.kind, Replace: in.Replace, DryRun: in.DryRun, CheckRoute: o.s.routeIsKnown,
 	})
 	if wrong, is := errors.AsType[*directory.ImportProblems](err); is {
 		return notImported(wrong)

@@ -34,6 +34,11 @@ func TestUserRoute(t *testing.T) {
 	must(t, err)
 	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"route": "partner"})
 	wantProblem(t, err, 422, none)
+	_, err = o.Users().Import(t.Context(), RecordImport{Format: FormatCSV}, strings.NewReader("login,route\nann,partners\nbob,partner\n"))
+	wantProblem(t, err, http.StatusUnprocessableEntity, "nothing was imported: one thing is wrong")
+	if problem, _ := errors.AsType[*Problem](err); !slices.Equal(problem.Faults, []LineFault{{Line: 3, Column: 5, Message: "user bob: " + none}}) {
+		t.Errorf("wrong are %+v", problem.Faults)
+	}
 	o.transports = []string{"mx"}
 	stored, err := o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"note": "x"})
 	must(t, err)

@@ -102,12 +102,17 @@ func contains(s, text string) bool {
 	return strings.Contains(strings.ToLower(s), strings.ToLower(text))
 }
 
-// checkRoute wants a route that is given to a user to be there: his mail would wait.
-func (s *Server) checkRoute(name string) error {
+// routeIsKnown wants a route that is given to a user to be there: his mail would wait.
+func (s *Server) routeIsKnown(name string) error {
 	if name == "" || s.Transports == nil {
 		return nil
 	}
-	if err := s.hasTransport(name); err != nil {
+	return s.hasTransport(name)
+}
+
+// checkRoute is the same for one user.
+func (s *Server) checkRoute(name string) error {
+	if err := s.routeIsKnown(name); err != nil {
 		return &Problem{Status: http.StatusUnprocessableEntity, Title: "Not possible", Detail: "route: " + err.Error()}
 	}
 	return nil

@@ -36,6 +36,9 @@ type ImportOptions struct {
 	Replace bool
 	// DryRun checks all, and changes nothing.
 	DryRun bool
+	// CheckRoute says what is wrong with a route that a user is given, which the directory does not
+	// know; nil: nothing is. A route that a user has already is not asked about.
+	CheckRoute func(name string) error
 }
 
 // Imported is how many records an import has made, changed and removed, and how many
@@ -205,7 +208,12 @@ func (s *shape[T]) store(im *importer, record T, at mail.Place, of func(field st
 		return nil
 	}
 	im.seen[k] = at
-	_, exists := s.find(im.tx, &record)
+	before, exists := s.find(im.tx, &record)
+	if s.check != nil {
+		if wrong := s.check(&im.options, &before, &record); wrong != nil {
+			im.wrong(of(wrong.Field), wrong.Error(), "")
+		}
+	}
 	facts := im.tx.facts
 	err := s.put(im.tx, record)
 	if problems := ProblemsOf(err); problems != nil {

@@ -149,6 +149,13 @@ f:4:1: the row has 2 columns, the header 4; write each column, also an empty one
 f:5:10: user mia: addresses: "m*@x" has a "*" that is not all of the local part; write an address, or "*@example.com" for all of a domain
 f:5:33: user mia: max_size: -1 is less than nothing; write 0 for no limit
 f:6:1: user kim is here twice; it is at line 2 too`},
+		{"routes and classes", ImportOptions{Format: CSV, Kind: KindUser, CheckRoute: onlyPartners},
+			"login,note,route,class\nkim,,partners,\nlea,,partner,bulk\nmia,,partners,slow\njoe,,other,\n",
+			`f:3:6: user lea: route: there is no "partner"
+f:4:15: user mia: class: "slow" is not a priority class; these are bulk, normal, urgent; write one of them, or leave it out
+f:5:6: user joe: route: there is no "other"`},
+		{"json routes", ImportOptions{Format: JSON, CheckRoute: onlyPartners}, "{\"version\": 1,\n \"users\": [{\"login\": \"kim\",\n  \"route\": \"partner\"}]}",
+			`f:3:3: user kim: route: there is no "partner"`},
 		{"header", ImportOptions{Format: CSV, Kind: KindAlias}, "adress,targets,targets\na,b,c\n",
 			`f:1:1: there is no column "adress"; the columns are address, owner, targets
 f:1:16: column "targets" is here twice; leave one out
@@ -201,6 +208,24 @@ f:8:15: domain x..y: name: "x..y": domain malformed: empty label; write a name s
 				t.Errorf("records have changed: %s", cmp.Diff(before, after))
 			}
 		})
+	}
+}
+
+// onlyPartners knows one route.
+func onlyPartners(name string) error {
+	if name == "partners" {
+		return nil
+	}
+	return fmt.Errorf("there is no %q", name)
+}
+
+// TestImportOfGoneRoute: a user whose route has gone meanwhile is imported as he is.
+func TestImportOfGoneRoute(t *testing.T) {
+	o := newDirectory(t)
+	o.change(putAll(User{Login: "joe", Route: "gone"}))
+	got := o.imports("login,route,note\njoe,gone,x\n", ImportOptions{Format: CSV, Kind: KindUser, CheckRoute: onlyPartners})
+	if got != (Imported{Changed: 1}) {
+		t.Errorf("got %+v", got)
 	}
 }
 

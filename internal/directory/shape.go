@@ -29,6 +29,9 @@ type shape[T any] struct {
 	key     func(r *T) Key
 	find    func(tx *Tx, r *T) (T, bool)
 	put     func(tx *Tx, r T) error
+	// check says what is wrong with a record of a file that only whoever imports it knows, with the
+	// record as it is. Nil: nothing.
+	check func(o *ImportOptions, before, r *T) *Invalid
 	// rows are those of a record, and join takes another row of it in; nil where there is
 	// one row each.
 	rows func(r T) []T
@@ -187,8 +190,17 @@ var userShape = &shape[User]{
 	key:   func(u *User) Key { return Key{Kind: KindUser, Name: orGiven(Login(u.Login))(u.Login)} },
 	find:  func(tx *Tx, u *User) (User, bool) { return tx.User(u.Login) },
 	put:   func(tx *Tx, u User) error { return tx.PutUser(u) },
-	page:  func(r *Reader, last *User) ([]User, error) { return r.Users(last.Login, pageSize) },
-	bare:  func(u *User) { u.Password, u.SCRAM = "", "" },
+	check: func(o *ImportOptions, before, u *User) *Invalid {
+		if o.CheckRoute == nil || u.Route == "" || u.Route == before.Route {
+			return nil
+		}
+		if err := o.CheckRoute(u.Route); err != nil {
+			return &Invalid{Key: Key{Kind: KindUser, Name: orGiven(Login(u.Login))(u.Login)}, Field: "route", Problem: err.Error()}
+		}
+		return nil
+	},
+	page: func(r *Reader, last *User) ([]User, error) { return r.Users(last.Login, pageSize) },
+	bare: func(u *User) { u.Password, u.SCRAM = "", "" },
 }
 
 func setNetworks(u *User, s string) error {
