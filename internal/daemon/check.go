@@ -77,9 +77,9 @@ func problemsOf(err error) []config.Problem {
 
 // CheckDNS asks DNS whether other servers will find this one as they expect, by each name and
 // address under which mail leaves,
-// whether the smarthosts have addresses, whether each name server answers, and each
+// whether the servers that the configuration names have addresses, whether each name server answers, and each
 // block list as it must.
-// It takes a few questions of at most dns.timeout.
+// It takes a few questions of at most dns.timeout each, some at the same time.
 func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem {
 	g := newGraph(c, mail.SystemClock{})
 	if err := g.loadLocal(); err != nil {
@@ -90,13 +90,13 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 	for _, l := range c.Listeners {
 		ports = append(ports, l.Address.Port())
 	}
-	found := slices.Concat(
-		doctor.NameServers{Servers: c.DNS.Servers, Only: g.only, Name: c.Hostname}.Check(ctx),
-		doctor.Smarthosts{Resolver: g.newResolver(dns.Options{}), Delivery: &c.Delivery, Own: g.local.Addresses, Ports: ports}.Check(ctx),
-	)
+	found := doctor.NameServers{Servers: c.DNS.Servers, Only: g.only, Name: c.Hostname}.Check(ctx)
 	for i := range found {
 		found[i].Place = c.PlaceOf(found[i].Key)
 	}
+	g.resolver = g.newResolver(dns.Options{})
+	next := doctor.NextServers{Resolver: g.outgoing(), Servers: nextServers(c), Own: g.local.Addresses, Ports: ports}
+	found = append(found, next.Check(ctx)...)
 	found = append(found, g.adviseAlignment(ctx, alone)...)
 	found = append(found, g.checkIdentities(ctx, alone)...)
 	if g.readDirectory() == nil { // check has told what is wrong with it
@@ -104,6 +104,31 @@ func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem
 	}
 	blockLists := blocklist.New(c.BlockLists, blocklist.Options{Resolver: alone})
 	return append(found, blockLists.Verify(ctx)...)
+}
+
+// nextServers are all servers that the configuration names, in its order. The mailhub and the router
+// are among them, being transports.
+func nextServers(c *config.Config) []doctor.NextServer {
+	var list []doctor.NextServer
+	for _, h := range c.Delivery.Smarthosts {
+		list = append(list, doctor.NextServer{Key: "delivery.smarthosts", Place: c.Places["delivery.smarthosts"], Host: h})
+	}
+	for i := range c.Transports {
+		t := &c.Transports[i]
+		at := t.Problem("transport.hosts", "", "").Place
+		for _, h := range t.Hosts {
+			list = append(list, doctor.NextServer{Key: "transport.hosts", Place: at, Host: h, MX: t.LookupMX})
+		}
+	}
+	for i := range c.Targets {
+		t := &c.Targets[i]
+		key := "target.name"
+		if t.MX != "" {
+			key = "target.mx"
+		}
+		list = append(list, doctor.NextServer{Key: key, Place: t.Problem(key, "", "").Place, Host: t.Where(), MX: t.MX != ""})
+	}
+	return list
 }
 
 // only returns a resolver that asks one server alone.

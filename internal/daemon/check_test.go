@@ -135,11 +135,33 @@ func TestCheckBesideAServer(t *testing.T) {
 }
 
 func TestCheckDNS(t *testing.T) {
-	server := mailtest.NewDNS(t, "gate.example. A 127.0.0.1\nrelay.example. A 192.0.2.1\n")
+	server := mailtest.NewDNS(t, "gate.example. A 127.0.0.1\nrelay.example. A 192.0.2.1\nhub.example. MX 10 mx.hub.example.\nhub.example. MX 20 relay.example.\n")
 	c := settings(t, nowhere)
 	c.DNS.Servers = []netip.AddrPort{server.Addr(), netip.MustParseAddrPort("127.0.0.1:1")}
 	c.Delivery.Smarthosts = []mail.HostPort{{Host: "relay.example", Port: 25}, {Host: "gone.example", Port: 25}}
 	c.Places = config.Places{"delivery.smarthosts": mail.Place{File: "x.toml", Line: 9, Column: 1}}
+	placed := func(line int, key string) config.Placed {
+		return config.Placed{Places: config.Places{key: mail.Place{File: "x.toml", Line: line, Column: 1}}}
+	}
+	hosts := func(names ...string) (list []mail.HostPort) {
+		for _, name := range names {
+			list = append(list, mail.HostPort{Host: name, Port: 25})
+		}
+		return list
+	}
+	c.Transports = []config.Transport{
+		{Placed: placed(19, "transport.hosts"), Name: "hub", Kind: config.TransportSmarthost, Hosts: hosts("hub.example"), LookupMX: true},
+		{Placed: placed(29, "transport.hosts"), Name: "gateway", Kind: config.TransportSmarthost, Hosts: hosts("listed.example", "gate2.example")},
+		{Name: "farm", Kind: config.TransportPool},
+	}
+	c.Targets = []config.Target{
+		{Placed: placed(39, "target.name"), Pool: "farm", Name: "one.example", Port: 25},
+		{Placed: placed(49, "target.mx"), Pool: "farm", MX: "farm.example", Port: 25},
+		{Pool: "farm", Address: netip.MustParseAddr("192.0.2.2"), Port: 25},
+	}
+	c.Routing.Mailhub, c.Routing.Router = config.Text{Text: "hub"}, config.Text{Text: "gateway"}
+	c.Routing.HostsFile = filepath.Join(t.TempDir(), "hosts")
+	put(t, c.Routing.HostsFile, "192.0.2.7 listed.example\n")
 	var text strings.Builder
 	for _, p := range CheckDNS(t.Context(), c, Options{}) {
 		text.WriteString(p.String() + "\n")
@@ -147,12 +169,18 @@ func TestCheckDNS(t *testing.T) {
 	for _, want := range []string{
 		"dns.servers: 127.0.0.1:1 does not answer a question for gate.example: ",
 		"x.toml:9:1: delivery.smarthosts: gone.example has no address in DNS",
+		"x.toml:19:1: transport.hosts: mx.hub.example, a server of hub.example by its MX records, has no address in DNS",
+		"x.toml:29:1: transport.hosts: gate2.example has no address in DNS",
+		"x.toml:39:1: target.name: one.example has no address in DNS",
+		"x.toml:49:1: target.mx: farm.example has no address in DNS",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &text)
 		}
 	}
-	if strings.Contains(text.String(), "relay.example") {
-		t.Errorf("relay.example is well:\n%s", &text)
+	for _, well := range []string{"relay.example", "listed.example"} {
+		if strings.Contains(text.String(), well) {
+			t.Errorf("%s is well:\n%s", well, &text)
+		}
 	}
 }
