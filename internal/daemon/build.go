@@ -171,14 +171,16 @@ func (d *Daemon) deliverOptions(g *graph) deliver.Options {
 func (d *Daemon) deliverSettings(g *graph) deliver.Settings {
 	c, router := &g.config.Delivery, g.router()
 	return deliver.Settings{
-		Hostname:        g.config.Hostname,
-		Company:         g.company,
-		Signer:          g.signing,
-		Router:          router,
-		Choose:          router.Choose,
-		ChoiceChanges:   router.Changes,
-		Client:          d.clientOf(g, &config.Transport{}),
-		Transports:      d.transports(g),
+		Hostname:      g.config.Hostname,
+		Company:       g.company,
+		Signer:        g.signing,
+		Router:        router,
+		Choose:        router.Choose,
+		ChoiceChanges: router.Changes,
+		Client:        d.clientOf(g, &config.Transport{}),
+		Transports:    d.transports(g),
+		// A server that policy or a person names goes as the smarthosts do, also without any.
+		TransportNames:  append(g.config.TransportNames(), config.SmarthostsTransport),
 		Retry:           c.Retry,
 		RetryReports:    c.RetryReports,
 		DelayWarning:    c.DelayWarning,

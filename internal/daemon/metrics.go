@@ -86,6 +86,10 @@ func newCounts(d *Daemon) counts {
 	d.readJournal(s)
 	s.ReadGauge("postern_sites_down", "Sites (next servers) that could not be reached several times in a row, and are left alone for a while. Their mail waits.",
 		func() float64 { return float64(d.deliverer.SitesDown()) })
+	s.ReadNamed("postern_transport_sites_down", "Sites of a transport that could not be reached several times in a row, and are left alone for a while. Their mail waits.",
+		"transport", d.ofTransports(func(u deliver.TransportUse) int { return u.Down }))
+	s.ReadNamed("postern_transport_connections", "Connections to the servers of a transport, those included that are kept for the next message.",
+		"transport", d.ofTransports(func(u deliver.TransportUse) int { return u.Connections }))
 	s.ReadGauges("postern_targets", "Target servers of all pools, by how they stand. To one that was drained no mail goes, whatever else.",
 		metrics.Label{Name: "state", Values: []string{string(pool.Unknown), string(pool.Active), string(pool.NotUsable), "drained"}},
 		func(state string) float64 { return float64(d.pools.Count()[state]) })
@@ -93,6 +97,17 @@ func newCounts(d *Daemon) counts {
 		metrics.Label{Name: "kind", Values: kindNames()}, d.pressed)
 	s.Process()
 	return c
+}
+
+// ofTransports reads a number of each transport.
+func (d *Daemon) ofTransports(number func(deliver.TransportUse) int) func() map[string]float64 {
+	return func() map[string]float64 {
+		read := make(map[string]float64)
+		for name, use := range d.deliverer.TransportUses() {
+			read[name] = float64(number(use))
+		}
+		return read
+	}
 }
 
 // readQueue declares what the store says of itself.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -239,7 +240,15 @@ func TestMonitoring(t *testing.T) {
 			t.Errorf("%s answers %d %q", path, status, body)
 		}
 	}
-	_, told := ask(t, r.monitoring()+"/metrics")
+	// That the next server has the message does not say that its outcome is counted.
+	var told string
+	const counted = "postern_transport_recipients_total{outcome=\"delivered\",transport=\"smarthost\"} 1\n"
+	for until := time.Now().Add(time.Minute); !strings.Contains(told, counted); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("/metrics does not say %s", counted)
+		}
+		_, told = ask(t, r.monitoring()+"/metrics")
+	}
 	for _, line := range []string{
 		`postern_info{version="1"} 1`,
 		`postern_accepted_messages_total 1`,
@@ -248,6 +257,9 @@ func TestMonitoring(t *testing.T) {
 		`postern_smtp_connections 1`,
 		`postern_smtp_refused_total{class="5xx",command="other"} 1`,
 		`postern_outgoing_connects_total{result="made"} 1`,
+		`postern_transport_recipients_total{outcome="delivered",transport="mx"} 0`,
+		`postern_transport_sites_down{transport="smarthost"} 0`,
+		`postern_transport_connections{transport="mx"} 0`,
 		`postern_pressure{kind="disk"} 0`,
 		`postern_damaged_files 0`,
 		`postern_journal_lost_facts_total 0`,

@@ -82,6 +82,8 @@ type Settings struct {
 	// Transports are how mail goes by a transport, by its name, where that is not
 	// as the other settings say.
 	Transports map[string]Transport
+	// TransportNames are those of all transports, for whoever watches.
+	TransportNames []string
 	// Client is how connections are made; what the lane of a hop says replaces what
 	// is in it.
 	Client smtpclient.Options
@@ -149,6 +151,7 @@ func New(o Options) *Deliverer {
 		started: o.Clock.Now(),
 	}
 	s.since = d.started
+	d.Metrics.byTransport.Keep(s.TransportNames)
 	d.settings.Store(s)
 	d.sites.settings, d.sites.hasten = s, d.hasten
 	return d
@@ -161,6 +164,7 @@ func (d *Deliverer) Change(s Settings) {
 	next := s.withDefaults()
 	next.since = d.Clock.Now()
 	d.settings.Store(next)
+	d.Metrics.byTransport.Keep(next.TransportNames)
 	d.sites.change(next)
 	d.rates.Keep(next.rates())
 	d.free() // there may be room for more

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // Metrics count what comes of attempts. Make them once, with NewMetrics.
 type Metrics struct {
 	outcomes, reports *metrics.Counters
+	byTransport       *metrics.NamedCounters
 	unattempted       *metrics.Counters
 	attempts          *metrics.Histogram
 	transactions      *metrics.Gauge
@@ -21,8 +23,11 @@ type Metrics struct {
 func NewMetrics(s *metrics.Set) *Metrics {
 	return &Metrics{
 		outcomes: s.Counters("postern_delivery_recipients_total",
-			"Recipients of attempts to deliver, by what came of them. A recipient that is deferred is tried again, and counts again; one that is delivered, relayed (to a server that sends no reports), bounced, expired or dead (failed, with nobody to tell) does not.",
+			"Recipients of attempts to deliver, by what came of them. A recipient that is deferred is tried again, and counts again; one that is delivered, relayed (to a server that sends no reports), bounced, expired, dead (failed, with nobody to tell) or discarded does not.",
 			metrics.Label{Name: "outcome", Values: outcomeNames()}),
+		byTransport: s.NamedCounters("postern_transport_recipients_total",
+			"Recipients of attempts, as postern_delivery_recipients_total has them, by the transport of the server that was tried last, or of the way when none was. What has no way at all is not among them. A transport that leaves the configuration goes, with what was counted.",
+			"transport", metrics.Label{Name: "outcome", Values: outcomeNames()}),
 		reports: s.Counters("postern_reports_total", "Reports written to senders, by what they tell.",
 			metrics.Label{Name: "action", Values: actionNames()}),
 		unattempted: s.Counters("postern_delivery_unattempted_total",
@@ -45,7 +50,7 @@ const (
 
 func outcomeNames() []string {
 	var names []string
-	for _, s := range []mail.State{mail.Delivered, mail.Relayed, mail.Deferred, mail.Bounced, mail.Expired, mail.Dead} {
+	for _, s := range []mail.State{mail.Delivered, mail.Relayed, mail.Deferred, mail.Bounced, mail.Expired, mail.Dead, mail.Discarded} {
 		names = append(names, string(s))
 	}
 	return names
@@ -60,9 +65,11 @@ func actionNames() []string {
 }
 
 // settled counts what came of a transaction.
-func (m *Metrics) settled(v *verdict) {
+func (m *Metrics) settled(t *transaction, v *verdict) {
 	for i := range v.outcomes {
-		m.outcomes.Add(1, string(v.outcomes[i].State))
+		state := string(v.outcomes[i].State)
+		m.outcomes.Add(1, state)
+		m.byTransport.Add(1, t.transportOf(i, &v.outcomes[i]), state)
 	}
 	for action := range v.told {
 		m.reports.Add(1, string(action))
@@ -84,4 +91,48 @@ func (d *Deliverer) Stalled() time.Duration {
 		return 0
 	}
 	return max(0, time.Since(time.Unix(0, at)))
+}
+
+// transportOf is the name of the transport by which a recipient went, or would have gone. Behind
+// the servers of the route's own transport stand those of others (see mail.RouteKey).
+func (t *transaction) transportOf(recipient int, o *mail.Outcome) string {
+	if t.ways != nil {
+		return t.ways[recipient]
+	}
+	for i := range t.route.Hops {
+		h := &t.route.Hops[i]
+		if h.Host == o.Host && (h.Socket != "" || slices.Contains(h.Addresses, o.Address)) {
+			return h.Transport
+		}
+	}
+	return t.route.Name
+}
+
+// TransportUse is what a transport has in hand at a moment.
+type TransportUse struct {
+	// Connections are those to its servers, the idle ones included; Down how many of its sites
+	// could not be reached and are left alone.
+	Connections, Down int
+}
+
+// TransportUses returns what each transport of the settings has in hand, by its name.
+func (d *Deliverer) TransportUses() map[string]TransportUse {
+	uses := make(map[string]TransportUse)
+	for _, name := range d.settings.Load().TransportNames {
+		uses[name] = TransportUse{}
+	}
+	d.sites.mu.Lock()
+	defer d.sites.mu.Unlock()
+	for _, x := range d.sites.byName {
+		use, known := uses[x.transport]
+		if !known {
+			continue
+		}
+		use.Connections += x.slots.used + len(x.idle)
+		if x.down() {
+			use.Down++
+		}
+		uses[x.transport] = use
+	}
+	return uses
 }

@@ -53,7 +53,7 @@ func (d *Deliverer) settle(ctx context.Context, t *transaction, outcomes []mail.
 		d.fail("cannot settle", t.entry.ID, err)
 	default:
 		crashpoint.Reach(crashpoint.Settled)
-		d.Metrics.settled(verdict)
+		d.Metrics.settled(t, verdict)
 		d.tally.count(verdict, len(t.settings.Retry.Waits))
 		d.logOutcomes(t, verdict)
 	}

@@ -30,9 +30,9 @@ func vouched(r route.Route, e *mail.Envelope) (route.Route, error) {
 	hops := slices.DeleteFunc(slices.Clone(r.Hops), func(h route.Hop) bool { return h.FromMX && !h.TLS.NamesServer() })
 	if len(hops) == 0 && len(r.Hops) > 0 {
 		if r.Partial {
-			return route.Route{}, errPartial
+			return route.Route{Name: r.Name}, errPartial
 		}
-		return route.Route{}, errUnvouched
+		return route.Route{Name: r.Name}, errUnvouched
 	}
 	r.Hops = hops
 	return r, nil

@@ -28,6 +28,9 @@ type transaction struct {
 	routed time.Time
 	// at is where it is counted.
 	at *place
+	// ways are the transports by which recipients would have gone that have no way now; nil
+	// where there is one.
+	ways []string
 	// recipients are those of all leases, in order.
 	recipients []mail.Recipient
 	// unreached is the outcome of a part that found no connection.
@@ -70,7 +73,9 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 		d.release(storing, routed.elsewhere)
 	}
 	if len(routed.lost) > 0 {
-		d.settle(storing, newTransaction(settings, routed.lost), routed.outcomes)
+		lost := newTransaction(settings, routed.lost)
+		lost.ways = routed.ways
+		d.settle(storing, lost, routed.outcomes)
 		for site, leases := range routed.waits {
 			d.waitForServer(site, leases, routed.recoveries)
 		}
@@ -158,7 +163,7 @@ func (s *Settings) sized(r route.Route, size int64) (route.Route, error) {
 		hops = slices.DeleteFunc(slices.Clone(hops), func(h route.Hop) bool { return tooLarge(h.Transport) })
 	}
 	if len(hops) == 0 && (len(r.Hops) > 0 || tooLarge(r.Name)) {
-		return route.Route{}, mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of the transport, %d octets", size, s.transport(r.Name).MaxSize)
+		return route.Route{Name: r.Name}, mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of the transport, %d octets", size, s.transport(r.Name).MaxSize)
 	}
 	r.Hops = hops
 	return r, nil
@@ -176,6 +181,8 @@ type routed struct {
 	// are settled together, so that the sender gets one report of all.
 	lost     []queue.Lease
 	outcomes []mail.Outcome
+	// ways are the transports that have found none, for each of the outcomes.
+	ways []string
 	// waits are those of lost whose site has no server now, by its name.
 	waits map[string][]queue.Lease
 	// recoveries is how often a site had got a server again before they were routed.
@@ -201,6 +208,7 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 			r.lost = append(r.lost, leases[i])
 			o := routeOutcome(w.err)
 			r.outcomes = append(r.outcomes, slices.Repeat([]mail.Outcome{o}, len(delivery.Recipients))...)
+			r.ways = append(r.ways, slices.Repeat([]string{w.route.Name}, len(delivery.Recipients))...)
 			if w.route.Site != "" && o.State == mail.Deferred {
 				r.wait(w.route.Site, leases[i])
 				r.news = d.sites.learnUnder(s, delivery.Destination, w.route) || r.news

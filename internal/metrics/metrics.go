@@ -11,7 +11,8 @@
 // that is not in the list counts as the last one. So the number of time series
 // does not depend on what clients, hosts and recipients are called, all of them
 // exist from the start, and to count allocates nothing. What an operator names, such as
-// a certificate, is the label of a gauge that is read (ReadNamed).
+// a certificate or a transport, is the label of a gauge that is read (ReadNamed), or of counters whose names
+// are given (NamedCounters).
 //
 // What is declared twice, or with a name that Prometheus does not take, is a
 // mistake in the program, and panics at the start.

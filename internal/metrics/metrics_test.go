@@ -31,6 +31,15 @@ func TestValues(t *testing.T) {
 	s.ReadGauge("rg", "Help of rg.", func() float64 { return 8 })
 	s.ReadGauges("rgs", "Help of rgs.", sizes, func(v string) float64 { return float64(len(v)) })
 	s.ReadNamed("rn", "Help of rn.", "name", func() map[string]float64 { return map[string]float64{"a": 1, "b": 2} })
+	n := s.NamedCounters("n_total", "Help of n.", "name", sizes)
+	n.Add(9, "early", "small") // there are no names yet
+	n.Keep([]string{"a", "b"})
+	n.Add(1, "a", "small")
+	n.Add(1, "gone", "small")
+	n.Add(1, "a", "huge")
+	n.Add(2, "b", "large")
+	n.Keep([]string{"b", "c"})
+	n.Add(3, "b", "large")
 	s.Info("i", "Help of i.", "version", "1.2")
 	const want = `
 # HELP a_total Help of a.
@@ -57,6 +66,12 @@ h_seconds_count 2
 # HELP i Help of i.
 # TYPE i gauge
 i{version="1.2"} 1
+# HELP n_total Help of n.
+# TYPE n_total counter
+n_total{name="b",size="large"} 5
+n_total{name="b",size="small"} 0
+n_total{name="c",size="large"} 0
+n_total{name="c",size="small"} 0
 # HELP r_total Help of r.
 # TYPE r_total counter
 r_total 7
@@ -79,7 +94,7 @@ rn{name="b"} 2
 	for _, d := range s.Descriptions() {
 		names = append(names, d.Name+" "+string(d.Kind))
 	}
-	if diff := cmp.Diff([]string{"a_total counter", "b_total counter", "g gauge", "h_seconds histogram", "r_total counter", "rg gauge", "rgs gauge", "rn gauge", "i gauge"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"a_total counter", "b_total counter", "g gauge", "h_seconds histogram", "r_total counter", "rg gauge", "rgs gauge", "rn gauge", "n_total counter", "i gauge"}, names); diff != "" {
 		t.Errorf("Descriptions (- want, + got):\n%s", diff)
 	}
 }
@@ -88,11 +103,15 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	s := NewSet()
 	c, cs, g := s.Counter("c_total", "."), s.Counters("cs_total", ".", colours, sizes), s.Gauge("g", ".")
 	h := s.Histogram("h_seconds", ".", time.Second, time.Minute)
+	named := s.NamedCounters("n_total", ".", "name", sizes)
+	named.Keep([]string{"a"})
 	unknown := strings.Repeat("x", 3)
 	n := testing.AllocsPerRun(100, func() {
 		c.Add(1)
 		cs.Add(1, "blue", "large")
 		cs.Add(1, unknown, unknown)
+		named.Add(1, "a", "large")
+		named.Add(1, unknown, "large")
 		g.Add(1)
 		h.Observe(time.Millisecond)
 	})

@@ -53,7 +53,7 @@ func (r Route) reachable() (Route, error) {
 		}
 	}
 	if len(hops) == 0 {
-		return Route{}, errNoFamily
+		return Route{Name: r.Name}, errNoFamily
 	}
 	r.Hops = hops
 	return r, nil

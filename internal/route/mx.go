@@ -90,12 +90,12 @@ type exchanger struct {
 func (m *MX) Route(ctx context.Context, q Question) (Route, error) {
 	list, err := m.exchangers(ctx, q.Destination)
 	if err != nil {
-		return Route{}, err
+		return Route{Name: m.options.Name}, err
 	}
 	m.find(ctx, list)
 	usable, err := m.withoutSelf(list)
 	if err != nil {
-		return Route{}, err
+		return Route{Name: m.options.Name}, err
 	}
 	r := Route{Name: m.options.Name, Site: m.options.Name + ":" + site(usable, m.options.Port)}
 	m.shuffleEquals(usable)
@@ -106,7 +106,7 @@ func (m *MX) Route(ctx context.Context, q Question) (Route, error) {
 		}
 	}
 	if len(r.Hops) == 0 {
-		return Route{}, noWay(usable, len(usable) < len(list))
+		return Route{Name: m.options.Name}, noWay(usable, len(usable) < len(list))
 	}
 	return r, nil
 }

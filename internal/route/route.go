@@ -32,6 +32,8 @@ type Question struct {
 
 // Transport carries mail: it turns a destination into servers, now.
 type Transport interface {
+	// Route returns the way; with an error, a Route that says no more than its name, and of a
+	// pool its site.
 	Route(ctx context.Context, q Question) (Route, error)
 }
 

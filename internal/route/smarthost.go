@@ -76,7 +76,7 @@ func (s *Smarthosts) Route(ctx context.Context, _ Question) (Route, error) {
 		for i := range places {
 			failures[i] = places[i].err
 		}
-		return Route{}, noRoute(errors.Join(failures...))
+		return Route{Name: s.options.Name}, noRoute(errors.Join(failures...))
 	}
 	if s.options.Random {
 		s.options.shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
