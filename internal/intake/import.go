@@ -155,19 +155,36 @@ func (im *Import) add(ctx context.Context, e queue.Entry, draft queue.Draft, con
 	if err := one.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
-	accepted := im.intake.acceptedFact(&e, messageID(draft), draft.Size())
+	header := headerOf(draft)
+	id, _ := header.First("Message-ID")
+	accepted := im.intake.acceptedFact(&e, strings.TrimSpace(id), draft.Size())
 	accepted.Time, accepted.About, accepted.Actor, accepted.Text = now, was, im.batch.Actor, "imported"
+	if by := im.unsigned(&e, draft, header); by != "" {
+		accepted.Text += "; it has no signature, and none is made for " + by
+	}
 	im.group.Submissions = append(im.group.Submissions, one.Submissions...)
 	im.group.Facts = append(append(im.group.Facts, accepted), im.heldFacts(&e, now)...)
 	im.Imported[was] = e.ID
 	return ctx.Err()
 }
 
-// messageID finds the Message-ID field of a content; "" when there is none.
-func messageID(content queue.Draft) string {
+// headerOf reads the header of a content as far as it can be read.
+func headerOf(content queue.Draft) *message.Header {
 	header, _ := message.ReadHeader(bufio.NewReader(io.NewSectionReader(content, 0, content.Size())), message.Limits{}) // what it has read before an error is enough
-	id, _ := header.First("Message-ID")
-	return strings.TrimSpace(id)
+	return header
+}
+
+// unsigned returns the domain that would have signed a message, had it come in here, if it has no
+// signature (RFC 6376 3.5); else "". It is left as it is: the queue that it was in has accepted it so.
+func (im *Import) unsigned(e *queue.Entry, content queue.Draft, header *message.Header) string {
+	if header.Has("DKIM-Signature") {
+		return ""
+	}
+	by, err := im.intake.signer(&e.Origin, content, e.Envelope.From)
+	if err != nil { // a key that cannot be used is told of where something is signed
+		return ""
+	}
+	return by
 }
 
 // heldFacts tell which recipients of an imported entry are held.

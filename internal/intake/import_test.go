@@ -107,6 +107,35 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestImportIsNotSigned: a message of another queue keeps its content, also where there is a key for
+// it; that it leaves without a signature is told, unless it has one, or nobody signs for it.
+func TestImportIsNotSigned(t *testing.T) {
+	ours := func(*mail.Origin) bool { return true }
+	for _, c := range []struct {
+		name, content, want string
+		options             Options
+	}{
+		{"no signature", imported, "imported; it has no signature, and none is made for old.example", Options{Signer: stamper{}, Ours: ours}},
+		{"signed there", "DKIM-Signature: v=1; d=old.example\r\n" + imported, "imported", Options{Signer: stamper{}, Ours: ours}},
+		{"not ours", imported, "imported", Options{Signer: stamper{}, Ours: func(*mail.Origin) bool { return false }}},
+		{"no keys", imported, "imported", Options{}},
+		{"a key that cannot be read", imported, "imported", Options{Signer: stamper{fail: errors.New("no key")}, Ours: ours}},
+	} {
+		d := newDoor(t, c.options)
+		e := foreign(t, oldID)
+		e.Size = int64(len(c.content))
+		if _, err := d.importOne(Batch{Export: exportID}, e, strings.NewReader(c.content)); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := d.facts()[0].Text; got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		if by := d.signedBy(); by != "-" {
+			t.Errorf("%s: it was signed by %s", c.name, by)
+		}
+	}
+}
+
 // TestImportVariant: a message that is a variant of another stays one.
 func TestImportVariant(t *testing.T) {
 	d := newDoor(t, Options{})
