@@ -136,11 +136,11 @@ func TestSlotsFollowTheLimit(t *testing.T) {
 		occupy(n + 1)
 		waitFor(n + 1)
 	}
-	s.change(&Settings{MaxPerSite: 3, IdleTimeout: patience})
+	s.change(Settings{MaxPerSite: 3, IdleTimeout: patience}.withDefaults())
 	if a, b := <-got, <-got; a+b != 1+2 {
 		t.Errorf("%d and %d go on, want 1 and 2", a, b)
 	}
-	s.change(&Settings{MaxPerSite: 2, IdleTimeout: patience})
+	s.change(Settings{MaxPerSite: 2, IdleTimeout: patience}.withDefaults())
 	s.vacate(x) // two are left, as many as may be
 	waitFor(2)
 	s.vacate(x)

@@ -205,12 +205,7 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 			r.elsewhere = append(r.elsewhere, leases[i])
 			continue
 		case w.err != nil:
-			r.lost = append(r.lost, leases[i])
-			o := routeOutcome(w.err)
-			r.outcomes = append(r.outcomes, slices.Repeat([]mail.Outcome{o}, len(delivery.Recipients))...)
-			r.ways = append(r.ways, slices.Repeat([]string{w.route.Name}, len(delivery.Recipients))...)
-			if w.route.Site != "" && o.State == mail.Deferred {
-				r.wait(w.route.Site, leases[i])
+			if r.lose(&leases[i], &w) {
 				r.news = d.sites.learnUnder(s, delivery.Destination, w.route) || r.news
 			}
 			continue
@@ -218,17 +213,30 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 			first = w.route
 		}
 		r.news = d.sites.learnUnder(s, delivery.Destination, w.route) || r.news
+		to := &r.elsewhere
 		if w.route.SameWay(first) {
-			together = append(together, leases[i])
-		} else {
-			r.elsewhere = append(r.elsewhere, leases[i])
+			to = &together
 		}
+		*to = append(*to, leases[i])
 	}
 	if len(together) > 0 {
 		r.together = newTransaction(s, together)
 		r.together.route, r.together.routed, r.together.recoveries = first, d.Clock.Now(), r.recoveries
 	}
 	return r
+}
+
+// lose notes a lease that has no way, and reports whether its site is known, which has no server
+// now.
+func (r *routed) lose(l *queue.Lease, w *way) (waits bool) {
+	r.lost = append(r.lost, *l)
+	o := routeOutcome(w.err)
+	r.outcomes = append(r.outcomes, slices.Repeat([]mail.Outcome{o}, len(l.Delivery().Recipients))...)
+	r.ways = append(r.ways, slices.Repeat([]string{w.route.Name}, len(l.Delivery().Recipients))...)
+	if waits = w.route.Site != "" && o.State == mail.Deferred; waits {
+		r.wait(w.route.Site, *l)
+	}
+	return waits
 }
 
 // wait notes a lease whose site has no server.

@@ -82,10 +82,10 @@ func (x *Expansion) Single() bool {
 // may not post to a list; 451 when the records lead in a circle or too far (4.4.6) or
 // to too many (4.3.5), or cannot be read at present (4.4.3).
 func (l *Local) Expand(ctx context.Context, a mail.Address, by Sending) (*Expansion, error) {
-	x := newExpander(ctx, l, by)
-	if !l.Is(a, x.connected) {
+	if !l.Is(a, by.connected()) {
 		return nil, nil
 	}
+	x := newExpander(ctx, l, by)
 	if x.elsewhere(a, via{}, true) { // accepted, and for itself
 		return &Expansion{Members: []Member{{Address: a}}}, nil
 	}
@@ -119,6 +119,14 @@ func (by *Sending) login() string {
 	return ""
 }
 
+// connected is the address to which the client connected; the zero one if there is none.
+func (by *Sending) connected() netip.Addr {
+	if by.Origin == nil {
+		return netip.Addr{}
+	}
+	return by.Origin.Local.Addr()
+}
+
 // identified reports whether it is known who sends.
 func (by *Sending) identified() bool {
 	return by.Origin != nil && (by.Origin.Account != nil || by.Origin.User != nil)
@@ -140,11 +148,7 @@ type expander struct {
 }
 
 func newExpander(ctx context.Context, l *Local, by Sending) *expander {
-	x := &expander{local: l, ctx: ctx, by: by, open: make(map[string]bool), done: make(map[place]bool)}
-	if by.Origin != nil {
-		x.connected = by.Origin.Local.Addr()
-	}
-	return x
+	return &expander{local: l, ctx: ctx, by: by, connected: by.connected(), open: make(map[string]bool), done: make(map[place]bool)}
 }
 
 // place is an address, and on whose behalf it gets mail.

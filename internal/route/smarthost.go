@@ -117,22 +117,37 @@ func (s *servers) unknown() bool { return s.partial || errors.Is(s.err, dns.ErrT
 
 // find looks up a host of the list.
 func (s *Smarthosts) find(ctx context.Context, h mail.HostPort) servers {
-	o := &s.options
 	if h.Socket != "" {
-		to := o.Lane.to(o.Name, h.String(), 0)
-		to.Socket = h.Socket
-		return servers{hops: []Hop{{Lane: to}}}
+		hops := s.hop(h.String(), 0)
+		hops[0].Socket = h.Socket
+		return servers{hops: hops}
 	}
-	if _, isAddress := h.IP(); o.LookupMX && !isAddress {
-		mx := NewMX(MXOptions{Lookup: o.Lookup, Name: o.Name, Port: h.Port, IsName: o.IsName, Lane: o.Lane})
-		r, err := mx.Route(ctx, Question{Destination: mail.Destination(h.Host)})
-		return servers{r.Hops, err, r.Partial}
+	if _, isAddress := h.IP(); s.options.LookupMX && !isAddress {
+		return s.findMX(ctx, h)
 	}
-	f := o.find(ctx, h, maxAddresses)
+	f := s.options.find(ctx, h, maxAddresses)
 	if len(f.addresses) == 0 {
 		return servers{err: f.err}
 	}
-	return servers{hops: []Hop{{Addresses: f.addresses, Lane: o.Lane.to(o.Name, h.Host, h.Port)}}}
+	hops := s.hop(h.Host, h.Port)
+	hops[0].Addresses = f.addresses
+	return servers{hops: hops}
+}
+
+// findMX looks up the servers of a domain of the list.
+func (s *Smarthosts) findMX(ctx context.Context, h mail.HostPort) servers {
+	o := &s.options
+	mx := NewMX(MXOptions{Lookup: o.Lookup, Name: o.Name, Port: h.Port, IsName: o.IsName, Lane: o.Lane})
+	r, err := mx.Route(ctx, Question{Destination: mail.Destination(h.Host)})
+	return servers{r.Hops, err, r.Partial}
+}
+
+// hop is one to a host, in a list of its own.
+func (s *Smarthosts) hop(host string, port uint16) []Hop {
+	list := make([]Hop, 1)
+	list[0].Lane = s.options.Lane
+	list[0].Transport, list[0].Host, list[0].Port = s.options.Name, host, port
+	return list
 }
 
 // noRoute gives the failures of all hosts one reply.

@@ -21,8 +21,9 @@ type Conn struct {
 	address netip.AddrPort
 	options Options
 
-	socket net.Conn // what was dialed
-	stream net.Conn // socket, or TLS on top of it
+	socket net.Conn    // what was dialed
+	silent func() bool // see silence
+	stream net.Conn    // socket, or TLS on top of it
 	br     *bufio.Reader
 	bw     *bufio.Writer // nil while there is nothing to say: see writer
 	// writeTimeout is for each block that bw writes to stream, behind how much of
@@ -56,7 +57,7 @@ var (
 )
 
 func newConn(socket net.Conn, host string, address netip.AddrPort, o Options) *Conn {
-	c := &Conn{host: host, address: address, options: o, socket: socket}
+	c := &Conn{host: host, address: address, options: o, socket: socket, silent: silence(socket)}
 	c.setStream(socket)
 	return c
 }
@@ -155,7 +156,7 @@ func (c *Conn) Usable() bool {
 // transactions it can only send what answers nothing: a farewell, or a reply
 // too many, which would be taken for that to the next command.
 func (c *Conn) quiet() bool {
-	return c.br.Buffered() == 0 && silent(c.socket)
+	return c.br.Buffered() == 0 && c.silent()
 }
 
 // Close says QUIT if the connection is in step, waits for the reply no longer

@@ -116,7 +116,7 @@ func (s *sending) prepare(ctx context.Context) *Error {
 			reply = mail.NewReply(553, "5.1.3", "Recipient address malformed")
 		}
 		if !reply.IsZero() {
-			s.outcomes[i] = s.local("RCPT", reply, nil).Outcome()
+			s.refuse(i, reply)
 			continue
 		}
 		envelope.UTF8 = envelope.UTF8 || !r.Address.IsASCII()
@@ -130,6 +130,11 @@ func (s *sending) prepare(ctx context.Context) *Error {
 		return s.local("MAIL", mail.NewReply(553, "5.1.7", "Sender address malformed"), nil)
 	}
 	return nil
+}
+
+// refuse gives a recipient the outcome that it cannot be sent to this server.
+func (s *sending) refuse(recipient int, reply mail.Reply) {
+	s.outcomes[recipient] = s.local("RCPT", reply, nil).Outcome()
 }
 
 // oneLine reports whether a command has no control characters. Addresses that

@@ -4,6 +4,6 @@ package smtpclient
 
 import "net"
 
-// silent reports true: there is no way to look at a socket without reading.
+// silence returns what reports true: there is no way to look at a socket without reading.
 // A server that has closed is then found out at the next command.
-func silent(net.Conn) bool { return true }
+func silence(net.Conn) (silent func() bool) { return func() bool { return true } }

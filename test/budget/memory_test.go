@@ -48,18 +48,18 @@ func TestAllocations(t *testing.T) {
 	})
 	delivering := spent(func() { w.deliver(ctx, t) })
 
-	// Accepting takes 105 today: 33 of the store (the rows of the entry 15), 17 to
+	// Accepting takes 102 today: 35 of the store (the rows of the entry 17), 15 to
 	// write the content with its header, 12 for fact, log and reply, 12 for the
-	// commands, 7 of policy, and the committer's part. Of the octets 5 KiB are the content,
+	// commands with policy, and the committer's part. Of the octets 5 KiB are the content,
 	// kept for its first attempt, and 6 KiB are what the database grows by; the
 	// bounds leave room for a table of 8 MiB that is begun meanwhile.
-	within(t, "allocations to accept", accepting.count, 118)
+	within(t, "allocations to accept", accepting.count, 107)
 	within(t, "octets to accept", accepting.octets, 32<<10)
-	// Delivering takes 142: 55 for the settlement with its three facts and the
-	// line of the log, 40 for content, connection and conversation (15 of
-	// smtpclient), 14 for turn and claim, 13 for the route, and the parts of
+	// Delivering takes 125: 49 for the settlement with its three facts and the
+	// line of the log, 34 for content, connection and conversation (12 of
+	// smtpclient), 15 for turn and claim, 12 for the route, and the parts of
 	// committer and journal.
-	within(t, "allocations to deliver", delivering.count, 155)
+	within(t, "allocations to deliver", delivering.count, 132)
 	within(t, "octets to deliver", delivering.octets, 32<<10)
 }
 
