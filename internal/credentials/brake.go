@@ -77,18 +77,6 @@ type At struct {
 // At returns the login for a server.
 func (l *Login) At(host string) At { return At{l, strings.ToLower(host)} }
 
-// String says what is shown there, and that the server has refused it.
-func (a At) String() string {
-	a.mu.Lock()
-	b := a.brakes[a.host]
-	refused := ""
-	if b != nil && b.refusals > 0 {
-		refused = ", refused since " + inUTC(b.since)
-	}
-	a.mu.Unlock()
-	return a.Login.String() + refused
-}
-
 // Credentials returns what is shown to the server now. By tokens it may ask the issuer, until
 // ctx ends. It fails with a *mail.CredentialError.
 func (a At) Credentials(ctx context.Context) (mail.Credentials, error) {

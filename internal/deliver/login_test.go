@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,9 @@ func TestWithheld(t *testing.T) {
 		if f := h.awaitFacts(id, mail.ReasonDeferred, 1)[0]; f.Command != "AUTH" || f.Remote || f.Reply.Enhanced != "4.7.8" || !strings.Contains(f.Text, "credential relay: refused since then") {
 			t.Errorf("%s: %s", brief(f), f.Text)
 		}
+	}
+	if attempted := slices.DeleteFunc(h.facts(ids[1]), func(f mail.Fact) bool { return f.Reason != mail.ReasonAttempted }); len(attempted) > 0 {
+		t.Errorf("it tells of an attempt: %v", attempted)
 	}
 	if login.shown != 1 {
 		t.Errorf("it was shown %d times", login.shown)
