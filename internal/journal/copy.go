@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/internal/crashpoint"
@@ -49,6 +50,10 @@ func (j *Journal) Trim(ctx context.Context, source string, s Source) error {
 // numbers, with ErrClosed after Close, and when the journal cannot be written
 // after ctx ended.
 func (j *Journal) Copy(ctx context.Context, s Source) error {
+	j.mu.Lock()
+	j.sources = append(j.sources, s)
+	j.mu.Unlock()
+	defer j.leave(s)
 	c := copier{journal: j, source: s}
 	for {
 		err := c.drain(ctx)
@@ -64,6 +69,37 @@ func (j *Journal) Copy(ctx context.Context, s Source) error {
 			return c.drain(context.WithoutCancel(ctx))
 		}
 	}
+}
+
+// leave notes that a source is no longer copied.
+func (j *Journal) leave(s Source) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.sources = slices.DeleteFunc(j.sources, func(x Source) bool { return x == s })
+}
+
+// CatchUp waits until all is in the journal that was durable at the sources being copied, or recorded,
+// when it was called: whoever has just heard of something finds it there.
+//
+// It fails when ctx ends before, when a source does, and when the journal cannot be written.
+func (j *Journal) CatchUp(ctx context.Context) error {
+	j.mu.Lock()
+	sources := slices.Clone(j.sources)
+	j.mu.Unlock()
+	for _, s := range sources {
+		// What Copy has under way is left out by the writer, and so is here what Copy writes first.
+		c := copier{journal: j, source: s}
+		for n := copyLimit; n == copyLimit; {
+			var err error
+			if n, err = c.pass(ctx); err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+	}
+	return j.submit(nil)
 }
 
 func receive(ctx context.Context, c <-chan struct{}) {
@@ -85,39 +121,47 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// copier is one Copy under way.
+// copier copies a source.
 type copier struct {
 	journal *Journal
 	source  Source
-	after   uint64 // the last number that is in the journal and forgotten
+	after   uint64 // the last number that it has seen to be in the journal
 }
 
-// drain copies all that the source has.
+// drain copies all that the source has, which forgets it.
 func (c *copier) drain(ctx context.Context) error {
 	for {
-		facts, err := c.source.NextFacts(ctx, c.after, copyLimit)
-		if err != nil {
-			return fmt.Errorf("journal: read facts: %w", err)
-		}
-		if len(facts) == 0 {
-			return nil
-		}
-		if err := c.check(facts); err != nil {
-			return err
-		}
-		if err := c.journal.submit(facts); err != nil {
+		n, err := c.pass(ctx)
+		if n == 0 || err != nil {
 			return err
 		}
 		crashpoint.Reach(crashpoint.Copied)
-		last := facts[len(facts)-1].N
-		if err := c.source.ForgetFacts(ctx, last); err != nil {
-			return fmt.Errorf("journal: forget facts up to %d: %w", last, err)
+		if err := c.source.ForgetFacts(ctx, c.after); err != nil {
+			return fmt.Errorf("journal: forget facts up to %d: %w", c.after, err)
 		}
-		c.after = last
-		if len(facts) < copyLimit {
+		if n < copyLimit {
 			return nil
 		}
 	}
+}
+
+// pass copies the next facts, and returns how many they are: copyLimit, or the last ones.
+func (c *copier) pass(ctx context.Context) (n int, err error) {
+	facts, err := c.source.NextFacts(ctx, c.after, copyLimit)
+	if err != nil {
+		return 0, fmt.Errorf("journal: read facts: %w", err)
+	}
+	if len(facts) == 0 {
+		return 0, nil
+	}
+	if err := c.check(facts); err != nil {
+		return 0, err
+	}
+	if err := c.journal.submit(facts); err != nil {
+		return 0, err
+	}
+	c.after = facts[len(facts)-1].N
+	return len(facts), nil
 }
 
 // check makes sure that the facts are named as the journal needs it.
