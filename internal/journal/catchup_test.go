@@ -50,7 +50,7 @@ func TestCatchUp(t *testing.T) {
 	got := names(t, dir, Query{})
 	slices.Sort(got)
 	want(t, got, wanted)
-	if len(j.copied()) > 0 {
+	if len(j.copiers) > 0 {
 		t.Error("a source is still known that nobody copies")
 	}
 	if err := j.CatchUp(t.Context()); !errors.Is(err, ErrClosed) {
@@ -58,19 +58,12 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
-// copied are the sources that are being copied.
-func (j *Journal) copied() []Source {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return slices.Clone(j.sources)
-}
-
 // TestCatchUpFails: it does not wait for a journal that cannot be written, nor for longer than its
 // reader.
 func TestCatchUpFails(t *testing.T) {
 	s := newSource()
 	j := mustOpen(t, t.TempDir(), options())
-	j.sources = []Source{s}
+	j.copiers = []*copier{{journal: j, source: s}}
 	s.commit(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -85,7 +78,7 @@ func TestCatchUpFails(t *testing.T) {
 	}
 	defer broken.Close()
 	disk.fail(full)
-	broken.sources = []Source{s}
+	broken.copiers = []*copier{{journal: broken, source: s}}
 	if err := broken.CatchUp(t.Context()); !errors.Is(err, full) {
 		t.Errorf("it cannot be written: %v", err)
 	}

@@ -50,11 +50,11 @@ func (j *Journal) Trim(ctx context.Context, source string, s Source) error {
 // numbers, with ErrClosed after Close, and when the journal cannot be written
 // after ctx ended.
 func (j *Journal) Copy(ctx context.Context, s Source) error {
+	c := &copier{journal: j, source: s}
 	j.mu.Lock()
-	j.sources = append(j.sources, s)
+	j.copiers = append(j.copiers, c)
 	j.mu.Unlock()
-	defer j.leave(s)
-	c := copier{journal: j, source: s}
+	defer j.leave(c)
 	for {
 		err := c.drain(ctx)
 		wait := j.options.Delay // gather: one sync for many commits
@@ -71,11 +71,11 @@ func (j *Journal) Copy(ctx context.Context, s Source) error {
 	}
 }
 
-// leave notes that a source is no longer copied.
-func (j *Journal) leave(s Source) {
+// leave notes that a copier has ended.
+func (j *Journal) leave(c *copier) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.sources = slices.DeleteFunc(j.sources, func(x Source) bool { return x == s })
+	j.copiers = slices.DeleteFunc(j.copiers, func(x *copier) bool { return x == c })
 }
 
 // CatchUp waits until all is in the journal that was durable at the sources being copied, or recorded,
@@ -84,11 +84,12 @@ func (j *Journal) leave(s Source) {
 // It fails when ctx ends before, when a source does, and when the journal cannot be written.
 func (j *Journal) CatchUp(ctx context.Context) error {
 	j.mu.Lock()
-	sources := slices.Clone(j.sources)
+	copiers := slices.Clone(j.copiers)
 	j.mu.Unlock()
-	for _, s := range sources {
-		// What Copy has under way is left out by the writer, and so is here what Copy writes first.
-		c := copier{journal: j, source: s}
+	for _, other := range copiers {
+		// The writer leaves out what it has: what this one writes of what that has under way, or the
+		// other way round.
+		c := copier{journal: j, source: other.source}
 		for n := copyLimit; n == copyLimit; {
 			var err error
 			if n, err = c.pass(ctx); err != nil {

@@ -149,7 +149,7 @@ type Journal struct {
 	failed error                  // why the last write failed; nil when it did not
 	moved  chan struct{}          // closed when end moves
 
-	sources []Source // that are being copied
+	copiers []*copier // those under way
 }
 
 // position is a place in the journal: everything before it is synced.
