@@ -67,12 +67,9 @@ func (l *Login) String() string {
 // errUnknown says that a setting names a credential that is not there.
 var errUnknown = errors.New("is not in the directory (postern credential add)")
 
-// noCredentials is what a sender is told.
-var noCredentials = mail.NewReply(451, "4.7.0", "There are no credentials for the next server at present")
-
 // fails is that there is nothing to show.
 func (l *Login) fails(err error) *mail.CredentialError {
-	return &mail.CredentialError{Name: l.Record().Name, Reply: noCredentials, Cause: err}
+	return &mail.CredentialError{Name: l.Record().Name, Cause: err}
 }
 
 // Credentials returns what is shown now. By tokens it may ask the issuer, until ctx ends.

@@ -78,7 +78,7 @@ func (d *Deliverer) missed(t *transaction, outcomes []mail.Outcome) {
 	case t.unreached != nil && t.route.Pooled():
 		d.comeBack(site, t.leases, t.recoveries, 0)
 	case t.credential != "" && slices.ContainsFunc(outcomes, wantsLogin):
-		d.sites.want(site, t.credential)
+		d.sites.wantLogin(site, t.credential)
 		d.comeBack(site, t.leases, t.recoveries, t.recoveries+1)
 	}
 }
@@ -86,34 +86,34 @@ func (d *Deliverer) missed(t *transaction, outcomes []mail.Outcome) {
 // wantsLogin reports whether a recipient waits for a credential.
 func wantsLogin(o mail.Outcome) bool { return o.State == mail.Deferred && o.Command == "AUTH" }
 
-// want notes that mail of a site waits for a credential.
-func (s *sites) want(name, credential string) {
+// wantLogin notes that mail of a site waits for a credential.
+func (s *sites) wantLogin(name, credential string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.get(name)
-	if x.wants == nil {
-		x.wants = make(map[string]bool)
+	if x.logins == nil {
+		x.logins = make(map[string]bool)
 	}
-	x.wants[credential] = true
+	x.logins[credential] = true
 }
 
 // CredentialWorks says that a credential works again, or may: what waits for it comes back, as by
 // Recovered.
 func (d *Deliverer) CredentialWorks(name string) {
-	for _, site := range d.sites.wanting(name) {
+	for _, site := range d.sites.wantingLogin(name) {
 		d.recovered(site)
 	}
 	d.free()
 }
 
-// wanting returns the sites of which mail waits for a credential. From now on none does.
-func (s *sites) wanting(credential string) (names []string) {
+// wantingLogin returns the sites of which mail waits for a credential. From now on none does.
+func (s *sites) wantingLogin(credential string) (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recoveries++ // what is just being noted comes back at once
 	for name, x := range s.byName {
-		if x.wants[credential] {
-			delete(x.wants, credential)
+		if x.logins[credential] {
+			delete(x.logins, credential)
 			names = append(names, name)
 		}
 	}

@@ -47,7 +47,8 @@ func (c Credentials) IsZero() bool { return c == Credentials{} }
 type CredentialError struct {
 	// Name is that of the record.
 	Name string
-	// Reply is for the sender, who need not know of the record.
+	// Reply is for the sender, who need not know of the record. The zero one says no more
+	// than that there are none.
 	Reply Reply
 	// Cause is why, for whoever looks after the record.
 	Cause error

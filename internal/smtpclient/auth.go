@@ -43,7 +43,10 @@ func (c *Conn) authenticate(ctx context.Context) *Error {
 func NoCredentials(host string, why error) *Error {
 	e := &Error{Host: host, Command: "AUTH", Reply: mail.NewReply(451, "4.7.0", "There are no credentials for %s at present", host), Cause: why}
 	if named, is := errors.AsType[*mail.CredentialError](why); is {
-		e.Reply, e.Credential = named.Reply, named.Name
+		e.Credential = named.Name
+		if !named.Reply.IsZero() {
+			e.Reply = named.Reply
+		}
 	}
 	return e
 }
