@@ -40,7 +40,21 @@ func (s *Server) journal(ctx context.Context, in *journalInput, out *lines[mail.
 	if in.Follow {
 		return s.Journal.Follow(ctx, query, out.sendNow)
 	}
+	s.catchUp(ctx)
 	return s.Journal.Read(ctx, query, out.send)
+}
+
+// catchUpTime is how long a reader waits for what is not yet in the journal. What is not there by then,
+// because the journal cannot be written, it does not see.
+const catchUpTime = 5 * time.Second
+
+// catchUp lets whoever has just heard of something find it in the journal.
+func (s *Server) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
+	defer cancel()
+	if err := s.Journal.CatchUp(ctx); err != nil {
+		s.Logger.Warn("the journal is read without what just happened", "error", err)
+	}
 }
 
 func (in *journalInput) query() (q journal.Query, err error) {

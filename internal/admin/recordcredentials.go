@@ -23,6 +23,8 @@ type Credential struct {
 	RefreshToken *string `json:"refresh_token,omitempty" writeOnly:"true" doc:"Never told; an empty one takes it away"`
 	// Secrets are the names of those that are recorded.
 	Secrets []string `json:"secrets,omitempty" readOnly:"true" doc:"The names of the secrets that it has"`
+	// Troubles are why it cannot be used at present, as far as a server that runs knows.
+	Troubles []credentials.Trouble `json:"troubles,omitempty" readOnly:"true" doc:"Why it cannot be used at present; none while nothing is known against it"`
 }
 
 // String returns the name: all else may have a secret in it.
@@ -31,7 +33,8 @@ func (c Credential) String() string { return c.Key().String() }
 // GoString returns the same, for the verb %#v.
 func (c Credential) GoString() string { return c.String() }
 
-func credentialOf(r *directory.Credential) Credential {
+// credentialOf returns a record as the API has it, with those of the troubles that are its own.
+func credentialOf(r *directory.Credential, troubles []credentials.Trouble) Credential {
 	c := Credential{Credential: *r}
 	c.Hosts, c.Mechanisms, c.Scopes = slices.Clone(r.Hosts), slices.Clone(r.Mechanisms), slices.Clone(r.Scopes)
 	for _, f := range c.Sealed() {
@@ -40,7 +43,20 @@ func credentialOf(r *directory.Credential) Credential {
 			*f.Value = "" // the API has not even what is sealed
 		}
 	}
+	for _, t := range troubles {
+		if t.Credential == r.Name {
+			c.Troubles = append(c.Troubles, t)
+		}
+	}
 	return c
+}
+
+// troubles are those of all credentials.
+func (s *Server) troubles() []credentials.Trouble {
+	if s.Records.Troubles == nil {
+		return nil
+	}
+	return s.Records.Troubles()
 }
 
 // draft is the credential with what is secret in it, to be recorded.
@@ -59,18 +75,23 @@ func (s *Server) credentialRecords() noun[Credential] {
 		kind: directory.KindCredential, many: "credentials", unfiled: true,
 		page: func(r *directory.Reader, after RecordName, limit int) ([]Credential, error) {
 			found, err := r.Credentials(after.Name, limit)
-			page := make([]Credential, len(found))
+			page, troubles := make([]Credential, len(found)), s.troubles()
 			for i := range found {
-				page[i] = credentialOf(&found[i])
+				page[i] = credentialOf(&found[i], troubles)
 			}
 			return page, err
 		},
 		key: func(c *Credential) directory.Key { return c.Key() },
 		get: func(from reader, k directory.Key) (Credential, bool) {
 			r, found := credentialIn(from, k.Name)
-			return credentialOf(&r), found
+			return credentialOf(&r, s.troubles()), found
 		},
-		put:    func(tx *directory.Tx, c *Credential) error { return s.Records.Keys().Put(tx, c.draft()) },
+		put: func(tx *directory.Tx, c *Credential) error { return s.Records.Keys().Put(tx, c.draft()) },
+		stored: func(s *Server, c *Credential) {
+			if s.Records.CredentialChanged != nil {
+				s.Records.CredentialChanged(c.Name)
+			}
+		},
 		remove: func(tx *directory.Tx, k directory.Key) error { return tx.DeleteCredential(k.Name) },
 		blank: func() Credential {
 			return Credential{Credential: directory.Credential{Kind: directory.CredentialPassword}}

@@ -27,6 +27,10 @@ type Records struct {
 	Keys func() *credentials.Keyring
 	// TestLogin logs in at a server as deliveries do, and sends nothing.
 	TestLogin func(ctx context.Context, t CredentialTest) (CredentialTested, error)
+	// Troubles are why credentials cannot be used at present. Nil: nobody knows.
+	Troubles func() []credentials.Trouble
+	// CredentialChanged is told which was added or changed. Nil: nobody wants to know.
+	CredentialChanged func(name string)
 	// Lifted is told of a ban that was lifted. Nil: nobody wants to know.
 	Lifted func(subject string)
 	// CheckList says why a list for policy cannot be as it is to be.
@@ -72,6 +76,8 @@ type noun[R any] struct {
 	take    func(r, prepared *R)
 	// check says what is wrong in what follows from the record.
 	check func(s *Server, tx *directory.Tx, r *R) error
+	// stored does what follows from a change, once that is made.
+	stored func(s *Server, r *R)
 	// advise says what is unwise.
 	advise func(ctx context.Context, s *Server, r *R) []string
 	// matches reports whether a record has a text; for listings.
@@ -139,6 +145,9 @@ func (n noun[R]) withDefaults() noun[R] {
 	}
 	if n.check == nil {
 		n.check = func(*Server, *directory.Tx, *R) error { return nil }
+	}
+	if n.stored == nil {
+		n.stored = func(*Server, *R) {}
 	}
 	if n.advise == nil {
 		n.advise = func(context.Context, *Server, *R) []string { return nil }
@@ -285,6 +294,7 @@ func (o *recordOps[R]) store(ctx context.Context, of func(*directory.Tx) (*R, er
 	if err != nil {
 		return Stored[R]{}, recordProblem(err)
 	}
+	o.stored(o.s, &done.Record)
 	done.Warnings = o.advise(ctx, o.s, &done.Record)
 	return done, nil
 }

@@ -18,7 +18,7 @@ import (
 func (a *app) credentialCommand() *cobra.Command {
 	n := &recordNoun[admin.Credential]{
 		app: a, one: "credential", many: "credentials", arg: "NAME", of: (*admin.Client).Credentials,
-		head: "NAME\tKIND\tUSER\tHOSTS\tMECHANISMS", columns: "name", row: credentialRow, show: a.showCredential, settings: a.credentialSettings,
+		head: "NAME\tKIND\tUSER\tHOSTS\tMECHANISMS\tTROUBLE", columns: "name", row: credentialRow, show: a.showCredential, settings: a.credentialSettings,
 	}
 	remove := n.deleteCommand()
 	remove.Use, remove.Aliases, remove.Short = "remove NAME...", []string{"delete"}, "Remove credentials"
@@ -99,7 +99,38 @@ func (f *recordFlags) file(name, field, usage string) {
 }
 
 func credentialRow(c *admin.Credential) string {
-	return strings.Join([]string{column(c.Name), string(c.Kind), orDash(c.User), orDash(strings.Join(c.Hosts, ", ")), orDash(strings.Join(c.Mechanisms, ", "))}, "\t")
+	return strings.Join([]string{column(c.Name), string(c.Kind), orDash(c.User), orDash(strings.Join(c.Hosts, ", ")), orDash(strings.Join(c.Mechanisms, ", ")), orDash(troubleOf(c))}, "\t")
+}
+
+// troubleOf is what a listing says of troubles.
+func troubleOf(c *admin.Credential) string {
+	var hosts []string
+	for _, t := range c.Troubles {
+		if t.Host == "" {
+			return "fails since " + timeOrNone(t.Since)
+		}
+		hosts = append(hosts, t.Host)
+	}
+	if len(hosts) == 0 {
+		return ""
+	}
+	return "refused by " + strings.Join(hosts, ", ")
+}
+
+// shownTroubles are the lines that tell of troubles.
+func shownTroubles(c *admin.Credential) []shownField {
+	var fields []shownField
+	for _, t := range c.Troubles {
+		f := shownField{"FAILS", "since " + timeOrNone(t.Since) + ": " + t.Why}
+		if t.Host != "" {
+			f = shownField{"REFUSED", "by " + t.Host + " " + f.value}
+		}
+		if !t.Next.IsZero() {
+			f.value += "; tried again at " + timeOrNone(t.Next)
+		}
+		fields = append(fields, f)
+	}
+	return fields
 }
 
 func (a *app) showCredential(c *admin.Credential) {
@@ -107,12 +138,12 @@ func (a *app) showCredential(c *admin.Credential) {
 	if c.WithoutVerification {
 		without = "YES: to a server that has not proved to be the right one"
 	}
-	a.showFields([]shownField{
+	a.showFields(append([]shownField{
 		{"credential", c.Name + ", " + string(c.Kind)}, {"user", c.User}, {"hosts", strings.Join(c.Hosts, ", ")},
 		{"mechanisms", strings.Join(c.Mechanisms, ", ")}, {"WITHOUT TLS", without}, {"preset", string(c.Preset)},
 		{"tokens from", c.TokenURL}, {"client", c.ClientID}, {"scopes", strings.Join(c.Scopes, " ")}, {"key", c.KeyID},
 		{"has", strings.Join(c.Secrets, ", ")}, {"note", c.Note}, {"created", timeOrNone(c.Created)}, {"changed", timeOrNone(c.Changed)},
-	})
+	}, shownTroubles(c)...))
 }
 
 func (a *app) rekeyCommand() *cobra.Command {

@@ -79,8 +79,10 @@ func told(f *mail.Fact) []string {
 	}
 	if f.Reply != nil {
 		say("%s", answer(speaker{f.Host, f.Remote}, f.Command, *f.Reply))
-	} else if f.Host != "" {
+	} else if f.Host != "" && f.Address.IsValid() {
 		say("%s[%s]", f.Host, f.Address)
+	} else if f.Host != "" { // over a Unix socket, or nobody was asked
+		say("%s", f.Host)
 	}
 	return append(parts, toldRest(f)...)
 }

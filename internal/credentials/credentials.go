@@ -45,6 +45,8 @@ type Options struct {
 	Metrics   *Metrics
 	// Record takes facts: a credential has failed, or works again.
 	Record func(mail.Fact)
+	// Works is told the name of a credential that works again. It may take its time.
+	Works func(name string)
 }
 
 // Book has the logins of this host. It lasts as long as the process, with the tokens that it
@@ -56,6 +58,7 @@ type Book struct {
 	log       *slog.Logger
 	metrics   *Metrics
 	record    func(mail.Fact)
+	tellWorks func(name string)
 
 	ctx     context.Context // ends with Close
 	end     context.CancelFunc
@@ -85,7 +88,13 @@ func New(o Options) *Book {
 	if o.Record == nil {
 		o.Record = func(mail.Fact) {}
 	}
-	b := &Book{directory: o.Directory, clock: o.Clock, passed: o.Monotonic, log: o.Logger, metrics: o.Metrics, record: o.Record, logins: map[string]*Login{}}
+	if o.Works == nil {
+		o.Works = func(string) {}
+	}
+	b := &Book{
+		directory: o.Directory, clock: o.Clock, passed: o.Monotonic, log: o.Logger, metrics: o.Metrics, record: o.Record, tellWorks: o.Works,
+		logins: map[string]*Login{},
+	}
 	b.ctx, b.end = context.WithCancel(context.Background())
 	b.Change(o.Settings)
 	return b
@@ -168,10 +177,22 @@ func (b *Book) login(r *directory.Credential) *Login {
 	defer b.mu.Unlock()
 	l := b.logins[r.Name]
 	if l == nil || !l.isOf(r) {
-		l = newLogin(b, r)
+		fresh := newLogin(b, r)
+		if l != nil {
+			fresh.inherit(l)
+		}
+		l = fresh
 		b.logins[r.Name] = l
 	}
 	return l
+}
+
+// has reports whether a login is that of its record as it is now.
+func (b *Book) has(l *Login) bool {
+	name := l.Record().Name
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.logins[name] == l
 }
 
 // same reports whether two records are equal but for their refresh tokens.

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ type world struct {
 
 	mu    sync.Mutex
 	facts []mail.Fact
+	works int // how often a credential worked again
 	log   lockedBuffer
 }
 
@@ -71,6 +73,11 @@ func newWorld(t *testing.T, issuer *mailtest.TokenIssuer) *world {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.facts = append(w.facts, f)
+		},
+		Works: func(string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.works++
 		},
 	}
 	if issuer != nil {
@@ -149,7 +156,7 @@ func (w *world) wantQuiet(secrets ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	said := w.log.String() + strings.Join(w.told(), "\n") + strings.Join(w.book.Failing(), "\n")
+	said := w.log.String() + strings.Join(w.told(), "\n") + fmt.Sprint(w.book.Troubles())
 	for _, f := range facts {
 		said += f.Text + "\n"
 	}

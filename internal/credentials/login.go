@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,8 +13,8 @@ import (
 	"postern/internal/mail"
 )
 
-// Login is what one record proves. It is a route.Login: the lanes of all servers that it is
-// for have the same one, as long as the record does not change.
+// Login is what one record proves. It is the same one as long as the record does not change.
+// What is shown to a server is the login At that.
 type Login struct {
 	book *Book
 
@@ -24,8 +23,13 @@ type Login struct {
 	// password is what was unsealed of one by password.
 	password mail.Secret
 	tokens   tokens
-	// failing is why it fails, nil while it does not.
-	failing error
+	// failing is why there is nothing to show to anybody, and since when, nil while there is;
+	// told and toldBefore are those of a brake.
+	failing          error
+	failingSince     time.Time
+	told, toldBefore bool
+	// brakes are how it stands at each server.
+	brakes map[string]*brake
 }
 
 func newLogin(b *Book, r *directory.Credential) *Login { return &Login{book: b, record: r} }
@@ -63,20 +67,13 @@ func (l *Login) String() string {
 // errUnknown says that a setting names a credential that is not there.
 var errUnknown = errors.New("is not in the directory (postern credential add)")
 
-// failure names the record of an error.
-type failure struct {
-	name string
-	err  error
+// fails is that there is nothing to show.
+func (l *Login) fails(err error) *mail.CredentialError {
+	return &mail.CredentialError{Name: l.Record().Name, Cause: err}
 }
 
-// Error names the record.
-func (e failure) Error() string { return "credential " + e.name + ": " + e.err.Error() }
-
-// Unwrap returns what failed.
-func (e failure) Unwrap() error { return e.err }
-
 // Credentials returns what is shown now. By tokens it may ask the issuer, until ctx ends.
-// An error names the record; it is always temporary.
+// It fails with a *mail.CredentialError.
 func (l *Login) Credentials(ctx context.Context) (mail.Credentials, error) {
 	r := l.Record()
 	c := mail.Credentials{Name: r.Name, User: r.User, Mechanisms: strings.Join(r.Mechanisms, " "), Unverified: r.WithoutVerification}
@@ -90,7 +87,7 @@ func (l *Login) Credentials(ctx context.Context) (mail.Credentials, error) {
 		err = errUnknown
 	}
 	if err != nil {
-		return mail.Credentials{}, failure{r.Name, err}
+		return mail.Credentials{}, l.fails(err)
 	}
 	return c, nil
 }
@@ -125,55 +122,36 @@ func (l *Login) readPassword() (mail.Secret, error) {
 	return l.password, nil
 }
 
-// Refused tells that a server did not take what was shown. A token is given up then, and the
-// next call of Credentials has another; of a password there is nothing to do.
-func (l *Login) Refused(c mail.Credentials) {
-	if c.Token == "" {
-		return
-	}
-	now := l.book.passed()
-	l.mu.Lock()
-	useless := l.tokens.refused(c.Token, now)
-	l.mu.Unlock()
-	if useless {
-		l.settle(errRefusedAnew)
-	}
-}
-
-// settle tells who looks after it that the credential fails, or works again: once each.
+// settle tells who looks after it that there is nothing to show, or that there is again: once
+// each.
 func (l *Login) settle(err error) {
+	b := l.book
+	if !b.has(l) {
+		return // it was changed meanwhile
+	}
 	l.mu.Lock()
-	was, name := l.failing, l.record.Name
-	if l.failing = nil; err != nil {
-		l.failing = failure{name, err}
+	name, tell := l.record.Name, false
+	switch {
+	case err != nil:
+		if l.failing == nil {
+			l.failingSince = b.clock.Now()
+		}
+		l.failing, tell = err, !l.told
+		l.told = true
+	case l.failing != nil || l.toldBefore:
+		tell = true
+		l.failing, l.told, l.toldBefore = nil, false, false
 	}
 	l.mu.Unlock()
-	b := l.book
 	switch {
-	case err != nil && was == nil:
-		err = failure{name, err}
+	case !tell:
+	case err != nil:
+		err = l.fails(err)
 		b.log.Warn("a credential fails: mail that needs it waits", "error", err)
 		b.record(mail.Fact{Time: b.clock.Now(), Reason: mail.ReasonCredentialFailed, Text: err.Error()})
-	case err == nil && was != nil:
-		b.log.Info("a credential works again", "credential", name)
-		b.record(mail.Fact{Time: b.clock.Now(), Reason: mail.ReasonCredentialWorks, Text: "credential " + name + " works again"})
+	default:
+		b.works(mail.Fact{Text: "credential " + name + " works again"}, name)
 	}
-}
-
-// Failing says which credentials fail at present, and why, in the order of their names.
-func (b *Book) Failing() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var list []string
-	for _, l := range b.logins {
-		l.mu.Lock()
-		if l.failing != nil {
-			list = append(list, l.failing.Error())
-		}
-		l.mu.Unlock()
-	}
-	slices.Sort(list)
-	return list
 }
 
 // token returns an access token, and waits for one if there is none.
@@ -220,10 +198,7 @@ var errClosed = errors.New("the server is stopping")
 func (l *Login) run(r *request) {
 	got, err := l.request(l.book.ctx)
 	l.book.metrics.asked(err)
-	l.mu.Lock()
-	unproved := err == nil && l.tokens.dropped && l.failing != nil // it may be refused as the one before was
-	l.mu.Unlock()
-	if l.book.ctx.Err() == nil && !unproved {
+	if l.book.ctx.Err() == nil {
 		l.settle(err) // before another request can end
 	}
 	l.mu.Lock()

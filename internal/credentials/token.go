@@ -34,8 +34,6 @@ type tokens struct {
 	err      error
 	failures int
 	next     time.Time
-	// refusals is how often tokens were refused that were fresh, one after the other.
-	refusals int
 
 	// skew is by how much the clock of the issuer is before that of this machine.
 	skew time.Duration
@@ -52,19 +50,16 @@ const (
 	lastMargin  = 30 * time.Second
 )
 
-// Pauses: how long an issuer is left alone that does not answer, and one that refuses; twice as
-// long each time, up to the second of each.
+// Pauses: how long an issuer is left alone that does not answer; twice as long each time, up to
+// the second. One that refuses is left alone as a server that does.
 const (
-	firstPause, longestPause     = 5 * time.Second, 5 * time.Minute
-	firstRefused, longestRefused = time.Minute, 30 * time.Minute
+	firstPause   = 5 * time.Second
+	longestPause = 5 * time.Minute
 )
 
 // freshFor is how long a token is fresh: one that is refused then, although it was issued
 // because another was refused, would not be followed by a better one.
 const freshFor = time.Minute
-
-// errRefusedAnew says that no token helps.
-var errRefusedAnew = errors.New("the server refuses the token, although it was just issued: the mailbox may not send by SMTP, or the application is not allowed to")
 
 // good reports whether there is a token that can be shown.
 func (t *tokens) good(now time.Time) bool { return t.token != "" && now.Before(t.until) }
@@ -88,16 +83,14 @@ func (t *tokens) ended(now time.Time, r *request, got issued, err error) {
 	t.token, t.got, t.err, t.failures, t.next = got.token, r.begun, nil, 0, time.Time{}
 	t.renewAt = r.begun.Add(got.life - min(earlyMargin, got.life/4))
 	t.until = r.begun.Add(got.life - min(lastMargin, got.life/10))
-	if t.forRefusal, t.dropped = t.dropped, false; !t.forRefusal {
-		t.refusals = 0
-	}
+	t.forRefusal, t.dropped = t.dropped, false
 }
 
 // pause is how long an issuer is left alone.
 func pause(err error, failures int) time.Duration {
 	first, longest := firstPause, longestPause
 	refused, is := errors.AsType[*refusal](err)
-	if is && refused.final() || errors.Is(err, errRefusedAnew) {
+	if is && refused.final() {
 		first, longest = firstRefused, longestRefused
 	}
 	p := min(first<<min(failures-1, 10), longest)
@@ -105,6 +98,13 @@ func pause(err error, failures int) time.Duration {
 		p = max(p, refused.retryAfter)
 	}
 	return p
+}
+
+// taken notes that a server has taken a token: when it is refused later, another may be better.
+func (t *tokens) taken(token mail.Secret) {
+	if token == t.token {
+		t.forRefusal = false
+	}
 }
 
 // refused gives a token up that a server did not take. It reports whether another would be of
@@ -115,11 +115,5 @@ func (t *tokens) refused(token mail.Secret, now time.Time) (useless bool) {
 	}
 	fresh := t.forRefusal && now.Sub(t.got) < freshFor
 	t.token, t.dropped = "", true
-	if !fresh {
-		return false
-	}
-	t.err = errRefusedAnew
-	t.refusals++
-	t.next = now.Add(pause(t.err, t.refusals))
-	return true
+	return fresh
 }

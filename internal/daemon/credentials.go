@@ -3,8 +3,10 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +48,16 @@ func (d *Daemon) newBook(g *graph) *credentials.Book {
 	return credentials.New(credentials.Options{
 		Settings: g.credentialSettings(), Directory: func() *directory.Directory { return d.directory },
 		Clock: d.clock, Logger: d.Logger, Metrics: d.counts.credentials, Record: func(f mail.Fact) { d.journal.Record(f) },
+		Works: func(name string) { d.deliverer.CredentialWorks(name) },
 	})
+}
+
+// credentialWarnings say which credentials cannot be used, and why.
+func (d *Daemon) credentialWarnings() (list []string) {
+	for _, t := range d.credentials.Troubles() {
+		list = append(list, t.String())
+	}
+	return list
 }
 
 // finishLogin puts into a lane what is proved to its server, and has the server verified before
@@ -67,6 +78,8 @@ type hostLogin interface {
 	route.Login
 	fmt.Stringer
 	Record() *directory.Credential
+	// Lift lets it be shown at once, whatever was refused before.
+	Lift()
 }
 
 // loginFor looks for the credential of a server, in this order: that of the transport, that of
@@ -82,7 +95,7 @@ func (g *graph) loginFor(l *route.Lane) (login hostLogin, by string) {
 	}
 	named, hosts := g.configured(l)
 	if named != "" {
-		return shownTo(b.Named(named), l.Host, hosts), "named for the transport " + l.Transport
+		return shownTo(b.Named(named).At(l.Host), l.Host, hosts), "named for the transport " + l.Transport
 	}
 	if isNamed(hosts, l.Host) {
 		hosts = nil // it is the next hop itself, and none of the servers of another
@@ -92,17 +105,17 @@ func (g *graph) loginFor(l *route.Lane) (login hostLogin, by string) {
 	for _, h := range hosts {
 		of := b.For(h.Host)
 		if of != nil && of.Record().IsFor(l.Host) {
-			return of, ofServer(h.Host, l.Transport)
+			return of.At(l.Host), ofServer(h.Host, l.Transport)
 		}
 		if first == nil && of != nil {
 			first, firstHost = of, h.Host
 		}
 	}
 	if of := b.For(l.Host); of != nil {
-		return of, "for the server's own name"
+		return of.At(l.Host), "for the server's own name"
 	}
 	if first != nil {
-		return shownTo(first, l.Host, nil), ofServer(firstHost, l.Transport)
+		return shownTo(first.At(l.Host), l.Host, nil), ofServer(firstHost, l.Transport)
 	}
 	return nil, ""
 }
@@ -146,7 +159,7 @@ func isNamed(hosts []mail.HostPort, host string) bool {
 }
 
 // shownTo returns a login for a host, which must be one of the hosts or one of the record.
-func shownTo(of *credentials.Login, host string, hosts []mail.HostPort) hostLogin {
+func shownTo(of credentials.At, host string, hosts []mail.HostPort) hostLogin {
 	if r := of.Record(); r.Kind != "" && !isNamed(hosts, host) && !r.IsFor(host) {
 		return withheld{of, host}
 	}
@@ -155,19 +168,25 @@ func shownTo(of *credentials.Login, host string, hosts []mail.HostPort) hostLogi
 
 // withheld is a login that is not shown to a host, because nobody has named that.
 type withheld struct {
-	*credentials.Login
+	credentials.At
 	host string
 }
 
 // String says that it is not shown.
 func (w withheld) String() string {
-	return fmt.Sprintf("nothing: %s is not for %s", w.Login, w.host)
+	return fmt.Sprintf("nothing: %s is not for %s", w.At, w.host)
 }
 
 // Credentials says that there are none.
 func (w withheld) Credentials(context.Context) (mail.Credentials, error) {
 	return mail.Credentials{}, fmt.Errorf("%s: %s is a name from DNS, and neither the configuration nor the credential names it (postern credential set %s --host …)",
 		w.Record(), w.host, w.Record().Name)
+}
+
+// Begin says so too.
+func (w withheld) Begin(ctx context.Context) (mail.Credentials, func(error), error) {
+	_, err := w.Credentials(ctx)
+	return mail.Credentials{}, nil, err
 }
 
 // adviseCredentials warns of settings that name what is not in the directory.
@@ -212,26 +231,39 @@ func (g *graph) testLogin(ctx context.Context, t admin.CredentialTest) (admin.Cr
 		return admin.CredentialTested{}, unprocessable(g.noCredential(t))
 	}
 	done := admin.CredentialTested{Credential: l.Record().Name, User: l.Record().User}
-	shown, err := l.Credentials(ctx)
-	if err != nil {
-		done.Error = err.Error()
-		return done, nil
-	}
+	l.Lift()
 	for _, address := range hop.Addresses {
 		done.Address, done.Error = address.String(), ""
-		conn, err := smtpclient.Dial(ctx, hop.Host, address, smtpclient.Options{
-			Hostname: g.config.Hostname, TLS: hop.TLS, Credentials: shown, Clock: g.clock,
-			Timeouts: smtpclient.Timeouts{Connect: testTimeout, Greeting: testTimeout, Hello: testTimeout},
-		})
-		if err != nil {
-			done.Error = err.Error()
-			continue
+		conn, err := g.logIn(ctx, hop, address)
+		if err == nil {
+			done.TLS, done.Mechanism = conn.TLS(), conn.Mechanism()
+			conn.Close()
+			break
 		}
-		done.TLS, done.Mechanism = conn.TLS(), conn.Mechanism()
-		conn.Close()
-		break
+		done.Error = err.Error()
+		if err.Command == "AUTH" { // it would be the same at another address
+			break
+		}
 	}
 	return done, nil
+}
+
+// logIn logs in at an address of a server. A token that is refused is followed by another.
+func (g *graph) logIn(ctx context.Context, to *route.Hop, address netip.AddrPort) (*smtpclient.Conn, *smtpclient.Error) {
+	for again := false; ; again = true {
+		shown, err := to.Login.Credentials(ctx)
+		if err != nil {
+			return nil, smtpclient.NoCredentials(to.Host, err)
+		}
+		conn, err := smtpclient.Dial(ctx, to.Host, address, smtpclient.Options{
+			Hostname: g.config.Hostname, TLS: to.TLS, Credentials: shown, Login: to.Login, Clock: g.clock,
+			Timeouts: smtpclient.Timeouts{Connect: testTimeout, Greeting: testTimeout, Hello: testTimeout},
+		})
+		failure, _ := errors.AsType[*smtpclient.Error](err)
+		if err == nil || again || shown.Token == "" || !failure.CredentialsRefused() {
+			return conn, failure
+		}
+	}
 }
 
 // noCredential says that none is found for a server, and of which transports the one could be meant.

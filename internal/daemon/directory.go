@@ -145,6 +145,7 @@ func (d *Daemon) recordOptions() admin.Records {
 		Keys: d.credentials.Keys, TestLogin: func(ctx context.Context, t admin.CredentialTest) (admin.CredentialTested, error) {
 			return d.inForce().testLogin(ctx, t)
 		},
+		Troubles: d.credentials.Troubles, CredentialChanged: func(name string) { d.deliverer.CredentialWorks(name) },
 		CheckList: func(l *directory.List) error { return d.inForce().checkRecorded(l) },
 		Advise:    func(ctx context.Context, domain string) []string { return d.inForce().adviseDomain(ctx, domain) },
 	}

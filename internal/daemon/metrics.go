@@ -90,6 +90,8 @@ func newCounts(d *Daemon) counts {
 		"transport", d.ofTransports(func(u deliver.TransportUse) int { return u.Down }))
 	s.ReadNamed("postern_transport_connections", "Connections to the servers of a transport, those included that are kept for the next message.",
 		"transport", d.ofTransports(func(u deliver.TransportUse) int { return u.Connections }))
+	s.ReadGauge("postern_credentials_failing", "Credentials with which this server cannot log in at others at present: a server refuses one, its issuer of tokens does, or the key file cannot be used. Mail that needs one waits; `postern status` names them.",
+		func() float64 { return float64(d.credentials.Failing()) })
 	s.ReadGauges("postern_targets", "Target servers of all pools, by how they stand. To one that was drained no mail goes, whatever else.",
 		metrics.Label{Name: "state", Values: []string{string(pool.Unknown), string(pool.Active), string(pool.NotUsable), "drained"}},
 		func(state string) float64 { return float64(d.pools.Count()[state]) })

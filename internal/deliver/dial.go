@@ -6,45 +6,40 @@ import (
 	"errors"
 	"net/netip"
 
-	"postern/internal/mail"
 	"postern/internal/route"
 	"postern/internal/smtpclient"
 	"postern/internal/tlspolicy"
 )
 
 // dial connects to one address of a hop, and proves who this server is with if it is to. When
-// the server does not take that, and there is something else to show, such as the next
-// token, it is tried once more.
+// the server does not take a token, it is tried once more with another, if there is one.
 func (c *carrier) dial(ctx context.Context, hop route.Hop, address netip.AddrPort) (*smtpclient.Conn, error) {
 	options, err := c.options(ctx, hop)
 	if err != nil {
 		return nil, err
 	}
 	conn, err := c.dialAs(ctx, hop, address, options)
-	if !refusedLogin(hop, options, err) {
+	if !c.refused(err) || options.Credentials.Token == "" {
 		return conn, err
 	}
-	again, failed := c.options(ctx, hop)
-	switch {
-	case failed != nil:
-		return nil, failed
-	case again.Credentials == options.Credentials:
+	c.Logger.Info("a token was refused, trying once more with another", "message", c.t.entry.ID, "error", err)
+	if options, err = c.options(ctx, hop); err != nil {
 		return nil, err
 	}
-	c.Logger.Info("credentials were refused, trying once more with others", "message", c.t.entry.ID, "error", err)
-	conn, err = c.dialAs(ctx, hop, address, again)
-	refusedLogin(hop, again, err)
+	conn, err = c.dialAs(ctx, hop, address, options)
+	c.refused(err)
 	return conn, err
 }
 
-// refusedLogin tells a login that what it has shown was not taken, and reports whether it was so.
-func refusedLogin(hop route.Hop, options smtpclient.Options, err error) bool {
+// refused reports whether a server has refused the credentials, and notes which the message waits
+// for then.
+func (c *carrier) refused(err error) bool {
 	failure, is := errors.AsType[*smtpclient.Error](err)
-	if !is || hop.Login == nil || !failure.CredentialsRefused() {
+	if !is || failure.Command != "AUTH" {
 		return false
 	}
-	hop.Login.Refused(options.Credentials)
-	return true
+	c.t.credential = cmp.Or(failure.Credential, c.t.credential)
+	return failure.CredentialsRefused()
 }
 
 // dialAs connects with what is to be shown. TLS that is only opportunistic must
@@ -76,10 +71,12 @@ func (c *carrier) options(ctx context.Context, hop route.Hop) (smtpclient.Option
 	if hop.Login == nil {
 		return o, nil
 	}
-	shown, err := hop.Login.Credentials(ctx)
-	if err != nil {
-		return o, &smtpclient.Error{Host: hop.Host, Command: "AUTH", Reply: mail.NewReply(451, "4.7.0", "There are no credentials for %s at present", hop.Host), Cause: err}
+	var err error
+	if o.Credentials, err = hop.Login.Credentials(ctx); err != nil {
+		err := smtpclient.NoCredentials(hop.Host, err)
+		c.refused(err)
+		return o, err
 	}
-	o.Credentials = shown
+	o.Login = hop.Login
 	return o, nil
 }

@@ -28,13 +28,19 @@ func (c *changing) Credentials(context.Context) (mail.Credentials, error) {
 	return mail.Credentials{User: "joe", Token: c.tokens[0]}, nil
 }
 
-func (c *changing) Refused(of mail.Credentials) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.refused = append(c.refused, of.Token)
-	if len(c.tokens) > 0 && of.Token == c.tokens[0] {
-		c.tokens = c.tokens[1:]
-	}
+func (c *changing) Begin(ctx context.Context) (mail.Credentials, func(error), error) {
+	shown, err := c.Credentials(ctx)
+	return shown, func(came error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if came == nil {
+			return
+		}
+		c.refused = append(c.refused, shown.Token)
+		if len(c.tokens) > 0 && shown.Token == c.tokens[0] {
+			c.tokens = c.tokens[1:]
+		}
+	}, err
 }
 
 // TestRefusedOnce: a token that the server does not take is followed by another, once in an

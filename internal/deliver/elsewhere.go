@@ -76,11 +76,3 @@ func (c *carrier) offer() []int {
 		"recipients", len(later), "reply", c.outcomes[later[0]].Reply.String())
 	return later
 }
-
-// missed notes mail that no server of a pool could be reached for. It comes back when
-// one is well again, or other mail gets through; a site that is no pool has its own breaker.
-func (d *Deliverer) missed(t *transaction) {
-	if t.unreached != nil && t.route.Pooled() {
-		d.comeBack(t.route.Site, t.leases, t.recoveries, 0)
-	}
-}

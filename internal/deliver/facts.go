@@ -30,7 +30,7 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 	}
 	for i := range v.outcomes {
 		o := &v.outcomes[i]
-		if o.Host == "" && !o.Address.IsValid() || i > 0 && o.Address == v.outcomes[i-1].Address && o.Host == v.outcomes[i-1].Host {
+		if o.Host == "" && !o.Address.IsValid() || wasWithheld(o) || i > 0 && o.Address == v.outcomes[i-1].Address && o.Host == v.outcomes[i-1].Host {
 			continue
 		}
 		attempted := base
@@ -39,6 +39,11 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 		facts = append(facts, attempted)
 	}
 	return facts
+}
+
+// wasWithheld reports whether no server was asked, for want of something to show to it.
+func wasWithheld(o *mail.Outcome) bool {
+	return o.Command == "AUTH" && !o.Remote && !o.Address.IsValid()
 }
 
 // factsOf are the facts about the recipients of lease l, whose outcomes

@@ -69,6 +69,57 @@ func (d *Deliverer) waitForServer(name string, leases []queue.Lease, recoveries 
 	d.comeBack(name, leases, recoveries, recoveries+1)
 }
 
+// missed notes mail for which no connection was had. That for a pool comes back when a server of it
+// is well again, or other mail gets through; a site that is no pool has its own breaker. What
+// waits for a credential comes back when that works again.
+func (d *Deliverer) missed(t *transaction, outcomes []mail.Outcome) {
+	site := t.route.Site
+	switch {
+	case t.unreached != nil && t.route.Pooled():
+		d.comeBack(site, t.leases, t.recoveries, 0)
+	case t.credential != "" && slices.ContainsFunc(outcomes, wantsLogin):
+		d.sites.wantLogin(site, t.credential)
+		d.comeBack(site, t.leases, t.recoveries, t.recoveries+1)
+	}
+}
+
+// wantsLogin reports whether a recipient waits for a credential.
+func wantsLogin(o mail.Outcome) bool { return o.State == mail.Deferred && o.Command == "AUTH" }
+
+// wantLogin notes that mail of a site waits for a credential.
+func (s *sites) wantLogin(name, credential string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.get(name)
+	if x.logins == nil {
+		x.logins = make(map[string]bool)
+	}
+	x.logins[credential] = true
+}
+
+// CredentialWorks says that a credential works again, or may: what waits for it comes back, as by
+// Recovered.
+func (d *Deliverer) CredentialWorks(name string) {
+	for _, site := range d.sites.wantingLogin(name) {
+		d.recovered(site)
+	}
+	d.free()
+}
+
+// wantingLogin returns the sites of which mail waits for a credential. From now on none does.
+func (s *sites) wantingLogin(credential string) (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recoveries++ // what is just being noted comes back at once
+	for name, x := range s.byName {
+		if x.logins[credential] {
+			delete(x.logins, credential)
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // comeBack notes what was deferred since sites had got a server so often, to come back from
 // when they have so often.
 func (d *Deliverer) comeBack(name string, leases []queue.Lease, recoveries, from int) {

@@ -57,6 +57,8 @@ type site struct {
 	suspended bool
 	// passed are deliveries that were deferred without an attempt (passed.go).
 	passed []passed
+	// logins are the credentials for which some of these wait.
+	logins map[string]bool
 	// until is how long it is blocked, while it stands at blockedAt among those.
 	until     time.Time
 	blockedAt int

@@ -35,6 +35,9 @@ type transaction struct {
 	recipients []mail.Recipient
 	// unreached is the outcome of a part that found no connection.
 	unreached *mail.Outcome
+	// credential is the one for which it found no connection, because a server has refused it or
+	// there was nothing to show.
+	credential string
 	// full are the targets at which a part found no room, and found it nowhere else.
 	full []target
 	// recoveries is how often a site had got a server again before it was routed.
@@ -286,7 +289,7 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 		return
 	}
 	d.settle(context.WithoutCancel(ctx), t, outcomes)
-	d.missed(t)
+	d.missed(t, outcomes)
 }
 
 // untouched reports whether no peer has answered for any recipient, nor may

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/internal/crashpoint"
@@ -49,7 +50,11 @@ func (j *Journal) Trim(ctx context.Context, source string, s Source) error {
 // numbers, with ErrClosed after Close, and when the journal cannot be written
 // after ctx ended.
 func (j *Journal) Copy(ctx context.Context, s Source) error {
-	c := copier{journal: j, source: s}
+	c := &copier{journal: j, source: s}
+	j.mu.Lock()
+	j.copiers = append(j.copiers, c)
+	j.mu.Unlock()
+	defer j.leave(c)
 	for {
 		err := c.drain(ctx)
 		wait := j.options.Delay // gather: one sync for many commits
@@ -64,6 +69,38 @@ func (j *Journal) Copy(ctx context.Context, s Source) error {
 			return c.drain(context.WithoutCancel(ctx))
 		}
 	}
+}
+
+// leave notes that a copier has ended.
+func (j *Journal) leave(c *copier) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.copiers = slices.DeleteFunc(j.copiers, func(x *copier) bool { return x == c })
+}
+
+// CatchUp waits until all is in the journal that was durable at the sources being copied, or recorded,
+// when it was called: whoever has just heard of something finds it there.
+//
+// It fails when ctx ends before, when a source does, and when the journal cannot be written.
+func (j *Journal) CatchUp(ctx context.Context) error {
+	j.mu.Lock()
+	copiers := slices.Clone(j.copiers)
+	j.mu.Unlock()
+	for _, other := range copiers {
+		// The writer leaves out what it has: what this one writes of what that has under way, or the
+		// other way round.
+		c := copier{journal: j, source: other.source}
+		for n := copyLimit; n == copyLimit; {
+			var err error
+			if n, err = c.pass(ctx); err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+	}
+	return j.submit(nil)
 }
 
 func receive(ctx context.Context, c <-chan struct{}) {
@@ -85,39 +122,47 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// copier is one Copy under way.
+// copier copies a source.
 type copier struct {
 	journal *Journal
 	source  Source
-	after   uint64 // the last number that is in the journal and forgotten
+	after   uint64 // the last number that it has seen to be in the journal
 }
 
-// drain copies all that the source has.
+// drain copies all that the source has, which forgets it.
 func (c *copier) drain(ctx context.Context) error {
 	for {
-		facts, err := c.source.NextFacts(ctx, c.after, copyLimit)
-		if err != nil {
-			return fmt.Errorf("journal: read facts: %w", err)
-		}
-		if len(facts) == 0 {
-			return nil
-		}
-		if err := c.check(facts); err != nil {
-			return err
-		}
-		if err := c.journal.submit(facts); err != nil {
+		n, err := c.pass(ctx)
+		if n == 0 || err != nil {
 			return err
 		}
 		crashpoint.Reach(crashpoint.Copied)
-		last := facts[len(facts)-1].N
-		if err := c.source.ForgetFacts(ctx, last); err != nil {
-			return fmt.Errorf("journal: forget facts up to %d: %w", last, err)
+		if err := c.source.ForgetFacts(ctx, c.after); err != nil {
+			return fmt.Errorf("journal: forget facts up to %d: %w", c.after, err)
 		}
-		c.after = last
-		if len(facts) < copyLimit {
+		if n < copyLimit {
 			return nil
 		}
 	}
+}
+
+// pass copies the next facts, and returns how many they are: copyLimit, or the last ones.
+func (c *copier) pass(ctx context.Context) (n int, err error) {
+	facts, err := c.source.NextFacts(ctx, c.after, copyLimit)
+	if err != nil {
+		return 0, fmt.Errorf("journal: read facts: %w", err)
+	}
+	if len(facts) == 0 {
+		return 0, nil
+	}
+	if err := c.check(facts); err != nil {
+		return 0, err
+	}
+	if err := c.journal.submit(facts); err != nil {
+		return 0, err
+	}
+	c.after = facts[len(facts)-1].N
+	return len(facts), nil
 }
 
 // check makes sure that the facts are named as the journal needs it.

@@ -148,6 +148,8 @@ type Journal struct {
 	end    position               // up to where it is synced
 	failed error                  // why the last write failed; nil when it did not
 	moved  chan struct{}          // closed when end moves
+
+	copiers []*copier // those under way
 }
 
 // position is a place in the journal: everything before it is synced.

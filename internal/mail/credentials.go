@@ -42,6 +42,24 @@ type Credentials struct {
 // IsZero reports whether there are none.
 func (c Credentials) IsZero() bool { return c == Credentials{} }
 
+// CredentialError says that there is nothing to show to a server at present. It is
+// always temporary: mail that needs the credentials waits.
+type CredentialError struct {
+	// Name is that of the record.
+	Name string
+	// Reply is for the sender, who need not know of the record. The zero one says no more
+	// than that there are none.
+	Reply Reply
+	// Cause is why, for whoever looks after the record.
+	Cause error
+}
+
+// Error names the record.
+func (e *CredentialError) Error() string { return "credential " + e.Name + ": " + e.Cause.Error() }
+
+// Unwrap returns the cause.
+func (e *CredentialError) Unwrap() error { return e.Cause }
+
 // Mechanisms of SASL by which a client proves who it is with (RFC 4954), as a server
 // offers them.
 const (

@@ -155,6 +155,7 @@ type verdict int
 const (
 	ofOurs    verdict = iota // nothing of the server
 	ofServer                 // that it cannot be used
+	ofLogin                  // that it does not take the credentials
 	ofRefusal                // that it has refused one connection
 	ofLacking                // that it offers no STARTTLS
 	ofTLS                    // that TLS with it does not work
@@ -184,6 +185,8 @@ func judge(why error) (verdict, string) {
 		return ofTLS, reason
 	case o.Command == "AUTH" && !o.Remote:
 		return ofOurs, reason
+	case o.Command == "AUTH" && o.Reply.Permanent():
+		return ofLogin, reason
 	case o.Remote && o.Command != "AUTH":
 		return ofRefusal, reason
 	}

@@ -371,6 +371,31 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestLoginRefused: a server that does not take the credentials is not usable until a message shows
+// that it does: a probe, which shows nothing, lets one go there and says nothing of it.
+func TestLoginRefused(t *testing.T) {
+	w := newWorld(t, with("192.0.2.1"))
+	v := w.hops(route.Question{})[0].Target
+	v.Enter()
+	v.Failed(broken{mail.Outcome{Command: "AUTH", Remote: true, Reply: mail.NewReply(535, "5.7.8", "no")}})
+	v.Leave()
+	w.do(func() {
+		server := w.all()[0].servers[0]
+		server.probed(server.level(), plain, nil)
+	})
+	if got := w.state("192.0.2.1"); got.State != NotUsable || !strings.Contains(got.Reason, "AUTH") {
+		t.Errorf("behind the probe it is %s: %s", got.State, got.Reason)
+	}
+	if !v.Enter() || v.Enter() {
+		t.Error("not one message may go there, or more")
+	}
+	v.Connected(plain)
+	v.Settled(taken)
+	if got := w.state("192.0.2.1"); got.State != Active {
+		t.Errorf("behind the message it is %s", got.State)
+	}
+}
+
 // TestCounts: by the words of the operator's display.
 func TestCounts(t *testing.T) {
 	w := newWorld(t, with("192.0.2.1"))

@@ -197,6 +197,8 @@ func (v *server) unreached(what verdict, l tlspolicy.Level, reason string) {
 		// The caller goes on in clear.
 	case what == ofRefusal && v.open > 1 && v.state == Active:
 		// The others over which it is heard show that it has only no room for more.
+	case what == ofLogin:
+		v.failed(byMessage, reason) // probes do not log in
 	default:
 		v.failed(byConnecting, reason)
 	}

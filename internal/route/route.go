@@ -107,10 +107,12 @@ func (l Lane) to(transport, host string, port uint16) Lane {
 // Login is what this server proves to another who it is with. It can be compared.
 type Login interface {
 	// Credentials returns what is shown now. It may ask another server for it, until ctx
-	// ends. An error says that there is nothing to show for now.
+	// ends. An error says that there is nothing to show for now: one that names a record is a
+	// *mail.CredentialError.
 	Credentials(ctx context.Context) (mail.Credentials, error)
-	// Refused tells that the server did not take them.
-	Refused(c mail.Credentials)
+	// Begin waits until that may be shown to the server, and returns it as it is then. End is
+	// told what came of it, nil when the server has taken it.
+	Begin(ctx context.Context) (shown mail.Credentials, end func(error), err error)
 }
 
 // Target is the server of a pool behind a hop. Whoever connects to it asks first, and
@@ -187,5 +189,7 @@ func (p Password) Credentials(context.Context) (mail.Credentials, error) {
 	return mail.Credentials(p), nil
 }
 
-// Refused has nothing to do: what is shown does not change by itself.
-func (p Password) Refused(mail.Credentials) {}
+// Begin returns them at once: nothing is bounded.
+func (p Password) Begin(context.Context) (mail.Credentials, func(error), error) {
+	return mail.Credentials(p), func(error) {}, nil
+}

@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,18 +17,52 @@ import (
 // A server that does not take the credentials says nothing of any message:
 // the failure is one of the connection.
 func (c *Conn) authenticate(ctx context.Context) *Error {
-	err := c.prove(ctx)
+	if reason := c.unfitFor(&c.options.Credentials); reason != "" {
+		return c.local("AUTH", mail.NewReply(451, "4.7.4", "Credentials are for %s only once it is verified", c.host), authCause{c.options.Credentials.Name, reason})
+	}
+	if c.options.Login == nil {
+		return c.prove(ctx)
+	}
+	shown, end, err := c.options.Login.Begin(ctx)
 	if err != nil {
+		failure := NoCredentials(c.host, err)
+		failure.Address, failure.TLS, failure.TLSPolicy = c.address, c.tls, c.judged
+		return failure
+	}
+	c.options.Credentials = shown
+	failure := c.prove(ctx)
+	if failure != nil {
+		end(failure)
+	} else {
+		end(nil)
+	}
+	return failure
+}
+
+// NoCredentials is the failure that there is nothing to show to a host.
+func NoCredentials(host string, why error) *Error {
+	e := &Error{Host: host, Command: "AUTH", Reply: mail.NewReply(451, "4.7.0", "There are no credentials for %s at present", host), Cause: why}
+	if named, is := errors.AsType[*mail.CredentialError](why); is {
+		e.Credential = named.Name
+		if !named.Reply.IsZero() {
+			e.Reply = named.Reply
+		}
+	}
+	return e
+}
+
+// prove shows the credentials. What a failure repeats of them is hidden.
+func (c *Conn) prove(ctx context.Context) *Error {
+	err := c.proveBy(ctx)
+	if err != nil {
+		err.Credential = c.options.Credentials.Name
 		c.hide(err)
 	}
 	return err
 }
 
-func (c *Conn) prove(ctx context.Context) *Error {
+func (c *Conn) proveBy(ctx context.Context) *Error {
 	credentials := &c.options.Credentials
-	if reason := c.unfitFor(credentials); reason != "" {
-		return c.local("AUTH", mail.NewReply(451, "4.7.4", "Credentials are for %s only once it is verified", c.host), authCause{credentials.Name, reason})
-	}
 	allowed := allowedMechanisms(credentials)
 	for _, name := range allowed {
 		if !c.extensions.Auth.Has(name) {

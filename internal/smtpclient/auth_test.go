@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -202,6 +203,56 @@ func TestTokenRefused(t *testing.T) {
 			}
 			if refused := strings.Contains(c.script, "S: 535"); e.CredentialsRefused() != refused {
 				t.Errorf("refused is %v", !refused)
+			}
+		})
+	}
+}
+
+// turns is a Login that counts, and shows what the test wants.
+type turns struct {
+	shown mail.Credentials
+	err   error
+	came  []error
+}
+
+func (l *turns) Begin(context.Context) (mail.Credentials, func(error), error) {
+	return l.shown, func(came error) { l.came = append(l.came, came) }, l.err
+}
+
+// TestTurns: credentials are shown as they are when they are shown, and what came of it is told; where
+// they may not be shown, nobody is asked for them.
+func TestTurns(t *testing.T) {
+	const secure = "S: 220 peer\nC: EHLO\nS: 250-peer\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nTLS\nC: EHLO\nS: 250-peer\nS: 250 AUTH PLAIN\n"
+	changed := encode("\x00joe\x00changed")
+	for name, c := range map[string]struct {
+		script, want string
+		err          error
+		host         string // for which the certificate is wanted
+		came         string // "" for nothing
+	}{
+		"taken":   {secure + "C: AUTH PLAIN " + changed + "\nS: 235 2.7.0 yes\nC: QUIT\nS: 221 2.0.0 bye\nCLOSED", "", nil, "mx.example", "<nil>"},
+		"refused": {secure + "C: AUTH PLAIN " + changed + "\nS: 535 5.7.8 no\nC: QUIT\nCLOSED", "AUTH: 535 5.7.8 no", nil, "mx.example", "AUTH: 535 5.7.8 no"},
+		"for now": {secure + "C: AUTH PLAIN " + changed + "\nS: 454 4.7.0 later\nC: QUIT\nCLOSED", "AUTH: 454 4.7.0 later", nil, "mx.example", "AUTH: 454 4.7.0 later"},
+		"withheld": {secure + "CLOSED", "AUTH: 451 4.7.8 not now: credential relay: refused there",
+			&mail.CredentialError{Name: "relay", Reply: mail.NewReply(451, "4.7.8", "not now"), Cause: errors.New("refused there")}, "mx.example", ""},
+		"nothing to show": {secure + "CLOSED", "AUTH: 451 4.7.0 There are no credentials for mx.example at present: it is gone", errors.New("it is gone"), "mx.example", ""},
+		"another server":  {"S: 220 peer\nC: EHLO\nS: 250-peer\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nTLS\nCLOSED", "STARTTLS", nil, "other.example", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, roots := mailtest.ServerTLS(t, c.host)
+			peer := mailtest.NewPeerWith(t, mailtest.PeerOptions{Scripts: []string{c.script}, TLS: config})
+			o := authOptions(roots, "joe")
+			login := &turns{shown: mail.Credentials{Name: "relay", User: "joe", Password: "changed"}, err: c.err}
+			o.Login = login
+			conn, err := Dial(t.Context(), "mx.example", peer.Addr(), o)
+			if err == nil {
+				defer conn.Close()
+			}
+			if failure, _ := errors.AsType[*Error](err); (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || failure.Command == "AUTH" && c.err == nil && failure.Credential != "relay") {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if told := fmt.Sprint(login.came); c.came == "" && len(login.came) > 0 || c.came != "" && !strings.Contains(told, c.came) {
+				t.Errorf("what came of it is %s, want %q", told, c.came)
 			}
 		})
 	}

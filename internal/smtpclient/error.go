@@ -24,7 +24,9 @@ type Error struct {
 	TLS    *mail.TLS
 	// TLSPolicy is nil when the failure came before TLS was spoken of.
 	TLSPolicy *mail.TLSPolicy
-	Cause     error
+	// Credential is the name of the record that was to be shown, of a failure of AUTH.
+	Credential string
+	Cause      error
 }
 
 // Error returns all of it in one line, for the log.

@@ -19,6 +19,7 @@
 package smtpclient
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
@@ -46,6 +47,9 @@ type Options struct {
 	// sent but to a server that has proved who it is, unless they allow it themselves;
 	// Dial fails where they cannot be.
 	Credentials mail.Credentials
+	// Login, if not nil, is asked for the Credentials as they are when they are to be
+	// shown, and told what came of that.
+	Login Login
 	// Timeouts are the limits of time of each phase.
 	Timeouts Timeouts
 	// NoChunking leaves BDAT alone, even if the server offers it.
@@ -71,6 +75,13 @@ type Options struct {
 	Clock mail.Clock
 	// Metrics count connections; nil: for nobody.
 	Metrics *Metrics
+}
+
+// Login says when credentials may be shown.
+type Login interface {
+	// Begin waits until they may be shown, at most until ctx ends. When it does not fail, end is
+	// called with what came of it: nil when the server has taken them, else an *Error.
+	Begin(ctx context.Context) (shown mail.Credentials, end func(error), err error)
 }
 
 // Timeouts are limits of time, one for each phase. The zero value of each

@@ -1,0 +1,100 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"postern/internal/mail"
+	"postern/internal/mailtest"
+	"postern/internal/smtpclient"
+)
+
+// braked is a Login that shows a password until a server has refused it.
+type braked struct {
+	mu       sync.Mutex
+	password mail.Secret
+	refused  bool
+	shown    int
+}
+
+func (b *braked) Credentials(context.Context) (mail.Credentials, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refused {
+		return mail.Credentials{}, &mail.CredentialError{Name: "relay", Reply: mail.NewReply(451, "4.7.8", "mx.example does not take them"), Cause: errors.New("refused since then")}
+	}
+	return mail.Credentials{Name: "relay", User: "joe", Password: b.password}, nil
+}
+
+func (b *braked) Begin(ctx context.Context) (mail.Credentials, func(error), error) {
+	shown, err := b.Credentials(ctx)
+	return shown, func(came error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.shown++
+		failure, is := errors.AsType[*smtpclient.Error](came)
+		b.refused = is && failure.CredentialsRefused()
+	}, err
+}
+
+// change is what a person does.
+func (b *braked) change(password mail.Secret) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.password, b.refused = password, false
+}
+
+// TestWithheld: mail for which a credential is not shown waits without a connection, and says so; it
+// comes back, long before its time, when that works again, and not for another.
+func TestWithheld(t *testing.T) {
+	config, roots := mailtest.ServerTLS(t, "mx.example")
+	sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Passwords: map[string]string{"joe": "new"}})
+	login := &braked{password: "old"}
+	way := as("", "", "site", sink.Addr())
+	way.Hops[0].Login = login
+	schedule, err := mail.ParseSchedule("5h, every 5h until 1d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := trusting(roots)
+	o.Settings.Retry = schedule
+	h := start(t, routes{"joe.example": way}, o)
+	submit := func() mail.ID { return h.submit("me@sender.example", "a@joe.example") }
+	first := submit()
+	if f := h.awaitFacts(first, mail.ReasonDeferred, 1)[0]; f.Command != "AUTH" || f.Reply.Code != 535 || !f.Remote {
+		t.Errorf("the first: %s", brief(f))
+	}
+	ids := []mail.ID{first}
+	for range 30 {
+		id := submit()
+		ids = append(ids, id)
+		if f := h.awaitFacts(id, mail.ReasonDeferred, 1)[0]; f.Command != "AUTH" || f.Remote || f.Reply.Enhanced != "4.7.8" || !strings.Contains(f.Text, "credential relay: refused since then") {
+			t.Errorf("%s: %s", brief(f), f.Text)
+		}
+	}
+	if attempted := slices.DeleteFunc(h.facts(ids[1]), func(f mail.Fact) bool { return f.Reason != mail.ReasonAttempted }); len(attempted) > 0 {
+		t.Errorf("it tells of an attempt: %v", attempted)
+	}
+	if login.shown != 1 {
+		t.Errorf("it was shown %d times", login.shown)
+	}
+	noted := func() int {
+		h.sites.mu.Lock()
+		defer h.sites.mu.Unlock()
+		return h.sites.passed
+	}
+	await(t, "all of it is noted", func() bool { return noted() == len(ids) })
+	login.change("new")
+	h.CredentialWorks("another")
+	if n := noted(); n != len(ids) {
+		t.Errorf("%d wait still, of %d, although another credential works", n, len(ids))
+	}
+	h.CredentialWorks("relay")
+	for _, id := range ids { // the clock stands: it is long before its time
+		h.awaitFacts(id, mail.ReasonDelivered, 1)
+	}
+}

@@ -1,0 +1,85 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"postern/internal/mail"
+)
+
+// TestCatchUp: what is durable at a source, or was recorded, is in the journal when CatchUp returns,
+// however long facts are gathered; and it is there once, whoever wrote it.
+func TestCatchUp(t *testing.T) {
+	o := options()
+	o.Delay = time.Hour
+	dir := t.TempDir()
+	j := mustOpen(t, dir, o)
+	s := newSource()
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	_, moved := j.position()
+	s.commit(1)
+	go func() { over <- j.Copy(ctx, s) }()
+	<-moved // it has begun
+	wanted := queueNames(1, 1)
+	for round := range uint64(3) {
+		first := round*copyLimit + 2
+		s.commit(copyLimit)
+		j.Record(mail.Fact{Time: noon, Reason: mail.ReasonStarted})
+		wanted = append(wanted, queueNames(first, first+copyLimit-1)...)
+		wanted = append(wanted, name(mail.Fact{Source: Direct, N: round + 1, Reason: mail.ReasonStarted}))
+		if err := j.CatchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := names(t, dir, Query{})
+		slices.Sort(got)
+		slices.Sort(wanted)
+		want(t, got, wanted)
+	}
+	cancel()
+	if err := <-over; err != nil {
+		t.Fatal(err)
+	}
+	if n := s.held(); n > 0 {
+		t.Errorf("%d facts are not forgotten at the source", n)
+	}
+	mustClose(t, j)
+	got := names(t, dir, Query{})
+	slices.Sort(got)
+	want(t, got, wanted)
+	if len(j.copiers) > 0 {
+		t.Error("a source is still known that nobody copies")
+	}
+	if err := j.CatchUp(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("of a closed journal: %v", err)
+	}
+}
+
+// TestCatchUpFails: it does not wait for a journal that cannot be written, nor for longer than its
+// reader.
+func TestCatchUpFails(t *testing.T) {
+	s := newSource()
+	j := mustOpen(t, t.TempDir(), options())
+	j.copiers = []*copier{{journal: j, source: s}}
+	s.commit(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := j.CatchUp(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("its reader has gone: %v", err)
+	}
+	full := errors.New("the disk is full")
+	disk := &brokenDisk{}
+	broken, err := open(t.TempDir(), options(), disk.create)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	disk.fail(full)
+	broken.copiers = []*copier{{journal: broken, source: s}}
+	if err := broken.CatchUp(t.Context()); !errors.Is(err, full) {
+		t.Errorf("it cannot be written: %v", err)
+	}
+}
