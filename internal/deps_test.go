@@ -29,11 +29,13 @@ limit: mail
 smtp: mail
 pop3:
 codepage:
-message: mail
+# charset has the charsets of texts, for whoever reads or converts these, and for the settings that name one.
+charset:
+message: mail charset
 dsn: mail message
 cms: mail message
 smime: mail message cms
-config: mail limit
+config: mail limit charset
 filter: mail
 # what a proxy says of a connection; for whoever takes clients behind one
 proxyproto:
@@ -116,7 +118,7 @@ quarantine: mail message queue intake
 jobs: mail smtp codepage message intake metrics
 submit: mail smtp codepage message intake metrics
 proxy: mail smtp message policy auth smtpserver smtpclient metrics
-deliver: mail heap message queue report route tlspolicy smtpclient mailbox dsn limit metrics crashpoint
+deliver: mail heap charset message queue report route tlspolicy smtpclient mailbox dsn limit metrics crashpoint
 sink: mail smtp smtpserver
 # explain walks a message through the door as a listener of the configuration would, and
 # says in the words of smtpserver what that refuses itself.

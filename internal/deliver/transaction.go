@@ -292,7 +292,7 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 		return allOf(t, mail.Outcome{State: mail.Deferred, Reply: mail.LocalError, Command: "content", Cause: err.Error()})
 	}
 	defer body.Close()
-	s := sending{body, keep.err, sync.OnceValues(func() (*message.SevenBit, error) {
+	s := sending{body, keep.err, sync.OnceValues(func() (*message.Converted, error) {
 		return message.ToSevenBit(body, body.Size())
 	})}
 	outcomes := make([]mail.Outcome, 0, len(t.recipients))
@@ -316,7 +316,7 @@ type sending struct {
 	body      queue.Body
 	beforeDot func() error
 	// convert finds out once how the content becomes 7-bit, if it can.
-	convert func() (*message.SevenBit, error)
+	convert func() (*message.Converted, error)
 }
 
 // sevenBit is the content for a server without 8BITMIME.
