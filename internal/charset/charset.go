@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -75,12 +74,12 @@ var ErrUnknown = errors.New("not a charset that is known")
 func ForMail(name string) (Charset, error) {
 	c, known := Lookup(name)
 	if !known {
-		return Charset{}, fmt.Errorf("%w: %.64q", ErrUnknown, name)
+		return Charset{}, ErrUnknown
 	}
 	letters := asciiText("\t\r\n")
 	encoded, err := c.enc.NewEncoder().String(letters)
 	if err != nil || encoded != letters || strings.ContainsAny(c.name, "()<>@,;:\\\"/[]?= ") {
-		return Charset{}, fmt.Errorf("%w: %s", ErrNotForMail, c)
+		return Charset{}, ErrNotForMail
 	}
 	return c, nil
 }

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -35,10 +36,21 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 		}
 		attempted := base
 		attempted.Reason = mail.ReasonAttempted
+		attempted.Text = t.recodedFor(o.Address)
 		attempted.Host, attempted.Address, attempted.TLS, attempted.TLSPolicy = o.Host, o.Address, o.TLS, o.TLSPolicy
 		facts = append(facts, attempted)
 	}
 	return facts
+}
+
+// recodedFor says what was converted for the charset of a server; "" for nothing.
+func (t *transaction) recodedFor(server netip.AddrPort) string {
+	for _, r := range t.recoded {
+		if r.at == server {
+			return r.text
+		}
+	}
+	return ""
 }
 
 // factsOf are the facts about the recipients of lease l, whose outcomes

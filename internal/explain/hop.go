@@ -74,6 +74,8 @@ type Hop struct {
 	// to connect from, where these are not for the system to choose.
 	Hello string       `json:"helo,omitempty"`
 	From  []netip.Addr `json:"from,omitempty"`
+	// Charset is the one to which texts are converted for it; empty for any.
+	Charset string `json:"charset,omitempty"`
 	// MaxMessages is how many messages go over one connection, where it has a limit of its own.
 	MaxMessages int `json:"max_messages,omitempty"`
 }
@@ -147,7 +149,7 @@ func (s *Server) tell(w *Way, q route.Question, r route.Route) {
 func (s *Server) hop(h *route.Hop) Hop {
 	to := Hop{
 		Transport: h.Transport, Addresses: h.Addresses, TLS: string(h.TLS.Level), TLSBy: h.TLS.Source, TLSDemand: h.TLS.String(),
-		Hello: h.From.Hostname, From: h.From.Sources(), MaxMessages: h.MaxMessages,
+		Hello: h.From.Hostname, From: h.From.Sources(), MaxMessages: h.MaxMessages, Charset: h.Charset,
 	}
 	if h.Host != "" || h.Socket != "" {
 		to.Server = mail.HostPort{Host: h.Host, Port: h.Port, Socket: h.Socket}.String()
@@ -182,6 +184,9 @@ func (p *printer) hop(h *Hop, transport string) {
 	}
 	for _, from := range h.From {
 		line += "; from " + from.String()
+	}
+	if h.Charset != "" {
+		line += "; texts in " + h.Charset
 	}
 	if h.MaxMessages > 0 {
 		line += fmt.Sprintf("; %d messages over a connection", h.MaxMessages)
