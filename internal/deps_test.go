@@ -118,7 +118,7 @@ quarantine: mail message queue intake
 jobs: mail smtp codepage message intake metrics
 submit: mail smtp codepage message intake metrics
 proxy: mail smtp message policy auth smtpserver smtpclient metrics
-deliver: mail heap charset message queue report route tlspolicy smtpclient mailbox dsn limit metrics crashpoint
+deliver: mail heap message queue report route tlspolicy smtpclient mailbox dsn limit metrics crashpoint
 sink: mail smtp smtpserver
 # explain walks a message through the door as a listener of the configuration would, and
 # says in the words of smtpserver what that refuses itself.

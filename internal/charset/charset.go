@@ -3,7 +3,7 @@
 //
 // The tables are those of golang.org/x/text, by the names that IANA has for charsets, or
 // browsers. Where these take more for a charset than its standard has (RFC 1468 for
-// ISO-2022-JP, KS X 1001 for EUC-KR, GB 2312), texts are converted to what the standard has.
+// ISO-2022-JP, KS X 1001 for EUC-KR, GB 2312, Big5), texts are converted to what the standard has.
 // The package holds no state and does no I/O.
 package charset
 
@@ -19,6 +19,7 @@ import (
 	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/traditionalchinese"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 )
@@ -180,7 +181,7 @@ func (c Charset) Lacks(r rune) bool {
 
 // narrow reports whether the table has more than the standard.
 func (c Charset) narrow() bool {
-	return c.enc == japanese.ISO2022JP || c.enc == korean.EUCKR || c.name == gb2312
+	return c.enc == japanese.ISO2022JP || c.enc == korean.EUCKR || c.enc == traditionalchinese.Big5 || c.name == gb2312
 }
 
 // beyond reports whether a character is in the table of the charset, but not in its standard.
@@ -191,9 +192,25 @@ func (c Charset) beyond(r rune) bool {
 	case c.enc == japanese.ISO2022JP: // RFC 1468 has no katakana of JIS X 0201
 		return r >= '\uff61' && r <= '\uff9f'
 	}
-	// What UHC and GBK add has an octet below 0xA1.
 	octets, err := c.enc.NewEncoder().String(string(r))
-	return err == nil && (len(octets) != 2 || octets[0] < 0xa1 || octets[1] < 0xa1)
+	switch {
+	case err != nil:
+		return false
+	case len(octets) != 2:
+		return true
+	case c.enc == traditionalchinese.Big5:
+		return beyondBig5(uint16(octets[0])<<8 | uint16(octets[1]))
+	}
+	return octets[0] < 0xa1 || octets[1] < 0xa1 // what UHC and GBK add
+}
+
+// beyondBig5 reports whether a code is one of those that differ among the kinds of Big5: of Hong Kong, and
+// of Eten (kana and Cyrillic among others).
+func beyondBig5(code uint16) bool {
+	symbols := code >= 0xa140 && code <= 0xa3bf
+	frequent := code >= 0xa440 && code <= 0xc67e
+	others := code >= 0xc940 && code <= 0xf9d5
+	return !symbols && !frequent && !others
 }
 
 // narrower passes text on up to a character that is beyond the standard.

@@ -83,7 +83,7 @@ func TestLacks(t *testing.T) {
 		"gbk":          {"a中漢", "𠀀"},
 		"gb18030":      {"a中漢é€𠀀가", "\ufffd"},
 		"utf-8":        {"aé𠀀", "\ufffd"},
-		"big5":         {"a中漢", "𠀀\u0080"},
+		"big5":         {"a中漢　", "𠀀\u0080あп€"},
 	} {
 		charset, err := ForMail(name)
 		if err != nil {

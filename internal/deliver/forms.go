@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
-	"postern/internal/charset"
 	"postern/internal/mail"
 	"postern/internal/message"
 	"postern/internal/queue"
@@ -67,12 +65,9 @@ func (c *forms) in(sevenBit bool, name string) (*message.Converted, error) {
 			return f.converted, f.err
 		}
 	}
-	to := message.Form{SevenBit: sevenBit}
-	if name != "" {
-		var known bool
-		if to.Charset, known = charset.Lookup(name); !known {
-			return nil, fmt.Errorf("there is no charset %s", name)
-		}
+	to, err := message.FormIn(name, sevenBit)
+	if err != nil {
+		return nil, err
 	}
 	f := form{sevenBit: sevenBit, charset: name}
 	f.converted, f.err = message.Convert(c.body, c.body.Size(), to)
@@ -109,24 +104,9 @@ func (c *forms) recoded(charset string) string {
 		if f.charset != charset || charset == "" || f.err != nil {
 			continue
 		}
-		var said []string
-		texts, words := f.converted.Recoded()
-		if texts > 0 {
-			said = append(said, counted(texts, "text"))
-		}
-		if words > 0 {
-			said = append(said, counted(words, "piece")+" of the header")
-		}
-		if len(said) > 0 {
-			return strings.Join(said, " and ") + " converted to " + charset
+		if said := f.converted.Recoded(); said != "" {
+			return said + " converted to " + charset
 		}
 	}
 	return ""
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

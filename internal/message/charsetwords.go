@@ -3,8 +3,10 @@ package message
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/transform"
 
@@ -168,11 +170,7 @@ func (w *walk) recodeParameters(raw string, at int64, signed bool) error {
 		_, language, _ := strings.Cut(sections[0].value, "'")
 		language, _, _ = strings.Cut(language, "'")
 		first, last := sections[0], sections[len(sections)-1]
-		text, err = w.extended(name, language, text)
-		if err != nil {
-			return err
-		}
-		w.edits = append(w.edits, edit{from: at + int64(first.from), to: at + int64(last.to), text: text})
+		w.edits = append(w.edits, edit{from: at + int64(first.from), to: at + int64(last.to), text: w.extended(name, language, text)})
 		w.words++
 	}
 	return nil
@@ -203,27 +201,16 @@ func sectionsOf(list []rawParameter, name string) (sections []rawParameter, ok b
 const maxSectionText = 50
 
 // extended writes a parameter as RFC 2231 has it: in one section if that fits a line, else in as many as are
-// needed, each of whole octets.
-func (w *walk) extended(name, language, text string) (string, error) {
-	octets, _, err := transform.String(w.to.Charset.NewEncoder(), text)
-	if err != nil {
-		return "", err
-	}
-	pieces := [][]byte{[]byte(w.to.Charset.String() + "'" + language + "'")}
-	for i := range len(octets) {
-		last := &pieces[len(pieces)-1]
-		if len(*last)+len("%XX") > maxSectionText {
-			pieces = append(pieces, nil)
-			last = &pieces[len(pieces)-1]
-		}
-		if c := octets[i]; isAlphanumeric(c) || c == '.' || c == '-' || c == '_' {
-			*last = append(*last, c)
-		} else {
-			*last = appendHex(*last, '%', c)
-		}
-	}
+// needed, each of whole characters.
+func (w *walk) extended(name, language, text string) string {
+	begin := w.to.Charset.String() + "'" + language + "'"
+	encoder := w.to.Charset.NewEncoder()
+	pieces := encodePieces(text, maxSectionText-len(begin), maxSectionText, func(piece string) string {
+		return percentEncoded(encoder, piece)
+	})
+	pieces[0] = begin + pieces[0]
 	if len(pieces) == 1 {
-		return name + "*=" + string(pieces[0]), nil
+		return name + "*=" + pieces[0]
 	}
 	var b strings.Builder
 	for i, piece := range pieces {
@@ -232,5 +219,40 @@ func (w *walk) extended(name, language, text string) (string, error) {
 		}
 		fmt.Fprintf(&b, "%s*%d*=%s", name, i, piece)
 	}
-	return b.String(), nil
+	return b.String()
+}
+
+// percentEncoded encodes a text, of which the charset has all characters. QUIRK: Python decodes what stands between
+// encoded octets by itself, so that all octets of a character are if one is.
+func percentEncoded(encoder transform.Transformer, text string) string {
+	var out []byte
+	for part := range eachASCII(text) {
+		for _, c := range encodeTo(encoder, part) {
+			if len(part) == 1 && (isAlphanumeric(c) || strings.IndexByte(".-_", c) >= 0) {
+				out = append(out, c)
+			} else {
+				out = appendHex(out, '%', c)
+			}
+		}
+	}
+	return string(out)
+}
+
+// eachASCII yields the characters of US-ASCII one by one, and what is between them.
+func eachASCII(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for text != "" {
+			n := strings.IndexFunc(text, func(c rune) bool { return c < utf8.RuneSelf })
+			switch {
+			case n < 0:
+				n = len(text)
+			case n == 0:
+				n = 1
+			}
+			if !yield(text[:n]) {
+				return
+			}
+			text = text[n:]
+		}
+	}
 }

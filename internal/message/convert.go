@@ -1,6 +1,7 @@
 package message
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -18,6 +19,18 @@ type Form struct {
 	// Charset is that of the texts, for a server that knows no other; zero: any. charset.go says
 	// what is converted.
 	Charset charset.Charset
+}
+
+// FormIn returns the form for a server that knows the charset of a name alone; "" for any charset.
+func FormIn(name string, sevenBit bool) (Form, error) {
+	to := Form{SevenBit: sevenBit}
+	if name != "" {
+		var known bool
+		if to.Charset, known = charset.Lookup(name); !known {
+			return Form{}, fmt.Errorf("there is no charset %s", name)
+		}
+	}
+	return to, nil
 }
 
 // Converted is content in another form. All but what must change for that stays octet for octet, and
@@ -65,9 +78,24 @@ func ToSevenBit(src io.ReaderAt, size int64) (*Converted, error) {
 // Size returns how many octets Reader gives.
 func (c *Converted) Size() int64 { return c.size }
 
-// Recoded returns how many texts were converted to the charset, and how many fields or parameters of
-// headers.
-func (c *Converted) Recoded() (texts, words int) { return c.texts, c.words }
+// Recoded says what was converted to the charset: "2 texts and 1 piece of the header"; "" for nothing.
+func (c *Converted) Recoded() string {
+	var said []string
+	if c.texts > 0 {
+		said = append(said, counted(c.texts, "text"))
+	}
+	if c.words > 0 {
+		said = append(said, counted(c.words, "piece")+" of the header")
+	}
+	return strings.Join(said, " and ")
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
 
 // Reader returns a reader of the content in its form, from its begin.
 func (c *Converted) Reader() io.Reader { return &editReader{c: c} }

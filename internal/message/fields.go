@@ -137,21 +137,27 @@ func (m wordMaker) words(text string) []string {
 	if octets := encodeTo(encoder, text); len(encodeQ(octets)) <= base64.StdEncoding.EncodedLen(len(octets)) {
 		form = wordForm{m.prefix + "?q?", encodeQ}
 	}
-	most := maxWord
+	first := maxWord
 	if m.room >= minWord {
-		most = min(maxWord, m.room)
+		first = min(maxWord, m.room)
 	}
+	return encodePieces(text, first, maxWord, func(piece string) string { return form.word(encodeTo(encoder, piece)) })
+}
+
+// encodePieces encodes a text piece by piece: each of whole characters, at least one, and encoded no longer than
+// first for the first and most for the others.
+func encodePieces(text string, first, most int, encode func(string) string) []string {
 	var list []string
-	piece, word := "", ""
+	piece, encoded, limit := "", encode(""), first
 	for _, c := range text {
-		longer := form.word(encodeTo(encoder, piece+string(c)))
-		if len(longer) > most && piece != "" {
-			list, most = append(list, word), maxWord
-			piece, longer = "", form.word(encodeTo(encoder, string(c)))
+		longer := encode(piece + string(c))
+		if len(longer) > limit && piece != "" {
+			list, limit = append(list, encoded), most
+			piece, longer = "", encode(string(c))
 		}
-		piece, word = piece+string(c), longer
+		piece, encoded = piece+string(c), longer
 	}
-	return append(list, word)
+	return append(list, encoded)
 }
 
 // encodeTo encodes a text, which the charset has.
