@@ -165,6 +165,8 @@ func TestNotInCharset(t *testing.T) {
 		{"a DKIM signature around a message", "iso-8859-1", "DKIM-Signature: v=1\n" + mimeHead + "Content-Type: message/rfc822\n\n" + textHead + body, "signed"},
 		{"multipart/signed", "iso-8859-1", mimeHead + "Content-Type: multipart/signed; boundary=s\n\n--s\nContent-Type: text/plain; charset=utf-8" + "\n" + body + "--s--\n", "signed"},
 		{"a file name in multipart/signed", "iso-8859-1", mimeHead + "Content-Type: multipart/signed; boundary=s\n\n--s\nContent-Type: image/x; name*=utf-8''%C3%9F\n\nx\n--s--\n", "signed"},
+		{"a field above multipart/signed", "iso-8859-1", "Subject: =?utf-8?q?=C3=9F?=\n" + mimeHead + "Content-Type: multipart/signed; boundary=s\n\n--s\n\nx\n--s--\n", "signed"},
+		{"a field above PKCS #7 (RFC 8551)", "iso-8859-1", "Subject: =?utf-8?q?=C3=9F?=\n" + mimeHead + "Content-Type: application/pkcs7-mime; smime-type=signed-data\n\nx\n", "signed"},
 		{"PGP in the text", "iso-8859-1", textHead + "\n-----BEGIN PGP SIGNED MESSAGE-----\n" + body, "signed"},
 		{"a checksum", "iso-8859-1", textHead + "Content-MD5: Q2hlY2sgSW50ZWdyaXR5IQ==\n" + body, "signed"},
 		{"no empty line", "iso-8859-1", mimeHead + "Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: text/plain; charset=utf-8\nß\n--a--\n", "empty line"},
@@ -214,7 +216,7 @@ func TestNoNewDelimiters(t *testing.T) {
 	}
 	for name, content := range map[string]string{
 		"hidden in quoted-printable": parts("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n", "=C3=9F\n=2D-b\nContent-Type: text/evil\n\nx"),
-		"where a line is folded":     parts("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n", strings.Repeat("x", 72)+"ß--b"+strings.Repeat(" ", 70)+"x"),
+		"where a line is folded":     parts("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n", strings.Repeat("x", 66)+"ß--b\nContent-Type: text/evil\n\nx"),
 		"by shifts":                  parts("Content-Type: text/plain; charset=iso-2022-jp\n", "\x1b$B$\"\x1b(B\n\x1b(J--b\x1b(B\nContent-Type: text/evil\n\nx"),
 		"behind a byte order mark":   parts("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n", "\ufeff--b\nContent-Type: text/evil\n\nx"),
 	} {

@@ -27,18 +27,19 @@ func (w *walk) recodeHeader(h *head, start int64) error {
 	if w.to.Charset.IsZero() {
 		return nil
 	}
+	signed := h.signed || w.bearsSignature()
 	at := start
 	for _, f := range w.header.fields {
 		raw := string(f.raw)
 		var err error
 		switch {
 		case slices.ContainsFunc(shownFields, f.Is):
-			err = w.recodeWords(raw, at, h.signed)
+			err = w.recodeWords(raw, at, signed)
 		case f.Is("Content-Type"):
 			h.charset = charsetOf(raw, at)
-			err = w.recodeParameters(raw, at, h.signed)
+			err = w.recodeParameters(raw, at, signed)
 		case f.Is("Content-Disposition"):
-			err = w.recodeParameters(raw, at, h.signed)
+			err = w.recodeParameters(raw, at, signed)
 		}
 		if err != nil {
 			return err
@@ -46,6 +47,13 @@ func (w *walk) recodeHeader(h *head, start int64) error {
 		at += int64(len(raw))
 	}
 	return nil
+}
+
+// bearsSignature reports whether the body is signed, or encrypted by what also signs. Then the header stays as it is, too: there
+// may be another within, with which it is compared (RFC 8551 3.1).
+func (w *walk) bearsSignature() bool {
+	value, _ := w.header.First("Content-Type")
+	return slices.Contains([]string{"multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime"}, firstWord(value))
 }
 
 // maxWordLine is the length of a line with an encoded word (RFC 2047 2).
@@ -222,8 +230,9 @@ func (w *walk) extended(name, language, text string) string {
 	return b.String()
 }
 
-// percentEncoded encodes a text, of which the charset has all characters. QUIRK: Python decodes what stands between
-// encoded octets by itself, so that all octets of a character are if one is.
+// percentEncoded encodes a text, of which the charset has all characters.
+//
+// QUIRK: Python decodes what stands between encoded octets by itself, so that all octets of a character are if one is.
 func percentEncoded(encoder transform.Transformer, text string) string {
 	var out []byte
 	for part := range eachASCII(text) {
