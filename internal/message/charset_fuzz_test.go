@@ -36,7 +36,7 @@ func FuzzConvert(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content, name string, sevenBit bool) {
 		to, err := charset.ForMail(name)
 		if err != nil {
-			t.Skip("no charset")
+			return
 		}
 		c, err := Convert(strings.NewReader(content), int64(len(content)), Form{sevenBit, to})
 		if err != nil {
