@@ -29,11 +29,13 @@ limit: mail
 smtp: mail
 pop3:
 codepage:
-message: mail
+# charset has the charsets of texts, for whoever reads or converts these, and for the settings that name one.
+charset:
+message: mail charset
 dsn: mail message
 cms: mail message
 smime: mail message cms
-config: mail limit
+config: mail limit charset
 filter: mail
 # what a proxy says of a connection; for whoever takes clients behind one
 proxyproto:

@@ -156,6 +156,9 @@ func (a *app) showServer(v *pool.Server) {
 	if v.Secure {
 		line("secure", "nothing goes there in clear")
 	}
+	if v.Charset != "" {
+		line("charset", "texts are converted to %s", v.Charset)
+	}
 	line("order", "preference %d, weight %d", v.Preference, v.Weight)
 	line("connections", "%d of %d", v.Connections, v.MaxConnections)
 	line("mail", "%d attempts, %d sent, %d connections failed", v.Attempts, v.Sent, v.ConnectFailures)

@@ -357,6 +357,7 @@ max_connections = 20
 max_messages = 100
 assumed_size = "1MiB"
 secure = true
+charset = "Latin1"
 
 [[target]]
 pool = "hubs"

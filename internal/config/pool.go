@@ -24,6 +24,7 @@ type Target struct {
 	MaxMessages    int // 0: any number
 	AssumedSize    int64
 	Secure         bool
+	Charset        string // "": any
 }
 
 // Title is what the target is known by: where it is, behind its pool.

@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"postern/internal/charset"
 )
 
 // poolSettings are those of pools, and of their target servers.
@@ -116,8 +118,30 @@ var poolSettings = []setting{
 		effect: AtReload,
 		text: "Whether nothing goes to the target in clear. How much more is asked of TLS is for the transport to say. When no server of the pool that can be used offers STARTTLS, " +
 			"mail for it comes back to its sender at once.",
+		see: []string{"transport.tls"},
+	},
+	{
+		key:       "target.charset",
+		value:     one(charsetName, func(f fields) *string { return &f.target.Charset }, ""),
+		effect:    AtReload,
+		byDefault: "none",
+		example:   `"iso-8859-1"`,
+		text: "The only charset that the target knows for texts. At each attempt, what a message declares to be in another one is converted: parts of the type text, encoded words in the " +
+			"fields of its header that people read (RFC 2047), and names of parts (RFC 2231). A message that is signed, DKIM signatures of this server among them, or has characters " +
+			"that the charset lacks goes to the other targets of the pool; when no target can take it, it comes back to its sender at once (550 5.6.3). Without this setting all goes as it is.",
+		see: []string{"target.pool"},
 	},
 }
+
+// charsetName is the name of a charset to which texts of mail can be converted.
+var charsetName = textType("charset", "charsets", `write the name of a charset that has US-ASCII, such as "iso-8859-1", "utf-8", "big5", "iso-2022-jp", "shift_jis", "euc-kr" or "gb18030"`,
+	func(s string) (string, *fault) {
+		c, err := charset.ForMail(s)
+		if err != nil {
+			return "", faultf("", "%q is %v", clip(s), err)
+		}
+		return c.String(), nil
+	})
 
 // maxAssumed bounds what is assumed of the size of messages.
 const maxAssumed = 4 * gib

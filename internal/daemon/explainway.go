@@ -155,7 +155,7 @@ func (g *graph) asTarget(h *route.Hop) {
 		if t.Pool != h.Transport || t.Where() != (mail.HostPort{Host: h.Host, Port: h.Port}) {
 			continue
 		}
-		h.FromMX, h.MaxMessages = t.MX != "", t.MaxMessages
+		h.FromMX, h.MaxMessages, h.Charset = t.MX != "", t.MaxMessages, t.Charset
 		if t.Secure {
 			h.TLS = h.TLS.AtLeast(tlspolicy.Required, "target.secure")
 		}

@@ -63,7 +63,7 @@ func (g *graph) poolSettings() []pool.Settings {
 func targetOf(t *config.Target) pool.Target {
 	to := pool.Target{
 		Port: uint16(t.Port), Preference: t.Preference, Weight: t.Weight, MaxConnections: t.MaxConnections,
-		MaxMessages: t.MaxMessages, AssumedSize: t.AssumedSize, Secure: t.Secure,
+		MaxMessages: t.MaxMessages, AssumedSize: t.AssumedSize, Secure: t.Secure, Charset: t.Charset,
 	}
 	switch {
 	case t.Address.IsValid():

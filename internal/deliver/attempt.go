@@ -69,7 +69,7 @@ func (c *carrier) connect(ctx context.Context) (link, error) {
 			}
 			continue
 		}
-		reply := c.misfit(made.conn)
+		reply := c.misfit(&made)
 		switch {
 		case reply.IsZero():
 			c.end(&unfit)

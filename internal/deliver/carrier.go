@@ -238,15 +238,15 @@ func (c *carrier) end(l *link) {
 	c.sites.vacated(c.site, *l)
 }
 
-// misfit returns what a server lacks for this message, if it does.
-func (c *carrier) misfit(conn *smtpclient.Conn) mail.Reply {
-	return conn.Misfit(c.wire(c.part))
+// misfit returns what the server of a link lacks for this message, if it does.
+func (c *carrier) misfit(over *link) mail.Reply {
+	return over.conn.Misfit(c.wire(over, c.part))
 }
 
 // fits reports whether a connection that is kept is one for this message: over
 // one of its lanes, to a server that has what it needs.
 func (c *carrier) fits(kept *idleConn) bool {
-	return c.t.route.Takes(kept.lane, kept.target) && c.misfit(kept.conn).IsZero()
+	return c.t.route.Takes(kept.lane, kept.target) && c.misfit(&kept.link).IsZero()
 }
 
 // sendTo sends the message to the recipients at some positions of part.
@@ -256,8 +256,9 @@ func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
 		recipients[i] = c.part[at]
 	}
 	ctx, done := until(ctx, c.link.target)
-	outcomes := c.link.conn.Send(ctx, c.wire(recipients))
+	outcomes := c.link.conn.Send(ctx, c.wire(&c.link, recipients))
 	done()
+	c.noteRecoded()
 	if c.link.conn.ChunksRefused() {
 		c.sites.avoidChunks(c.site)
 	}
@@ -279,14 +280,29 @@ func soften(o *mail.Outcome, elsewhere error) {
 	o.Cause = "another server may do: " + elsewhere.Error()
 }
 
-// wire is the transaction for some recipients.
-func (c *carrier) wire(recipients []mail.Recipient) *smtpclient.Transaction {
-	return &smtpclient.Transaction{
+// wire is the transaction for some recipients over a link.
+func (c *carrier) wire(over *link, recipients []mail.Recipient) *smtpclient.Transaction {
+	t := &smtpclient.Transaction{
 		Envelope:   c.t.entry.Envelope,
 		Recipients: recipients,
-		Size:       c.s.body.Size(),
+		Size:       c.s.size,
 		BeforeDot:  c.s.beforeDot,
-		Body:       c.s.reader(),
-		SevenBit:   c.s.sevenBit,
+		Body:       c.s.content.reader(),
+		SevenBit:   func() (smtpclient.Content, error) { return c.s.content.sendable(true, "") },
+	}
+	if charset := over.lane.Charset; charset != "" {
+		t.Recoded = func(sevenBit bool) (smtpclient.Content, error) {
+			return c.s.content.sendable(sevenBit, charset)
+		}
+	}
+	return t
+}
+
+// noteRecoded notes what was converted for the server of the link, once for each.
+func (c *carrier) noteRecoded() {
+	text := c.s.content.recoded(c.link.lane.Charset)
+	note := recoded{c.link.address, text}
+	if text != "" && !slices.Contains(c.t.recoded, note) {
+		c.t.recoded = append(c.t.recoded, note)
 	}
 }

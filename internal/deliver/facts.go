@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 		}
 		attempted := base
 		attempted.Reason = mail.ReasonAttempted
+		attempted.Text = t.recodedFor(o.Address)
 		attempted.Host, attempted.Address, attempted.TLS, attempted.TLSPolicy = o.Host, o.Address, o.TLS, o.TLSPolicy
 		facts = append(facts, attempted)
 	}
@@ -44,6 +46,16 @@ func wireFacts(t *transaction, v *verdict, now time.Time) []mail.Fact {
 // wasWithheld reports whether no server was asked, for want of something to show to it.
 func wasWithheld(o *mail.Outcome) bool {
 	return o.Command == "AUTH" && !o.Remote && !o.Address.IsValid()
+}
+
+// recodedFor says what was converted for the charset of a server; "" for nothing.
+func (t *transaction) recodedFor(server netip.AddrPort) string {
+	for _, r := range t.recoded {
+		if r.at == server {
+			return r.text
+		}
+	}
+	return ""
 }
 
 // factsOf are the facts about the recipients of lease l, whose outcomes

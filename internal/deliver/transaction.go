@@ -3,17 +3,15 @@ package deliver
 import (
 	"context"
 	"errors"
-	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"postern/internal/crashpoint"
 	"postern/internal/mail"
-	"postern/internal/message"
 	"postern/internal/queue"
 	"postern/internal/route"
-	"postern/internal/smtpclient"
 )
 
 // transaction is the deliveries of one entry that go over the wire together,
@@ -31,6 +29,9 @@ type transaction struct {
 	// ways are the transports by which recipients would have gone that have no way now; nil
 	// where there is one.
 	ways []string
+	// content is that of the entry, recoded what was said of it for a server.
+	content *forms
+	recoded []recoded
 	// recipients are those of all leases, in order.
 	recipients []mail.Recipient
 	// unreached is the outcome of a part that found no connection.
@@ -42,6 +43,12 @@ type transaction struct {
 	full []target
 	// recoveries is how often a site had got a server again before it was routed.
 	recoveries int
+}
+
+// recoded says what was converted for the charset of a server.
+type recoded struct {
+	at   netip.AddrPort
+	text string
 }
 
 func newTransaction(s *Settings, leases []queue.Lease) *transaction {
@@ -63,7 +70,9 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 		at.skip()
 		return
 	}
-	routed := d.route(ctx, settings, leases)
+	c := &forms{store: d.Store, id: leases[0].Entry.Body}
+	defer c.close()
+	routed := d.route(ctx, settings, leases, c)
 	if routed.together != nil && !at.move(routed.together.route.Site) {
 		routed.elsewhere = append(routed.elsewhere, routed.together.leases...)
 		routed.together = nil
@@ -84,7 +93,7 @@ func (d *Deliverer) run(ctx context.Context, leases []queue.Lease, at *place) {
 		}
 	}
 	if t := routed.together; t != nil {
-		t.at = at
+		t.at, t.content = at, c
 		d.carry(ctx, t)
 	}
 }
@@ -125,10 +134,10 @@ type way struct {
 }
 
 // ways resolves every lease.
-func ways(ctx context.Context, s *Settings, leases []queue.Lease) []way {
+func ways(ctx context.Context, s *Settings, leases []queue.Lease, c *forms) []way {
 	ways := make([]way, len(leases))
 	if len(leases) == 1 { // which is usual
-		ways[0] = wayOf(ctx, s, &leases[0])
+		ways[0] = wayOf(ctx, s, &leases[0], c)
 		return ways
 	}
 	tokens := make(chan struct{}, maxLookups)
@@ -136,7 +145,7 @@ func ways(ctx context.Context, s *Settings, leases []queue.Lease) []way {
 	for i := range leases {
 		tokens <- struct{}{}
 		resolving.Go(func() {
-			ways[i] = wayOf(ctx, s, &leases[i])
+			ways[i] = wayOf(ctx, s, &leases[i], c)
 			<-tokens
 		})
 	}
@@ -145,9 +154,9 @@ func ways(ctx context.Context, s *Settings, leases []queue.Lease) []way {
 }
 
 // wayOf resolves one lease.
-func wayOf(ctx context.Context, s *Settings, l *queue.Lease) way {
+func wayOf(ctx context.Context, s *Settings, l *queue.Lease, c *forms) way {
 	e := &l.Entry
-	r, err := s.Router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLSDemand(), Size: e.Size})
+	r, err := s.Router.Route(ctx, route.Question{Destination: l.Delivery().Destination, Sender: e.Envelope.From, TLS: e.TLSDemand(), Size: e.Size, Content: c})
 	if err == nil {
 		r, err = s.sized(r, e.Size)
 	}
@@ -195,13 +204,13 @@ type routed struct {
 }
 
 // route resolves every lease.
-func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease) routed {
+func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease, c *forms) routed {
 	ctx, cancel := context.WithTimeout(ctx, routingTime)
 	defer cancel()
 	r := routed{recoveries: d.sites.recovered()}
 	var together []queue.Lease
 	var first route.Route
-	for i, w := range ways(ctx, s, leases) {
+	for i, w := range ways(ctx, s, leases, c) {
 		delivery := leases[i].Delivery()
 		switch {
 		case w.err != nil && ctx.Err() != nil:
@@ -305,15 +314,12 @@ func untouched(outcomes []mail.Outcome) bool {
 }
 
 func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []mail.Outcome {
-	body, err := d.Store.Body(ctx, t.entry.Body)
+	body, err := t.content.open(ctx)
 	if err != nil {
 		d.Logger.Error("cannot open the content", "message", t.entry.ID, "error", err)
 		return allOf(t, mail.Outcome{State: mail.Deferred, Reply: mail.LocalError, Command: "content", Cause: err.Error()})
 	}
-	defer body.Close()
-	s := sending{body, keep.err, sync.OnceValues(func() (*message.SevenBit, error) {
-		return message.ToSevenBit(body, body.Size())
-	})}
+	s := sending{t.content, body.Size(), keep.err}
 	outcomes := make([]mail.Outcome, 0, len(t.recipients))
 	most := t.settings.transport(t.route.Name).MaxRecipients
 	for rest := t.recipients; len(rest) > 0; {
@@ -332,22 +338,10 @@ func (d *Deliverer) send(ctx context.Context, t *transaction, keep *keeper) []ma
 
 // sending is what each part of a transaction sends, and may still send.
 type sending struct {
-	body      queue.Body
+	content   *forms
+	size      int64
 	beforeDot func() error
-	// convert finds out once how the content becomes 7-bit, if it can.
-	convert func() (*message.SevenBit, error)
 }
-
-// sevenBit is the content for a server without 8BITMIME.
-func (s sending) sevenBit() (smtpclient.Content, error) {
-	converted, err := s.convert()
-	if err != nil {
-		return smtpclient.Content{}, err
-	}
-	return smtpclient.Content{Size: converted.Size(), Body: converted.Reader()}, nil
-}
-
-func (s sending) reader() io.Reader { return io.NewSectionReader(s.body, 0, s.body.Size()) }
 
 // allOf gives every recipient the same outcome.
 func allOf(t *transaction, o mail.Outcome) []mail.Outcome {

@@ -1,12 +1,14 @@
 package explain
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
 	"strings"
 
 	"postern/internal/mail"
+	"postern/internal/message"
 	"postern/internal/route"
 )
 
@@ -74,8 +76,45 @@ type Hop struct {
 	// to connect from, where these are not for the system to choose.
 	Hello string       `json:"helo,omitempty"`
 	From  []netip.Addr `json:"from,omitempty"`
+	// Charset is the one to which texts are converted for it; empty for any. Texts says what becomes of those of
+	// the message.
+	Charset string `json:"charset,omitempty"`
+	Texts   string `json:"texts,omitempty"`
 	// MaxMessages is how many messages go over one connection, where it has a limit of its own.
 	MaxMessages int `json:"max_messages,omitempty"`
+}
+
+// texts are the content of a message, for servers that know one charset alone.
+type texts []byte
+
+// in returns the content with its texts in a charset.
+func (t texts) in(charset string) (*message.Converted, error) {
+	to, err := message.FormIn(charset, false)
+	if err != nil {
+		return nil, err
+	}
+	return message.Convert(bytes.NewReader(t), int64(len(t)), to)
+}
+
+// InCharset implements route.Content.
+func (t texts) InCharset(_ context.Context, charset string) (size int64, err error) {
+	converted, err := t.in(charset)
+	if err != nil {
+		return 0, err
+	}
+	return converted.Size(), nil
+}
+
+// told says what becomes of the texts in a charset.
+func (t texts) told(charset string) string {
+	converted, err := t.in(charset)
+	switch {
+	case err != nil:
+		return "not sent there: " + err.Error()
+	case converted.Recoded() == "":
+		return "nothing is to be converted"
+	}
+	return converted.Recoded() + " converted"
 }
 
 // resolve looks the servers of a way up, and returns them.
@@ -132,7 +171,11 @@ func (s *Server) tell(w *Way, q route.Question, r route.Route) {
 	w.Transport = r.Name
 	demanded := r.Demand(q.TLS)
 	for i := range demanded.Hops {
-		w.Hops = append(w.Hops, s.hop(&demanded.Hops[i]))
+		to := s.hop(&demanded.Hops[i])
+		if content, given := q.Content.(texts); given && to.Charset != "" {
+			to.Texts = content.told(to.Charset)
+		}
+		w.Hops = append(w.Hops, to)
 	}
 	o := &s.Outgoing
 	if o.Whose != nil {
@@ -147,7 +190,7 @@ func (s *Server) tell(w *Way, q route.Question, r route.Route) {
 func (s *Server) hop(h *route.Hop) Hop {
 	to := Hop{
 		Transport: h.Transport, Addresses: h.Addresses, TLS: string(h.TLS.Level), TLSBy: h.TLS.Source, TLSDemand: h.TLS.String(),
-		Hello: h.From.Hostname, From: h.From.Sources(), MaxMessages: h.MaxMessages,
+		Hello: h.From.Hostname, From: h.From.Sources(), MaxMessages: h.MaxMessages, Charset: h.Charset,
 	}
 	if h.Host != "" || h.Socket != "" {
 		to.Server = mail.HostPort{Host: h.Host, Port: h.Port, Socket: h.Socket}.String()
@@ -182,6 +225,12 @@ func (p *printer) hop(h *Hop, transport string) {
 	}
 	for _, from := range h.From {
 		line += "; from " + from.String()
+	}
+	if h.Charset != "" {
+		line += "; texts in " + h.Charset
+		if h.Texts != "" {
+			line += " (" + h.Texts + ")"
+		}
 	}
 	if h.MaxMessages > 0 {
 		line += fmt.Sprintf("; %d messages over a connection", h.MaxMessages)

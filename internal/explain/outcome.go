@@ -183,6 +183,9 @@ func (w *walk) way(r *Recipient, e *queue.Entry, d *queue.Delivery, to mail.Addr
 	}
 	r.Way = w.server.way(e.Routing(to), at)
 	q := route.Question{Destination: r.Way.Destination, Sender: e.Envelope.From, TLS: e.TLSDemand(), Size: e.Size}
+	if w.mail.Content != nil {
+		q.Content = texts(w.body(e))
+	}
 	var hops []route.Hop
 	if w.server.Resolve {
 		hops = w.server.resolve(context.Background(), r.Way, q)

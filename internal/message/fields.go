@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
+
+	"golang.org/x/text/transform"
+
+	"postern/internal/charset"
 )
 
 // What cannot be made a field.
@@ -110,57 +113,89 @@ func cutWords(s string) []textWord {
 	return words
 }
 
-// Encoded words have at most 75 characters (RFC 2047 2), of which these are
-// around the text.
-const (
-	wordQ, wordB, wordEnd = "=?utf-8?q?", "=?utf-8?b?", "?="
-	maxWordText           = 75 - len(wordQ) - len(wordEnd)
-)
-
-// encodeWords makes encoded words of a text, each of whole characters
-// (RFC 2047 5), in the encoding that is shorter.
+// encodeWords makes encoded words of a text in UTF-8.
 func encodeWords(s string) string {
-	q := 0
-	for i := range len(s) {
-		q += len(encodeQ(s[i]))
+	utf8, _ := charset.Lookup("utf-8")
+	return strings.Join(wordMaker{prefix: "=?utf-8", to: utf8, room: maxWord}.words(s), " ")
+}
+
+// maxWord is the length of an encoded word (RFC 2047 2), and minWord one that is worth a line that is nearly full.
+const maxWord, minWord = 75, 30
+
+// wordMaker makes encoded words (RFC 2047).
+type wordMaker struct {
+	prefix string // "=?" and the name of the charset
+	to     charset.Charset
+	room   int // for the first word on its line
+}
+
+// words makes words of a text of which the charset has all characters: each of whole characters
+// (RFC 2047 5), in the encoding that is shorter.
+func (m wordMaker) words(text string) []string {
+	encoder := m.to.NewEncoder()
+	form := wordForm{m.prefix + "?b?", base64.StdEncoding.EncodeToString}
+	if octets := encodeTo(encoder, text); len(encodeQ(octets)) <= base64.StdEncoding.EncodedLen(len(octets)) {
+		form = wordForm{m.prefix + "?q?", encodeQ}
 	}
+	first := maxWord
+	if m.room >= minWord {
+		first = min(maxWord, m.room)
+	}
+	return encodePieces(text, first, maxWord, func(piece string) string { return form.word(encodeTo(encoder, piece)) })
+}
+
+// encodePieces encodes a text piece by piece: each of whole characters, at least one, and encoded no longer than
+// first for the first and most for the others.
+func encodePieces(text string, first, most int, encode func(string) string) []string {
 	var list []string
-	word := ""
-	if q <= base64.StdEncoding.EncodedLen(len(s)) {
-		for _, c := range s {
-			next := ""
-			for _, octet := range []byte(string(c)) {
-				next += encodeQ(octet)
-			}
-			if len(word)+len(next) > maxWordText {
-				list, word = append(list, wordQ+word+wordEnd), ""
-			}
-			word += next
+	piece, encoded, limit := "", encode(""), first
+	for _, c := range text {
+		longer := encode(piece + string(c))
+		if len(longer) > limit && piece != "" {
+			list, limit = append(list, encoded), most
+			piece, longer = "", encode(string(c))
 		}
-		return strings.Join(append(list, wordQ+word+wordEnd), " ")
+		piece, encoded = piece+string(c), longer
 	}
-	for _, c := range s {
-		if base64.StdEncoding.EncodedLen(len(word)+utf8.RuneLen(c)) > maxWordText {
-			list, word = append(list, encodeB(word)), ""
-		}
-		word += string(c)
-	}
-	return strings.Join(append(list, encodeB(word)), " ")
+	return append(list, encoded)
 }
 
-// encodeQ encodes an octet so that it can stand anywhere (RFC 2047 5 (3)).
-func encodeQ(c byte) string {
-	switch {
-	case c == ' ':
-		return "_"
-	case c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z':
-		return string(c)
-	}
-	return fmt.Sprintf("=%02X", c)
+// encodeTo encodes a text, which the charset has.
+func encodeTo(encoder transform.Transformer, text string) []byte {
+	octets, _, _ := transform.Bytes(encoder, []byte(text))
+	return octets
 }
 
-func encodeB(s string) string {
-	return wordB + base64.StdEncoding.EncodeToString([]byte(s)) + wordEnd
+// wordForm is B or Q (RFC 2047 4).
+type wordForm struct {
+	begin  string
+	encode func([]byte) string
+}
+
+func (f wordForm) word(octets []byte) string { return f.begin + f.encode(octets) + "?=" }
+
+// encodeQ encodes octets so that they can stand anywhere (RFC 2047 5 (3)).
+func encodeQ(octets []byte) string {
+	out := make([]byte, 0, 3*len(octets))
+	for _, c := range octets {
+		switch {
+		case c == ' ':
+			out = append(out, '_')
+		case isAlphanumeric(c):
+			out = append(out, c)
+		default:
+			out = appendHex(out, '=', c)
+		}
+	}
+	return string(out)
+}
+
+func isAlphanumeric(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// appendHex appends an octet as two hexadecimal digits behind mark.
+func appendHex(dst []byte, mark, c byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(dst, mark, digits[c>>4], digits[c&15])
 }
 
 // fold puts a text behind the name of a field, in lines of at most 78 octets

@@ -13,7 +13,7 @@ type Signed struct {
 	// Fields are the signatures: whole header fields.
 	Fields string
 	// SevenBit is the content; nil if it stays as it is.
-	SevenBit *SevenBit
+	SevenBit *Converted
 	// EightBit says that it stays as it is and has 8-bit octets.
 	EightBit bool
 	src      io.ReaderAt

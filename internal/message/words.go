@@ -6,10 +6,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	textencoding "golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/htmlindex"
-	"golang.org/x/text/encoding/ianaindex"
+
+	"postern/internal/charset"
 )
 
 // Bounds of an encoded word. RFC 2047 2 has 75 characters for all of it; what
@@ -204,29 +203,16 @@ func decodeCharset(name string, p []byte) (text string, sure bool) {
 		text, _ = decodeRaw(string(p))
 		return text, !HasEightBit(p)
 	}
-	enc := encodingOf(name)
-	if enc == nil {
+	c, known := charset.Lookup(name)
+	if !known {
 		text, _ = decodeRaw(string(p))
 		return text, false
 	}
-	decoded, err := enc.NewDecoder().Bytes(p)
+	decoded, err := c.Decode(p)
 	if err != nil {
 		text, _ = decodeRaw(string(p))
 		return text, false
 	}
-	text = strings.ToValidUTF8(string(decoded), string(utf8.RuneError))
+	text = strings.ToValidUTF8(decoded, string(utf8.RuneError))
 	return text, !strings.ContainsRune(text, utf8.RuneError)
-}
-
-// encodingOf returns the encoding of a charset by the name that IANA has for
-// it, or browsers; nil if it is not known.
-func encodingOf(name string) textencoding.Encoding {
-	if enc, err := ianaindex.MIME.Encoding(name); err == nil && enc != nil {
-		return enc
-	}
-	enc, err := htmlindex.Get(name)
-	if err != nil {
-		return nil
-	}
-	return enc
 }

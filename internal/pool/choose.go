@@ -33,18 +33,59 @@ const (
 	lacksRoom
 )
 
-// lacks returns what the server is known to lack for a message that demands a level of
+// lacks returns what the server is known to lack for a message of so many octets that demands a level of
 // TLS.
-func (v *server) lacks(q route.Question, to route.Lane) lack {
+func (v *server) lacks(size int64, to route.Lane) lack {
 	switch {
 	case !v.learned:
 		return nothing
 	case demands(to.TLS.Level) && !v.capabilities.StartTLS:
 		return lacksTLS
-	case v.most() > 0 && q.Size > v.most():
+	case v.most() > 0 && size > v.most():
 		return lacksRoom
 	}
 	return nothing
+}
+
+// inCharset is a message whose texts are in the charset of a target: how large it is, and why they cannot
+// be in that; nil if they can.
+type inCharset struct {
+	size  int64
+	unfit *mail.Error
+}
+
+// inCharsets asks how a message is in the charsets of the targets, by the names of these. It fails when that cannot be
+// found out now.
+func (p *Pool) inCharsets(ctx context.Context, q route.Question) (map[string]inCharset, error) {
+	if q.Content == nil {
+		return nil, nil
+	}
+	var found map[string]inCharset
+	for _, name := range p.charsets() {
+		size, err := q.Content.InCharset(ctx, name)
+		unfit, is := errors.AsType[*mail.Error](err)
+		if err != nil && (!is || !unfit.Reply.Permanent()) {
+			return nil, err
+		}
+		if found == nil {
+			found = make(map[string]inCharset)
+		}
+		found[name] = inCharset{size, unfit}
+	}
+	return found, nil
+}
+
+// charsets are those of the targets.
+func (p *Pool) charsets() []string {
+	p.set.mu.Lock()
+	defer p.set.mu.Unlock()
+	var names []string
+	for i := range p.settings.Targets {
+		if name := p.settings.Targets[i].Charset; name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // stale reports whether what the server offers was heard so long ago that no mail is to be
@@ -77,15 +118,21 @@ func (v *server) most() int64 {
 // Errors. Temporary, with the route's name and site: 451 4.4.1 when none can be used that
 // may be able to take it, so that the mail waits until one can. Permanent, when all are
 // known to be unable, by what was heard of each not long ago: 550 5.7.4 when the message needs TLS and none offers STARTTLS
-// (RFC 3463 3.8), 552 5.3.4 when it is too large (RFC 3463 3.4).
+// (RFC 3463 3.8), 552 5.3.4 when it is too large (RFC 3463 3.4), 550 5.6.3 when its texts cannot be in the
+// charset of any (RFC 3463 3.7). What a message is in the charsets that targets have is asked of it first; a failure of
+// that is returned as it is.
 func (p *Pool) Route(ctx context.Context, q route.Question) (way route.Route, err error) {
 	if err := p.ready(ctx); err != nil {
 		return route.Route{}, errNone.Because(err)
 	}
+	texts, err := p.inCharsets(ctx, q)
+	if err != nil {
+		return route.Route{}, err
+	}
 	p.set.do(func() {
 		way = route.Route{Name: p.settings.Name, Site: p.site()}
 		var list []*server
-		if list, way.Partial, err = p.candidates(q); err != nil {
+		if list, way.Partial, err = p.candidates(q, texts); err != nil {
 			return
 		}
 		for _, v := range p.servers {
@@ -116,12 +163,23 @@ func (v *server) hop(q route.Question) route.Hop {
 
 // candidates are the servers that can take a message, as far as is known, and whether others may
 // at another time. mu is held.
-func (p *Pool) candidates(q route.Question) (able []*server, more bool, err error) {
-	var waits, tooSmall, inClear []error
+func (p *Pool) candidates(q route.Question, texts map[string]inCharset) (able []*server, more bool, err error) {
+	var waits, tooSmall, inClear, unfit []error
+	var errUnfit *mail.Error
 	for _, v := range p.servers {
 		to := v.lane()
 		to.TLS = to.TLS.Demand(q.TLS)
-		switch lack := v.lacks(q, to); {
+		recoded, is := texts[to.Charset]
+		if recoded.unfit != nil {
+			errUnfit = cmp.Or(errUnfit, recoded.unfit)
+			unfit = append(unfit, fmt.Errorf("%s takes texts only in %s", v.name(), to.Charset))
+			continue
+		}
+		size := q.Size
+		if is {
+			size = recoded.size
+		}
+		switch lack := v.lacks(size, to); {
 		case lack != nothing && v.stale():
 			v.ask()
 			waits = append(waits, errors.New(v.name()+" is asked anew what it offers"))
@@ -141,9 +199,13 @@ func (p *Pool) candidates(q route.Question) (able []*server, more bool, err erro
 	case len(p.servers) == 0:
 		return nil, false, errNone.Because(errNoServers)
 	case len(waits) > 0: // it may be able when it can be used
-		return nil, false, errNone.Because(errors.Join(slices.Concat(waits, inClear, tooSmall)...))
+		return nil, false, errNone.Because(errors.Join(slices.Concat(waits, inClear, tooSmall, unfit)...))
 	case len(tooSmall) > 0:
-		return nil, false, errTooLarge.Because(errors.Join(slices.Concat(tooSmall, inClear)...))
+		return nil, false, errTooLarge.Because(errors.Join(slices.Concat(tooSmall, inClear, unfit)...))
+	case len(unfit) > 0 && len(inClear) == 0:
+		return nil, false, errUnfit.Because(errors.Join(unfit...))
+	case len(unfit) > 0:
+		return nil, false, errNoTLS.Because(errors.Join(slices.Concat(inClear, unfit)...))
 	}
 	return nil, false, errNoTLS.Because(errors.Join(inClear...))
 }

@@ -96,6 +96,8 @@ func with(targets ...string) Settings {
 				target.MaxConnections = n
 			case "secure":
 				target.Secure = true
+			case "charset":
+				target.Charset = value
 			case "port":
 				target.Port = uint16(n)
 			}

@@ -53,6 +53,8 @@ type Target struct {
 	AssumedSize int64
 	// Secure says that nothing goes to it in clear.
 	Secure bool
+	// Charset is the only one that it knows for texts; "" for any.
+	Charset string
 	// place is that among the targets of the pool.
 	place int
 }
@@ -64,7 +66,7 @@ func (t Target) sameServers(other Target) bool {
 
 // lane is that to one of its servers.
 func (t *Target) lane(base route.Lane, pool, host string) route.Lane {
-	base.Transport, base.Host, base.Port = pool, host, t.Port
+	base.Transport, base.Host, base.Port, base.Charset = pool, host, t.Port, t.Charset
 	if t.Secure {
 		base.TLS = base.TLS.AtLeast(tlspolicy.Required, "secure of the target "+t.Host)
 	}

@@ -45,6 +45,7 @@ type Server struct {
 	Learned *Learned   `json:"learned,omitempty" doc:"What it offered the last time; absent while that is not known"`
 
 	Secure         bool   `json:"secure" doc:"Whether nothing goes there in clear (SECURE)"`
+	Charset        string `json:"charset,omitempty" doc:"The charset to which texts are converted for it; absent for any"`
 	Preference     int    `json:"preference" doc:"The lowest comes first"`
 	MX             uint16 `json:"mx_preference,omitempty" doc:"That of its MX record, among those of equal preference"`
 	Weight         int    `json:"weight" doc:"Its share among those of equal preference"`
@@ -117,7 +118,7 @@ func (v *server) view() Server {
 		Pool: v.pool.settings.Name, Host: v.host, Address: v.at, Source: v.target.Source, From: v.target.Host,
 		State: v.state, Since: v.since, Reason: v.reason, Failures: v.failures, OnTrial: v.trial == oneTrial,
 		Probe: wallTime(v.pool.set, v.probeAt), Drained: v.drained,
-		Secure: v.target.Secure, Preference: v.target.Preference, MX: v.mx, Weight: v.target.Weight,
+		Secure: v.target.Secure, Charset: v.target.Charset, Preference: v.target.Preference, MX: v.mx, Weight: v.target.Weight,
 		Connections: v.open, MaxConnections: v.target.MaxConnections, Counts: v.counts,
 	}
 	for l, f := range v.faults {

@@ -28,6 +28,16 @@ type Question struct {
 	// TLS is what the message demands of connections, and Size how large it is, in octets.
 	TLS  mail.TLSDemand
 	Size int64
+	// Content is what can be asked of its content. Nil: nothing is known of that.
+	Content Content
+}
+
+// Content is that of a message.
+type Content interface {
+	// InCharset returns how large the message is, in octets, when its texts are in a charset. It
+	// fails with a *mail.Error whose reply is permanent when they cannot be in that; any other failure
+	// says nothing of the message. It may read all of the content.
+	InCharset(ctx context.Context, charset string) (size int64, err error)
 }
 
 // Transport carries mail: it turns a destination into servers, now.
@@ -96,6 +106,8 @@ type Lane struct {
 	Login Login
 	// From is what it is told of this server.
 	From Identity
+	// Charset is the only one that it knows for texts; "" for any.
+	Charset string
 }
 
 // to returns the lane of a server of a transport.

@@ -31,24 +31,39 @@ func (c *Conn) fitted(t *Transaction) (*Transaction, error) {
 	if (t.Envelope.UTF8 || !t.Envelope.From.IsASCII()) && !c.extensions.SMTPUTF8 { // RFC 6531 3.2
 		return nil, mail.Refuse(550, "5.6.7", "%s does not take internationalized mail (SMTPUTF8)", c.host)
 	}
-	if t.Envelope.Body == mail.Body8BitMIME && !c.extensions.EightBitMIME { // RFC 6152 3
-		if t.SevenBit == nil {
-			return nil, mail.Refuse(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", c.host)
-		}
-		content, err := t.SevenBit()
-		if err != nil {
-			return nil, err
-		}
-		sevenBit := *t
-		sevenBit.Envelope.Body = mail.Body7Bit
-		sevenBit.Size, sevenBit.Body = content.Size, content.Body
-		t = &sevenBit
+	t, err := c.formed(t)
+	if err != nil {
+		return nil, err
 	}
 	if c.extensions.MaxSize > 0 && t.Size > c.extensions.MaxSize { // RFC 1870 6.1
 		return nil, mail.Refuse(552, "5.3.4", "Message of %d octets exceeds the limit of %s, %d octets",
 			t.Size, c.host, c.extensions.MaxSize)
 	}
 	return t, nil
+}
+
+// formed returns the message with its content in the form that this server needs.
+func (c *Conn) formed(t *Transaction) (*Transaction, error) {
+	eightBit := t.Envelope.Body == mail.Body8BitMIME && c.extensions.EightBitMIME // RFC 6152 3
+	form := t.SevenBit
+	switch {
+	case t.Recoded != nil:
+		form = func() (Content, error) { return t.Recoded(!eightBit) }
+	case eightBit || t.Envelope.Body != mail.Body8BitMIME:
+		return t, nil
+	case form == nil:
+		return nil, mail.Refuse(554, "5.6.3", "%s does not take 8-bit content (8BITMIME)", c.host)
+	}
+	content, err := form()
+	if err != nil {
+		return nil, err
+	}
+	formed := *t
+	formed.Size, formed.Body = content.Size, content.Body
+	if !eightBit && t.Envelope.Body == mail.Body8BitMIME {
+		formed.Envelope.Body = mail.Body7Bit
+	}
+	return &formed, nil
 }
 
 // unsafe returns why a message with REQUIRETLS cannot go over this connection (RFC 8689

@@ -25,6 +25,10 @@ type Transaction struct {
 	// 7-bit, for a server without 8BITMIME (RFC 6152 3). An error that is a
 	// mail.Error says why there is none.
 	SevenBit func() (Content, error)
+	// Recoded, if not nil, returns the form of the content that goes to this server in any case, in 7 bits or
+	// up to 8, because it knows one charset alone. An error that is a mail.Error says why there is
+	// none. Then Size, Body and SevenBit are not used.
+	Recoded func(sevenBit bool) (Content, error)
 	// BeforeDot, if not nil, is called when all but the end of data has been
 	// written. If it fails, the message is not sent.
 	BeforeDot func() error

@@ -205,6 +205,48 @@ func TestSendWhatTheServerCannotTake(t *testing.T) {
 	}
 }
 
+// TestSendRecoded: a server that knows one charset gets the form for that, whatever it offers; SIZE is that of the form,
+// and BODY what is in it (RFC 6152 3).
+func TestSendRecoded(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		keywords []string
+		body     mail.BodyType
+		sevenBit bool
+		want     string
+	}{
+		{"8 bits", []string{"SIZE 1000", "8BITMIME"}, mail.Body8BitMIME, false, "MAIL FROM:<s@x> SIZE=9 BODY=8BITMIME"},
+		{"7 bits", []string{"SIZE 1000", "8BITMIME"}, mail.Body7Bit, true, "MAIL FROM:<s@x> SIZE=9 BODY=7BIT"},
+		{"a server of 7 bits", []string{"SIZE 1000"}, mail.Body8BitMIME, true, "MAIL FROM:<s@x> SIZE=9"},
+	} {
+		sink := mailtest.NewSinkWith(t, mailtest.SinkOptions{Keywords: c.keywords})
+		conn, err := Dial(t.Context(), "sink.example", sink.Addr(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := transaction(1, "text\r\n")
+		tx.Envelope.Body = c.body
+		tx.Recoded = func(sevenBit bool) (Content, error) {
+			if sevenBit != c.sevenBit {
+				t.Errorf("%s: asked for 7 bits: %v", c.name, sevenBit)
+			}
+			return Content{9, strings.NewReader("recoded\r\n")}, nil
+		}
+		if reply := conn.Misfit(tx); !reply.IsZero() {
+			t.Errorf("%s: %s", c.name, reply)
+		}
+		conn.Send(t.Context(), tx)
+		if got := sink.Received(); len(got) != 1 || got[0].Mail != c.want || string(got[0].Content) != "recoded\r\n" {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+		tx.Recoded = func(bool) (Content, error) { return Content{}, mail.Refuse(550, "5.6.3", "signed") }
+		if got := conn.Send(t.Context(), tx)[0]; brief(got) != "bounced MAIL: local 550 5.6.3 signed" {
+			t.Errorf("%s: %s", c.name, brief(got))
+		}
+		conn.Close()
+	}
+}
+
 // TestSendInSevenBits: a server without 8BITMIME gets the form that fits it;
 // when there is none, the reply says why, and when none can be had now, the
 // message waits.

@@ -115,7 +115,7 @@ var targets = []target{
 	{name: "MaxMsgSent", byDefault: "0", here: "target.max_messages"},
 	{name: "MessageSize", byDefault: "524288", here: "target.assumed_size", tests: "`pool.TestIncapable`"},
 	{name: "Secure", byDefault: "No", here: "target.secure", tests: "`pool.TestSecureTarget`"},
-	{name: "Charset, MBCharset", byDefault: "ISO8859-1, –"},
+	{name: "Charset, MBCharset", byDefault: "ISO8859-1, –", here: "target.charset", tests: "`message.TestConvertCharset`, `pool.TestCharsets`"},
 	{name: "the order in the file", here: "target.preference", tests: "`pool.TestOrder`"},
 	{name: "shares", here: "target.weight", tests: "`pool.TestWeights`"},
 	{name: "several pools", here: "target.pool", tests: "`pool.TestReload`"},
