@@ -83,3 +83,32 @@ func TestCatchUpFails(t *testing.T) {
 		t.Errorf("it cannot be written: %v", err)
 	}
 }
+
+// TestRecordedStandByTheirTime: what was recorded stands among what is copied with it as it happened.
+func TestRecordedStandByTheirTime(t *testing.T) {
+	o := options()
+	o.Delay = time.Hour
+	dir := t.TempDir()
+	j := mustOpen(t, dir, o)
+	fact := func(n uint64, reason mail.Reason) mail.Fact {
+		return mail.Fact{Source: "queue", N: n, Time: noon.Add(time.Duration(n) * time.Second), Reason: reason}
+	}
+	j.Record(fact(1, mail.ReasonStarted))
+	j.Record(fact(3, mail.ReasonRefused))
+	j.Record(fact(9, mail.ReasonStopped))
+	j.copiers = []*copier{{journal: j, source: sourceOf(fact(2, mail.ReasonAccepted), fact(4, mail.ReasonDelivered))}}
+	if err := j.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []mail.Reason
+	if err := Read(t.Context(), dir, Query{}, func(f mail.Fact) error {
+		got = append(got, f.Reason)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []mail.Reason{mail.ReasonStarted, mail.ReasonAccepted, mail.ReasonRefused, mail.ReasonDelivered, mail.ReasonStopped}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	mustClose(t, j)
+}

@@ -367,20 +367,25 @@ func (j *Journal) write(copied []mail.Fact) error {
 }
 
 // encode fills the buffer with the lines of the facts, and returns the number
-// of the last recorded one. Recorded facts get their numbers here.
+// of the last recorded one. Recorded facts get their numbers here. They stand among the copied ones
+// by their time, so that who reads sees a server start before it takes mail.
 func (j *Journal) encode(copied, direct []mail.Fact, lost map[mail.Reason]uint64) (last uint64) {
 	if cap(j.buffer) > maxLine {
 		j.buffer = nil // one huge group must not hold its memory for good
 	}
 	j.buffer = j.buffer[:0]
-	for i := range copied {
-		j.buffer = appendLine(j.buffer, &copied[i])
-	}
 	last = j.ledger.marks[Direct]
-	for _, f := range direct {
+	for len(copied)+len(direct) > 0 {
+		if len(direct) == 0 || len(copied) > 0 && copied[0].Time.Before(direct[0].Time) {
+			j.buffer = appendLine(j.buffer, &copied[0])
+			copied = copied[1:]
+			continue
+		}
 		last++
+		f := direct[0]
 		f.Source, f.N = Direct, last
 		j.buffer = appendLine(j.buffer, &f)
+		direct = direct[1:]
 	}
 	for _, reason := range slices.Sorted(maps.Keys(lost)) {
 		last++
