@@ -213,7 +213,7 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 	for i, w := range ways(ctx, s, leases, c) {
 		delivery := leases[i].Delivery()
 		switch {
-		case w.err != nil && ctx.Err() != nil:
+		case w.err != nil && ctx.Err() != nil && !mail.ReplyOf(w.err).Permanent(): // for want of time
 			r.elsewhere = append(r.elsewhere, leases[i])
 			continue
 		case w.err != nil:
