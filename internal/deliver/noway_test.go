@@ -68,7 +68,13 @@ func TestPassedBehindNoWay(t *testing.T) {
 	if got := taken(); got != "13" || s.passed != 2 {
 		t.Errorf("%s, and %d are left", got, s.passed)
 	}
-	s.recoveries++
+	for range 5 {
+		s.recover("another")
+	}
+	if got := taken(); got != "" {
+		t.Errorf("%s come back because another site has a server", got)
+	}
+	s.recover("site")
 	if got := taken(); got != "02" || s.passed != 0 {
 		t.Errorf("%s, and %d are left", got, s.passed)
 	}
