@@ -119,7 +119,7 @@ func (c Charset) Special() (octets string, all bool) {
 var (
 	// ErrNotText says that octets are none of the charset.
 	ErrNotText = errors.New("octets are none of the charset")
-	// ErrLacks says that the charset lacks a character; Lacks tells which.
+	// ErrLacks says that the charset lacks a character; Lacking tells which.
 	ErrLacks = errors.New("the charset lacks a character")
 )
 
@@ -170,13 +170,19 @@ func (e whole) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error
 	return nDst, nSrc, err
 }
 
-// Lacks reports whether the charset does not have a character.
-func (c Charset) Lacks(r rune) bool {
-	if r == utf8.RuneError {
-		return true
+// Lacking returns the first character of a text in UTF-8 that the charset does not have. It looks at them one by
+// one only where there is such a character, so that it is given long texts in pieces.
+func (c Charset) Lacking(text []byte) (r rune, is bool) {
+	encoder := c.NewEncoder()
+	if _, _, err := transform.Bytes(encoder, text); err == nil && !bytes.ContainsRune(text, utf8.RuneError) {
+		return 0, false
 	}
-	_, _, err := transform.String(c.NewEncoder(), string(r))
-	return err != nil
+	for _, r := range string(text) {
+		if _, _, err := transform.String(encoder, string(r)); err != nil || r == utf8.RuneError {
+			return r, true
+		}
+	}
+	return 0, false
 }
 
 // narrow reports whether the table has more than the standard.

@@ -69,8 +69,8 @@ func TestSpecial(t *testing.T) {
 	}
 }
 
-// TestLacks: of what browsers add to a charset nothing is written.
-func TestLacks(t *testing.T) {
+// TestLacking: of what browsers add to a charset nothing is written.
+func TestLacking(t *testing.T) {
 	for name, c := range map[string]struct{ has, lacks string }{
 		"us-ascii":     {"a~\x1b", "é€"},
 		"iso-8859-1":   {"aé", "€中\ufffd"},
@@ -90,14 +90,12 @@ func TestLacks(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		for _, r := range c.has {
-			if charset.Lacks(r) {
-				t.Errorf("%s lacks %q", name, r)
-			}
+		if r, lacks := charset.Lacking([]byte(c.has)); lacks {
+			t.Errorf("%s lacks %q", name, r)
 		}
-		for _, r := range c.lacks {
-			if !charset.Lacks(r) {
-				t.Errorf("%s has %q", name, r)
+		for _, want := range c.lacks {
+			if r, lacks := charset.Lacking([]byte(c.has + string(want) + c.lacks)); !lacks || r != want {
+				t.Errorf("%s has %q, and lacks %q", name, want, r)
 			}
 		}
 	}

@@ -13,8 +13,8 @@ import (
 // This file keeps a credential from being shown again and again to a server that does not
 // take it: many servers lock an account after some wrong passwords.
 //
-// A server that has not taken it yet is shown it by one connection at a time; the others wait
-// for what comes of that. Once the server has taken it, any number may show it. When it is refused,
+// A server that has not taken it lately is shown it by one connection at a time; the others wait
+// for what comes of that, but not for long. Once the server has taken it, any number may show it. When it is refused,
 // nobody shows it there for a while. Other servers, and other credentials, are none the worse.
 
 // Pauses: how long a credential is not shown to a server, nor to an issuer, that has refused it;
@@ -24,14 +24,24 @@ const (
 	longestRefused = time.Hour
 )
 
+const (
+	// provedFor is how long it counts that a server has taken it. Later the secret may be another there, and
+	// all connections that are made at once would show the wrong one.
+	provedFor = time.Minute
+	// turnTime is how long a connection waits for its turn. A server that says nothing to AUTH would else keep all
+	// mail waiting that has another way, for as long as each in turn waits for it.
+	turnTime = 30 * time.Second
+)
+
 // maxBrakes bounds the servers of which it is remembered how one credential stands there. What
 // is forgotten costs one more attempt.
 const maxBrakes = 1000
 
 // brake is how one credential stands at one server. mu of the Login guards it.
 type brake struct {
-	// proved says that the server has taken it, and has not refused it since.
-	proved bool
+	// proved is when the server has taken it, zero when it has not, or has refused it since; by the
+	// time that passes.
+	proved time.Time
 	// trying is closed when the server has answered to the one that shows it; nil: nobody does.
 	trying chan struct{}
 	// refusals is how often it was refused, one after the other: since when, why, and from when
@@ -135,8 +145,17 @@ type turn struct {
 	shown mail.Credentials
 }
 
+// isProved reports whether the server has taken it lately.
+func (b *brake) isProved(now time.Time) bool {
+	return !b.proved.IsZero() && now.Sub(b.proved) < provedFor
+}
+
+var errNoTurn = fmt.Errorf("there was no answer within %s", turnTime)
+
 // wait waits for a turn.
 func (a At) wait(ctx context.Context) (*turn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, turnTime, errNoTurn)
+	defer cancel()
 	for {
 		t, other, err := a.take()
 		if t != nil || err != nil {
@@ -154,14 +173,16 @@ func (a At) wait(ctx context.Context) (*turn, error) {
 func (a At) take() (t *turn, other <-chan struct{}, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.refusedUntil(a.book.passed()); err != nil {
+	now := a.book.passed()
+	if err := a.refusedUntil(now); err != nil {
 		return nil, nil, err
 	}
 	b := a.brake(a.host)
-	if !b.proved && b.trying != nil {
+	proved := b.isProved(now)
+	if !proved && b.trying != nil {
 		return nil, b.trying, nil
 	}
-	t = &turn{at: a, brake: b, round: b.round, alone: !b.proved}
+	t = &turn{at: a, brake: b, round: b.round, alone: !proved}
 	if t.alone {
 		b.trying = make(chan struct{})
 	}
@@ -231,10 +252,10 @@ func (t *turn) note(came error) (news, Trouble) {
 	case t.round != b.round: // it was shown before another was refused
 	case came == nil:
 		l.tokens.taken(t.shown.Token)
-		return b.taken(), Trouble{}
+		return b.taken(now), Trouble{}
 	case !refused:
 	case t.shown.Token != "" && !l.tokens.refused(t.shown.Token, now):
-		b.proved = false // another token may do
+		b.proved = time.Time{} // another token may do
 	default:
 		if t.shown.Token != "" {
 			words += unhelped
@@ -250,9 +271,9 @@ func (a At) trouble(b *brake, clock, now time.Time) Trouble {
 	return Trouble{a.record.Name, a.host, b.since, b.reason, tried(b.next, clock, now)}
 }
 
-func (b *brake) taken() news {
+func (b *brake) taken(now time.Time) news {
 	tell := b.told || b.toldBefore
-	*b = brake{proved: true, trying: b.trying, round: b.round}
+	*b = brake{proved: now, trying: b.trying, round: b.round}
 	if tell {
 		return takenAgain
 	}
@@ -264,7 +285,7 @@ func (b *brake) refused(words string, clock, now time.Time) news {
 	if b.refusals == 0 {
 		b.since = clock
 	}
-	b.proved = false
+	b.proved = time.Time{}
 	b.reason = words
 	b.next = now.Add(min(firstRefused<<min(b.refusals, 10), longestRefused))
 	b.refusals++

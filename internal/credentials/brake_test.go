@@ -259,3 +259,68 @@ func TestManyServers(t *testing.T) {
 		t.Errorf("%d servers are remembered, want %d", n, maxBrakes-1)
 	}
 }
+
+// TestSilentServer: a server that says nothing to AUTH keeps nobody waiting for long: the others go on by another way, and
+// do not wait for it one after the other.
+func TestSilentServer(t *testing.T) {
+	w := passwordWorld(t)
+	l := w.book.Named("relay")
+	_ = w.shows(l)
+	synctest.Test(t, func(t *testing.T) {
+		at := l.At(host)
+		_, end, err := at.Begin(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const silence = 5 * time.Minute
+		began, longest := time.Now(), time.Duration(0)
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				_, end, err := at.Begin(context.Background())
+				mu.Lock()
+				longest = max(longest, time.Since(began))
+				mu.Unlock()
+				if err == nil {
+					time.Sleep(silence)
+					end(errors.New("timed out"))
+				}
+			})
+		}
+		time.Sleep(silence)
+		end(errors.New("timed out"))
+		all.Wait()
+		if longest >= silence {
+			t.Errorf("a connection has waited for %s", longest)
+		}
+	})
+}
+
+// TestProofAges: that a server has taken a credential says nothing of it a while later. Of connections that
+// are made at once then, one shows it: else a password that was changed there would be refused to all of them, and
+// the account be locked.
+func TestProofAges(t *testing.T) {
+	w := passwordWorld(t)
+	at := w.book.Named("relay").At(host)
+	_, end, err := at.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(nil)
+	for _, c := range []struct {
+		passes time.Duration
+		free   bool
+	}{{provedFor - time.Second, true}, {time.Second, false}} {
+		w.pass(c.passes)
+		first, _, err := at.take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, other, err := at.take()
+		if err != nil || (second != nil) != c.free || (other == nil) != c.free {
+			t.Errorf("after another %s there is a turn for two: %v, %v", c.passes, second != nil, err)
+		}
+		first.end(errors.New("reset"))
+	}
+}

@@ -145,14 +145,25 @@ func (c *carrier) open(ctx context.Context, to target) (link, error) {
 		target.Leave()
 		c.sites.vacated(c.site, link{address: to.address, target: target})
 	}
+	c.noteFailure(ctx, to, err)
+	return link{}, err
+}
+
+// noteFailure notes what the failure to connect to an address says of that, and of the site.
+func (c *carrier) noteFailure(ctx context.Context, to target, err error) {
+	o := connectOutcome(err)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || wasWithheld(&o):
+		return
 	case unreachable(err):
 		c.hosts.failed(to, c.Clock.Now())
-	case connectOutcome(err).Command != "connect":
+		return
+	case o.Command == "AUTH" && !o.Remote && o.Reply.Enhanced == "4.4.2": // it broke off, or was silent
+		c.hosts.failed(to, c.Clock.Now())
+	}
+	if o.Command != "connect" {
 		c.reached(c.t) // other mail may do with what this one cannot
 	}
-	return link{}, err
 }
 
 // Capabilities are what a server has offered. Under TLS it offers no STARTTLS any more.

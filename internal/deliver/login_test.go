@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"postern/internal/mail"
 	"postern/internal/mailtest"
+	"postern/internal/route"
 	"postern/internal/smtpclient"
 )
 
@@ -96,5 +98,48 @@ func TestWithheld(t *testing.T) {
 	h.CredentialWorks("relay")
 	for _, id := range ids { // the clock stands: it is long before its time
 		h.awaitFacts(id, mail.ReasonDelivered, 1)
+	}
+}
+
+// loggingIn is a way to servers that are shown a password by each.
+func loggingIn(login func(n int) route.Login, addresses ...netip.AddrPort) route.Route {
+	r := to("mx:login.example:25", addresses...)
+	for i := range r.Hops {
+		r.Hops[i].Login = login(i)
+	}
+	return r
+}
+
+// TestSilentInLogin: a server that breaks off in AUTH is tried last for a while, as one that cannot be reached.
+func TestSilentInLogin(t *testing.T) {
+	const offer = "S: 220 peer\nC: EHLO\nS: 250-peer\nS: 250 AUTH PLAIN\n"
+	silent := mailtest.NewPeer(t, offer+"C: AUTH\nDROP")
+	good := mailtest.NewPeer(t, offer+"C: AUTH\nS: 235 2.7.0 Welcome\n"+accept)
+	login := func(int) route.Login {
+		return route.Password{Name: "relay", User: "joe", Password: "secret", Unverified: true}
+	}
+	h := newHarness(t, routes{"": loggingIn(login, silent.Addr(), good.Addr())}, Options{Settings: Settings{IdleTimeout: 1}})
+	h.start()
+	for range 3 {
+		h.awaitFacts(h.submit("me@sender.example", "a@joe.example"), mail.ReasonDelivered, 1)
+	}
+	if n := silent.Connections(); n != 1 {
+		t.Errorf("%d messages have waited for it", n)
+	}
+}
+
+// TestWithheldIsNotReached: a server that nobody asked, for want of something to show, does not count as reached. A site of
+// which the others are dead is left alone.
+func TestWithheldIsNotReached(t *testing.T) {
+	dead := mailtest.NewPeer(t, "S: 421 4.3.2 closed today")
+	logins := []route.Login{&braked{refused: true}, &braked{}}
+	way := loggingIn(func(n int) route.Login { return logins[n] }, dead.Addr(), dead.Addr())
+	var facts record
+	h := start(t, routes{"": way}, Options{Record: facts.add})
+	for range downAfter {
+		h.awaitFacts(h.submit("me@sender.example", "a@joe.example"), mail.ReasonDeferred, 1)
+	}
+	if got := facts.texts(mail.ReasonUnreachable); len(got) != 1 {
+		t.Errorf("it is told of as unreachable: %q", got)
 	}
 }

@@ -68,7 +68,13 @@ func TestPassedBehindNoWay(t *testing.T) {
 	if got := taken(); got != "13" || s.passed != 2 {
 		t.Errorf("%s, and %d are left", got, s.passed)
 	}
-	s.recoveries++
+	for range 5 {
+		s.recover("another")
+	}
+	if got := taken(); got != "" {
+		t.Errorf("%s come back because another site has a server", got)
+	}
+	s.recover("site")
 	if got := taken(); got != "02" || s.passed != 0 {
 		t.Errorf("%s, and %d are left", got, s.passed)
 	}
@@ -232,4 +238,29 @@ func TestRateIsOfWhatIsSent(t *testing.T) {
 		return h.sites.byName["pool"].isBlocked() && h.active.Load() == 0
 	})
 	h.wantStates(third, "c@x.example queued 0")
+}
+
+// TestNoWayForGoodOutOfTime: what is final is so also where the time for it is over, or the message would be asked of
+// for ever; what is not is asked again.
+func TestNoWayForGoodOutOfTime(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		why  error
+		lost int
+	}{
+		"for good": {mail.Refuse(550, "5.6.3", "No such charset"), 1},
+		"for now":  {mail.Refuse(451, "4.4.3", "No answer from DNS"), 0},
+		"unknown":  {ctx.Err(), 0},
+	} {
+		h := newHarness(t, routes{"": c.why}, Options{})
+		h.submit("me@sender.example", "a@joe.example")
+		leases, err := h.store.Claim(t.Context(), "joe.example", 1, begin, begin.Add(lease))
+		if err != nil || len(leases) != 1 {
+			t.Fatal(leases, err)
+		}
+		if got := h.route(ctx, h.settings.Load(), leases, nil); len(got.lost) != c.lost || len(got.elsewhere) != 1-c.lost {
+			t.Errorf("%s: %d are lost, %d are released", name, len(got.lost), len(got.elsewhere))
+		}
+	}
 }

@@ -72,13 +72,9 @@ type verdict struct {
 
 // judge applies the rules above to each recipient.
 func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time) *verdict {
-	schedule := t.settings.Retry
-	if t.entry.Envelope.From.IsNull() {
-		schedule = t.settings.RetryReports
-	}
-	accepted := d.steps.today(t.entry.Accepted, now)
+	schedule, accepted := d.scheduleOf(t, now)
 	somebody := len(t.settings.reportTo(t.entry.Envelope.From)) > 0
-	late := t.settings.DelayWarning > 0 && !now.Before(accepted.Add(t.settings.DelayWarning))
+	late := t.isLate(accepted, now)
 	v := &verdict{
 		outcomes: outcomes,
 		next:     make([]time.Time, len(t.leases)),
@@ -115,6 +111,20 @@ func (d *Deliverer) judge(t *transaction, outcomes []mail.Outcome, now time.Time
 		}
 	}
 	return v
+}
+
+// scheduleOf returns when a message is tried again, and when it was accepted, by the clock as it is now.
+func (d *Deliverer) scheduleOf(t *transaction, now time.Time) (schedule mail.Schedule, accepted time.Time) {
+	schedule = t.settings.Retry
+	if t.entry.Envelope.From.IsNull() {
+		schedule = t.settings.RetryReports
+	}
+	return schedule, d.steps.today(t.entry.Accepted, now)
+}
+
+// isLate reports whether it is time to tell the sender that the message still waits.
+func (t *transaction) isLate(accepted, now time.Time) bool {
+	return t.settings.DelayWarning > 0 && !now.Before(accepted.Add(t.settings.DelayWarning))
 }
 
 // gotThrough reports whether a server has taken a message for a recipient.

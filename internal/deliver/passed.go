@@ -47,8 +47,8 @@ func (d *Deliverer) hasten(x delivery) bool {
 	return d.Store.Hasten(x.entry, x.destination, d.Clock.Now())
 }
 
-// passed is a delivery that was passed over. It is brought back only once sites have got a
-// server again so often: nothing that gets through before is of any use for it.
+// passed is a delivery that was passed over. It is brought back only once its site has got a
+// server again behind so many recoveries of any: nothing that gets through before is of any use for it.
 type passed struct {
 	delivery
 	recoveries int
@@ -110,7 +110,8 @@ func (d *Deliverer) CredentialWorks(name string) {
 func (s *sites) wantingLogin(credential string) (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recoveries++ // what is just being noted comes back at once
+	s.recoveries++
+	s.works = s.recoveries // what is just being noted comes back at once
 	for name, x := range s.byName {
 		if x.logins[credential] {
 			delete(x.logins, credential)
@@ -120,14 +121,14 @@ func (s *sites) wantingLogin(credential string) (names []string) {
 	return names
 }
 
-// comeBack notes what was deferred since sites had got a server so often, to come back from
-// when they have so often.
+// comeBack notes what was deferred since sites had got a server so often, to come back when
+// its own has behind so many.
 func (d *Deliverer) comeBack(name string, leases []queue.Lease, recoveries, from int) {
 	s := d.sites
 	s.mu.Lock()
 	x := s.get(name)
 	s.passOver(x, leases, from)
-	late := s.recoveries != recoveries
+	late := s.recoveryOf(x) > recoveries
 	s.mu.Unlock()
 	if late {
 		d.bringBack(x, len(leases))
@@ -140,6 +141,10 @@ func (s *sites) recovered() int {
 	defer s.mu.Unlock()
 	return s.recoveries
 }
+
+// recoveryOf is which of the recoveries was the last that is of use to the mail of a site: its own, or that of a
+// credential; of others nothing follows. mu is held.
+func (s *sites) recoveryOf(x *site) int { return max(x.recovered, s.works) }
 
 // passOver is what place.passOver does; mu is held.
 func (s *sites) passOver(x *site, leases []queue.Lease, recoveries int) {
@@ -168,8 +173,8 @@ func (s *sites) takePassed(x *site) (d delivery, found bool) {
 
 // firstPassed is takePassed, also of a site that is down; mu is held.
 func (s *sites) firstPassed(x *site) (d delivery, found bool) {
-	list := x.passed
-	at := slices.IndexFunc(list[:min(len(list), maxLooks)], func(p passed) bool { return p.recoveries <= s.recoveries })
+	list, last := x.passed, s.recoveryOf(x)
+	at := slices.IndexFunc(list[:min(len(list), maxLooks)], func(p passed) bool { return p.recoveries <= last })
 	if at < 0 {
 		return delivery{}, false
 	}
@@ -284,6 +289,7 @@ func (s *sites) recover(name string) (x *site, most int, probe []delivery) {
 	if x = s.byName[name]; x == nil {
 		return nil, 0, nil
 	}
+	x.recovered = s.recoveries
 	if x.down() {
 		if p, found := s.firstPassed(x); found {
 			probe = append(probe, p)

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"postern/internal/mail"
 	"postern/internal/queue"
 )
 
 // This file lets a message wait that found no room at the targets of a pool that can take it. It
 // waits alone: where other targets have room, other mail goes on. It is due again when there is
 // a place at one of those targets, and now and then, because another site may be at the same
-// targets.
+// targets. When it is late, or has expired, that counts as an attempt, so that its sender is told.
 
 const (
 	// roomWait is how long a message waits at most for whom nobody makes room, while few do.
@@ -33,6 +34,11 @@ type wanting struct {
 // waitForRoom gives a transaction back that found no room, until there is some.
 func (d *Deliverer) waitForRoom(ctx context.Context, t *transaction) {
 	d.releaseUntil(ctx, t.leases, d.Clock.Now().Add(d.sites.roomWait(t.at.site)))
+	d.wantRoom(t)
+}
+
+// wantRoom notes that a transaction waits for room, whatever time it has.
+func (d *Deliverer) wantRoom(t *transaction) {
 	at := make([]netip.AddrPort, min(len(t.full), maxAddresses))
 	for i := range at {
 		at[i] = t.full[i].address
@@ -44,6 +50,24 @@ func (d *Deliverer) waitForRoom(ctx context.Context, t *transaction) {
 			d.sites.roomAt(t.at.site, at[i])
 		}
 	}
+}
+
+// overdue reports whether a message has waited for so long that its sender is to be told: it has
+// expired, or is late and nobody was told so.
+func (d *Deliverer) overdue(t *transaction) bool {
+	now := d.Clock.Now()
+	schedule, accepted := d.scheduleOf(t, now)
+	switch {
+	case !now.Before(accepted.Add(schedule.Until)):
+		return true
+	case !t.isLate(accepted, now) || len(t.settings.reportTo(t.entry.Envelope.From)) == 0:
+		return false
+	}
+	return slices.ContainsFunc(t.leases, func(l queue.Lease) bool {
+		return slices.ContainsFunc(l.Delivery().Recipients, func(r queue.Recipient) bool {
+			return r.Warned.IsZero() && r.Notify.Wants(mail.Deferred)
+		})
+	})
 }
 
 // roomWait is how long the next that finds no room at a site waits.

@@ -3,6 +3,8 @@ package deliver
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,4 +144,45 @@ func TestRecoveredMakesRoom(t *testing.T) {
 	target.mu.Unlock()
 	h.Recovered("pool")
 	h.awaitFacts(id, mail.ReasonDelivered, 1)
+}
+
+// TestNoRoomForLong: a message for which there is no room is told of when it is late, once, and ends when its time
+// is over. Told of as late, it still goes as soon as there is room.
+func TestNoRoomForLong(t *testing.T) {
+	schedule, err := mail.ParseSchedule("10m, every 3h until 5h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := mailtest.NewSink(t)
+	target := &pooled{}
+	h := start(t, routes{"": pool([]*pooled{target}, sink.Addr())}, Options{Settings: Settings{Retry: schedule, DelayWarning: time.Hour}})
+	looked := func(before int32) { // since then
+		await(t, "it is looked at", func() bool { return target.refusals.Load() > before && h.active.Load() == 0 })
+	}
+	stays := h.submit("joe@sender.example", "a@x.example NEVER")
+	looked(0)
+	for _, d := range []time.Duration{time.Minute, 59 * time.Minute, time.Minute} { // late, but nobody wants to know
+		before := target.refusals.Load()
+		h.advance(d)
+		looked(before)
+	}
+	h.wantStates(stays, "a@x.example queued 0")
+	h.advance(4 * time.Hour)
+	h.awaitFacts(stays, mail.ReasonExpired, 1)
+
+	before := target.refusals.Load()
+	goes := h.submit("joe@sender.example", "b@x.example")
+	looked(before)
+	h.advance(time.Hour)
+	if f := h.awaitFacts(goes, mail.ReasonDeferred, 1)[0]; f.Reply.Enhanced != "4.4.5" {
+		t.Errorf("%s", brief(f))
+	}
+	await(t, "the sender is told", func() bool {
+		return slices.ContainsFunc(h.facts(goes), func(f mail.Fact) bool { return strings.Contains(f.Text, "delayed") })
+	})
+	target.mu.Lock()
+	target.room = 1
+	target.mu.Unlock()
+	h.Recovered("pool")
+	h.awaitFacts(goes, mail.ReasonDelivered, 1) // long before its time
 }

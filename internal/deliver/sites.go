@@ -26,8 +26,9 @@ type sites struct {
 	sweepAt   int // how many of byName or siteOf are too many
 	passed    int // of all sites
 	blocked   blocked
-	// recoveries is how often a site has got a server again (passed.go).
-	recoveries int
+	// recoveries is how often a site has got a server again, or a credential works again, which works
+	// was the last of (passed.go).
+	recoveries, works int
 	// returning are the sites that are back, and when more comes back to each (passed.go).
 	returning map[*site]time.Time
 	// hasten makes a delivery due, and returns false when it is not one that waits.
@@ -57,6 +58,8 @@ type site struct {
 	suspended bool
 	// passed are deliveries that were deferred without an attempt (passed.go).
 	passed []passed
+	// recovered is which of the recoveries was its last.
+	recovered int
 	// logins are the credentials for which some of these wait.
 	logins map[string]bool
 	// until is how long it is blocked, while it stands at blockedAt among those.
@@ -88,7 +91,7 @@ func newSites(limit int, idle time.Duration) *sites {
 func (s *sites) get(name string) *site {
 	known, ok := s.byName[name]
 	if !ok {
-		known = &site{name: name, limit: s.limit, blockedAt: heap.Absent, turn: newTurn(), health: newHealth(2 * s.limit)}
+		known = &site{name: name, limit: s.limit, recovered: s.recoveries, blockedAt: heap.Absent, turn: newTurn(), health: newHealth(2 * s.limit)}
 		s.byName[name] = known
 	}
 	return known

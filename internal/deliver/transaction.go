@@ -213,7 +213,7 @@ func (d *Deliverer) route(ctx context.Context, s *Settings, leases []queue.Lease
 	for i, w := range ways(ctx, s, leases, c) {
 		delivery := leases[i].Delivery()
 		switch {
-		case w.err != nil && ctx.Err() != nil:
+		case w.err != nil && ctx.Err() != nil && !mail.ReplyOf(w.err).Permanent(): // for want of time
 			r.elsewhere = append(r.elsewhere, leases[i])
 			continue
 		case w.err != nil:
@@ -284,7 +284,7 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 		d.Metrics.unattempted.Add(1, forRoom)
 		t.at.skip()
 	}
-	if (ctx.Err() != nil || noRoom) && untouched(outcomes) {
+	if (ctx.Err() != nil || noRoom && !d.overdue(t)) && untouched(outcomes) {
 		// The server stops before anything was done, or nothing could be done so far:
 		// not the peer's failure.
 		if t.settings.transport(t.route.Name).Rate.Max > 0 {
@@ -299,6 +299,9 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 	}
 	d.settle(context.WithoutCancel(ctx), t, outcomes)
 	d.missed(t, outcomes)
+	if noRoom {
+		d.wantRoom(t)
+	}
 }
 
 // untouched reports whether no peer has answered for any recipient, nor may

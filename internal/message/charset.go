@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/transform"
 
@@ -313,18 +314,32 @@ func firstFailure(errs ...error) error {
 
 // lacking returns the first character of a text that the charset lacks; 0 if there is none.
 func (r *recoding) lacking(src io.Reader) (rune, error) {
-	br := bufio.NewReader(r.text(src))
+	text, buf, held := r.text(src), make([]byte, copyBuffer), 0
 	for {
-		c, _, err := br.ReadRune()
-		switch {
-		case err == io.EOF:
-			return 0, nil
-		case err != nil:
-			return 0, err
-		case r.to.Lacks(c):
+		n, err := io.ReadFull(text, buf[held:])
+		piece := buf[:held+n]
+		whole := piece[:wholeCharacters(piece)]
+		if c, is := r.to.Lacking(whole); is {
 			return c, nil
 		}
+		if err != nil {
+			return 0, firstFailure(err)
+		}
+		held = copy(buf, piece[len(whole):])
 	}
+}
+
+// wholeCharacters returns how many octets of UTF-8 there are without a last character that goes on behind them.
+func wholeCharacters(p []byte) int {
+	for n := len(p) - 1; n >= max(0, len(p)-utf8.UTFMax); n-- {
+		if utf8.RuneStart(p[n]) {
+			if utf8.FullRune(p[n:]) {
+				return len(p)
+			}
+			return n
+		}
+	}
+	return len(p)
 }
 
 // surveyor looks at what is written to it.

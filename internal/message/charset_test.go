@@ -259,3 +259,22 @@ func (b breaksAt) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return b.ReaderAt.ReadAt(p, off)
 }
+
+// TestLackingIsCheap: the character that a charset lacks is found at the end of a large text without a look at each of
+// those before it.
+func TestLackingIsCheap(t *testing.T) {
+	to, err := FormIn("iso-2022-jp", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + strings.Repeat("abcdefghi あ\r\n", 100_000) + "\U0001F600\r\n"
+	allocs := testing.AllocsPerRun(1, func() {
+		_, err = Convert(strings.NewReader(content), int64(len(content)), to)
+	})
+	if err == nil || !strings.Contains(err.Error(), "U+1F600") {
+		t.Error(err)
+	}
+	if allocs > float64(len(content)/10) {
+		t.Errorf("%.0f allocations for %d octets", allocs, len(content))
+	}
+}

@@ -141,13 +141,10 @@ func (w *walk) recodeText(name string, octets []byte) (text string, must bool, e
 	if err != nil {
 		return "", false, w.errCharset("a header field has octets that are none of %s", from)
 	}
-	text = string(decoded)
-	for _, c := range text {
-		if w.to.Charset.Lacks(c) {
-			return "", false, w.errLacking(c)
-		}
+	if c, lacks := w.to.Charset.Lacking(decoded); lacks {
+		return "", false, w.errLacking(c)
 	}
-	return text, true, nil
+	return string(decoded), true, nil
 }
 
 // recodeParameters converts the parameters by RFC 2231 that name a part.

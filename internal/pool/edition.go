@@ -155,7 +155,7 @@ type verdict int
 const (
 	ofOurs    verdict = iota // nothing of the server
 	ofServer                 // that it cannot be used
-	ofLogin                  // that it does not take the credentials
+	ofLogin                  // that a login there fails
 	ofRefusal                // that it has refused one connection
 	ofLacking                // that it offers no STARTTLS
 	ofTLS                    // that TLS with it does not work
@@ -181,14 +181,21 @@ func judge(why error) (verdict, string) {
 	switch {
 	case o.Command == "STARTTLS" && !o.Remote && o.Reply.Enhanced == "4.7.4" && o.Cause == "":
 		return ofLacking, reason
+	case o.Command == "AUTH":
+		return judgeLogin(&o), reason
 	case o.Command == "STARTTLS", o.TLS != nil && !o.Remote: // a handshake refused shows with the next reply
 		return ofTLS, reason
-	case o.Command == "AUTH" && !o.Remote:
-		return ofOurs, reason
-	case o.Command == "AUTH" && o.Reply.Permanent():
-		return ofLogin, reason
-	case o.Remote && o.Command != "AUTH":
+	case o.Remote:
 		return ofRefusal, reason
 	}
 	return ofServer, reason
+}
+
+// judgeLogin tells what a failure to log in says of the server. That there is nothing to show to it, or
+// no way to, says nothing; that it refuses, breaks off, or is silent, is found out again by a login alone.
+func judgeLogin(o *mail.Outcome) verdict {
+	if o.Remote || o.Reply.Enhanced == brokenStatus {
+		return ofLogin
+	}
+	return ofOurs
 }

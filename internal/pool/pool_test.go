@@ -342,6 +342,7 @@ func TestFailures(t *testing.T) {
 		"a time-out":              {refused("greeting", "4.4.2", false), NotUsable},
 		"not a failure of SMTP":   {errors.New("what"), NotUsable},
 		"AUTH is refused":         {refused("AUTH", "4.7.8", true), NotUsable},
+		"AUTH is not answered":    {refused("AUTH", "4.4.2", false), NotUsable},
 		"no STARTTLS":             {noTLS, Active},
 		"we stop":                 {fmt.Errorf("given up: %w", context.Canceled), Unknown},
 		"there is no credential":  {refused("AUTH", "4.7.0", false), Unknown},
@@ -395,6 +396,39 @@ func TestLoginRefused(t *testing.T) {
 	v.Settled(taken)
 	if got := w.state("192.0.2.1"); got.State != Active {
 		t.Errorf("behind the message it is %s", got.State)
+	}
+}
+
+// TestLoginUnderTLS: a login that fails is no failure of TLS, though there is TLS, and mail must have it.
+func TestLoginUnderTLS(t *testing.T) {
+	under := func(enhanced string) error {
+		return broken{mail.Outcome{Command: "AUTH", TLS: new(mail.TLS), Reply: mail.NewReply(451, enhanced, "no"), Cause: "because"}}
+	}
+	for name, c := range map[string]struct {
+		why   error
+		want  State
+		trial bool // a probe, which does not log in, lets but one message go there
+	}{
+		"nothing to show": {under("4.7.0"), Unknown, false},
+		"no mechanism":    {under("4.7.4"), Unknown, false},
+		"no answer":       {under("4.4.2"), NotUsable, true},
+	} {
+		pool := with("192.0.2.1")
+		pool.Lane.TLS = tlspolicy.Policy{Level: tlspolicy.Verify}
+		w := newWorld(t, pool)
+		v := w.hops(route.Question{})[0].Target
+		v.Enter()
+		v.Failed(c.why)
+		if got := w.state("192.0.2.1"); got.State != c.want {
+			t.Errorf("%s: it is %s: %s", name, got.State, got.Reason)
+		}
+		w.do(func() {
+			server := w.all()[0].servers[0]
+			server.probed(server.level(), plain, nil)
+		})
+		if got := w.state("192.0.2.1"); got.OnTrial != c.trial {
+			t.Errorf("%s: behind a probe it is %s, on trial: %t", name, got.State, got.OnTrial)
+		}
 	}
 }
 

@@ -342,3 +342,39 @@ func TestAuthNeedsVerifiedTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestCredentialsRefused: which replies to AUTH are a refusal of the credentials.
+func TestCredentialsRefused(t *testing.T) {
+	for reply, want := range map[string]bool{
+		"535 5.7.8 credentials invalid":        true,
+		"535 no":                               true,
+		"534 5.7.9 a password of its own":      true,
+		"554 5.7.1 this account is locked":     true,
+		"500 5.3.0 no":                         true,
+		"501 wrong password":                   true,
+		"504 5.7.8 credentials invalid":        true,
+		"502 5.5.1 not implemented":            false,
+		"503 5.5.1 not now":                    false,
+		"504 5.5.4 no such mechanism":          false,
+		"530 5.7.0 STARTTLS first":             false,
+		"538 5.7.11 only under TLS":            false,
+		"454 4.7.0 the directory is not there": false,
+	} {
+		var code int
+		var enhanced string
+		if _, err := fmt.Sscan(reply, &code, &enhanced); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(enhanced, ".") {
+			enhanced = ""
+		}
+		e := &Error{Command: "AUTH", Remote: true, Reply: mail.Reply{Code: code, Enhanced: enhanced, Text: "text"}}
+		if got := e.CredentialsRefused(); got != want {
+			t.Errorf("%s: %t", reply, got)
+		}
+		e.Remote = false
+		if e.CredentialsRefused() {
+			t.Errorf("%s: it is nobody's reply", reply)
+		}
+	}
+}

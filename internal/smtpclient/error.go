@@ -67,9 +67,19 @@ func (e *Error) Outcome() mail.Outcome {
 	return o
 }
 
-// CredentialsRefused reports whether the server has refused the credentials, for good.
+// CredentialsRefused reports whether the server has refused the credentials, for good. What says that there can be
+// no AUTH, not so, or not in clear (RFC 5321 4.2.2, RFC 4954 4 and 6) says nothing of them, unless it names them.
+//
+// QUIRK: some servers answer 500 or 501 to a wrong password.
 func (e *Error) CredentialsRefused() bool {
-	return e.Command == "AUTH" && e.Remote && e.Reply.Permanent()
+	if e.Command != "AUTH" || !e.Remote || !e.Reply.Permanent() {
+		return false
+	}
+	switch e.Reply.Code {
+	case 502, 503, 504, 530, 538:
+		return e.Reply.Enhanced == "5.7.8"
+	}
+	return true
 }
 
 // Causes of failures that are not errors of the network.
