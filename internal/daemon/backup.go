@@ -34,7 +34,7 @@ func (d *Daemon) snapshot(ctx context.Context, o admin.SnapshotOrder) (admin.Sna
 	if err != nil {
 		return admin.Snapshot{}, err
 	}
-	private, err := copyPrivate(ctx, d.inForce().config, d.directory, o)
+	private, err := d.copyPrivate(ctx, o)
 	if err != nil {
 		return admin.Snapshot{}, errors.Join(err, stored.Release())
 	}

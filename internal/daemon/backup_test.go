@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"postern/internal/admin"
+	"postern/internal/directory"
+	"postern/internal/queue"
 )
 
 // TestSnapshotsFollow: the copies of a backup are gone before the next backup can begin, which has its
@@ -36,6 +39,37 @@ func TestSnapshotsFollow(t *testing.T) {
 	r.stop()
 	if err := <-r.result; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRoomForRecords: a directory of which a copy would fill the disk is not copied beside a server that
+// needs the rest.
+func TestRoomForRecords(t *testing.T) {
+	c := settings(t, nowhere)
+	if err := roomForRecords(c, 0); err != nil {
+		t.Errorf("of none: %v", err)
+	}
+	if err := os.MkdirAll(directoryDir(c), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(directoryDir(c), directory.File), "")
+	if err := errors.Join(roomForRecords(c, 0), roomForRecords(c, 1)); err != nil {
+		t.Errorf("of a small one: %v", err)
+	}
+	if err := roomForRecords(c, 1<<60); !errors.Is(err, queue.ErrFull) {
+		t.Errorf("with a large reserve: %v", err)
+	}
+	for _, file := range []string{directory.File + "-wal", directory.File} {
+		put(t, filepath.Join(directoryDir(c), file), "")
+		if err := os.Truncate(filepath.Join(directoryDir(c), file), 1<<43); err != nil { // it takes no room itself
+			t.Fatal(err)
+		}
+		if err := roomForRecords(c, 0); !errors.Is(err, queue.ErrFull) {
+			t.Errorf("with a large %s: %v", file, err)
+		}
+		if err := os.Remove(filepath.Join(directoryDir(c), file)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
