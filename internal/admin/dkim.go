@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -66,7 +67,13 @@ func (s *Server) keysOf(_ context.Context, in *domainInput) ([]dkim.KeyInfo, err
 	return list, refusedKey(err)
 }
 
+// checkTime bounds the questions about a domain: the client has patience for the answer, and where no name server
+// answers that is what it is to hear.
+const checkTime = patience - 10*time.Second
+
 func (s *Server) checkDomain(ctx context.Context, in *domainInput) (alignment.Alignment, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
 	r, err := s.Alignment(ctx, in.Domain)
 	if err != nil {
 		return alignment.Alignment{}, refusedKey(err)

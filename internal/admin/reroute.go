@@ -35,8 +35,16 @@ func (s *Server) hasTransport(name string) error {
 	if slices.Contains(known, name) {
 		return nil
 	}
-	return fmt.Errorf("there is no transport %q; there are %s", name, strings.Join(known, ", "))
+	more := ""
+	if n := len(known) - maxTransportsTold; n > 0 {
+		known, more = known[:maxTransportsTold], fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Errorf("there is no transport %.64q; there are %s%s", name, strings.Join(known, ", "), more)
 }
+
+// maxTransportsTold bounds how many transports an error names: there can be a thousand of them, and of errors a
+// hundred.
+const maxTransportsTold = 20
 
 // bound counts recipients that may not be rerouted, because a route of theirs must never be
 // gone round.

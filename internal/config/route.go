@@ -1,10 +1,6 @@
 package config
 
-import (
-	"slices"
-
-	"postern/internal/mail"
-)
+import "slices"
 
 // Route is one table [[route]], as it is written: what its patterns and the lines of its
 // map mean, package route says.
@@ -133,41 +129,6 @@ func (d *decoder) checkRouteListeners(r *Route) {
 			d.fault(l.Place, "route.listeners", faultf(DidYouMean(l.Text, known), "there is no listener %q", clip(l.Text)))
 		}
 	}
-}
-
-// adviseRoutes warns of routes that are not asked in the order in which they stand.
-func (d *decoder) adviseRoutes() {
-	list := d.tables["route"]
-	for i, t := range list {
-		at, has := t.given["only_unknown"]
-		if !has || !t.fields.route.OnlyUnknown {
-			continue
-		}
-		for _, later := range list[i+1:] {
-			if r := later.fields.route; !r.OnlyUnknown && r.meets(t.fields.route) {
-				d.fault(at.key, "route.only_unknown", advicef("put this route below that one, so that they stand as they are asked",
-					"is true, so that the route %q below, which takes the same recipients, is asked first", clip(r.Name)))
-				break
-			}
-		}
-	}
-}
-
-// meets reports whether the patterns of two routes show that both can be for the same recipient,
-// in mail of the same sender. What lists and maps have in them they do not show.
-func (r *Route) meets(other *Route) bool {
-	return someMeet(r.Recipients, other.Recipients) && (len(r.Senders) == 0 || len(other.Senders) == 0 || someMeet(r.Senders, other.Senders))
-}
-
-func someMeet(a, b []Text) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if mail.NewPattern(x.Text).Meets(mail.NewPattern(y.Text)) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // checkRouting wants one way for all other mail, and a router for a firewall.

@@ -34,11 +34,12 @@ func (d *Daemon) snapshot(ctx context.Context, o admin.SnapshotOrder) (admin.Sna
 	if err != nil {
 		return admin.Snapshot{}, err
 	}
-	private, err := copyPrivate(ctx, d.inForce().config, d.directory, o)
+	private, err := d.copyPrivate(ctx, o)
 	if err != nil {
 		return admin.Snapshot{}, errors.Join(err, stored.Release())
 	}
-	release := func() error { return errors.Join(d.journal.Unlink(), stored.Release(), private.remove()) }
+	// The store last: the next backup begins when that is released, and has the same places for its files.
+	release := func() error { return errors.Join(d.journal.Unlink(), private.remove(), stored.Release()) }
 	linked, err := d.journal.Link()
 	if err != nil {
 		return admin.Snapshot{}, errors.Join(err, release())

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -79,8 +80,25 @@ func problemsOf(err error) []config.Problem {
 // address under which mail leaves,
 // whether the servers that the configuration names have addresses, whether each name server answers, and each
 // block list as it must.
-// It takes a few questions of at most dns.timeout each, some at the same time.
+// It takes a few questions of at most dns.timeout each, some at the same time, and 12 times that in all: what
+// would be asked later is not.
 func CheckDNS(ctx context.Context, c *config.Config, o Options) []config.Problem {
+	most := checkingDNS * c.DNS.Timeout
+	asking, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	found := checkDNS(asking, c)
+	if asking.Err() != nil && ctx.Err() == nil {
+		found = append(found, c.Problem("dns.servers", fmt.Sprintf("in %v not all was answered that is to be asked, and the rest was not asked", most),
+			"see what else is said of the name servers, and ask again later"))
+	}
+	return found
+}
+
+// checkingDNS bounds CheckDNS, in times of dns.timeout: where no name server answers, each of a thousand
+// servers would be waited for.
+const checkingDNS = 12
+
+func checkDNS(ctx context.Context, c *config.Config) []config.Problem {
 	g := newGraph(c, mail.SystemClock{})
 	if err := g.loadLocal(); err != nil {
 		return problemsOf(err)

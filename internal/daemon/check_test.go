@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -182,5 +183,29 @@ func TestCheckDNS(t *testing.T) {
 		if strings.Contains(text.String(), well) {
 			t.Errorf("%s is well:\n%s", well, &text)
 		}
+	}
+}
+
+// TestCheckDNSEnds: where nobody answers, not each of many servers is waited for.
+func TestCheckDNSEnds(t *testing.T) {
+	server := mailtest.NewDNS(t, "_fault.*.silent.example. TXT drop\n")
+	c := settings(t, nowhere)
+	c.DNS.Servers, c.DNS.Timeout = []netip.AddrPort{server.Addr()}, 10*time.Millisecond
+	c.Delivery.Smarthosts = nil
+	for i := range 1000 {
+		c.Delivery.Smarthosts = append(c.Delivery.Smarthosts, mail.HostPort{Host: fmt.Sprintf("h%d.silent.example", i), Port: 25})
+	}
+	told := CheckDNS(t.Context(), c, Options{})
+	asked := 0
+	for _, h := range c.Delivery.Smarthosts {
+		if server.Asked(h.Host+". A") > 0 {
+			asked++
+		}
+	}
+	if asked == len(c.Delivery.Smarthosts) {
+		t.Error("all of them were waited for")
+	}
+	if last := told[len(told)-1].String(); !strings.HasPrefix(last, "dns.servers: in 120ms not all was answered") {
+		t.Error(last)
 	}
 }

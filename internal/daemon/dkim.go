@@ -278,6 +278,9 @@ func (g *graph) adviseAlignment(ctx context.Context, by *dns.Client) []config.Pr
 	slices.Sort(domains)
 	var list []config.Problem
 	for _, domain := range slices.Compact(domains) {
+		if ctx.Err() != nil {
+			break
+		}
 		for _, f := range g.findings(ctx, domain, by) {
 			list = append(list, g.config.Problem("dkim.sign", f.Text, f.Hint))
 		}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"postern/internal/admin"
+	"postern/internal/backup"
 	"postern/internal/certs"
 	"postern/internal/config"
 	"postern/internal/credentials"
@@ -21,6 +22,7 @@ import (
 	"postern/internal/dkim"
 	"postern/internal/mail"
 	"postern/internal/privatedir"
+	"postern/internal/queue"
 )
 
 // This file has the part of a backup that is private: the directory, and the files with keys.
@@ -79,6 +81,21 @@ func copyPrivate(ctx context.Context, c *config.Config, d *directory.Directory, 
 		return p, nil
 	}
 	return p, p.addRecords(ctx, d, c.CredentialsKey(), o.KeyFile)
+}
+
+// roomForRecords refuses a copy of the directory after which less than the reserve would be free for
+// a server that goes on: queue.ErrFull.
+func roomForRecords(c *config.Config, reserve int64) error {
+	need := reserve
+	for _, file := range []string{directory.File, directory.File + "-wal"} {
+		if info, err := os.Stat(filepath.Join(directoryDir(c), file)); err == nil {
+			need += info.Size()
+		}
+	}
+	if err := backup.Room(c.DataDir, need); err != nil {
+		return fmt.Errorf("%w: %w", queue.ErrFull, err)
+	}
+	return nil
 }
 
 // begin makes the directory anew: one that a crash has left behind is replaced. What root makes
@@ -168,6 +185,15 @@ func copiedWith(keyFile func() ([]byte, error), copyDirectory func() error) ([]b
 		before = after
 	}
 	return nil, &admin.Problem{Status: http.StatusConflict, Title: "Busy", Detail: "the key file of credentials changes all the while: try again when it does no more"}
+}
+
+// copyPrivate makes copies of what is private of this server, for which there must be room.
+func (d *Daemon) copyPrivate(ctx context.Context, o admin.SnapshotOrder) (*privateCopies, error) {
+	g := d.inForce()
+	if err := roomForRecords(g.config, reserve(g)); err != nil {
+		return nil, err
+	}
+	return copyPrivate(ctx, g.config, d.directory, o)
 }
 
 // copyPrivate makes copies of what is private of a server that does not run.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"postern/internal/mail"
@@ -199,6 +200,18 @@ func (im *importer) wrong(at mail.Place, problem, hint string) {
 	im.problems.List = append(im.problems.List, ImportProblem{Place: at, Problem: problem, Hint: hint})
 }
 
+// withCheck adds to what is wrong with a record what its check says of a field with which nothing else is.
+func (s *shape[T]) withCheck(problems Problems, o *ImportOptions, before, r *T) Problems {
+	if s.check == nil {
+		return problems
+	}
+	wrong := s.check(o, before, r)
+	if wrong == nil || slices.ContainsFunc(problems, func(p *Invalid) bool { return p.Field == wrong.Field }) {
+		return problems
+	}
+	return append(problems, wrong)
+}
+
 // store records what the file says at a place; of returns the place of a field. What is
 // wrong in it is told, and is no error.
 func (s *shape[T]) store(im *importer, record T, at mail.Place, of func(field string) mail.Place) error {
@@ -209,14 +222,13 @@ func (s *shape[T]) store(im *importer, record T, at mail.Place, of func(field st
 	}
 	im.seen[k] = at
 	before, exists := s.find(im.tx, &record)
-	if s.check != nil {
-		if wrong := s.check(&im.options, &before, &record); wrong != nil {
-			im.wrong(of(wrong.Field), wrong.Error(), "")
-		}
-	}
 	facts := im.tx.facts
 	err := s.put(im.tx, record)
-	if problems := ProblemsOf(err); problems != nil {
+	problems := ProblemsOf(err)
+	if err == nil || problems != nil {
+		problems = s.withCheck(problems, &im.options, &before, &record)
+	}
+	if len(problems) > 0 {
 		for _, p := range problems {
 			im.wrong(of(p.Field), p.Error(), "")
 		}

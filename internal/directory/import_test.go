@@ -154,6 +154,11 @@ f:6:1: user kim is here twice; it is at line 2 too`},
 			`f:3:6: user lea: route: there is no "partner"
 f:4:15: user mia: class: "slow" is not a priority class; these are bulk, normal, urgent; write one of them, or leave it out
 f:5:6: user joe: route: there is no "other"`},
+		{"a route that is none", ImportOptions{Format: CSV, Kind: KindUser, CheckRoute: onlyPartners},
+			"login,route,class\nkim,no name,\nlea,other,slow\n",
+			`f:2:5: user kim: route: "no name" is no such name; write a word of letters, digits, "-" and "_" that begins with a letter, such as "partners"
+f:3:11: user lea: class: "slow" is not a priority class; these are bulk, normal, urgent; write one of them, or leave it out
+f:3:5: user lea: route: there is no "other"`},
 		{"json routes", ImportOptions{Format: JSON, CheckRoute: onlyPartners}, "{\"version\": 1,\n \"users\": [{\"login\": \"kim\",\n  \"route\": \"partner\"}]}",
 			`f:3:3: user kim: route: there is no "partner"`},
 		{"header", ImportOptions{Format: CSV, Kind: KindAlias}, "adress,targets,targets\na,b,c\n",

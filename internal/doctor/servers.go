@@ -38,7 +38,7 @@ const lookUpsAtOnce = 20
 
 // Check looks up every server that is a name, several at the same time, and
 // returns what is wrong or unwise about each, in their order. What is behind a Unix socket is not
-// looked up.
+// looked up, nor what would be when ctx has ended.
 func (s NextServers) Check(ctx context.Context) []config.Problem {
 	found := make([][]config.Problem, len(s.Servers))
 	places := make(chan struct{}, lookUpsAtOnce)
@@ -49,6 +49,9 @@ func (s NextServers) Check(ctx context.Context) []config.Problem {
 			continue
 		}
 		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
 		asking.Go(func() {
 			defer func() { <-places }()
 			found[i] = s.checkOne(ctx, server)

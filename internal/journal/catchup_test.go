@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/internal/mail"
@@ -111,4 +112,37 @@ func TestRecordedStandByTheirTime(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	mustClose(t, j)
+}
+
+// TestCatchUpOnStuckDisk: a reader does not wait for a disk that does not answer, neither he whose facts
+// are being written nor the next one.
+func TestCatchUpOnStuckDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &brokenDisk{gate: make(chan struct{}), syncs: make(chan struct{}, 2)}
+		dir := t.TempDir()
+		j, err := open(dir, options(), disk.create)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.Record(mail.Fact{Time: noon, Reason: mail.ReasonStarted})
+		time.Sleep(time.Second)
+		<-disk.syncs // the file has begun
+		disk.gate <- struct{}{}
+		s := newSource()
+		s.commit(1)
+		j.copiers = []*copier{{journal: j, source: s}}
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if err := j.CatchUp(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("while the disk is stuck: %v", err)
+			}
+			cancel()
+		}
+		close(disk.gate)
+		if err := j.CatchUp(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want(t, names(t, dir, Query{}), append([]string{name(mail.Fact{Source: Direct, N: 1, Reason: mail.ReasonStarted})}, queueNames(1, 1)...))
+		mustClose(t, j)
+	})
 }

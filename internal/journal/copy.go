@@ -100,7 +100,7 @@ func (j *Journal) CatchUp(ctx context.Context) error {
 			}
 		}
 	}
-	return j.submit(nil)
+	return j.submit(ctx, nil)
 }
 
 func receive(ctx context.Context, c <-chan struct{}) {
@@ -158,7 +158,7 @@ func (c *copier) pass(ctx context.Context) (n int, err error) {
 	if err := c.check(facts); err != nil {
 		return 0, err
 	}
-	if err := c.journal.submit(facts); err != nil {
+	if err := c.journal.submit(ctx, facts); err != nil {
 		return 0, err
 	}
 	c.after = facts[len(facts)-1].N

@@ -23,6 +23,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -312,14 +313,22 @@ func (j *Journal) run() {
 	}
 }
 
-// submit hands a group to the writer and waits until it is synced.
-func (j *Journal) submit(facts []mail.Fact) error {
+// submit hands a group to the writer and waits until it is synced. When ctx ends before, it may be
+// written all the same.
+func (j *Journal) submit(ctx context.Context, facts []mail.Fact) error {
 	done := make(chan error, 1)
 	select {
 	case j.groups <- group{facts: facts, done: done}:
-		return <-done
 	case <-j.done:
 		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -21,7 +21,7 @@ func TestLink(t *testing.T) {
 	write := func(from, to int) {
 		for n := from; n < to; n++ {
 			j.Record(mail.Fact{Reason: mail.ReasonRefused, Text: fmt.Sprint(n)})
-			if err := j.submit(nil); err != nil {
+			if err := j.submit(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}

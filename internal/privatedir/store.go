@@ -148,7 +148,11 @@ func (s *Store[R, C]) Change(f func(*C) (Files, error)) error {
 
 // apply does the change. The directory is locked.
 func (s *Store[R, C]) apply(f func(*C) (Files, error)) error {
-	c, err := s.readAll(nil)
+	found, err := find[R](s.dir, s.clock.Now())
+	if err != nil {
+		return err
+	}
+	c, err := s.form.Read(found, nil)
 	if err != nil {
 		return err
 	}
@@ -165,9 +169,16 @@ func (s *Store[R, C]) apply(f func(*C) (Files, error)) error {
 		return err
 	}
 	if bytes.Equal(before, records) {
-		records = nil
+		return errors.Join(s.write(files, nil), s.readAgain())
 	}
-	return errors.Join(s.write(files, records), s.readAgain())
+	if !found.Noted {
+		// What is cut short must not look like records that were lost.
+		err = s.dir.Write(RecordsFile, before)
+	}
+	if err == nil {
+		err = s.write(files, records)
+	}
+	return errors.Join(err, s.readAgain())
 }
 
 func (s *Store[R, C]) encode(c *C) ([]byte, error) {

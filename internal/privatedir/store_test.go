@@ -184,3 +184,39 @@ func TestStoreOfMany(t *testing.T) {
 		t.Errorf("kept are %v, %v", s.Content().notes, s.Content().names)
 	}
 }
+
+// TestFirstChangeCutShort: the first change of all that ends midway leaves nothing that reads like a
+// directory whose records were lost, which some refuse.
+func TestFirstChangeCutShort(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := os.MkdirAll(filepath.Join(dir, "z", "d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	form := Form[map[string]int, held]{
+		Read: func(f *Found[map[string]int], _ *held) (*held, error) {
+			if !f.Noted && slices.Contains(f.Names, "a") {
+				return nil, errors.New("the records are lost")
+			}
+			return &held{notes: map[string]int{}, names: f.Names}, nil
+		},
+		Records: func(h *held) map[string]int { return h.notes },
+	}
+	s, err := Open(dir, mail.SystemClock{}, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Change(func(h *held) (Files, error) {
+		h.notes["a"], h.notes["z"] = 1, 2
+		return Files{"a": []byte("a"), "z": []byte("z")}, nil // z cannot be written: it is a directory
+	})
+	if err == nil {
+		t.Fatal("a file took the place of a directory")
+	}
+	again, err := Open(dir, mail.SystemClock{}, form)
+	if err != nil {
+		t.Fatalf("opened again: %v", err)
+	}
+	if err := again.Change(note("a", 1)); err != nil {
+		t.Errorf("changed again: %v", err)
+	}
+}
