@@ -51,8 +51,9 @@ func (a *app) showTargets(list *admin.TargetList) {
 		}
 	}
 	g := &list.Global
-	fmt.Fprintf(a.out, "all mail, in recipients: %d sent; %d wait for a retry, %d have; %d of these for an extended retry, %d have; %d undeliverable, %d of these dead letters\n",
-		g.Sent, g.Retry, g.Retried, g.Extended, g.Tally.Extended, g.Undeliverable, g.DeadLetters)
+	fmt.Fprintf(a.out, "all mail, in recipients since the start: %d sent, %d undeliverable (%d of them dead letters), %d retried (%d of them extended)\n",
+		g.Sent, g.Undeliverable, g.DeadLetters, g.Retried, g.Tally.Extended)
+	fmt.Fprintf(a.out, "at present: %d wait for a retry, %d of them for an extended one\n", g.Retry, g.Extended)
 }
 
 // targetState is how a server stands, in a word or two.
