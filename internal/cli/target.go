@@ -177,6 +177,8 @@ func targetHandles(v *pool.Server) []string {
 
 func (a *app) targetRefreshCommand() *cobra.Command {
 	return &cobra.Command{Use: "refresh [POOL]", Short: "Look the names of target servers up again, of one pool or of all",
+		Long: `Look the names of target servers up again, of one pool or of all. DNS is asked, whatever is
+remembered here of an earlier answer; a name server may still give an old one until its TTL is over.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (admin.TargetList, error) {
