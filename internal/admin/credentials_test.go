@@ -71,7 +71,7 @@ func TestCredentials(t *testing.T) {
 	if n, err := inside.RekeyCredentials(ctx); err != nil || n.Credentials != 2 {
 		t.Errorf("%+v, %v", n, err)
 	}
-	if done, err := inside.TestCredential(ctx, CredentialTest{Host: "mx.example.com"}); err != nil || done.Error != "refused" || asked[0].Port != 587 {
+	if done, err := inside.TestCredential(ctx, CredentialTest{Host: "mx.example.com"}); err != nil || done.Error != "refused" || asked[0].Port != 0 {
 		t.Errorf("%+v, %v, asked %+v", done, err, asked)
 	}
 	if err := inside.Credentials().Delete(ctx, RecordName{Name: "relay"}); err != nil || d.Credential("relay") != nil {

@@ -124,7 +124,7 @@ type Rekeyed struct {
 // CredentialTest says at which server a login is tried.
 type CredentialTest struct {
 	Host      string `json:"host" minLength:"1" maxLength:"255" doc:"The server, as a route would name it: a name or an address"`
-	Port      int    `json:"port,omitempty" minimum:"0" maximum:"65535" default:"587"`
+	Port      int    `json:"port,omitempty" minimum:"0" maximum:"65535" doc:"Without one, that of the server in the transport, or 587 where it has none"`
 	Transport string `json:"transport,omitempty" maxLength:"64" doc:"The transport whose settings count; without it those of deliveries in general"`
 }
 

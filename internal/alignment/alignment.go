@@ -145,6 +145,6 @@ func (c Checker) dkim(ctx context.Context, r *Alignment) {
 		r.Keys = append(r.Keys, PublishedKey{keys[i].Name(), keys[i].State, len(r.Findings) == before})
 	}
 	if signer == "" {
-		r.find(Warning, "publish the records; the keys become active by themselves", "mail of %s is signed by no key yet: those of it wait for their records", r.Domain)
+		r.find(Warning, "publish the records that are missing; the server looks for them twice a minute, and signs from then on", "mail of %s is signed by no key yet: those of it wait until the server has seen their records", r.Domain)
 	}
 }

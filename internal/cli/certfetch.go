@@ -41,7 +41,8 @@ Whoever is between here and the server can show what they like. So compare the f
 whoever runs the server tells you by another way, before you trust it.
 
 Without a port it is 25, where TLS begins by STARTTLS; at port 465 it begins with the connection. Nothing
-is sent but EHLO, STARTTLS and QUIT.`
+is sent but EHLO, STARTTLS and QUIT. Names are looked up as this machine does, not by dns.servers of the
+configuration: where that differs, give the address, and the name with --name.`
 
 func (a *app) certFetchCommand() *cobra.Command {
 	f := certFetch{app: a}
@@ -131,7 +132,7 @@ func (f *certFetch) save(in *bufio.Reader, said *fetched) error {
 		return err
 	}
 	if !f.json {
-		fmt.Fprintf(f.app.out, "written to %s: name it as tls_ca_file\n", printable(f.out))
+		fmt.Fprintf(f.app.out, "written to %s: name it as tls_ca_file, beside tls = \"verify\"\n", printable(f.out))
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func (f *certFetch) show(said *fetched) {
 		return
 	}
 	fmt.Fprintf(out, "\nWARNING: no authority vouches for this certificate. A trust list that has it is good until the server has\n"+
-		"another one. A pin is good as long as the server keeps its key:\n  tls_pins = [%q]\n", c.Certificates[0].KeyPin)
+		"another one. A pin is good as long as the server keeps its key:\n  tls = \"pin\"\n  tls_pins = [%q]\n", c.Certificates[0].KeyPin)
 }
 
 func (f *certFetch) showOne(i int, c *peercerts.Certificate) {

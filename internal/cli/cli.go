@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -193,7 +194,13 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 }
 
 // load reads the configuration file.
-func (a *app) load() (*config.Config, error) { return config.LoadFile(a.config) }
+func (a *app) load() (*config.Config, error) {
+	c, err := config.LoadFile(a.config)
+	if _, read := errors.AsType[*config.Errors](err); errors.Is(err, fs.ErrNotExist) && !read {
+		return nil, fmt.Errorf("%w (--config names another file)", err)
+	}
+	return c, err
+}
 
 // client returns the way to the running server: by --socket, else by the
 // configuration. One that is wrong is good enough if the socket can be told from
@@ -203,7 +210,7 @@ func (a *app) client() (*admin.Client, error) {
 	if a.socket != "" {
 		return admin.NewClient(a.socket), nil
 	}
-	c, err := a.load()
+	c, err := config.LoadFile(a.config)
 	if err == nil {
 		return admin.NewClient(c.Socket()), nil
 	}

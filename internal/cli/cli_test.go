@@ -55,6 +55,13 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 	}
 }
 
+func TestNoConfiguration(t *testing.T) {
+	code, _, errOut := run("check", "--config", "nowhere.toml")
+	if want := "postern: configuration: open nowhere.toml: no such file or directory (--config names another file)\n"; code != 1 || errOut != want {
+		t.Errorf("got %d, %q", code, errOut)
+	}
+}
+
 func TestErrorsArePrintable(t *testing.T) {
 	code, _, errOut := run("check", "--config", "a\x1b[31m\u009b1m\nb")
 	if code != 1 || strings.ContainsAny(errOut, "\x1b\u009b") {

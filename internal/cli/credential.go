@@ -169,12 +169,13 @@ func (a *app) credentialTestCommand() *cobra.Command {
 	var t admin.CredentialTest
 	c := &cobra.Command{Use: "test HOST[:PORT]", Short: "Log in at a server as deliveries do, and send nothing",
 		Long: `Log in at a server as deliveries do, and send nothing: which credential is found for it, how
-TLS was, and by which mechanism. Without a port it is 587.`,
+TLS was, and by which mechanism. Without a port it is that which the transport has for the
+server (or delivery.smarthosts, where none is named), else 587.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
 				return usageError{fmt.Errorf("%s takes one server; see '%[1]s --help'", cmd.CommandPath())}
 			}
-			at, err := mail.ParseHostPort(args[0], 587)
+			at, err := mail.ParseHostPort(args[0], 0)
 			if err != nil {
 				return usageError{err}
 			}

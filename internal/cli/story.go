@@ -59,6 +59,8 @@ func told(f *mail.Fact) []string {
 		say("attempt %d goes by %s", f.Attempt, f.Text)
 	case mail.ReasonLoginFailed:
 		say("%s", several(int(f.Count), "wrong password", "wrong passwords"))
+	case mail.ReasonTargetUp, mail.ReasonTargetDown, mail.ReasonTargetChanged:
+		say("pool %s", f.Route)
 	case mail.ReasonAttempted:
 		say("attempt %d ended", f.Attempt)
 	default:

@@ -76,6 +76,8 @@ func TestTold(t *testing.T) {
 			"b@y.example, h said 450 4.2.0 later\ufffd[2J (RCPT), next attempt at 04:04:05"},
 		{mail.Fact{Reason: mail.ReasonDeferred, Time: at(3), Next: at(24), To: []string{"b@y.example"}, Host: "h", Command: "connect", Reply: &mail.Reply{Code: 451, Text: "no answer"}, Text: "refused"},
 			"b@y.example, 451 no answer, h (connect), next attempt at " + at(24).Format("2006-01-02 15:04:05 -0700") + ", refused"},
+		{mail.Fact{Reason: mail.ReasonTargetDown, Route: "hubs", Host: "h", Address: netip.MustParseAddrPort("192.0.2.1:25"), Text: "connect: refused"},
+			"pool hubs, h[192.0.2.1:25], connect: refused"},
 		{mail.Fact{Reason: mail.ReasonHeld, To: []string{"b@y.example"}, About: "m1", Hold: mail.HoldDeadLetter, Actor: "joe"}, "b@y.example, about m1, dead letter, by joe"},
 	} {
 		if got := printable(strings.Join(told(&test.fact), ", ")); got != test.want {

@@ -51,8 +51,9 @@ func (a *app) showTargets(list *admin.TargetList) {
 		}
 	}
 	g := &list.Global
-	fmt.Fprintf(a.out, "all mail, in recipients: %d sent; %d wait for a retry, %d have; %d of these for an extended retry, %d have; %d undeliverable, %d of these dead letters\n",
-		g.Sent, g.Retry, g.Retried, g.Extended, g.Tally.Extended, g.Undeliverable, g.DeadLetters)
+	fmt.Fprintf(a.out, "all mail, in recipients since the start: %d sent, %d undeliverable (%d of them dead letters), %d retried (%d of them extended)\n",
+		g.Sent, g.Undeliverable, g.DeadLetters, g.Retried, g.Tally.Extended)
+	fmt.Fprintf(a.out, "at present: %d wait for a retry, %d of them for an extended one\n", g.Retry, g.Extended)
 }
 
 // targetState is how a server stands, in a word or two.
@@ -176,6 +177,8 @@ func targetHandles(v *pool.Server) []string {
 
 func (a *app) targetRefreshCommand() *cobra.Command {
 	return &cobra.Command{Use: "refresh [POOL]", Short: "Look the names of target servers up again, of one pool or of all",
+		Long: `Look the names of target servers up again, of one pool or of all. DNS is asked, whatever is
+remembered here of an earlier answer; a name server may still give an old one until its TTL is over.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd.Context(), a, func(c *admin.Client, ctx context.Context) (admin.TargetList, error) {

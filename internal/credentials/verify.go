@@ -8,13 +8,23 @@ import (
 	"postern/internal/directory"
 )
 
-// This file is for backups: is what was sealed of use with a key file?
+// This file is for operators, and for backups: is what was sealed of use with a key file?
 
 // HasSealed reports whether a directory has a secret that is sealed.
 func HasSealed(d *directory.Directory) bool {
 	return slices.ContainsFunc(d.CredentialNames(), func(name string) bool {
 		return slices.ContainsFunc(d.Credential(name).Sealed(), func(f directory.SealedField) bool { return *f.Value != "" })
 	})
+}
+
+// Ready fails with why the key file cannot be read; it is not needed where nothing is sealed. Whether it has
+// the right key Verify tells.
+func (k *Keyring) Ready(d *directory.Directory) error {
+	if !HasSealed(d) {
+		return nil
+	}
+	_, err := k.keys()
+	return err
 }
 
 // Verify unseals all secrets of a directory, which nobody may change meanwhile. It fails with why that cannot

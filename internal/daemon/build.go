@@ -218,7 +218,7 @@ func (d *Daemon) status() admin.Status {
 	for _, p := range d.gauge.Pressures() {
 		s.Pressures = append(s.Pressures, admin.Pressure{Kind: string(p.Kind), Since: p.Since, Text: p.Text})
 	}
-	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.authorityWarnings(), g.keyWarnings(), g.hostsWarnings(), g.userRouteWarnings(), g.expiryWarnings(d.clock.Now()), g.web.warnings(), d.credentialWarnings(), ldapWarnings(g), doorWarnings(g.config), d.trapped.list())
+	s.Warnings = slices.Concat(d.listWarnings(g), d.trustWarnings(g), g.certificateWarnings(), g.authorityWarnings(), g.keyWarnings(), g.hostsWarnings(), g.userRouteWarnings(), g.expiryWarnings(d.clock.Now()), g.web.warnings(), d.credentialWarnings(g), poolWarnings(d.pools.Pools()), ldapWarnings(g), doorWarnings(g.config), d.trapped.list())
 	s.Directory = admin.RecordCounts(d.directory.Counts())
 	return s
 }

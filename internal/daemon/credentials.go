@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -53,9 +54,12 @@ func (d *Daemon) newBook(g *graph) *credentials.Book {
 }
 
 // credentialWarnings say which credentials cannot be used, and why.
-func (d *Daemon) credentialWarnings() (list []string) {
+func (d *Daemon) credentialWarnings(g *graph) (list []string) {
 	for _, t := range d.credentials.Troubles() {
-		list = append(list, t.String())
+		list = append(list, fmt.Sprintf("%s; mail that needs it waits, and postern credential show %s says until when", t, t.Credential))
+	}
+	for _, p := range g.adviseCredentials() {
+		list = append(list, p.Error())
 	}
 	return list
 }
@@ -189,7 +193,8 @@ func (w withheld) Begin(ctx context.Context) (mail.Credentials, func(error), err
 	return mail.Credentials{}, nil, err
 }
 
-// adviseCredentials warns of settings that name what is not in the directory.
+// adviseCredentials warns of settings that name what is not in the directory, and of a key file
+// without which what is there cannot be unsealed. Of one that only the server may read it knows nothing.
 func (g *graph) adviseCredentials() []config.Problem {
 	d := g.records()
 	if d == nil {
@@ -209,6 +214,9 @@ func (g *graph) adviseCredentials() []config.Problem {
 			found = append(found, t.Problem("transport.credential", fmt.Sprintf("%q is not in the directory: mail for the transport will wait", t.Credential), hint))
 		}
 	}
+	if err := credentials.NewKeyring(g.config.CredentialsKey()).Ready(d); err != nil && !errors.Is(err, fs.ErrPermission) {
+		found = append(found, g.config.Problem("credentials.key_file", err.Error(), ""))
+	}
 	return found
 }
 
@@ -219,7 +227,7 @@ func (g *graph) testLogin(ctx context.Context, t admin.CredentialTest) (admin.Cr
 	if err != nil {
 		return admin.CredentialTested{}, err
 	}
-	to := mail.HostPort{Host: t.Host, Port: uint16(cmp.Or(t.Port, submissionPort))}
+	to := mail.HostPort{Host: t.Host, Port: cmp.Or(uint16(t.Port), g.portOf(t.Host, t.Transport), submissionPort)}
 	way, err := route.NewSmarthosts(route.Options{Lookup: g.lookup(), Name: t.Transport, Hosts: []mail.HostPort{to}, Lane: lane}).Route(ctx, route.Question{})
 	if err != nil {
 		return admin.CredentialTested{}, unprocessable(fmt.Errorf("%s: %w", to, err))
@@ -248,6 +256,24 @@ func (g *graph) testLogin(ctx context.Context, t admin.CredentialTest) (admin.Cr
 	return done, nil
 }
 
+// portOf is the port at which a transport, or "" for delivery.smarthosts, has a server; 0 if it does not name it.
+func (g *graph) portOf(host, transport string) uint16 {
+	hosts := g.config.Delivery.Smarthosts
+	if t := g.transportNamed(transport); t != nil {
+		hosts = slices.Clone(t.Hosts)
+		for i := range g.config.Targets {
+			if to := targetOf(&g.config.Targets[i]); g.config.Targets[i].Pool == transport {
+				hosts = append(hosts, mail.HostPort{Host: to.Host, Port: to.Port})
+			}
+		}
+	}
+	at := slices.IndexFunc(hosts, func(h mail.HostPort) bool { return mail.SameDomain(h.Host, host) })
+	if at < 0 {
+		return 0
+	}
+	return hosts[at].Port
+}
+
 // logIn logs in at an address of a server. A token that is refused is followed by another.
 func (g *graph) logIn(ctx context.Context, to *route.Hop, address netip.AddrPort) (*smtpclient.Conn, *smtpclient.Error) {
 	for again := false; ; again = true {
@@ -256,7 +282,7 @@ func (g *graph) logIn(ctx context.Context, to *route.Hop, address netip.AddrPort
 			return nil, smtpclient.NoCredentials(to.Host, err)
 		}
 		conn, err := smtpclient.Dial(ctx, to.Host, address, smtpclient.Options{
-			Hostname: g.config.Hostname, TLS: to.TLS, Credentials: shown, Login: to.Login, Clock: g.clock,
+			Hostname: cmp.Or(to.From.Hostname, g.config.Hostname), LocalAddr: to.From.Source(address.Addr()), TLS: to.TLS, Credentials: shown, Login: to.Login, Clock: g.clock,
 			Timeouts: smtpclient.Timeouts{Connect: testTimeout, Greeting: testTimeout, Hello: testTimeout},
 		})
 		failure, _ := errors.AsType[*smtpclient.Error](err)

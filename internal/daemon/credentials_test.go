@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -105,6 +106,21 @@ func TestWhoIsShown(t *testing.T) {
 		}
 	}
 	wantEach(t, g.adviseCredentials(), `transport.credential: "nobody" is not in the directory`)
+	for _, test := range []struct {
+		transport, host string
+		want            uint16
+	}{
+		{"own", "C.Relay.Example", 587}, {"hub", "hub.example", 25}, {"pool", "target.example", 25},
+		{"", "smart.example", 587}, {"hub", "smart.example", 0}, {"pool", "hub.example", 0},
+	} {
+		if got := g.portOf(test.host, test.transport); got != test.want {
+			t.Errorf("%s by %q is at %d, want %d", test.host, test.transport, got, test.want)
+		}
+	}
+	if err := os.Remove(c.Credentials.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	wantEach(t, g.adviseCredentials(), `transport.credential: "nobody" is not in the directory`, "credentials.key_file: the key file "+c.Credentials.KeyFile+" is not there")
 	const want = "no credential is for b.example itself; those of transports are tested with --transport: own, absent"
 	if err := g.noCredential(admin.CredentialTest{Host: "b.example", Transport: "pool"}); err.Error() != want {
 		t.Errorf("a test without a transport says %q", err)

@@ -3,7 +3,9 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
+	"time"
 
 	"postern/internal/config"
 	"postern/internal/deliver"
@@ -58,6 +60,52 @@ func (g *graph) poolSettings() []pool.Settings {
 		}
 	}
 	return list
+}
+
+// poolWarnings say which pools have servers to which no mail goes, and why.
+func poolWarnings(pools []pool.View) (list []string) {
+	for i := range pools {
+		p := &pools[i]
+		var why []string
+		for j := range p.Servers {
+			if reason := outOfUse(&p.Servers[j]); reason != "" {
+				why = append(why, reason)
+			}
+		}
+		if len(p.Servers) == 0 {
+			if why = p.Warnings; len(why) == 0 {
+				why = []string{"none of its targets has an address"}
+			}
+		}
+		if len(why) == 0 {
+			continue
+		}
+		rest := ""
+		if more := len(why) - 1; more > 0 {
+			rest = fmt.Sprintf("; and %d more, see postern target list", more)
+		}
+		what := "pool " + p.Name
+		if p.Usable == 0 {
+			what += ": NO SERVER CAN BE USED, and its mail waits"
+		}
+		list = append(list, what+": "+why[0]+rest)
+	}
+	return list
+}
+
+// outOfUse says why no mail goes to a server, or not all; it is empty for one that takes all.
+func outOfUse(v *pool.Server) string {
+	name := v.Pool + "/" + v.Address.String()
+	switch {
+	case v.Drained != "":
+		return fmt.Sprintf("%s was drained by %s, until postern target drain --undo %[1]s", name, v.Drained)
+	case v.State == pool.NotUsable:
+		return fmt.Sprintf("%s is not usable since %s: %s", name, v.Since.Local().Format(time.RFC3339), v.Reason)
+	case len(v.Faults) > 0:
+		f := &v.Faults[0]
+		return fmt.Sprintf("%s gets no mail that demands TLS %s since %s: %s", name, f.TLS, f.Since.Local().Format(time.RFC3339), f.Reason)
+	}
+	return ""
 }
 
 func targetOf(t *config.Target) pool.Target {

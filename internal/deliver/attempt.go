@@ -183,7 +183,7 @@ func ofTLS(e *smtpclient.Error) bool {
 // else another host, or another day, may do. RFC 7504 4 would have one more be so, a greeting
 // with 521 from the last of the hosts.
 func connectOutcome(err error) mail.Outcome {
-	o := mail.Outcome{State: mail.Deferred, Command: "connect", Reply: mail.ReplyOf(err), Cause: err.Error()}
+	o := mail.Outcome{State: mail.Deferred, Command: "connect", Reply: mail.ReplyOf(err), Cause: mail.CauseText(err)}
 	if e, ok := errors.AsType[*smtpclient.Error](err); ok {
 		if o = e.Outcome(); e.Remote {
 			o.State = mail.Deferred

@@ -357,14 +357,14 @@ func allOf(t *transaction, o mail.Outcome) []mail.Outcome {
 
 // routeOutcome is the outcome of recipients for which there is no way.
 func routeOutcome(err error) mail.Outcome {
-	o := mail.Outcome{State: mail.Deferred, Command: "route", Reply: mail.ReplyOf(err), Cause: err.Error()}
+	o := mail.Outcome{State: mail.Deferred, Command: "route", Reply: mail.ReplyOf(err), Cause: mail.CauseText(err)}
 	if o.Reply.Permanent() {
 		o.State = mail.Bounced
 	}
 	if e, ok := errors.AsType[*mail.Error](err); ok {
 		o.Cause = "" // the error's own text begins with the reply
 		if e.Cause != nil {
-			o.Cause = e.Cause.Error()
+			o.Cause = mail.CauseText(e.Cause)
 		}
 	}
 	return o

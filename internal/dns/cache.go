@@ -46,6 +46,14 @@ type flight struct {
 	abandoned bool
 }
 
+type afreshKey struct{}
+
+// Afresh returns a context with which names are asked for again although their answers are
+// remembered: for a person who has changed them. What is found is remembered, for all.
+func Afresh(ctx context.Context) context.Context {
+	return context.WithValue(ctx, afreshKey{}, true)
+}
+
 func newCache(limit int, clock mail.Clock) *cache {
 	return &cache{limit: limit, clock: clock, entries: map[question]entry{}, flights: map[question]*flight{}}
 }
@@ -54,7 +62,7 @@ func newCache(limit int, clock mail.Clock) *cache {
 // who want the same asks; the others wait for it.
 func (c *cache) get(ctx context.Context, q question, ask func(context.Context, question) answer) answer {
 	for {
-		known, f, mine := c.begin(q)
+		known, f, mine := c.begin(q, ctx.Value(afreshKey{}) != nil)
 		switch {
 		case f == nil:
 			return known
@@ -72,12 +80,12 @@ func (c *cache) get(ctx context.Context, q question, ask func(context.Context, q
 	}
 }
 
-// begin returns what is remembered, or the flight of the question; mine says
-// that it was begun here, and that end must follow.
-func (c *cache) begin(q question) (known answer, f *flight, mine bool) {
+// begin returns what is remembered, unless it is to be asked afresh, or the flight of the question;
+// mine says that it was begun here, and that end must follow.
+func (c *cache) begin(q question, afresh bool) (known answer, f *flight, mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e, ok := c.entries[q]; ok && c.clock.Now().Before(e.expires) {
+	if e, ok := c.entries[q]; ok && !afresh && c.clock.Now().Before(e.expires) {
 		return e.answer, nil, false
 	}
 	if f, ok := c.flights[q]; ok {

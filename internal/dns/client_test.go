@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -324,6 +325,20 @@ func TestCacheKeepsWhatTheAnswerSays(t *testing.T) {
 		if n := server.Asked(step.name+". A") - before; n != step.asks {
 			t.Errorf("%s after %s: asked %d times, want %d", step.name, step.within, n, step.asks)
 		}
+	}
+}
+
+// TestAfresh: who asks for it gets no answer from memory, and all get that which is found.
+func TestAfresh(t *testing.T) {
+	c := newCache(16, mail.SystemClock{})
+	asked := 0
+	ask := func(context.Context, question) answer {
+		asked++
+		return answer{alias: strconv.Itoa(asked), ttl: time.Hour}
+	}
+	get := func(ctx context.Context) string { return c.get(ctx, question{name: "a"}, ask).alias }
+	if got := get(t.Context()) + get(t.Context()) + get(Afresh(t.Context())) + get(t.Context()); got != "1122" {
+		t.Error(got)
 	}
 }
 

@@ -121,7 +121,7 @@ func (t texts) told(charset string) string {
 func (s *Server) resolve(ctx context.Context, w *Way, q route.Question) []route.Hop {
 	r, err := s.Router.Route(ctx, q)
 	if err != nil {
-		w.Error = err.Error()
+		w.Error = mail.CauseText(err)
 		return nil
 	}
 	s.tell(w, q, r)

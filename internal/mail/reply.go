@@ -93,6 +93,10 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
+// CauseText is an error as an Outcome has it for its cause, in one line: the
+// errors that errors.Join has put together stand behind each other.
+func CauseText(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
 // LocalError is the reply for an error nobody gave a reply: the unknown is
 // temporary, and its text says nothing of the inside (RFC 3463 3.4).
 var LocalError = Reply{Code: 451, Enhanced: "4.3.0", Text: "Local error in processing, please try again later"}

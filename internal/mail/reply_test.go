@@ -64,6 +64,13 @@ func TestReplyOf(t *testing.T) {
 	}
 }
 
+// A cause is one line, so that all of it can be printed.
+func TestCauseText(t *testing.T) {
+	if got := CauseText(errors.Join(errors.New("a is down"), errors.New("b is full"))); got != "a is down; b is full" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestError(t *testing.T) {
 	cause := errors.New("disk on fire")
 	refused := Refuse(552, "5.3.4", "too large")

@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/route"
 	"postern/internal/tlspolicy"
 )
@@ -87,6 +88,22 @@ func TestRefresh(t *testing.T) {
 	}
 	if _, err := w.Refresh(t.Context(), "other"); !errors.Is(err, ErrNoPool) || !strings.Contains(err.Error(), "hubs") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestRefreshAsksDNS: a person who has changed a name need not wait until what is remembered of it
+// has expired.
+func TestRefreshAsksDNS(t *testing.T) {
+	server := mailtest.NewDNS(t, "a.test. 3600 A 192.0.2.1")
+	w := newWorld(t)
+	w.Change(Around{Resolver: dns.NewClient(dns.Options{Servers: []netip.AddrPort{server.Addr()}, Clock: mail.SystemClock{}}), Probe: w.probe}, []Settings{with("a.test")})
+	for range 2 {
+		if _, err := w.Refresh(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := server.Asked("a.test. A"); n < 2 {
+		t.Errorf("DNS was asked %d times", n)
 	}
 }
 

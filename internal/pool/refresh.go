@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"postern/internal/dns"
 )
 
-// Refresh looks the names of a pool up now, of all pools when name is empty, and returns
-// how these stand then. It fails with ErrNoPool, or with the error of ctx.
+// Refresh looks the names of a pool up now, of all pools when name is empty, whatever is remembered
+// of them, and returns how these stand then. It fails with ErrNoPool, or with the error of ctx.
 func (s *Set) Refresh(ctx context.Context, name string) ([]View, error) {
 	s.mu.Lock()
 	pools := s.all()
@@ -27,7 +29,7 @@ func (s *Set) Refresh(ctx context.Context, name string) ([]View, error) {
 	errs := make([]error, len(pools))
 	var running sync.WaitGroup
 	for i, p := range pools {
-		running.Go(func() { errs[i] = p.resolve(ctx, func() bool { return false }) })
+		running.Go(func() { errs[i] = p.resolve(dns.Afresh(ctx), func() bool { return false }) })
 	}
 	running.Wait()
 	for _, err := range errs {
