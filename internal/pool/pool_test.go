@@ -303,6 +303,46 @@ func TestSecureTarget(t *testing.T) {
 	}
 }
 
+// TestDomainDemands: what the domain of a recipient demands of TLS is known to the choice. Where no server
+// offers STARTTLS, its mail comes back at once, and where TLS does not work for what demands as much, it waits;
+// that of other domains goes.
+func TestDomainDemands(t *testing.T) {
+	w := newWorld(t, with("192.0.2.1", "192.0.2.2"))
+	w.around.Demand = func(l *route.Lane, q route.Question) {
+		if q.Destination.Domain() == "partner.test" {
+			l.TLS = l.TLS.Through(tlspolicy.Policy{Level: tlspolicy.Required, Source: "tls partner.test"})
+		}
+	}
+	ask := func(domain mail.Destination) string {
+		way, err := w.Transport("hubs").Route(t.Context(), route.Question{Destination: domain})
+		if err != nil {
+			return err.Error()
+		}
+		return order(way.Hops)
+	}
+	both := "192.0.2.1 192.0.2.2"
+	if got := ask("partner.test"); got != both {
+		t.Errorf("nothing was heard of the servers: %s", got)
+	}
+	w.at("192.0.2.1", route.Question{}).Target.Connected(plain)
+	if got := ask("partner.test"); got != "192.0.2.2" {
+		t.Errorf("where one offers STARTTLS: %s", got)
+	}
+	w.at("192.0.2.2", route.Question{}).Target.Connected(full10)
+	w.at("192.0.2.2", route.Question{TLS: mail.TLSRequired}).Target.Failed(badTLS)
+	if got := ask("partner.test"); !strings.Contains(got, "4.4.1") {
+		t.Errorf("where TLS does not work: %s", got)
+	}
+	w.at("192.0.2.2", route.Question{}).Target.Connected(plain)
+	got := ask("partner.test")
+	if !strings.Contains(got, "5.7.4") || !strings.Contains(got, "192.0.2.1 [192.0.2.1:25] offers no STARTTLS, which is demanded by tls partner.test") {
+		t.Errorf("where none offers STARTTLS: %s", got)
+	}
+	if got := ask("other.test"); got != both {
+		t.Errorf("that of others: %s", got)
+	}
+}
+
 // TestTLSFault: what is wrong with TLS of a server keeps the mail away that demands it,
 // and all, where all demands it.
 func TestTLSFault(t *testing.T) {
