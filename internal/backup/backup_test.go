@@ -167,13 +167,14 @@ func TestOpenRefuses(t *testing.T) {
 // restoreTo restores, and counts how often it was made ready.
 func restoreTo(t *testing.T, from, dataDir string) (ready int, err error) {
 	t.Helper()
-	_, err = Restore(t.Context(), from, dataDir, 0, func(dir string, m Manifest) error {
+	check := func(dir string, m Manifest) error {
 		ready++
 		if got := read(t, filepath.Join(dir, "queue", "db", "1.sst")); got != "table" || !m.Made.Equal(noon) {
 			t.Errorf("to be made ready: %q, %+v", got, m)
 		}
 		return nil
-	}, func(int64) {})
+	}
+	_, err = Restore(t.Context(), from, Into{DataDir: dataDir, Ready: check, Progress: func(int64) {}})
 	return ready, err
 }
 
@@ -228,11 +229,11 @@ func TestRestoreByRoot(t *testing.T) {
 func TestRestoreFails(t *testing.T) {
 	from, dataDir := made(t, source(t)), t.TempDir()
 	broken := errors.New("broken")
-	_, err := Restore(t.Context(), from, dataDir, 0, func(string, Manifest) error { return broken }, func(int64) {})
+	_, err := Restore(t.Context(), from, Into{DataDir: dataDir, Ready: func(string, Manifest) error { return broken }, Progress: func(int64) {}})
 	if !errors.Is(err, broken) {
 		t.Errorf("it says %v", err)
 	}
-	_, err = Restore(t.Context(), from, dataDir, 1<<60, func(string, Manifest) error { return nil }, func(int64) {})
+	_, err = Restore(t.Context(), from, Into{DataDir: dataDir, Reserve: 1 << 60, Ready: func(string, Manifest) error { return nil }, Progress: func(int64) {}})
 	if err == nil || !strings.Contains(err.Error(), "and it takes ") {
 		t.Errorf("without room it says %v", err)
 	}

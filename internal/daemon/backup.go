@@ -196,7 +196,7 @@ func (e *DamagedError) Error() string {
 func (m Maintenance) Restore(ctx context.Context, from string, damaged bool, progress func(queue.Progress)) (b Backup, err error) {
 	reserve := max(m.Config.Pressure.MinFreeSpace, embedded.DefaultReserve)
 	var done queue.Progress
-	b.Manifest, err = backup.Restore(ctx, from, m.Config.DataDir, reserve, func(dir string, of backup.Manifest) error {
+	ready := func(dir string, of backup.Manifest) error {
 		v, err := m.verifyCopy(ctx, dir, func(p queue.Progress) {
 			progress(queue.Progress{Done: of.Octets() + p.Done, Total: of.Octets() + max(p.Total, of.Octets())})
 		})
@@ -208,11 +208,13 @@ func (m Maintenance) Restore(ctx context.Context, from string, damaged bool, pro
 			return err
 		}
 		return m.suspend(ctx, dir, of)
-	}, func(octets int64) {
+	}
+	copied := func(octets int64) {
 		done.Done += octets
 		done.Total = max(done.Total, 2*done.Done)
 		progress(done)
-	})
+	}
+	b.Manifest, err = backup.Restore(ctx, from, backup.Into{DataDir: m.Config.DataDir, Reserve: reserve, Ready: ready, Progress: copied})
 	if err != nil {
 		return b, err
 	}
