@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/route"
 	"postern/internal/tlspolicy"
 )
@@ -28,14 +29,14 @@ type world struct {
 	// level behind a space.
 	probes    map[string]error
 	asked     []string
-	facts     []mail.Fact
+	facts     mailtest.Facts
 	recovered int
 }
 
 func newWorld(t *testing.T, pools ...Settings) *world {
 	w := &world{t: t, probes: make(map[string]error)}
 	w.Set = New(Options{
-		Record:    func(f mail.Fact) { w.mu.Lock(); w.facts = append(w.facts, f); w.mu.Unlock() },
+		Record:    w.facts.Record,
 		Recovered: func(string) { w.mu.Lock(); w.recovered++; w.mu.Unlock() },
 	})
 	w.change(pools...)
@@ -61,10 +62,8 @@ func (w *world) probe(_ context.Context, to route.Lane, at netip.AddrPort) (rout
 
 // said are the facts as "reason address".
 func (w *world) said(reasons ...mail.Reason) []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	var said []string
-	for _, f := range w.facts {
+	for _, f := range w.facts.All() {
 		if slices.Contains(reasons, f.Reason) {
 			said = append(said, string(f.Reason)+" "+f.Address.Addr().String())
 		}
