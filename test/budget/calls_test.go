@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -58,7 +59,7 @@ func TestSystemCalls(t *testing.T) {
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			calls, err := traced(bounded(t), t.TempDir(), w.sessions, w.keep)
-			must(t, err)
+			mailtest.Must(t, err)
 			for kind, most := range w.most {
 				within(t, kind, calls[kind]/messages, most)
 			}
