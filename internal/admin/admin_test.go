@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"postern/internal/deliver"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/pool"
 	"postern/internal/queue"
 	"postern/internal/route"
@@ -34,7 +34,7 @@ type rig struct {
 	queue   *queue.Memory
 	sites   *deliver.Deliverer // that does not run
 	pools   *pool.Set          // likewise
-	told    told               // of pools
+	told    mailtest.Facts     // of pools
 	store   *store
 	journal *journal.Journal
 	stopped chan struct{} // receives when the server was told to stop
@@ -49,7 +49,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r := &rig{dir: dir, queue: queue.NewMemory(queue.Options{}), store: &store{}, journal: j, stopped: make(chan struct{}, 1)}
 	r.sites = deliver.New(deliver.Options{Store: r.queue, Settings: deliver.Settings{Router: router{}}})
-	r.pools = pool.New(pool.Options{Record: r.told.record})
+	r.pools = pool.New(pool.Options{Record: r.told.Record})
 	r.path, r.Client = serve(t, admin.Options{
 		Queue: r.queue, Sites: r.sites, Targets: r.pools, Tally: r.sites.Tally, Store: r.store, Journal: j,
 		Status: func() admin.Status { return admin.Status{Version: "1", Hostname: "gate.example"} },
@@ -69,27 +69,6 @@ func newRig(t *testing.T) *rig {
 		}
 	})
 	return r
-}
-
-// told are facts.
-type told struct {
-	mu   sync.Mutex
-	list []mail.Fact
-}
-
-func (l *told) record(f mail.Fact) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, f)
-}
-
-// take returns those that came since the last time.
-func (l *told) take() []mail.Fact {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	list := l.list
-	l.list = nil
-	return list
 }
 
 // router leads every destination to a site of its own, but for "lost.example".

@@ -20,6 +20,8 @@ type Snapshot struct {
 // SnapshotOrder says of what a snapshot is to be.
 type SnapshotOrder struct {
 	KeyFile bool `query:"key_file" doc:"With the key file of credentials: who has it and the rest has what is sealed"`
+	// To is where the backup is to be, for people.
+	To string `query:"to" maxLength:"4096" doc:"Where the backup is written to; the journal has it"`
 }
 
 // SnapshotFile is a file of a snapshot.
@@ -57,11 +59,11 @@ func (s *Server) backupOperations() {
 // backup makes a snapshot and keeps it until the client leaves.
 func (s *Server) backup(ctx context.Context, in *SnapshotOrder, out *lines[SnapshotLine]) (err error) {
 	made := s.Clock.Now()
-	snapshot, err := s.Snapshot(ctx, *in)
+	snapshot, err := s.Snapshot(ctx, actor(ctx), *in)
 	if err != nil {
 		return err
 	}
-	s.Logger.Info("a backup begins; what it is made of takes its room until it ends", "actor", actor(ctx), "key_file", in.KeyFile)
+	s.Logger.Info("a backup begins; what it is made of takes its room until it ends", "actor", actor(ctx), "to", in.To, "key_file", in.KeyFile)
 	defer func() {
 		if err := snapshot.Release(); err != nil {
 			s.Logger.Error("the files of a backup cannot be removed; they go at the next start", "error", err)

@@ -13,15 +13,17 @@ import (
 
 // snapshots are those of a server.
 type snapshots struct {
-	err      error
-	released chan struct{}
+	err       error
+	actor, to string // who has made the last, and for where
+	released  chan struct{}
 }
 
 var snapshotFiles = []admin.SnapshotFile{
 	{Name: "queue/made", Path: "/data/queue/made", Fixed: true}, {Name: "journal/1", Path: "/data/journal/snapshot/1", Size: 7},
 }
 
-func (s *snapshots) make(_ context.Context, o admin.SnapshotOrder) (admin.Snapshot, error) {
+func (s *snapshots) make(_ context.Context, actor string, o admin.SnapshotOrder) (admin.Snapshot, error) {
+	s.actor, s.to = actor, o.To
 	if s.err != nil {
 		return admin.Snapshot{}, s.err
 	}
@@ -46,10 +48,13 @@ func TestBackup(t *testing.T) {
 	client := serveSnapshots(t, s)
 	broken := errors.New("broken")
 	for _, want := range []error{nil, broken} {
-		o := admin.SnapshotOrder{KeyFile: want != nil}
+		o := admin.SnapshotOrder{KeyFile: want != nil, To: "/backup/a & b"}
 		err := client.Backup(t.Context(), o, func(ctx context.Context, of admin.SnapshotReady, files []admin.SnapshotFile) error {
 			if of.Host != "gate.example" || of.Version != "1" || of.Made.IsZero() || o.KeyFile != (of.KeyFile == "") || !slices.Equal(files, snapshotFiles) {
 				t.Errorf("%+v, %+v", of, files)
+			}
+			if s.to != o.To || s.actor == "" {
+				t.Errorf("made by %q for %q", s.actor, s.to)
 			}
 			if len(s.released) > 0 || ctx.Err() != nil {
 				t.Error("the files went before they were copied")

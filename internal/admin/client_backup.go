@@ -22,7 +22,7 @@ func (c *Client) Backup(ctx context.Context, o SnapshotOrder, copyFiles func(con
 	copied := make(chan error, 1) // what copyFiles returned, once it has begun
 	begun := false
 	var files []SnapshotFile
-	r := request{method: http.MethodPost, path: "/v1/backup", values: url.Values{}}
+	r := request{method: http.MethodPost, path: "/v1/backup", values: url.Values{"to": {o.To}}}
 	if o.KeyFile {
 		r.values.Set("key_file", "true")
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"postern/internal/directory"
+	"postern/internal/mailtest"
 )
 
 // office is a directory with a server inside the process.
@@ -31,7 +32,7 @@ func TestUserRoute(t *testing.T) {
 	_, err := o.Users().Add(t.Context(), map[string]any{"login": "joe", "route": "partner"})
 	wantProblem(t, err, 422, none)
 	_, err = o.Users().Add(t.Context(), map[string]any{"login": "joe", "route": "partners"})
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"route": "partner"})
 	wantProblem(t, err, 422, none)
 	_, err = o.Users().Import(t.Context(), RecordImport{Format: FormatCSV}, strings.NewReader("login,route\nann,partners\nbob,partner\n"))
@@ -41,12 +42,12 @@ func TestUserRoute(t *testing.T) {
 	}
 	o.transports = []string{"mx"}
 	stored, err := o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"note": "x"})
-	must(t, err)
+	mailtest.Must(t, err)
 	if stored.Record.Route != "partners" {
 		t.Errorf("the route became %q", stored.Record.Route)
 	}
 	var found []string
-	must(t, o.Users().Each(t.Context(), RecordQuery{Match: "partners"}, func(u *User) error {
+	mailtest.Must(t, o.Users().Each(t.Context(), RecordQuery{Match: "partners"}, func(u *User) error {
 		found = append(found, u.Login)
 		return nil
 	}))
@@ -54,7 +55,7 @@ func TestUserRoute(t *testing.T) {
 		t.Errorf("by their route are found %v", found)
 	}
 	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"route": ""})
-	must(t, err)
+	mailtest.Must(t, err)
 }
 
 const (
@@ -94,14 +95,6 @@ func newOffice(t *testing.T) *office {
 	return o
 }
 
-// must fails the test with an error.
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // wantProblem wants an error that is a problem with a status and a text.
 func wantProblem(t *testing.T, err error, status int, text string) {
 	t.Helper()
@@ -116,27 +109,27 @@ func wantProblem(t *testing.T, err error, status int, text string) {
 func TestPasswordIsNeverTold(t *testing.T) {
 	o := newOffice(t)
 	stored, err := o.Users().Add(t.Context(), map[string]any{"login": "joe", "password": "open sesame"})
-	must(t, err)
+	mailtest.Must(t, err)
 	if u, _ := o.directory.User("joe"); u.Password != testHash || u.SCRAM != testKeys || !stored.Record.HasPassword {
 		t.Fatalf("stored is %+v, told %+v", u, stored)
 	}
 	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"note": "x"})
-	must(t, err)
+	mailtest.Must(t, err)
 	if u, _ := o.directory.User("joe"); u.Password != testHash {
 		t.Error("a change of the note has changed the password")
 	}
 	var told bytes.Buffer
 	for _, f := range []Format{FormatCSV, FormatJSON} {
-		must(t, o.Users().Export(t.Context(), f, &told))
+		mailtest.Must(t, o.Users().Export(t.Context(), f, &told))
 	}
 	for _, path := range []string{"/v1/users", "/v1/users/joe"} {
 		body, err := o.do(t.Context(), request{method: http.MethodGet, path: path})
-		must(t, err)
+		mailtest.Must(t, err)
 		_, err = told.ReadFrom(body)
-		must(t, errors.Join(err, body.Close()))
+		mailtest.Must(t, errors.Join(err, body.Close()))
 	}
 	facts, err := o.directory.NextFacts(t.Context(), 0, 10)
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, f := range facts {
 		told.WriteString(f.Text)
 	}
@@ -154,7 +147,7 @@ func TestPasswordIsNeverTold(t *testing.T) {
 	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"password": "weak"})
 	wantProblem(t, err, http.StatusUnprocessableEntity, "it is weak")
 	_, err = o.Users().Change(t.Context(), RecordName{Name: "joe"}, map[string]any{"password": ""})
-	must(t, err)
+	mailtest.Must(t, err)
 	if u, _ := o.directory.User("joe"); u.Password != "" || u.SCRAM != "" {
 		t.Error("the password was not taken away")
 	}
@@ -168,7 +161,7 @@ func TestChangeOfRecord(t *testing.T) {
 	o := newOffice(t)
 	users := o.Users()
 	_, err := users.Add(t.Context(), map[string]any{"login": "Joe", "addresses": []string{"a@x.example", "b@x.example"}, "limits": map[string]any{"max_size": 7}})
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, c := range []struct {
 		name   string
 		fields map[string]any
@@ -190,7 +183,7 @@ func TestChangeOfRecord(t *testing.T) {
 		}
 	}
 	u, err := users.Get(t.Context(), RecordName{Name: "joe"})
-	must(t, err)
+	mailtest.Must(t, err)
 	if got := fmt.Sprint(u.Addresses, u.Limits.MessagesPerHour, u.Limits.MaxSize, u.Services.Submit, u.Services.Relay, u.Note); got != "[c@x.example] 5 7 true false" {
 		t.Errorf("it is %s", got)
 	}
@@ -199,7 +192,7 @@ func TestChangeOfRecord(t *testing.T) {
 	_, err = users.Add(t.Context(), map[string]any{"login": "JOE"})
 	wantProblem(t, err, http.StatusConflict, "is there already")
 	wantProblem(t, users.Delete(t.Context(), RecordName{Name: "nobody"}), http.StatusNotFound, "nobody")
-	must(t, users.Delete(t.Context(), RecordName{Name: "joe"}))
+	mailtest.Must(t, users.Delete(t.Context(), RecordName{Name: "joe"}))
 	_, err = users.Get(t.Context(), RecordName{Name: "joe"})
 	wantProblem(t, err, http.StatusNotFound, "there is no user joe")
 }
@@ -223,7 +216,7 @@ func TestWideNetworks(t *testing.T) {
 func TestListsAreFit(t *testing.T) {
 	o := newOffice(t)
 	_, err := o.Lists().Add(t.Context(), map[string]any{"name": "lan", "kind": "networks", "entries": []string{"10.0.0.0/8", "192.0.2.0/24"}})
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = o.ChangeEntries(t.Context(), "lan", EntryChange{Add: []string{"0.0.0.0/0"}})
 	wantProblem(t, err, http.StatusUnprocessableEntity, "list lan: entries: everybody is on it")
 	_, err = o.Lists().Change(t.Context(), RecordName{Name: "lan"}, map[string]any{"entries": []string{"0.0.0.0/0", "198.51.100.0/24"}})
@@ -240,7 +233,7 @@ func TestListsAreFit(t *testing.T) {
 		t.Errorf("%+v, %v", done, err)
 	}
 	var seen []List
-	must(t, o.Lists().Each(t.Context(), RecordQuery{}, func(l *List) error { seen = append(seen, *l); return nil }))
+	mailtest.Must(t, o.Lists().Each(t.Context(), RecordQuery{}, func(l *List) error { seen = append(seen, *l); return nil }))
 	if len(seen) != 1 || seen[0].Size != 2 || seen[0].Entries != nil {
 		t.Errorf("listed: %+v", seen)
 	}
@@ -256,7 +249,7 @@ func TestRecordsInPages(t *testing.T) {
 	}
 	const count = 2*recordPage + 10
 	var want []string
-	must(t, o.directory.Change(t.Context(), "test", func(tx *directory.Tx) error {
+	mailtest.Must(t, o.directory.Change(t.Context(), "test", func(tx *directory.Tx) error {
 		for i := range count {
 			login := fmt.Sprintf("u%05d", i)
 			want = append(want, login)
@@ -268,18 +261,18 @@ func TestRecordsInPages(t *testing.T) {
 		return nil
 	}))
 	var owners, logins []string
-	must(t, o.Aliases().Each(t.Context(), RecordQuery{}, func(a *Alias) error { owners = append(owners, a.Owner); return nil }))
-	must(t, o.Users().Each(t.Context(), RecordQuery{}, func(u *User) error { logins = append(logins, u.Login); return nil }))
+	mailtest.Must(t, o.Aliases().Each(t.Context(), RecordQuery{}, func(a *Alias) error { owners = append(owners, a.Owner); return nil }))
+	mailtest.Must(t, o.Users().Each(t.Context(), RecordQuery{}, func(u *User) error { logins = append(logins, u.Login); return nil }))
 	if !slices.Equal(owners, want) || !slices.Equal(logins, want) {
 		t.Errorf("%d aliases and %d users, want %d", len(owners), len(logins), count)
 	}
 	logins = nil
-	must(t, o.Users().Each(t.Context(), RecordQuery{After: "U00599", Limit: 3}, func(u *User) error { logins = append(logins, u.Login); return nil }))
+	mailtest.Must(t, o.Users().Each(t.Context(), RecordQuery{After: "U00599", Limit: 3}, func(u *User) error { logins = append(logins, u.Login); return nil }))
 	if !slices.Equal(logins, want[600:603]) {
 		t.Errorf("behind one: %q", logins)
 	}
 	logins = nil
-	must(t, o.Users().Each(t.Context(), RecordQuery{Match: "U0100"}, func(u *User) error { logins = append(logins, u.Login); return nil }))
+	mailtest.Must(t, o.Users().Each(t.Context(), RecordQuery{Match: "U0100"}, func(u *User) error { logins = append(logins, u.Login); return nil }))
 	if !slices.Equal(logins, want[1000:1010]) {
 		t.Errorf("with a text: %q", logins)
 	}

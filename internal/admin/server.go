@@ -34,8 +34,8 @@ type Options struct {
 	Journal *journal.Journal
 	// Importer takes in what was exported.
 	Importer Importer
-	// Snapshot makes a snapshot for a backup. Errors: ErrBusy.
-	Snapshot     func(context.Context, SnapshotOrder) (Snapshot, error)
+	// Snapshot makes a snapshot for a backup that somebody makes. Errors: ErrBusy.
+	Snapshot     func(ctx context.Context, actor string, o SnapshotOrder) (Snapshot, error)
 	Control      Controller
 	Records      Records
 	Certificates *certs.Keeper

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -26,6 +27,8 @@ type Sites interface {
 	// FindSite returns the name of the site that a person means. Errors:
 	// deliver.ErrNoSite, with what to do.
 	FindSite(ctx context.Context, text string) (name string, err error)
+	// ForRoom returns how many deliveries wait for a place at each address of target servers.
+	ForRoom() map[netip.AddrPort]int
 	// TryNow has sites that are down tried again with the next mail that is due:
 	// those of these names, or all.
 	TryNow(names ...string)

@@ -39,9 +39,25 @@ type TargetCounts struct {
 	Extended int `json:"current_extended_retry" doc:"Those of them that have used up the listed waits of retry (EXTENDED RETRY, CURRENT)"`
 }
 
+// TargetDetail is a target server at a moment, and what waits for it.
+type TargetDetail struct {
+	pool.Server
+	ForRoom int `json:"for_room" doc:"How many deliveries wait for a place there, or at another server that may take them"`
+}
+
 // TargetServers are those that a name means.
 type TargetServers struct {
-	Servers []pool.Server `json:"servers"`
+	Servers []TargetDetail `json:"servers"`
+}
+
+// withWaiting adds to servers what waits for them.
+func (s *Server) withWaiting(found []pool.Server) TargetServers {
+	waiting := s.Sites.ForRoom()
+	servers := make([]TargetDetail, len(found))
+	for i := range found {
+		servers[i] = TargetDetail{found[i], waiting[found[i].Address]}
+	}
+	return TargetServers{servers}
 }
 
 func (s *Server) targetOperations() {
@@ -77,7 +93,7 @@ type targetInput struct {
 
 func (s *Server) target(_ context.Context, in *targetInput) (TargetServers, error) {
 	found, err := s.Targets.Find(in.Name)
-	return TargetServers{found}, err
+	return s.withWaiting(found), err
 }
 
 type refreshInput struct {
@@ -93,7 +109,7 @@ func (s *Server) refreshTargets(ctx context.Context, in *refreshInput) (TargetLi
 
 func (s *Server) reconnectTarget(ctx context.Context, in *targetInput) (TargetServers, error) {
 	found, err := s.Targets.Reconnect(in.Name, actor(ctx))
-	return TargetServers{found}, err
+	return s.withWaiting(found), err
 }
 
 type drainInput struct {
@@ -107,5 +123,5 @@ func (s *Server) drainTarget(ctx context.Context, in *drainInput) (TargetServers
 		do = s.Targets.Undrain
 	}
 	found, err := do(in.Name, actor(ctx))
-	return TargetServers{found}, err
+	return s.withWaiting(found), err
 }

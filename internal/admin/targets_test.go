@@ -58,7 +58,7 @@ func TestActOnTargets(t *testing.T) {
 	if _, err := r.RefreshTargets(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	r.told.take()
+	r.told.Take()
 	if found, err := r.ReconnectTarget(t.Context(), "hub.test"); err != nil || len(found.Servers) != 2 {
 		t.Errorf("reconnected: %+v, %v", found, err)
 	}
@@ -68,7 +68,7 @@ func TestActOnTargets(t *testing.T) {
 	if found, err := r.DrainTarget(t.Context(), "hubs", true); err != nil || len(found.Servers) != 2 || found.Servers[0].Drained != "" {
 		t.Errorf("no longer: %+v, %v", found, err)
 	}
-	facts := r.told.take()
+	facts := r.told.Take()
 	if len(facts) != 4 {
 		t.Fatalf("facts: %+v", facts)
 	}

@@ -16,6 +16,7 @@ import (
 	"postern/internal/directory"
 	"postern/internal/limit"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 )
 
 var (
@@ -68,7 +69,7 @@ type guarded struct {
 	*world
 	guard *Guard
 	bans  *bansInMemory
-	facts []mail.Fact
+	facts mailtest.Facts
 	stop  context.CancelFunc
 }
 
@@ -77,11 +78,7 @@ func newGuarded(t *testing.T) *guarded {
 	w := &guarded{world: newWorld(t), bans: &bansInMemory{bans: map[string]directory.Ban{}}}
 	w.guard = NewGuard(GuardOptions{
 		Bans: w.bans, Clock: mail.SystemClock{}, Logger: logTo(w.log),
-		Record: func(f mail.Fact) {
-			w.bans.mu.Lock()
-			defer w.bans.mu.Unlock()
-			w.facts = append(w.facts, f)
-		},
+		Record: w.facts.Record,
 	}, someSettings)
 	w.auth.Guard = w.guard
 	ctx, stop := context.WithCancel(context.Background())
@@ -347,7 +344,8 @@ func TestFailuresAreTold(t *testing.T) {
 		time.Sleep(2 * tellEvery)
 		w.stop()
 		var total uint64
-		for _, f := range w.facts {
+		facts := w.facts.All()
+		for _, f := range facts {
 			if f.Reason == mail.ReasonBanned {
 				continue
 			}
@@ -356,11 +354,11 @@ func TestFailuresAreTold(t *testing.T) {
 				t.Errorf("a fact %s: %s", f.Reason, f.Text)
 			}
 		}
-		if total != 34 || len(w.facts) > 2*(toldNetworks+1) {
-			t.Errorf("%d facts tell of %d failures, not of 34", len(w.facts), total)
+		if total != 34 || len(facts) > 2*(toldNetworks+1) {
+			t.Errorf("%d facts tell of %d failures, not of 34", len(facts), total)
 		}
-		if !strings.Contains(fmt.Sprint(w.facts), "from 198.51.100.7, for joe") {
-			t.Errorf("nobody tells of joe: %v", w.facts)
+		if !strings.Contains(fmt.Sprint(facts), "from 198.51.100.7, for joe") {
+			t.Errorf("nobody tells of joe: %v", facts)
 		}
 	})
 }

@@ -9,16 +9,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postern/internal/mailtest"
 )
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // source is a store of two files, one of which is still being written, and what lies beside it.
 func source(t *testing.T) []File {
@@ -42,13 +37,13 @@ var allParts = []string{"a.key", "keys", "directory", "journal", "queue"}
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	must(t, os.WriteFile(path, []byte(text), 0o600))
+	mailtest.Must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 func read(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	must(t, err)
+	mailtest.Must(t, err)
 	return string(data)
 }
 
@@ -59,7 +54,7 @@ func made(t *testing.T, files []File) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "backup")
 	_, err := Write(t.Context(), dir, Manifest{Made: noon, Host: "gate", Files: files}, fine, func(int64) {})
-	must(t, err)
+	mailtest.Must(t, err)
 	return dir
 }
 
@@ -86,9 +81,9 @@ func TestWrite(t *testing.T) {
 		t.Errorf("the file that was being written: %q", got)
 	}
 	linked, err := os.Stat(filepath.Join(dir, "queue", "db", "1.sst"))
-	must(t, err)
+	mailtest.Must(t, err)
 	original, err := os.Stat(files[0].Path)
-	must(t, err)
+	mailtest.Must(t, err)
 	if !os.SameFile(linked, original) {
 		t.Error("a file that does not change was copied")
 	}
@@ -118,7 +113,7 @@ func TestWriteFails(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			parent := t.TempDir()
 			if c.there != "" {
-				must(t, os.MkdirAll(filepath.Join(parent, c.there), 0o700))
+				mailtest.Must(t, os.MkdirAll(filepath.Join(parent, c.there), 0o700))
 			}
 			_, err := Write(t.Context(), filepath.Join(parent, "backup"), Manifest{Files: c.files}, c.check, func(int64) {})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -135,10 +130,10 @@ func TestWriteFails(t *testing.T) {
 func TestCutShort(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "backup")
-	must(t, prepare(dir+partial))
+	mailtest.Must(t, prepare(dir+partial))
 	write(t, filepath.Join(dir+partial, "stale"), "x")
 	_, err := Write(t.Context(), dir, Manifest{Files: source(t)}, fine, func(int64) {})
-	must(t, err)
+	mailtest.Must(t, err)
 	if _, err := os.Stat(filepath.Join(dir, "stale")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was left is in the backup: %v", err)
 	}
@@ -167,13 +162,14 @@ func TestOpenRefuses(t *testing.T) {
 // restoreTo restores, and counts how often it was made ready.
 func restoreTo(t *testing.T, from, dataDir string) (ready int, err error) {
 	t.Helper()
-	_, err = Restore(t.Context(), from, dataDir, 0, func(dir string, m Manifest) error {
+	check := func(dir string, m Manifest) error {
 		ready++
 		if got := read(t, filepath.Join(dir, "queue", "db", "1.sst")); got != "table" || !m.Made.Equal(noon) {
 			t.Errorf("to be made ready: %q, %+v", got, m)
 		}
 		return nil
-	}, func(int64) {})
+	}
+	_, err = Restore(t.Context(), from, Into{DataDir: dataDir, Ready: check, Progress: func(int64) {}})
 	return ready, err
 }
 
@@ -193,8 +189,8 @@ func TestRestore(t *testing.T) {
 		t.Errorf("in data_dir are %v, %v", names, err)
 	}
 	for _, part := range allParts {
-		must(t, os.RemoveAll(dataDir))
-		must(t, os.MkdirAll(filepath.Join(dataDir, part), 0o700))
+		mailtest.Must(t, os.RemoveAll(dataDir))
+		mailtest.Must(t, os.MkdirAll(filepath.Join(dataDir, part), 0o700))
 		if ready, err := restoreTo(t, from, dataDir); err == nil || ready > 0 || !strings.Contains(err.Error(), "has a "+part+" already; a restore never goes over one") {
 			t.Errorf("over a %s: %v", part, err)
 		}
@@ -207,16 +203,16 @@ func TestRestoreByRoot(t *testing.T) {
 	dataDir := t.TempDir()
 	if owner == 0 {
 		owner = 12345
-		must(t, os.Chown(dataDir, owner, owner))
+		mailtest.Must(t, os.Chown(dataDir, owner, owner))
 	}
 	_, err := restoreTo(t, made(t, source(t)), dataDir)
-	must(t, err)
-	must(t, filepath.WalkDir(dataDir, func(path string, _ os.DirEntry, err error) error {
+	mailtest.Must(t, err)
+	mailtest.Must(t, filepath.WalkDir(dataDir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		info, err := os.Lstat(path)
-		must(t, err)
+		mailtest.Must(t, err)
 		if got := int(info.Sys().(*syscall.Stat_t).Uid); got != owner {
 			t.Errorf("%s is of user %d, want %d", path, got, owner)
 		}
@@ -228,11 +224,11 @@ func TestRestoreByRoot(t *testing.T) {
 func TestRestoreFails(t *testing.T) {
 	from, dataDir := made(t, source(t)), t.TempDir()
 	broken := errors.New("broken")
-	_, err := Restore(t.Context(), from, dataDir, 0, func(string, Manifest) error { return broken }, func(int64) {})
+	_, err := Restore(t.Context(), from, Into{DataDir: dataDir, Ready: func(string, Manifest) error { return broken }, Progress: func(int64) {}})
 	if !errors.Is(err, broken) {
 		t.Errorf("it says %v", err)
 	}
-	_, err = Restore(t.Context(), from, dataDir, 1<<60, func(string, Manifest) error { return nil }, func(int64) {})
+	_, err = Restore(t.Context(), from, Into{DataDir: dataDir, Reserve: 1 << 60, Ready: func(string, Manifest) error { return nil }, Progress: func(int64) {}})
 	if err == nil || !strings.Contains(err.Error(), "and it takes ") {
 		t.Errorf("without room it says %v", err)
 	}
@@ -249,30 +245,30 @@ func TestRestoreCutShort(t *testing.T) {
 		t.Run(fmt.Sprint(moved), func(t *testing.T) {
 			dataDir := t.TempDir()
 			dir := filepath.Join(dataDir, Restoring)
-			must(t, os.Mkdir(dir, 0o700))
+			mailtest.Must(t, os.Mkdir(dir, 0o700))
 			write(t, filepath.Join(dir, "stale"), "x")
 			wantReady := 1
 			if moved >= 0 { // it was made ready, and some have their names
 				m, err := Open(from)
-				must(t, err)
-				must(t, Copy(t.Context(), dir, m.Files, None, func(int64) {}))
-				must(t, os.Remove(filepath.Join(dir, "stale")))
-				must(t, m.write(dir))
+				mailtest.Must(t, err)
+				mailtest.Must(t, Copy(t.Context(), dir, m.Files, None, func(int64) {}))
+				mailtest.Must(t, os.Remove(filepath.Join(dir, "stale")))
+				mailtest.Must(t, m.write(dir))
 				for _, part := range allParts[:min(moved, len(allParts))] {
-					must(t, os.Rename(filepath.Join(dir, part), filepath.Join(dataDir, part)))
+					mailtest.Must(t, os.Rename(filepath.Join(dir, part), filepath.Join(dataDir, part)))
 				}
 				if moved > len(allParts) {
-					must(t, os.Remove(filepath.Join(dir, manifestName)))
+					mailtest.Must(t, os.Remove(filepath.Join(dir, manifestName)))
 				}
 				wantReady = 0
 			}
 			lock, err := os.Open(dir)
-			must(t, err)
-			must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+			mailtest.Must(t, err)
+			mailtest.Must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 			if _, err := restoreTo(t, from, dataDir); err == nil || !strings.Contains(err.Error(), "another restore is under way") {
 				t.Errorf("beside another: %v", err)
 			}
-			must(t, lock.Close())
+			mailtest.Must(t, lock.Close())
 			if ready, err := restoreTo(t, from, dataDir); err != nil || ready != wantReady {
 				t.Errorf("%v, made ready %d times", err, ready)
 			}
@@ -293,9 +289,9 @@ func TestRestoreCutShort(t *testing.T) {
 func TestRestoreOfAnother(t *testing.T) {
 	from, dataDir := made(t, source(t)), t.TempDir()
 	dir := filepath.Join(dataDir, Restoring)
-	must(t, os.Mkdir(dir, 0o700))
+	mailtest.Must(t, os.Mkdir(dir, 0o700))
 	other := Manifest{Version: version, Made: noon.Add(time.Hour)}
-	must(t, other.write(dir))
+	mailtest.Must(t, other.write(dir))
 	if _, err := restoreTo(t, from, dataDir); err == nil || !strings.Contains(err.Error(), "a restore of another backup, of 2026-03-02") {
 		t.Errorf("it says %v", err)
 	}

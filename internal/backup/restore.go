@@ -20,16 +20,26 @@ const Restoring = "restoring"
 // them their names, behind all else: with the last there is a store.
 var Parts = []string{"directory", "journal", "queue"}
 
-// Restore copies a backup into a data directory that holds nothing of the kind
-// yet. ready makes the copy fit for a start; what it has made must be durable.
-// When Restore is cut short, it goes on when it is repeated with the same
-// backup. reserve is what must be free besides, in octets.
-func Restore(ctx context.Context, from, dataDir string, reserve int64, ready func(dir string, m Manifest) error, progress func(octets int64)) (Manifest, error) {
+// Into is where a backup is restored, and how. All is required but Reserve.
+type Into struct {
+	// DataDir is the data directory, which holds nothing of the kind yet.
+	DataDir string
+	// Reserve is what must be free besides, in octets.
+	Reserve int64
+	// Ready makes the copy fit for a start; what it has made must be durable.
+	Ready func(dir string, m Manifest) error
+	// Progress is told of octets that were copied.
+	Progress func(octets int64)
+}
+
+// Restore copies a backup into a data directory. When it is cut short, it goes on when it is
+// repeated with the same backup.
+func Restore(ctx context.Context, from string, into Into) (Manifest, error) {
 	m, err := Open(from)
 	if err != nil {
 		return m, err
 	}
-	r := restore{dataDir: dataDir, dir: filepath.Join(dataDir, Restoring), parts: m.parts()}
+	r := restore{Into: into, dir: filepath.Join(into.DataDir, Restoring), parts: m.parts()}
 	if err := r.begin(); err != nil {
 		return m, err
 	}
@@ -39,7 +49,7 @@ func Restore(ctx context.Context, from, dataDir string, reserve int64, ready fun
 		return m, err
 	}
 	if !whole {
-		if err := r.makeReady(ctx, m, reserve, ready, progress); err != nil {
+		if err := r.makeReady(ctx, m); err != nil {
 			return m, errors.Join(err, r.abandon())
 		}
 	}
@@ -48,17 +58,18 @@ func Restore(ctx context.Context, from, dataDir string, reserve int64, ready fun
 
 // restore is one under way.
 type restore struct {
-	dataDir, dir string
-	parts        []string // of the backup
-	lock         *os.File // dir
+	Into
+	dir   string
+	parts []string // of the backup
+	lock  *os.File // dir
 }
 
 // begin takes the data directory, unless it holds something.
 func (r *restore) begin() error {
 	if _, err := os.Lstat(r.dir); errors.Is(err, fs.ErrNotExist) {
 		for _, part := range r.parts {
-			if _, err := os.Lstat(filepath.Join(r.dataDir, part)); err == nil {
-				return fmt.Errorf("data_dir %s has a %s already; a restore never goes over one: set another data_dir, or move it away", r.dataDir, part)
+			if _, err := os.Lstat(filepath.Join(r.DataDir, part)); err == nil {
+				return fmt.Errorf("data_dir %s has a %s already; a restore never goes over one: set another data_dir, or move it away", r.DataDir, part)
 			} else if !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -74,7 +85,7 @@ func (r *restore) begin() error {
 	if err = syscall.Flock(int(r.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		err = fmt.Errorf("%s: another restore is under way: %w", r.dir, err)
 	} else {
-		err = errors.Join(SyncDirectory(r.dataDir), SyncDirectory(filepath.Dir(r.dataDir)))
+		err = errors.Join(SyncDirectory(r.DataDir), SyncDirectory(filepath.Dir(r.DataDir)))
 	}
 	if err != nil {
 		r.lock.Close()
@@ -99,7 +110,7 @@ func (r *restore) isReady(m Manifest) (bool, error) {
 // there is a restore, and none begins where there are parts.
 func (r *restore) isOver() (bool, error) {
 	for _, part := range r.parts {
-		if _, err := os.Lstat(filepath.Join(r.dataDir, part)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(filepath.Join(r.DataDir, part)); errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		} else if err != nil {
 			return false, err
@@ -108,14 +119,14 @@ func (r *restore) isOver() (bool, error) {
 	return true, nil
 }
 
-func (r *restore) makeReady(ctx context.Context, m Manifest, reserve int64, ready func(dir string, m Manifest) error, progress func(octets int64)) error {
+func (r *restore) makeReady(ctx context.Context, m Manifest) error {
 	if err := r.clear(); err != nil {
 		return err
 	}
-	if err := Room(r.dir, m.Octets()+reserve); err != nil {
+	if err := Room(r.dir, m.Octets()+r.Reserve); err != nil {
 		return err
 	}
-	if err := Copy(ctx, r.dir, m.Files, None, progress); err != nil {
+	if err := Copy(ctx, r.dir, m.Files, None, r.Progress); err != nil {
 		return err
 	}
 	for _, part := range Parts {
@@ -123,7 +134,7 @@ func (r *restore) makeReady(ctx context.Context, m Manifest, reserve int64, read
 			return err
 		}
 	}
-	if err := ready(r.dir, m); err != nil {
+	if err := r.Ready(r.dir, m); err != nil {
 		return err
 	}
 	if err := r.give(); err != nil {
@@ -136,7 +147,7 @@ func (r *restore) makeReady(ctx context.Context, m Manifest, reserve int64, read
 // give gives everything to the owner of the data directory, if root restores:
 // the server may run as another user.
 func (r *restore) give() error {
-	info, err := os.Stat(r.dataDir)
+	info, err := os.Stat(r.DataDir)
 	if err != nil || os.Geteuid() != 0 {
 		return err
 	}
@@ -163,20 +174,20 @@ func (r *restore) clear() error {
 
 // abandon leaves the data directory as it was found.
 func (r *restore) abandon() error {
-	return errors.Join(os.RemoveAll(r.dir), SyncDirectory(r.dataDir))
+	return errors.Join(os.RemoveAll(r.dir), SyncDirectory(r.DataDir))
 }
 
 // finish gives the parts their names. Each step is durable before the next.
 func (r *restore) finish() error {
 	for _, part := range r.parts {
-		from, to := filepath.Join(r.dir, part), filepath.Join(r.dataDir, part)
+		from, to := filepath.Join(r.dir, part), filepath.Join(r.DataDir, part)
 		if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
 			continue // done before
 		}
 		if err := os.Rename(from, to); err != nil {
 			return err
 		}
-		if err := errors.Join(SyncDirectory(r.dataDir), SyncDirectory(r.dir)); err != nil {
+		if err := errors.Join(SyncDirectory(r.DataDir), SyncDirectory(r.dir)); err != nil {
 			return err
 		}
 	}
@@ -184,5 +195,5 @@ func (r *restore) finish() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // done before
 	}
-	return errors.Join(err, os.Remove(r.dir), SyncDirectory(r.dataDir))
+	return errors.Join(err, os.Remove(r.dir), SyncDirectory(r.DataDir))
 }

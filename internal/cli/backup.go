@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,9 @@ func (a *app) backup(ctx context.Context, dir string, o admin.SnapshotOrder, pro
 		return m.Backup(ctx, dir, version, o, progress)
 	}
 	if err != nil {
+		return b, err
+	}
+	if o.To, err = filepath.Abs(dir); err != nil {
 		return b, err
 	}
 	m := daemon.Maintenance{Logger: slog.New(slog.DiscardHandler)} // what it finds is in its result

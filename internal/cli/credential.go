@@ -121,12 +121,9 @@ func troubleOf(c *admin.Credential) string {
 func shownTroubles(c *admin.Credential) []shownField {
 	var fields []shownField
 	for _, t := range c.Troubles {
-		f := shownField{"FAILS", "since " + timeOrNone(t.Since) + ": " + t.Why}
+		f := shownField{"FAILS", sinceWhen(&t)}
 		if t.Host != "" {
 			f = shownField{"REFUSED", "by " + t.Host + " " + f.value}
-		}
-		if !t.Next.IsZero() {
-			f.value += "; tried again at " + timeOrNone(t.Next)
 		}
 		fields = append(fields, f)
 	}

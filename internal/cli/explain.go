@@ -49,6 +49,7 @@ func (a *app) explainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			server.Outgoing.Refused = a.refusals(cmd.Context())
 			report, err := server.Walk(cmd.Context(), m)
 			if err != nil {
 				return usageError{err}

@@ -14,7 +14,8 @@ written, why those before it are not, by which transport, to which servers, with
 what addresses, TLS and limits. DNS is asked for the servers, as an attempt would
 ask it; nothing is connected to.
 
-It goes by the configuration file, and needs no server. An address of this host
+It goes by the configuration file, and needs no server; one that runs is asked only
+whether the credentials are refused at present. An address of this host
 is followed to all for whom it stands. What policy says is not asked: that is told
 by postern explain, which says at its end what this command says.`
 
@@ -38,6 +39,7 @@ func (a *app) explainRouteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			server.Outgoing.Refused = a.refusals(cmd.Context())
 			report, err := server.Whither(cmd.Context(), q)
 			if err != nil {
 				return usageError{err}

@@ -159,6 +159,9 @@ func (a *app) showSite(s *admin.SiteDetail) {
 		later = ", the next " + dueIn(s.Next)
 	}
 	fmt.Fprintf(a.out, "waits        %d deliveries due, %d later%s\n", s.Due, s.Later, later)
+	if s.ForRoom > 0 {
+		fmt.Fprintf(a.out, "for room     %d of these wait for a connection to the target servers that can take them\n", s.ForRoom)
+	}
 	fmt.Fprintf(a.out, "in hand      %d of %d transactions; one takes %s\n", s.InHand, s.Window, takes(&s.Site.Site))
 	fmt.Fprintf(a.out, "connections  %d in use, %d idle\n", s.Connections, s.Idle)
 	fmt.Fprintf(a.out, "leads here   %s\n", several(s.Destinations, "destination", "destinations"))

@@ -129,11 +129,11 @@ func (a *app) showServers(found *admin.TargetServers) {
 	}
 }
 
-func (a *app) showServer(v *pool.Server) {
+func (a *app) showServer(v *admin.TargetDetail) {
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(a.out, "%-12s %s\n", what, printable(fmt.Sprintf(format, args...)))
 	}
-	line("target", "%s, by its %s %s", targetName(v), v.Source, v.From)
+	line("target", "%s, by its %s %s", targetName(&v.Server), v.Source, v.From)
 	line("state", "%s for %s", v.State, age(v.Since))
 	if v.Reason != "" {
 		line("why", "%s (%s in a row)", v.Reason, several(v.Failures, "failure", "failures"))
@@ -150,7 +150,7 @@ func (a *app) showServer(v *pool.Server) {
 	if !v.Probe.IsZero() {
 		line("probe", "%s", dueIn(v.Probe))
 	}
-	line("offers", "%s", offers(v))
+	line("offers", "%s", offers(&v.Server))
 	if v.Learned != nil && len(v.Learned.Auth) > 0 {
 		line("AUTH", "%s", strings.Join(v.Learned.Auth, " "))
 	}
@@ -162,8 +162,11 @@ func (a *app) showServer(v *pool.Server) {
 	}
 	line("order", "preference %d, weight %d", v.Preference, v.Weight)
 	line("connections", "%d of %d", v.Connections, v.MaxConnections)
+	if v.ForRoom > 0 {
+		line("for room", "%s", several(v.ForRoom, "delivery waits for a connection there", "deliveries wait for a connection there"))
+	}
 	line("mail", "%d attempts, %d sent, %d connections failed", v.Attempts, v.Sent, v.ConnectFailures)
-	line("you can", "%s", strings.Join(targetHandles(v), ", "))
+	line("you can", "%s", strings.Join(targetHandles(&v.Server), ", "))
 }
 
 // targetHandles are the commands for a server as it stands.

@@ -186,16 +186,20 @@ func (d *decoder) checkProxies(at mail.Place, p netip.Prefix) {
 	}
 }
 
+// assignedDoNotCount is why a listener has no certificate although somebody has assigned it some: those are
+// no settings, and may go at any time.
+const assignedDoNotCount = "those of `postern cert assign` do not count for this"
+
 func (d *decoder) checkTLS(t *table, l *Listener) {
 	mode, hasMode := t.given["tls"]
 	if hasMode && l.TLS != "" && l.TLS != ListenerClear && !l.HasCertificate() && !d.meant["listener.tls_certificate"] {
-		d.fault(mode.value, "listener.tls", faultf("set tls_certificate and tls_key, or name certificates", "is %q, but there is no certificate", l.TLS))
+		d.fault(mode.value, "listener.tls", faultf("set tls_certificate and tls_key, or certificates; "+assignedDoNotCount, "is %q, but there is no certificate", l.TLS))
 	}
 	if l.TLSMode() == ListenerClear {
 		for _, key := range []string{"tls_required", "client_certificates"} {
 			at, is := t.given[key]
 			if is && (key == "tls_required" && l.TLSRequired || key == "client_certificates" && l.ClientCertificates != ClientCertificatesIgnore) {
-				d.fault(at.key, "listener."+key, faultf("set tls_certificate and tls_key, name certificates, or leave it out", "needs TLS, which the listener does not do"))
+				d.fault(at.key, "listener."+key, faultf("set tls_certificate and tls_key, or certificates, or leave it out; "+assignedDoNotCount, "needs TLS, which the listener does not do"))
 			}
 		}
 	}

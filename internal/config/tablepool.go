@@ -127,7 +127,7 @@ var poolSettings = []setting{
 		byDefault: "none",
 		example:   `"iso-8859-1"`,
 		text: "The only charset that the target knows for texts. At each attempt, what a message declares to be in another one is converted: parts of the type text, encoded words in the " +
-			"fields of its header that people read (RFC 2047), and names of parts (RFC 2231). A message that is signed, DKIM signatures of this server among them, or has characters " +
+			"fields of its header that people read (RFC 2047), and names of parts (RFC 2231, or encoded words in quotes). A message that is signed, DKIM signatures of this server among them, or has characters " +
 			"that the charset lacks goes to the other targets of the pool; when no target can take it, it comes back to its sender at once (550 5.6.3). Without this setting all goes as it is.",
 		see: []string{"target.pool"},
 	},

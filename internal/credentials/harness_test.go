@@ -35,7 +35,7 @@ type world struct {
 	book      *Book
 
 	mu    sync.Mutex
-	facts []mail.Fact
+	facts mailtest.Facts
 	works int // how often a credential worked again
 	log   lockedBuffer
 }
@@ -69,11 +69,7 @@ func newWorld(t *testing.T, issuer *mailtest.TokenIssuer) *world {
 	o := Options{
 		Settings: Settings{KeyFile: w.keyFile}, Directory: func() *directory.Directory { return w.directory }, Clock: w.clock,
 		Monotonic: w.passing.Now, Logger: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Record: func(f mail.Fact) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.facts = append(w.facts, f)
-		},
+		Record: w.facts.Record,
 		Works: func(string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -96,9 +92,7 @@ func (w *world) pass(d time.Duration) {
 
 // told returns the facts of the Book, each with its reason before it.
 func (w *world) told() (texts []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, f := range w.facts {
+	for _, f := range w.facts.All() {
 		texts = append(texts, string(f.Reason)+" "+f.Text)
 	}
 	return texts

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ const (
 )
 
 // snapshot makes a snapshot of store, directory, keys and journal, in this order: what the
-// others have handed to the journal by then is in there.
-func (d *Daemon) snapshot(ctx context.Context, o admin.SnapshotOrder) (admin.Snapshot, error) {
+// others have handed to the journal by then is in there. Who has it made, and of what, is a fact.
+func (d *Daemon) snapshot(ctx context.Context, actor string, o admin.SnapshotOrder) (admin.Snapshot, error) {
 	stored, err := d.snapshotStore(ctx)
 	if err != nil {
 		return admin.Snapshot{}, err
@@ -54,7 +55,19 @@ func (d *Daemon) snapshot(ctx context.Context, o admin.SnapshotOrder) (admin.Sna
 	if err := absolute(s.Files); err != nil {
 		return admin.Snapshot{}, errors.Join(err, release())
 	}
+	d.journal.Record(mail.Fact{Reason: mail.ReasonBackedUp, Time: d.clock.Now(), Actor: actor, Text: backedUp(o.To, s.Files)})
 	return s, nil
+}
+
+// backedUp says of what a backup is, and where that goes.
+func backedUp(to string, files []admin.SnapshotFile) string {
+	var parts []string
+	for _, f := range files {
+		part, _, _ := strings.Cut(f.Name, "/")
+		parts = append(parts, part)
+	}
+	slices.Sort(parts)
+	return fmt.Sprintf("to %s: %s", cmp.Or(to, "a place that was not told"), strings.Join(slices.Compact(parts), ", "))
 }
 
 // snapshotStore gives a backup that has just ended the time to be noticed.
@@ -196,7 +209,7 @@ func (e *DamagedError) Error() string {
 func (m Maintenance) Restore(ctx context.Context, from string, damaged bool, progress func(queue.Progress)) (b Backup, err error) {
 	reserve := max(m.Config.Pressure.MinFreeSpace, embedded.DefaultReserve)
 	var done queue.Progress
-	b.Manifest, err = backup.Restore(ctx, from, m.Config.DataDir, reserve, func(dir string, of backup.Manifest) error {
+	ready := func(dir string, of backup.Manifest) error {
 		v, err := m.verifyCopy(ctx, dir, func(p queue.Progress) {
 			progress(queue.Progress{Done: of.Octets() + p.Done, Total: of.Octets() + max(p.Total, of.Octets())})
 		})
@@ -208,11 +221,13 @@ func (m Maintenance) Restore(ctx context.Context, from string, damaged bool, pro
 			return err
 		}
 		return m.suspend(ctx, dir, of)
-	}, func(octets int64) {
+	}
+	copied := func(octets int64) {
 		done.Done += octets
 		done.Total = max(done.Total, 2*done.Done)
 		progress(done)
-	})
+	}
+	b.Manifest, err = backup.Restore(ctx, from, backup.Into{DataDir: m.Config.DataDir, Reserve: reserve, Ready: ready, Progress: copied})
 	if err != nil {
 		return b, err
 	}

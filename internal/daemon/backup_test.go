@@ -26,7 +26,7 @@ func TestSnapshotsFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	made, err := r.snapshot(t.Context(), admin.SnapshotOrder{})
+	made, err := r.snapshot(t.Context(), "ann", admin.SnapshotOrder{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -199,14 +199,13 @@ func (g *graph) connections(t *config.Transport, bears int) int {
 	return min(bears, t.MaxConnections)
 }
 
-// proves says with what this server proves to the one of a lane who it is with, and by which rule
-// that was found.
-func (g *graph) proves(l *route.Lane) (what, by string) {
+// proves says with what this server proves to the one of a lane who it is with.
+func (g *graph) proves(l *route.Lane) explain.Login {
 	login, by := g.loginFor(l)
 	if login == nil {
-		return "", ""
+		return explain.Login{}
 	}
-	return login.String(), by
+	return explain.Login{Credential: login.Record().Name, Shown: login.String(), By: by}
 }
 
 // whose is the name of the company in whose name a sender's mail goes to a domain.

@@ -33,13 +33,20 @@ func (g *graph) pools() *pool.Set {
 		return g.lasting.pools
 	}
 	s := pool.New(pool.Options{Clock: g.clock})
-	s.Change(pool.Around{Resolver: g.outgoing(), Self: g.own}, g.poolSettings())
+	s.Change(g.aroundPools(), g.poolSettings())
 	return s
 }
 
 // changePools puts the pools of a graph in force.
 func (d *Daemon) changePools(g *graph) {
-	d.pools.Change(pool.Around{Resolver: g.outgoing(), Self: g.own, Probe: d.prober(g)}, g.poolSettings())
+	around := g.aroundPools()
+	around.Probe = d.prober(g)
+	d.pools.Change(around, g.poolSettings())
+}
+
+// aroundPools is what pools have of the rest of the graph. Nothing is probed.
+func (g *graph) aroundPools() pool.Around {
+	return pool.Around{Resolver: g.outgoing(), Self: g.own, Demand: g.finishTLS}
 }
 
 // poolSettings are those of all pools.

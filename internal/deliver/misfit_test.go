@@ -127,6 +127,36 @@ func TestDownConversion(t *testing.T) {
 	}
 }
 
+// TestDownConversionTooLarge: what is too large only in 7 bits shows at the connection. The next server gets it, it
+// comes back when it is too large for each, and it waits while one may be left that was not asked.
+func TestDownConversionTooLarge(t *testing.T) {
+	limit := fmt.Sprintf("SIZE %d", len(eightBit))
+	poor, rich := offering(t, limit), offering(t, limit, "8BITMIME")
+	partial := to("partial", poor.Addr())
+	partial.Partial = true
+	h := newHarness(t, routes{
+		"both.example": to("both", poor.Addr(), rich.Addr()), "poor.example": to("poor", poor.Addr(), poor.Addr()),
+		"partial.example": partial, "sender.example": to("nowhere"),
+	}, Options{})
+	h.content = eightBit
+	h.start()
+	h.awaitFacts(h.submitWith("joe@sender.example", eightBitBody, "a@both.example"), mail.ReasonDelivered, 1)
+	if got := rich.Received(); len(got) != 1 || string(got[0].Content) != eightBit {
+		t.Errorf("the next server got %+v", got)
+	}
+	id := h.submitWith("joe@sender.example", eightBitBody, "a@poor.example")
+	if f := h.awaitFacts(id, mail.ReasonBounced, 1)[0]; f.Reply.Code != 552 || f.Reply.Enhanced != "5.3.4" || f.Remote {
+		t.Error(brief(f))
+	}
+	id = h.submitWith("joe@sender.example", eightBitBody, "a@partial.example")
+	if f := h.awaitFacts(id, mail.ReasonDeferred, 1)[0]; f.Reply.Code != 451 {
+		t.Error(brief(f))
+	}
+	if n := len(poor.Received()); n != 0 {
+		t.Errorf("%d messages went where they are too large", n)
+	}
+}
+
 // TestNoDownConversion: what must not be changed goes to a server that takes
 // it as it is, or is refused.
 func TestNoDownConversion(t *testing.T) {

@@ -70,6 +70,22 @@ func (d *Deliverer) overdue(t *transaction) bool {
 	})
 }
 
+// ForRoom returns how many deliveries wait for a place at each address of target servers, of each site the first
+// maxWanting. One that may go to several waits at each. Some may have had their turn since.
+func (d *Deliverer) ForRoom() map[netip.AddrPort]int {
+	d.sites.mu.Lock()
+	defer d.sites.mu.Unlock()
+	waiting := make(map[netip.AddrPort]int)
+	for _, x := range d.sites.byName {
+		for i := range x.wanting {
+			for _, at := range x.wanting[i].at {
+				waiting[at]++
+			}
+		}
+	}
+	return waiting
+}
+
 // roomWait is how long the next that finds no room at a site waits.
 func (s *sites) roomWait(x *site) time.Duration {
 	s.mu.Lock()

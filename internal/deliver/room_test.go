@@ -38,6 +38,12 @@ func TestNoRoomForOne(t *testing.T) {
 		defer h.sites.mu.Unlock()
 		return len(h.sites.byName["pool"].wanting) == 1
 	})
+	if _, sites := h.Sites(); len(sites) != 1 || sites[0].ForRoom != 1 || sites[0].Later != 1 {
+		t.Errorf("an operator sees %+v", sites)
+	}
+	if got := h.ForRoom(); len(got) != 1 || got[able.Addr()] != 1 {
+		t.Errorf("there wait %v", got)
+	}
 	for i := range 20 {
 		h.awaitFacts(h.submit("joe@sender.example", fmt.Sprintf("a@d%d.example", i)), mail.ReasonDelivered, 1)
 	}

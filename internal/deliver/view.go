@@ -19,6 +19,8 @@ type Site struct {
 	Waiting      int `json:"waiting" doc:"How many of these wait for their turn"`
 	Due          int `json:"due" doc:"Deliveries that are due, and not under way"`
 	Later        int `json:"later" doc:"Deliveries that wait for the time of their next attempt"`
+	// ForRoom are those of them that wait for a place (room.go).
+	ForRoom int `json:"for_room" doc:"How many of these wait for a place at the target servers of a pool; of more than 1,000 it is not told"`
 	// Next is the first of these times.
 	Next   time.Time `json:"next,omitzero" doc:"When the first of these is due"`
 	InHand int       `json:"in_hand" doc:"Transactions under way"`
@@ -158,7 +160,7 @@ func (s *sites) look() (counts SiteCounts, all []Site, leads map[string][]mail.D
 // show is how a site stands, but for its destinations. mu is held.
 func (x *site) show() Site {
 	shown := Site{
-		Name: x.name, Waiting: x.waits(), InHand: x.inHand, Window: int(x.window),
+		Name: x.name, Waiting: x.waits(), ForRoom: len(x.wanting), InHand: x.inHand, Window: int(x.window),
 		Connections: x.slots.used, Idle: len(x.idle),
 		TransactionMS: x.took.Milliseconds(), Failures: x.failures, Suspended: x.suspended,
 	}

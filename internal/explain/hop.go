@@ -49,12 +49,23 @@ type Outgoing struct {
 	// Limits returns what bounds the mail by a transport, whose servers bear so many
 	// connections; 0: that is not known.
 	Limits func(transport string, bears int) Limits
-	// Login returns what is shown to the server of a lane, and by which rule that was found.
-	Login func(l *route.Lane) (shown, by string)
+	// Login returns what is shown to the server of a lane.
+	Login func(l *route.Lane) Login
+	// Refused returns why a credential is not shown to a host at present, as a server that runs
+	// knows; "" when nothing is known against it.
+	Refused func(credential, host string) string
 	// Whose returns the company in whose name a sender's mail goes to a domain; "" for none.
 	Whose func(sender mail.Address, domain string) string
 	// LosesTLS says why a message with REQUIRETLS does not go to a server; "" if it may.
 	LosesTLS func(h *route.Hop) string
+}
+
+// Login is what this server proves to another who it is with. The zero Login is nothing.
+type Login struct {
+	// Credential is the name of the record, and Shown all of it for people.
+	Credential, Shown string
+	// By is the rule by which it was found.
+	By string
 }
 
 // Hop is a server of a way.
@@ -72,6 +83,10 @@ type Hop struct {
 	// was found; empty for nothing.
 	Login   string `json:"login,omitempty"`
 	LoginBy string `json:"login_by,omitempty"`
+	// Credential is the name of that, and Refused why it is not shown there at present; empty if it is, as far
+	// as is known.
+	Credential string `json:"credential,omitempty"`
+	Refused    string `json:"refused,omitempty"`
 	// Hello is the name in EHLO, where it is not the usual one, and From are the addresses
 	// to connect from, where these are not for the system to choose.
 	Hello string       `json:"helo,omitempty"`
@@ -196,7 +211,11 @@ func (s *Server) hop(h *route.Hop) Hop {
 		to.Server = mail.HostPort{Host: h.Host, Port: h.Port, Socket: h.Socket}.String()
 	}
 	if s.Outgoing.Login != nil {
-		to.Login, to.LoginBy = s.Outgoing.Login(&h.Lane)
+		login := s.Outgoing.Login(&h.Lane)
+		to.Login, to.LoginBy, to.Credential = login.Shown, login.By, login.Credential
+	}
+	if to.Credential != "" && s.Outgoing.Refused != nil {
+		to.Refused = s.Outgoing.Refused(to.Credential, h.Host)
 	}
 	return to
 }
@@ -239,4 +258,7 @@ func (p *printer) hop(h *Hop, transport string) {
 		line += "; by " + h.Transport
 	}
 	p.line("%s", line)
+	if h.Refused != "" {
+		p.line("    NOT AT PRESENT: credential %s %s", h.Credential, h.Refused)
+	}
 }

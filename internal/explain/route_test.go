@@ -54,11 +54,11 @@ func routed(t *testing.T) *Server {
 			}
 			return Limits{Connections: 20 + bears, Recipients: 100}
 		},
-		Login: func(l *route.Lane) (string, string) {
+		Login: func(l *route.Lane) Login {
 			if l.Login == nil {
-				return "", ""
+				return Login{}
 			}
-			return "credential us", "named for the transport " + l.Transport
+			return Login{"us", "credential us", "named for the transport " + l.Transport}
 		},
 		Whose: func(sender mail.Address, domain string) string {
 			if sender.Domain == "acme.example" {
@@ -66,6 +66,12 @@ func routed(t *testing.T) *Server {
 			}
 			return ""
 		},
+	}
+	s.Outgoing.Refused = func(credential, host string) string {
+		if credential == "us" && host == "relay.example" {
+			return "is refused"
+		}
+		return ""
 	}
 	s.Account = func(name string) (mail.Principal, bool) {
 		return mail.Principal{Account: mail.Account{Name: name, Source: "directory"}}, name == "ann"
@@ -83,6 +89,7 @@ func TestWhither(t *testing.T) {
 <x@partner.example>: by partners: the route to-partners at postern.toml:9
   destination partner.example/~partners
   * relay.example:587 at 192.0.2.1:587, [2001:db8::1]:587; TLS verify (transport partners): TLS 1.2 or newer; shows credential us (named for the transport partners); EHLO us.example
+    NOT AT PRESENT: credential us is refused
   at most 3 connections, 7 recipients at a time, 9 messages over a connection, messages at 100/1h, 5000 octets in a message
 
 asked: from <> at listener smtp as ann, tagged bulk
@@ -99,6 +106,7 @@ asked: from <e@x.example> at listener inside as eve
 <staff@gate.example>: for <ann@partner.example>, by partners: the route to-partners at postern.toml:9
   destination partner.example/~partners
   * relay.example:587 at 192.0.2.1:587, [2001:db8::1]:587; TLS verify (transport partners): TLS 1.2 or newer; shows credential us (named for the transport partners); EHLO us.example
+    NOT AT PRESENT: credential us is refused
   at most 3 connections, 7 recipients at a time, 9 messages over a connection, messages at 100/1h, 5000 octets in a message
 <staff@gate.example>: for <bob@other.example>, by mx: directly: there is neither mailhub nor router
   destination other.example

@@ -127,9 +127,11 @@ func (l *Local) named(ctx context.Context, a mail.Address, by Sending) (*Expansi
 	return x, err
 }
 
-// leads returns the addresses to which mail goes that policy sends somewhere as well.
-func (c *composer) leads(ctx context.Context, a mail.Address) ([]mail.Address, error) {
-	x, err := c.in.Local.named(ctx, a, c.sending())
+// leads returns the addresses to which mail of a sender goes that policy sends somewhere as well.
+func (c *composer) leads(ctx context.Context, a, sender mail.Address) ([]mail.Address, error) {
+	by := c.sending()
+	by.Instead, by.Kept = &sender, true
+	x, err := c.in.Local.named(ctx, a, by)
 	if x == nil {
 		return []mail.Address{a}, err
 	}

@@ -3,6 +3,7 @@ package intake
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -286,6 +287,49 @@ func TestClassOfCopiesAndReports(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(map[string]int{"message": 1, "report": 1, "copy": 1}, kinds); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// TestSentAsWellBySender: a route that takes local addresses in the mail of some senders sees the sender with which
+// mail goes that policy sends somewhere as well: of a copy the null one, of who gets the message too that of the
+// message, which policy may have rewritten; on a list, too.
+func TestSentAsWellBySender(t *testing.T) {
+	joe, staff := address(t, "joe@corp.example"), address(t, "staff@corp.example")
+	boss, other := address(t, "boss@far.example"), address(t, "x@sender.example")
+	for name, c := range map[string]struct {
+		from  mail.Address
+		treat policy.Treatment
+		want  []string
+	}{
+		"a copy":                           {boss, policy.Treatment{Copies: []mail.Address{joe}}, []string{"<> joe@home.example", "<boss@far.example> b@x.example"}},
+		"a copy, rewritten":                {other, policy.Treatment{Copies: []mail.Address{joe}, Sender: &boss}, []string{"<> joe@home.example", "<boss@far.example> b@x.example"}},
+		"a copy to a list":                 {other, policy.Treatment{Copies: []mail.Address{staff}}, []string{"<> ann@far.example", "<> joe@home.example", "<x@sender.example> b@x.example"}},
+		"the message":                      {boss, policy.Treatment{Added: []mail.Address{joe}}, []string{"<boss@far.example> b@x.example", "<boss@far.example> joe@corp.example"}},
+		"the message, rewritten":           {boss, policy.Treatment{Added: []mail.Address{joe}, Sender: &other}, []string{"<x@sender.example> b@x.example", "<x@sender.example> joe@home.example"}},
+		"the message, rewritten to theirs": {other, policy.Treatment{Added: []mail.Address{joe}, Sender: &boss}, []string{"<boss@far.example> b@x.example", "<boss@far.example> joe@corp.example"}},
+		"the message to a list":            {other, policy.Treatment{Added: []mail.Address{staff}}, []string{"<x@sender.example> ann@far.example", "<x@sender.example> b@x.example", "<x@sender.example> joe@home.example"}},
+	} {
+		d := newDoor(t, Options{})
+		d.Local.Directory = people(t)
+		d.Local.Elsewhere = func(r mail.Routing, _ bool) bool { return r.To == joe && r.From == boss }
+		s := d.under(&ruling{treat: map[string]policy.Treatment{"b@x.example": c.treat}})
+		s.Mail(t.Context(), smtp.Mail{Envelope: mail.Envelope{From: c.from}})
+		s.Rcpt(t.Context(), rcpt(t, "b@x.example"))
+		if reply := s.Content(t.Context(), content(plainText)); reply.Code != 250 {
+			t.Fatal(name, reply)
+		}
+		var got []string
+		for _, e := range d.entries() {
+			for i := range e.Deliveries {
+				for _, r := range e.Deliveries[i].Recipients {
+					got = append(got, e.Envelope.From.Path()+" "+r.Address.String())
+				}
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

@@ -41,6 +41,8 @@ type Sending struct {
 	// Instead is the sender that policy gives to the mail of the recipient, by which it is
 	// routed; nil: From.
 	Instead *mail.Address
+	// Kept says that the mail keeps that sender on a list, too, and has not the owner's.
+	Kept bool
 	// Ours says that the administrator or the server itself has named the recipient:
 	// then nobody asks who may post to a list, and users of this host are somebody.
 	Ours bool
@@ -206,7 +208,7 @@ func (x *expander) elsewhere(a mail.Address, v via, known bool) bool {
 	}
 	r := mail.Routing{From: x.by.From, To: a}
 	switch {
-	case !v.owner.IsNull():
+	case !v.owner.IsNull() && !x.by.Kept:
 		r.From = v.owner
 	case x.by.Instead != nil:
 		r.From = *x.by.Instead

@@ -274,7 +274,7 @@ func (c *composer) addressed(ctx context.Context, class []destined) (addressing,
 	for i := range class {
 		t := &class[i].Treatment
 		for _, a := range t.Added {
-			to, err := c.leads(ctx, a)
+			to, err := c.leads(ctx, a, c.senderOf(t))
 			if err != nil {
 				return list, err
 			}
@@ -314,11 +314,12 @@ func (c *composer) copies(ctx context.Context, of *policy.Addressee) error {
 }
 
 func (c *composer) copy(ctx context.Context, of *policy.Addressee, to mail.Address) error {
-	addresses, err := c.leads(ctx, to)
+	var sender mail.Address // null
+	addresses, err := c.leads(ctx, to, sender)
 	if err != nil {
 		return err
 	}
-	e := c.newEntry(mail.Address{}, &of.Treatment)
+	e := c.newEntry(sender, &of.Treatment)
 	e.ID = c.in.IDs.New(c.taken.at)
 	var recipients []mail.Recipient
 	for _, a := range addresses {

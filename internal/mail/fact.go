@@ -65,6 +65,7 @@ const (
 	ReasonBanned              Reason = "banned"               // a network or an account is kept out for a while
 	ReasonStepped             Reason = "stepped"              // the clock was set
 	ReasonOverflow            Reason = "overflow"             // facts were lost for want of room; Count says how many
+	ReasonBackedUp            Reason = "backed-up"            // a backup was begun, with the private keys
 	ReasonDirectory           Reason = "directory-changed"    // a user, domain, alias, list, ban or credential was created, changed or removed
 )
 
@@ -77,7 +78,7 @@ var Reasons = []Reason{
 	ReasonMarked, ReasonPressed, ReasonEased, ReasonUnreachable, ReasonReached, ReasonTargetUp, ReasonTargetDown, ReasonTargetChanged, ReasonListRead,
 	ReasonListFailed, ReasonCertificateChanged, ReasonCertificateFailed, ReasonCertificateExpiring,
 	ReasonSigningKey, ReasonLeftOut, ReasonAskedAgain, ReasonSourceDown, ReasonSourceUp, ReasonCredentialFailed, ReasonCredentialWorks, ReasonLoginFailed, ReasonBanned,
-	ReasonStepped, ReasonOverflow, ReasonDirectory,
+	ReasonStepped, ReasonOverflow, ReasonBackedUp, ReasonDirectory,
 }
 
 // ReasonFor returns the reason of the fact that a recipient came to state s.

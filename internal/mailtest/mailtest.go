@@ -1,7 +1,7 @@
 // Package mailtest has what tests of mail software need: a scripted server
 // (Peer), a server that takes everything and remembers it (Sink), a client
-// that says what it is told (Client), throw-away certificates and generated
-// messages.
+// that says what it is told (Client), a collector of facts (Facts), throw-away
+// certificates and generated messages.
 //
 // It is imported by tests only. All of it listens on the loopback interface
 // alone, ends with the test it was made for, and reports through that test.

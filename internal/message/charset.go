@@ -20,8 +20,8 @@ import (
 //   - bodies of the type text, by the charset of their Content-Type. Their encoding stays, unless the
 //     text cannot stand in that: 8-bit octets where only 7 bits may go, lines that got too
 //     long, or one that could be taken for the delimiter of a part;
-//   - encoded words (RFC 2047) in the fields that people read, and parameters of the form of RFC 2231
-//     that name a part (charsetwords.go).
+//   - encoded words (RFC 2047) in the fields that people read, and parameters that name a part, by RFC 2231 or by
+//     encoded words in quotes (charsetwords.go).
 //
 // A text of octets that are US-ASCII in its charset stays as it is: it means the same in both. So does
 // what declares no charset, or one that means that it is not known: there is nothing to go by. All else

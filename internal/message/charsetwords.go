@@ -68,7 +68,12 @@ type wordRun struct {
 
 // recodeWords converts the encoded words of a field that stands at an offset.
 func (w *walk) recodeWords(raw string, at int64, signed bool) error {
-	for _, run := range wordRuns(raw) {
+	return w.recodeRuns(raw, at, wordRuns(raw), signed)
+}
+
+// recodeRuns converts some of them.
+func (w *walk) recodeRuns(raw string, at int64, runs []wordRun, signed bool) error {
+	for _, run := range runs {
 		text, must, err := w.recodeText(run.charset, run.octets)
 		switch {
 		case err != nil:
@@ -147,9 +152,29 @@ func (w *walk) recodeText(name string, octets []byte) (text string, must bool, e
 	return string(decoded), true, nil
 }
 
-// recodeParameters converts the parameters by RFC 2231 that name a part.
+// quotedNames finds the encoded words in quoted values of the parameters that name a part.
+//
+// QUIRK: RFC 2047 5 (3) has none there, and yet many programs write names so, and nearly all read them.
+func quotedNames(raw string, list []rawParameter) (runs []wordRun) {
+	for _, p := range list {
+		value := raw[p.valueFrom:p.to]
+		if p.name != "name" && p.name != "filename" || strings.Contains(value, `\`) {
+			continue
+		}
+		for _, run := range wordRuns(value) {
+			run.from, run.to = run.from+p.valueFrom, run.to+p.valueFrom
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
+
+// recodeParameters converts the parameters that name a part: by RFC 2231, or by encoded words in quotes.
 func (w *walk) recodeParameters(raw string, at int64, signed bool) error {
 	list := rawParameters(raw)
+	if err := w.recodeRuns(raw, at, quotedNames(raw, list), signed); err != nil {
+		return err
+	}
 	for _, name := range []string{"name", "filename"} {
 		sections, ok := sectionsOf(list, name)
 		if !ok {

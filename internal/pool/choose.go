@@ -33,13 +33,22 @@ const (
 	lacksRoom
 )
 
+// demanded is what a message demands of TLS at the server, with what the domain of its recipient does.
+func (v *server) demanded(q route.Question) tlspolicy.Policy {
+	to := v.lane()
+	if demand := v.pool.set.around.Demand; demand != nil {
+		demand(&to, q)
+	}
+	return to.TLS.Demand(q.TLS)
+}
+
 // lacks returns what the server is known to lack for a message of so many octets that demands a level of
 // TLS.
-func (v *server) lacks(size int64, to route.Lane) lack {
+func (v *server) lacks(size int64, l tlspolicy.Level) lack {
 	switch {
 	case !v.learned:
 		return nothing
-	case demands(to.TLS.Level) && !v.capabilities.StartTLS:
+	case demands(l) && !v.capabilities.StartTLS:
 		return lacksTLS
 	case v.most() > 0 && size > v.most():
 		return lacksRoom
@@ -167,30 +176,29 @@ func (p *Pool) candidates(q route.Question, texts map[string]inCharset) (able []
 	var waits, tooSmall, inClear, unfit []error
 	var errUnfit *mail.Error
 	for _, v := range p.servers {
-		to := v.lane()
-		to.TLS = to.TLS.Demand(q.TLS)
-		recoded, is := texts[to.Charset]
+		recoded, is := texts[v.target.Charset]
 		if recoded.unfit != nil {
 			errUnfit = cmp.Or(errUnfit, recoded.unfit)
-			unfit = append(unfit, fmt.Errorf("%s takes texts only in %s", v.name(), to.Charset))
+			unfit = append(unfit, fmt.Errorf("%s takes texts only in %s", v.name(), v.target.Charset))
 			continue
 		}
 		size := q.Size
 		if is {
 			size = recoded.size
 		}
-		switch lack := v.lacks(size, to); {
+		tls := v.demanded(q)
+		switch lack := v.lacks(size, tls.Level); {
 		case lack != nothing && v.stale():
 			v.ask()
 			waits = append(waits, errors.New(v.name()+" is asked anew what it offers"))
 		case lack == lacksTLS:
-			inClear = append(inClear, fmt.Errorf("%s offers no STARTTLS", v.name()))
+			inClear = append(inClear, fmt.Errorf("%s offers no STARTTLS, which is demanded by %s", v.name(), tls.Source))
 		case lack == lacksRoom:
 			tooSmall = append(tooSmall, fmt.Errorf("%s takes no more than %d octets", v.name(), v.most()))
-		case v.usable(to.TLS.Level):
+		case v.usable(tls.Level):
 			able = append(able, v)
 		default:
-			waits = append(waits, errors.New(v.why(to.TLS.Level)))
+			waits = append(waits, errors.New(v.why(tls.Level)))
 		}
 	}
 	switch {

@@ -51,6 +51,9 @@ type Around struct {
 	// It returns what the server offered, and an error when it is not to be used. Nil:
 	// nothing is probed.
 	Probe func(ctx context.Context, to route.Lane, at netip.AddrPort) (route.Capabilities, error)
+	// Demand puts into a lane what is demanded of TLS beyond its transport for the domain of a recipient. It
+	// must not block, nor call the Set. Nil: nothing is.
+	Demand func(l *route.Lane, q route.Question)
 }
 
 // Set is all pools of a server. It is safe for use by several goroutines.

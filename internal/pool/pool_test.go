@@ -13,6 +13,7 @@ import (
 
 	"postern/internal/dns"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/route"
 	"postern/internal/tlspolicy"
 )
@@ -28,14 +29,14 @@ type world struct {
 	// level behind a space.
 	probes    map[string]error
 	asked     []string
-	facts     []mail.Fact
+	facts     mailtest.Facts
 	recovered int
 }
 
 func newWorld(t *testing.T, pools ...Settings) *world {
 	w := &world{t: t, probes: make(map[string]error)}
 	w.Set = New(Options{
-		Record:    func(f mail.Fact) { w.mu.Lock(); w.facts = append(w.facts, f); w.mu.Unlock() },
+		Record:    w.facts.Record,
 		Recovered: func(string) { w.mu.Lock(); w.recovered++; w.mu.Unlock() },
 	})
 	w.change(pools...)
@@ -61,10 +62,8 @@ func (w *world) probe(_ context.Context, to route.Lane, at netip.AddrPort) (rout
 
 // said are the facts as "reason address".
 func (w *world) said(reasons ...mail.Reason) []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	var said []string
-	for _, f := range w.facts {
+	for _, f := range w.facts.All() {
 		if slices.Contains(reasons, f.Reason) {
 			said = append(said, string(f.Reason)+" "+f.Address.Addr().String())
 		}
@@ -300,6 +299,46 @@ func TestSecureTarget(t *testing.T) {
 	_, err := w.Transport("hubs").Route(t.Context(), route.Question{})
 	if e, ok := errors.AsType[*mail.Error](err); !ok || e.Reply.Enhanced != "5.7.4" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestDomainDemands: what the domain of a recipient demands of TLS is known to the choice. Where no server
+// offers STARTTLS, its mail comes back at once, and where TLS does not work for what demands as much, it waits;
+// that of other domains goes.
+func TestDomainDemands(t *testing.T) {
+	w := newWorld(t, with("192.0.2.1", "192.0.2.2"))
+	w.around.Demand = func(l *route.Lane, q route.Question) {
+		if q.Destination.Domain() == "partner.test" {
+			l.TLS = l.TLS.Through(tlspolicy.Policy{Level: tlspolicy.Required, Source: "tls partner.test"})
+		}
+	}
+	ask := func(domain mail.Destination) string {
+		way, err := w.Transport("hubs").Route(t.Context(), route.Question{Destination: domain})
+		if err != nil {
+			return err.Error()
+		}
+		return order(way.Hops)
+	}
+	both := "192.0.2.1 192.0.2.2"
+	if got := ask("partner.test"); got != both {
+		t.Errorf("nothing was heard of the servers: %s", got)
+	}
+	w.at("192.0.2.1", route.Question{}).Target.Connected(plain)
+	if got := ask("partner.test"); got != "192.0.2.2" {
+		t.Errorf("where one offers STARTTLS: %s", got)
+	}
+	w.at("192.0.2.2", route.Question{}).Target.Connected(full10)
+	w.at("192.0.2.2", route.Question{TLS: mail.TLSRequired}).Target.Failed(badTLS)
+	if got := ask("partner.test"); !strings.Contains(got, "4.4.1") {
+		t.Errorf("where TLS does not work: %s", got)
+	}
+	w.at("192.0.2.2", route.Question{}).Target.Connected(plain)
+	got := ask("partner.test")
+	if !strings.Contains(got, "5.7.4") || !strings.Contains(got, "192.0.2.1 [192.0.2.1:25] offers no STARTTLS, which is demanded by tls partner.test") {
+		t.Errorf("where none offers STARTTLS: %s", got)
+	}
+	if got := ask("other.test"); got != both {
+		t.Errorf("that of others: %s", got)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"postern/internal/intake"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/smtp"
 	"postern/internal/smtpserver"
@@ -31,7 +32,7 @@ type host struct {
 	door      *intake.Intake
 	client    *Client
 	mu        sync.Mutex
-	facts     []mail.Fact
+	facts     mailtest.Facts
 	refusals  []Refusal
 	fail      error // of Report
 	room      error
@@ -62,18 +63,12 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-func (h *host) record(f mail.Fact) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.facts = append(h.facts, f)
-}
-
 // serve serves the socket until the test ends.
 func (h *host) serve() {
 	h.t.Helper()
 	server := smtpserver.New(smtpserver.Options{
 		Listener: Listener, Hostname: "gate.example", MaxSize: h.maxSize, MaxRecipients: h.most, User: Peer,
-		Newlines: func(mail.Origin) smtp.Newlines { return smtp.NewlinesRepair }, Clock: h.clock, Record: h.record,
+		Newlines: func(mail.Origin) smtp.Newlines { return smtp.NewlinesRepair }, Clock: h.clock, Record: h.facts.Record,
 	}, smtpserver.HandlerFunc(func(_ context.Context, o mail.Origin) (smtpserver.Session, mail.Reply) {
 		return h.door.Session(o), mail.Reply{}
 	}))
@@ -94,7 +89,7 @@ func (h *host) serve() {
 func (h *host) pickup() *Pickup {
 	return NewPickup(PickupOptions{
 		Directory: h.directory, Hostname: "gate.example", Door: h.door, IDs: new(mail.IDs),
-		MaxSize: h.maxSize, MaxRecipients: h.most, Clock: h.clock, Record: h.record,
+		MaxSize: h.maxSize, MaxRecipients: h.most, Clock: h.clock, Record: h.facts.Record,
 		Report: func(_ context.Context, r *Refusal) error {
 			if h.fail == nil {
 				h.refusals = append(h.refusals, *r)

@@ -133,9 +133,10 @@ func TestHostileFiles(t *testing.T) {
 			if left := h.files(); len(left) > 0 {
 				t.Errorf("left: %q", left)
 			}
-			if len(h.facts) != 1 || h.facts[0].Reason != mail.ReasonRefused || h.facts[0].Text == "" ||
-				h.facts[0].Origin.User == nil || h.facts[0].Origin.User.UID != uint32(os.Getuid()) {
-				t.Errorf("facts: %+v", h.facts)
+			facts := h.facts.All()
+			if len(facts) != 1 || facts[0].Reason != mail.ReasonRefused || facts[0].Text == "" ||
+				facts[0].Origin.User == nil || facts[0].Origin.User.UID != uint32(os.Getuid()) {
+				t.Errorf("facts: %+v", facts)
 			}
 		})
 	}

@@ -144,7 +144,7 @@ func TestLeftMailUnderPolicy(t *testing.T) {
 			t.Errorf("%s %s: %d files are left", x.to, x.subject, n)
 		}
 		refused := ""
-		for _, f := range h.facts {
+		for _, f := range h.facts.All() {
 			if f.Reason == mail.ReasonRefused && len(f.Trail) > 0 {
 				refused = f.Trail[0].Rule
 			}

@@ -192,16 +192,16 @@ func (p Policy) AtLeast(level Level, source string) Policy {
 
 // Stronger returns the policy with what another demands of the same server: that of the higher
 // level holds, with its authorities, names and pins; of two of one level the other does, with what it
-// leaves open as the first has it. The higher of the two versions holds in any case. How TLS begins,
-// and what is shown, stays.
+// leaves open as the first has it. The higher of the two versions holds in any case; where it is not that of the
+// one whose level holds, the source names it for that. How TLS begins, and what is shown, stays.
 func (p Policy) Stronger(other Policy) Policy {
-	lowest := p.higher(other)
+	lowest, weaker := p.higher(other), other.Source
 	if other.Level.strength() >= p.Level.strength() {
-		p.Level, p.Source = other.Level, other.Source
+		weaker = p.Source
+		p.Level, p.Source, p.MinVersion = other.Level, other.Source, other.MinVersion
 		p.Trust, p.Names, p.Pins = cmp.Or(other.Trust, p.Trust), cmp.Or(other.Names, p.Names), cmp.Or(other.Pins, p.Pins)
 	}
-	p.MinVersion = lowest
-	return p.Settled()
+	return p.raised(lowest, weaker)
 }
 
 // higher is the higher of the lowest versions of two policies; 0 when neither names one.
@@ -221,9 +221,14 @@ func (p Policy) Through(other Policy) Policy {
 		level = Verify
 	}
 	lowest := p.higher(other)
-	p = p.AtLeast(level, other.Source)
-	if lowest > p.Lowest() && p.Source != other.Source {
-		p.Source += "; its version: " + other.Source
+	return p.AtLeast(level, other.Source).raised(lowest, other.Source)
+}
+
+// raised returns the policy with the version that another, by its source, may have raised; 0: neither
+// names one.
+func (p Policy) raised(lowest uint16, source string) Policy {
+	if lowest > p.Lowest() && p.Source != source {
+		p.Source += "; its version: " + source
 	}
 	p.MinVersion = lowest
 	return p.Settled()

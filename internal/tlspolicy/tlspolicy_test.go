@@ -60,7 +60,9 @@ func TestStronger(t *testing.T) {
 		{name: "more", transport: Policy{Level: Opportunistic}, domain: Policy{Level: Verify, Trust: one, Names: names}, level: Verify, source: "domain", trust: one, names: names, lowest: tls.VersionTLS12},
 		{name: "less", transport: Policy{Level: Pin, Pins: pins}, domain: Policy{Level: Verify, Trust: one}, level: Pin, source: "transport", pins: pins, lowest: tls.VersionTLS12},
 		{name: "equal", transport: Policy{Level: Verify, Trust: one, Names: names}, domain: Policy{Level: Verify, Trust: two}, level: Verify, source: "domain", trust: two, names: names, lowest: tls.VersionTLS12},
-		{name: "version of the weaker", transport: Policy{Level: Opportunistic, MinVersion: tls.VersionTLS13}, domain: Policy{Level: Required}, level: Required, source: "domain", lowest: tls.VersionTLS13},
+		{name: "version of the weaker", transport: Policy{Level: Opportunistic, MinVersion: tls.VersionTLS13}, domain: Policy{Level: Required}, level: Required, source: "domain; its version: transport", lowest: tls.VersionTLS13},
+		{name: "version of a weaker domain", transport: Policy{Level: Verify}, domain: Policy{Level: Required, MinVersion: tls.VersionTLS13}, level: Verify, source: "transport; its version: domain", lowest: tls.VersionTLS13},
+		{name: "version of the equal", transport: Policy{Level: Verify, MinVersion: tls.VersionTLS13}, domain: Policy{Level: Verify, MinVersion: tls.VersionTLS12}, level: Verify, source: "domain; its version: transport", lowest: tls.VersionTLS13},
 		{name: "old version of the weaker", transport: Policy{Level: Opportunistic, MinVersion: tls.VersionTLS11}, domain: Policy{Level: Required}, level: Required, source: "domain", lowest: tls.VersionTLS12},
 		{name: "how it begins", transport: Policy{Level: Required, Begin: Implicit}, domain: Policy{Level: Verify}, level: Verify, source: "domain", lowest: tls.VersionTLS12, begins: Implicit},
 	} {

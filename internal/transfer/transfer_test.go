@@ -23,6 +23,7 @@ import (
 	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -40,16 +41,16 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "transfer") // a short name: it is that of a socket
-	must(t, err)
+	mailtest.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	j, err := journal.Open(filepath.Join(dir, "journal"), journal.Options{Logger: slog.New(slog.DiscardHandler)})
-	must(t, err)
+	mailtest.Must(t, err)
 	store, err := embedded.Open("queue", embedded.Options{FS: vfs.NewMem(), Reserve: -1})
-	must(t, err)
+	mailtest.Must(t, err)
 	r := &rig{t: t, queue: store}
 	socket := filepath.Join(dir, "s")
 	l, err := admin.Listen(socket)
-	must(t, err)
+	mailtest.Must(t, err)
 	server := admin.NewServer(admin.Options{
 		Queue: r.queue, Sites: deliver.New(deliver.Options{Store: r.queue}), Store: r.queue, Journal: j, Status: func() admin.Status { return admin.Status{Hostname: "old.example"} },
 		Importer: intake.New(intake.Options{Store: r.queue, IDs: &r.ids}),
@@ -63,13 +64,6 @@ func newRig(t *testing.T) *rig {
 	})
 	r.Client = admin.NewClient(socket)
 	return r
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // contentOf is the content of the nth message.
@@ -101,12 +95,12 @@ func (r *rig) fill(n int) []queue.Entry {
 			e.Envelope.From = mail.Address{} // a report
 		}
 		draft, err := r.queue.Create(r.t.Context())
-		must(r.t, err)
+		mailtest.Must(r.t, err)
 		_, err = draft.Write(contentOf(i))
-		must(r.t, err)
-		must(r.t, r.queue.Accept(r.t.Context(), queue.Group{Submissions: []queue.Submission{{Entry: e, Draft: draft}}}))
+		mailtest.Must(r.t, err)
+		mailtest.Must(r.t, r.queue.Accept(r.t.Context(), queue.Group{Submissions: []queue.Submission{{Entry: e, Draft: draft}}}))
 		e, err = r.queue.Get(r.t.Context(), id)
-		must(r.t, err)
+		mailtest.Must(r.t, err)
 		all = append(all, e)
 	}
 	return all
@@ -116,7 +110,7 @@ func (r *rig) fill(n int) []queue.Entry {
 func (r *rig) all() []queue.Entry {
 	r.t.Helper()
 	list, err := r.queue.List(r.t.Context(), queue.Filter{}, queue.Page{})
-	must(r.t, err)
+	mailtest.Must(r.t, err)
 	return list
 }
 
@@ -132,9 +126,9 @@ func (r *rig) wantSame(want []queue.Entry) {
 	}
 	for i := range got {
 		body, err := r.queue.Body(r.t.Context(), got[i].Body)
-		must(r.t, err)
+		mailtest.Must(r.t, err)
 		content, err := io.ReadAll(io.NewSectionReader(body, 0, body.Size()))
-		if must(r.t, errors.Join(err, body.Close())); !bytes.Equal(content, contentOf(i)) {
+		if mailtest.Must(r.t, errors.Join(err, body.Close())); !bytes.Equal(content, contentOf(i)) {
 			r.t.Errorf("message %d has another content", i)
 		}
 	}
@@ -190,7 +184,7 @@ func TestStates(t *testing.T) {
 				o.Twice = true
 				_, err = Import(t.Context(), now, o)
 			}
-			must(t, err)
+			mailtest.Must(t, err)
 			now.wantSame(want)
 			r, err := Import(t.Context(), now, ImportOptions{Dir: dir, Twice: true, Progress: func(queue.Progress) {}})
 			if err != nil || r.Imported != 0 || r.Before != 5 {
@@ -290,7 +284,7 @@ func importCutShort(t *testing.T, dir string, want []queue.Entry) {
 		}
 	}
 	_, err := Import(t.Context(), now, now.importOptions(dir))
-	must(t, err)
+	mailtest.Must(t, err)
 	got := now.all()
 	if diff := cmp.Diff(want, sortedLike(got, want), withoutIDs); diff != "" {
 		t.Errorf("the queue differs (-want +got):\n%s", diff)
@@ -320,7 +314,7 @@ func TestUnderWay(t *testing.T) {
 	old.fill(3)
 	now := noon.Add(time.Hour)
 	leases, err := old.queue.Claim(t.Context(), "a.example", 2, now, now.Add(10*24*365*time.Hour))
-	must(t, err)
+	mailtest.Must(t, err)
 	waited := 0
 	o := old.options(dir, Removed)
 	o.Waiting = func(n int) {
@@ -342,14 +336,14 @@ func TestUnderWay(t *testing.T) {
 			}
 			settlements = append(settlements, s)
 		}
-		must(t, old.queue.Settle(t.Context(), settlements))
+		mailtest.Must(t, old.queue.Settle(t.Context(), settlements))
 	}
 	m, err := Export(t.Context(), old, &old.ids, o)
 	if err != nil || waited == 0 || m.Messages != 3 || len(old.all()) > 0 {
 		t.Fatalf("%+v, %v; waited %d times, %d left", m, err, waited, len(old.all()))
 	}
 	first, err := readMessage(filepath.Join(dir, string(leases[0].Entry.ID)+entrySuffix), leases[0].Entry.ID)
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, d := range first.Entry.Deliveries {
 		if d.Destination == "a.example" {
 			t.Errorf("what was delivered is in the export: %+v", d)
@@ -357,7 +351,7 @@ func TestUnderWay(t *testing.T) {
 	}
 	other := leases[len(leases)-1].Entry.ID
 	second, err := readMessage(filepath.Join(dir, string(other)+entrySuffix), other)
-	must(t, err)
+	mailtest.Must(t, err)
 	if d := second.Entry.Deliveries[0]; d.Attempts != 1 || d.Recipients[0].State != mail.Deferred || !d.Next.Equal(now.Add(time.Hour)) {
 		t.Errorf("what was deferred is exported as %+v", d)
 	}
@@ -370,7 +364,7 @@ func TestDamagedFiles(t *testing.T) {
 	old, whole := newRig(t), filepath.Join(t.TempDir(), "box")
 	want := old.fill(3)
 	_, err := Export(t.Context(), old, &old.ids, old.options(whole, Removed))
-	must(t, err)
+	mailtest.Must(t, err)
 	id := want[1].ID
 	for _, c := range []struct{ name, suffix, from, to, cause string }{
 		{"cut", entrySuffix, `"entry": {`, "", `ID.json:4:11: not JSON: it ends too early`},
@@ -384,10 +378,10 @@ func TestDamagedFiles(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "box")
-			must(t, os.CopyFS(dir, os.DirFS(whole)))
+			mailtest.Must(t, os.CopyFS(dir, os.DirFS(whole)))
 			path := filepath.Join(dir, string(id)+c.suffix)
 			good, err := os.ReadFile(path)
-			must(t, err)
+			mailtest.Must(t, err)
 			bad := strings.Replace(string(good), c.from, c.to, 1)
 			if c.name == "cut" {
 				bad = string(good[:strings.Index(string(good), c.from)+len(c.from)-1])
@@ -395,7 +389,7 @@ func TestDamagedFiles(t *testing.T) {
 			if bad == string(good) {
 				t.Fatalf("%q is not in the file", c.from)
 			}
-			must(t, os.WriteFile(path, []byte(bad), 0o600))
+			mailtest.Must(t, os.WriteFile(path, []byte(bad), 0o600))
 			now := newRig(t)
 			o := now.importOptions(dir)
 			var told error
@@ -412,7 +406,7 @@ func TestDamagedFiles(t *testing.T) {
 			if told == nil || !strings.HasPrefix(told.Error(), cause) {
 				t.Errorf("it says %v\nwant     %s…", told, cause)
 			}
-			must(t, os.WriteFile(path, good, 0o600))
+			mailtest.Must(t, os.WriteFile(path, good, 0o600))
 			r, err = Import(t.Context(), now, now.importOptions(dir))
 			if err != nil || r.Imported != 1 || r.Failed != 0 || r.Before != 2 {
 				t.Errorf("mended: %+v, %v", r, err)
@@ -422,7 +416,7 @@ func TestDamagedFiles(t *testing.T) {
 			}
 		})
 	}
-	must(t, os.WriteFile(filepath.Join(whole, sumsName), nil, 0o600))
+	mailtest.Must(t, os.WriteFile(filepath.Join(whole, sumsName), nil, 0o600))
 	if _, err := Import(t.Context(), newRig(t), old.importOptions(whole)); err == nil || !strings.Contains(err.Error(), "SHA256SUMS: its SHA-256 is ") {
 		t.Errorf("damaged sums: %v", err)
 	}
@@ -447,11 +441,11 @@ func TestWorkIsBounded(t *testing.T) {
 		old, dir := newRig(t), filepath.Join(t.TempDir(), "box")
 		old.fill(messages)
 		before, err := old.queue.Stat(t.Context())
-		must(t, err)
+		mailtest.Must(t, err)
 		_, err = Export(t.Context(), old, &old.ids, old.options(dir, Removed))
-		must(t, err)
+		mailtest.Must(t, err)
 		after, err := old.queue.Stat(t.Context())
-		must(t, err)
+		mailtest.Must(t, err)
 		return float64(after.RowsRead-before.RowsRead) / float64(messages)
 	}
 	if few, many := rows(exportPage), rows(8*exportPage); many > few+0.5 {

@@ -25,13 +25,6 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // within fails a test in which more was spent on a message than may be.
 func within(t *testing.T, what string, spent, most float64) {
 	t.Helper()

@@ -17,6 +17,7 @@ import (
 	"postern/internal/intake"
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/policy"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
@@ -87,18 +88,18 @@ type way struct {
 func newWay(t *testing.T) *way {
 	dir := t.TempDir()
 	store, err := embedded.Open(filepath.Join(dir, "queue"), embedded.Options{})
-	must(t, err)
-	t.Cleanup(func() { must(t, store.Close()) })
+	mailtest.Must(t, err)
+	t.Cleanup(func() { mailtest.Must(t, store.Close()) })
 	story, err := journal.Open(filepath.Join(dir, "journal"), journal.Options{})
-	must(t, err)
-	t.Cleanup(func() { must(t, story.Close()) })
+	mailtest.Must(t, err)
+	t.Cleanup(func() { mailtest.Must(t, story.Close()) })
 	w := &way{store: store, journal: story}
 	copying, stop := context.WithCancel(context.Background())
 	copied := make(chan error, 1)
 	go func() { copied <- story.Copy(copying, store) }()
 	t.Cleanup(func() {
 		stop()
-		must(t, <-copied)
+		mailtest.Must(t, <-copied)
 	})
 
 	var ids mail.IDs
@@ -127,7 +128,7 @@ func serve(t *testing.T, door *intake.Intake) net.Listener {
 			return s, s.Begin(ctx)
 		}))
 	at, err := net.Listen("tcp4", harness.Loopback(0))
-	must(t, err)
+	mailtest.Must(t, err)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(context.Background(), at) })
 	t.Cleanup(func() {
@@ -154,7 +155,7 @@ address = "127.0.0.1:25"
 
 func compiled(t *testing.T, local *intake.Local, settings string) *policy.Engine {
 	c, err := config.Load(fstest.MapFS{"postern.toml": {Data: []byte(settings)}}, "postern.toml")
-	must(t, err)
+	mailtest.Must(t, err)
 	engine, problems := policy.Compile(policy.Options{Config: c, Local: local.Is})
 	for _, p := range problems {
 		t.Error(p)
@@ -173,7 +174,7 @@ func (w *way) deliver(ctx context.Context, t *testing.T) {
 	})
 	stop()
 	parts.Wait()
-	must(t, err)
+	mailtest.Must(t, err)
 }
 
 // client sends the same message again and again.
@@ -185,7 +186,7 @@ type client struct {
 
 func connect(ctx context.Context, t *testing.T, at net.Addr) *client {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at.String())
-	must(t, err)
+	mailtest.Must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	c := &client{conn: conn}
 	c.expect(t, "220")
@@ -240,7 +241,7 @@ var (
 // its port.
 func sink(t *testing.T) uint16 {
 	l, err := net.Listen("tcp4", harness.Loopback(0))
-	must(t, err)
+	mailtest.Must(t, err)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {

@@ -32,13 +32,13 @@ func TestBackupUnderLoad(t *testing.T) {
 	defer cancel()
 	load := newLoad()
 	sink := &harness.Sink{Rcpt: load.rcpt, Take: load.take}
-	must(t, sink.Listen())
+	mailtest.Must(t, sink.Listen())
 	t.Cleanup(func() { sink.Close() })
 	postern, tagged := newPostern(ctx, t, sink.Addr(), "")
 	if out, err := postern.Command(ctx, "dkim", "key", "add", "waits.example", "--algorithm", "ed25519").CombinedOutput(); err != nil {
 		t.Fatalf("a key for signatures: %v: %s", err, out)
 	}
-	must(t, postern.StartAs(ctx, tagged, smallSegment, smallInline))
+	mailtest.Must(t, postern.StartAs(ctx, tagged, smallSegment, smallInline))
 	source := harness.Source{Addr: postern.Addr(), Sessions: 4, Keep: true, Redial: true,
 		Next: func() *harness.Message { return load.next(ctx) }, Done: load.done}
 	sourceEnd := make(chan error, 1)
@@ -57,8 +57,8 @@ func TestBackupUnderLoad(t *testing.T) {
 	if err := <-sourceEnd; err != nil {
 		t.Error(err)
 	}
-	must(t, harness.UntilEmpty(ctx, postern))
-	must(t, postern.Stop())
+	mailtest.Must(t, harness.UntilEmpty(ctx, postern))
+	mailtest.Must(t, postern.Stop())
 	load.mu.Lock()
 	defer load.mu.Unlock()
 	for _, fault := range load.faults {
@@ -81,7 +81,7 @@ type backupRun struct {
 func (b *backupRun) wait(more int) {
 	b.t.Helper()
 	until := b.load.acknowledged() + more
-	must(b.t, harness.Until(b.ctx, "more mail has come", func() (bool, error) { return b.load.acknowledged() >= until, nil }))
+	mailtest.Must(b.t, harness.Until(b.ctx, "more mail has come", func() (bool, error) { return b.load.acknowledged() >= until, nil }))
 }
 
 // run runs a command with the binary that ends itself, at the nth step of all.
@@ -116,7 +116,7 @@ func (b *backupRun) clientKilled(at int) {
 		b.t.Errorf("a backup that was killed at step %d is there: %v", at, err)
 	}
 	for _, kept := range []string{b.postern.Queue(), b.postern.Journal(), b.postern.Data()} {
-		must(b.t, harness.Until(b.ctx, "the server has let go", func() (bool, error) {
+		mailtest.Must(b.t, harness.Until(b.ctx, "the server has let go", func() (bool, error) {
 			_, err := os.Stat(filepath.Join(kept, "snapshot"))
 			return errors.Is(err, fs.ErrNotExist), nil
 		}))
@@ -127,17 +127,17 @@ func (b *backupRun) clientKilled(at int) {
 // and the next start clears up.
 func (b *backupRun) serverKilled() {
 	b.t.Helper()
-	must(b.t, b.postern.Stop())
-	must(b.t, b.postern.StartAs(b.ctx, b.tagged, crashAt+"before segment link:1", smallSegment, smallInline))
+	mailtest.Must(b.t, b.postern.Stop())
+	mailtest.Must(b.t, b.postern.StartAs(b.ctx, b.tagged, crashAt+"before segment link:1", smallSegment, smallInline))
 	b.load.nextLife()
 	b.wait(20)
 	target := filepath.Join(b.dir, "server-killed")
 	if out, err := b.postern.Command(b.ctx, "backup", target).CombinedOutput(); err == nil {
 		b.t.Errorf("the server was killed, and the backup went well: %s", out)
 	}
-	must(b.t, harness.Until(b.ctx, "the server was killed", func() (bool, error) { return b.postern.State() != nil, nil }))
+	mailtest.Must(b.t, harness.Until(b.ctx, "the server was killed", func() (bool, error) { return b.postern.State() != nil, nil }))
 	b.load.nextLife()
-	must(b.t, b.postern.StartAs(b.ctx, b.tagged, smallSegment, smallInline))
+	mailtest.Must(b.t, b.postern.StartAs(b.ctx, b.tagged, smallSegment, smallInline))
 	if _, err := os.Stat(filepath.Join(b.postern.Queue(), "snapshot")); !errors.Is(err, fs.ErrNotExist) {
 		b.t.Errorf("the snapshot is still there after a start: %v", err)
 	}
@@ -165,15 +165,15 @@ func (b *backupRun) restored(n int) {
 		}
 		return ""
 	}}
-	must(b.t, sink.Listen())
+	mailtest.Must(b.t, sink.Listen())
 	defer sink.Close()
 	other, err := harness.NewPostern(harness.PosternOptions{
 		Binary: b.postern.Binary(), Dir: filepath.Join(b.dir, fmt.Sprintf("other-%d", n)), NextHop: sink.Addr(),
 	})
-	must(b.t, err)
+	mailtest.Must(b.t, err)
 	b.restore(other, target)
 	b.sameKeys(other)
-	must(b.t, other.Start(b.ctx))
+	mailtest.Must(b.t, other.Start(b.ctx))
 	if out, err := other.Command(b.ctx, "status").CombinedOutput(); err != nil || !strings.Contains(string(out), "restored from a backup of ") {
 		b.t.Errorf("status says %s, %v", out, err)
 	}
@@ -183,8 +183,8 @@ func (b *backupRun) restored(n int) {
 	if out, err := other.Command(b.ctx, "resume", "delivery").CombinedOutput(); err != nil {
 		b.t.Fatalf("resume: %v: %s", err, out)
 	}
-	must(b.t, harness.UntilEmpty(b.ctx, other))
-	must(b.t, other.Stop())
+	mailtest.Must(b.t, harness.UntilEmpty(b.ctx, other))
+	mailtest.Must(b.t, other.Stop())
 	b.compare(other, before, arrived)
 }
 
@@ -203,7 +203,7 @@ func (b *backupRun) restore(other *harness.Postern, from string) {
 		kills++
 		if err := other.Start(b.ctx); err == nil {
 			b.t.Errorf("a server starts on a restore that was killed at step %d", at)
-			must(b.t, other.Stop())
+			mailtest.Must(b.t, other.Stop())
 		}
 	}
 	if kills < 3 {
@@ -218,13 +218,13 @@ func (b *backupRun) restore(other *harness.Postern, from string) {
 func (b *backupRun) sameKeys(other *harness.Postern) {
 	b.t.Helper()
 	keys, err := filepath.Glob(filepath.Join(b.postern.Data(), "dkim", "*[mn]"))
-	must(b.t, err)
+	mailtest.Must(b.t, err)
 	if len(keys) != 2 {
 		b.t.Fatalf("the keys and what is known of them: %v", keys)
 	}
 	for _, path := range keys {
 		want, err := os.ReadFile(path)
-		must(b.t, err)
+		mailtest.Must(b.t, err)
 		got, err := os.ReadFile(filepath.Join(other.Data(), "dkim", filepath.Base(path)))
 		if err != nil || !bytes.Equal(got, want) {
 			b.t.Errorf("%s was not restored as it was: %v", path, err)
@@ -251,7 +251,7 @@ func (b *backupRun) acknowledgedIDs() []string {
 func (b *backupRun) compare(other *harness.Postern, acknowledged []string, arrived map[string]bool) {
 	b.t.Helper()
 	facts, err := harness.ReadJournal(other.Journal())
-	must(b.t, err)
+	mailtest.Must(b.t, err)
 	byID := map[string]*story{}
 	for _, s := range stories(facts) {
 		if s.id != "" {

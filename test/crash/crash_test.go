@@ -50,7 +50,7 @@ func TestKilledUnderLoad(t *testing.T) {
 
 	load := newLoad()
 	sink := &harness.Sink{Rcpt: load.rcpt, Take: load.take}
-	must(t, sink.Listen())
+	mailtest.Must(t, sink.Listen())
 	t.Cleanup(func() { sink.Close() })
 	load.ruled = true
 	postern, tagged := newPostern(ctx, t, sink.Addr(), handlers)
@@ -68,29 +68,22 @@ func TestKilledUnderLoad(t *testing.T) {
 		operator.run(operating)
 	}()
 	for range kills {
-		must(t, killer.kill(ctx))
-		must(t, sink.Settle(ctx))
+		mailtest.Must(t, killer.kill(ctx))
+		mailtest.Must(t, sink.Settle(ctx))
 		load.nextLife()
 	}
 	endOperating()
 	<-operatorEnd
 	load.stop()
-	must(t, postern.Start(ctx))
+	mailtest.Must(t, postern.Start(ctx))
 	operator.letGo(ctx, t)
 	drain(ctx, t, postern, sourceEnd)
-	must(t, killer.readLog())
+	mailtest.Must(t, killer.readLog())
 	killer.report(t)
 	facts, err := harness.ReadJournal(postern.Journal())
-	must(t, err)
+	mailtest.Must(t, err)
 	check(t, load, facts)
 	load.report(t)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // newPostern makes the instance, and the binary that ends itself at crash
@@ -99,14 +92,14 @@ func newPostern(ctx context.Context, t *testing.T, next, settings string) (p *ha
 	t.Helper()
 	dir := mailtest.KeptDir(t, "crash")
 	binary, err := harness.BuildPostern(ctx, dir)
-	must(t, err)
+	mailtest.Must(t, err)
 	tagged, err = harness.BuildPostern(ctx, dir, "crashpoints")
-	must(t, err)
+	mailtest.Must(t, err)
 	p, err = harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(dir, "instance"), NextHop: next, Settings: "[journal]\nmax_file = \"1MiB\"\n" + settings,
 		RetryReports: reports,
 	})
-	must(t, err)
+	mailtest.Must(t, err)
 	return p, tagged
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -22,12 +23,12 @@ func TestLeftMail(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	nowhere, err := harness.FreePort()
-	must(t, err)
+	mailtest.Must(t, err)
 	postern, tagged := newPostern(ctx, t, harness.Loopback(nowhere), "")
 	spool := filepath.Join(filepath.Dir(postern.Log()), "spool")
-	must(t, addSetting(postern.Log(), spool))
-	must(t, postern.Start(ctx)) // makes the directory
-	must(t, postern.Stop())
+	mailtest.Must(t, addSetting(postern.Log(), spool))
+	mailtest.Must(t, postern.Start(ctx)) // makes the directory
+	mailtest.Must(t, postern.Stop())
 	for i := range messages {
 		send := exec.CommandContext(ctx, postern.Binary(), "sendmail", "-C", spool, "-f", "joe@example.org", fmt.Sprintf("r%d@example.net", i))
 		send.Stdin = strings.NewReader(fmt.Sprintf("Subject: %d\n\nbody\n", i))
@@ -39,7 +40,7 @@ func TestLeftMail(t *testing.T) {
 	for n := 1; n <= 6; n++ {
 		for _, step := range []string{"committed", "before wal sync", "after wal sync"} {
 			if err := postern.StartAs(ctx, tagged, fmt.Sprintf("%s%s:%d", crashAt, step, n)); err == nil {
-				must(t, harness.Until(ctx, "the server has killed itself, or has nothing left", func() (bool, error) {
+				mailtest.Must(t, harness.Until(ctx, "the server has killed itself, or has nothing left", func() (bool, error) {
 					return postern.State() != nil || filesIn(spool) == 0, nil
 				}))
 				postern.Kill()
@@ -53,11 +54,11 @@ func TestLeftMail(t *testing.T) {
 	if left := filesIn(spool); left == messages {
 		t.Error("the server was killed before it collected anything")
 	}
-	must(t, postern.Start(ctx))
-	must(t, harness.Until(ctx, "all is collected", func() (bool, error) { return filesIn(spool) == 0, nil }))
+	mailtest.Must(t, postern.Start(ctx))
+	mailtest.Must(t, harness.Until(ctx, "all is collected", func() (bool, error) { return filesIn(spool) == 0, nil }))
 	n, err := postern.Queued(ctx)
-	must(t, err)
-	must(t, postern.Stop())
+	mailtest.Must(t, err)
+	mailtest.Must(t, postern.Stop())
 	if n != messages {
 		t.Errorf("%d messages are in the queue after %d kills, want %d", n, kills, messages)
 	}

@@ -58,6 +58,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -76,7 +77,7 @@ func TestMain(m *testing.M) {
 
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
-	must(t, err)
+	mailtest.Must(t, err)
 	if len(files) < fewest {
 		t.Fatalf("%d dialogues found, there must be %d", len(files), fewest)
 	}
@@ -135,7 +136,7 @@ func (r *run) all() {
 // serve plays the sections of a host beside the others.
 func (r *run) serve(host string, sections []section, running *sync.WaitGroup) {
 	l, err := net.Listen("tcp", r.address(r.number, host))
-	must(r.t, err)
+	mailtest.Must(r.t, err)
 	if sections[0].never() {
 		r.t.Cleanup(func() { r.refute(l, sections[0]) })
 		return
@@ -158,10 +159,10 @@ func (s section) never() bool { return len(s.lines) == 1 && s.lines[0].text == "
 func (r *run) refute(l net.Listener, s section) {
 	defer l.Close()
 	ours, err := net.DialTimeout("tcp", l.Addr().String(), patience)
-	must(r.t, err)
+	mailtest.Must(r.t, err)
 	defer ours.Close()
 	first, err := l.Accept()
-	must(r.t, err)
+	mailtest.Must(r.t, err)
 	defer first.Close()
 	if first.RemoteAddr().String() != ours.LocalAddr().String() {
 		r.t.Errorf("%s.txt:%d: there was a connection", r.name, s.lines[0].number)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/internal/mailtest"
 )
 
 // patience bounds each wait for the other side.
@@ -194,14 +196,14 @@ func TestPlayer(t *testing.T) {
 func saying(t *testing.T, said string) net.Conn {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	mailtest.Must(t, err)
 	defer l.Close()
 	here, err := net.Dial("tcp", l.Addr().String())
-	must(t, err)
+	mailtest.Must(t, err)
 	there, err := l.Accept()
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = io.WriteString(there, said)
-	must(t, err)
-	must(t, there.Close())
+	mailtest.Must(t, err)
+	mailtest.Must(t, there.Close())
 	return here
 }

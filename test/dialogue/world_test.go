@@ -69,20 +69,20 @@ func newWorld(t *testing.T, dialogues []*dialogue) *world {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	port, err := harness.FreePort()
-	must(t, err)
+	mailtest.Must(t, err)
 	dir := t.TempDir()
 	config, _ := mailtest.ServerTLS(t, "postern.test.example")
 	w := &world{port: port, tls: config, listeners: map[string]string{}}
 	w.writeTLS(t, dir)
 	binary, err := harness.BuildPostern(ctx, dir)
-	must(t, err)
+	mailtest.Must(t, err)
 	dns := mailtest.NewDNS(t, w.zone(dialogues))
 	settings := fmt.Sprintf("port = %d\nidle_timeout = \"1s\"\n[dns]\nservers = [%q]\n", port, dns.Addr())
 	w.postern, err = harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: dir, Settings: settings + w.moreListeners(t, dir)})
-	must(t, err)
+	mailtest.Must(t, err)
 	w.listeners["smtp"] = w.postern.Addr()
 	w.addUser(ctx, t)
-	must(t, w.postern.Start(ctx))
+	mailtest.Must(t, w.postern.Start(ctx))
 	t.Cleanup(func() {
 		if err := w.postern.Stop(); err != nil {
 			t.Error(err)
@@ -99,13 +99,13 @@ func newWorld(t *testing.T, dialogues []*dialogue) *world {
 func (w *world) addUser(ctx context.Context, t *testing.T) {
 	t.Helper()
 	d, err := directory.Open(ctx, directory.Options{Dir: filepath.Join(w.postern.Data(), "directory")})
-	must(t, err)
+	mailtest.Must(t, err)
 	c, err := auth.NewCredentials("secret")
-	must(t, err)
-	must(t, d.Change(ctx, "test", func(tx *directory.Tx) error {
+	mailtest.Must(t, err)
+	mailtest.Must(t, d.Change(ctx, "test", func(tx *directory.Tx) error {
 		return tx.PutUser(directory.User{Login: "joe", Password: c.Password, SCRAM: c.SCRAM, Enabled: true, Services: mail.Services{Submit: true, Relay: true}})
 	}))
-	must(t, d.Close())
+	mailtest.Must(t, d.Close())
 }
 
 // moreListeners are the listeners beside that of the harness, which trusts all
@@ -127,7 +127,7 @@ func (w *world) moreListeners(t *testing.T, dir string) string {
 		"login":    "auth = \"optional\"\nauth_without_tls = true\nauth_mechanisms = [\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"]\n",
 	} {
 		port, err := harness.FreePort()
-		must(t, err)
+		mailtest.Must(t, err)
 		w.listeners[name] = harness.Loopback(port)
 		fmt.Fprintf(&b, "[[listener]]\nname = %q\naddress = %q\n%s", name, w.listeners[name], settings)
 	}
@@ -139,22 +139,15 @@ func (w *world) moreListeners(t *testing.T, dir string) string {
 func (w *world) writeTLS(t *testing.T, dir string) {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(w.tls.Certificates[0].PrivateKey)
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "certificate.pem"), mailtest.CertificatePEM(w.tls), 0o644))
+	mailtest.Must(t, err)
+	mailtest.Must(t, os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
+	mailtest.Must(t, os.WriteFile(filepath.Join(dir, "certificate.pem"), mailtest.CertificatePEM(w.tls), 0o644))
 }
 
 // dial connects to a listener as a client.
 func (w *world) dial(t *testing.T, listener string) net.Conn {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", w.listeners[listener], patience)
-	must(t, err)
+	mailtest.Must(t, err)
 	return conn
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

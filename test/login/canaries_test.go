@@ -15,6 +15,7 @@ import (
 
 	"postern/internal/certs"
 	"postern/internal/directory"
+	"postern/internal/mailtest"
 )
 
 // canaries are secrets in clear, one of each kind; password is that of joe.
@@ -79,9 +80,9 @@ func keyShapes(t *testing.T, keys ...any) []string {
 			continue
 		}
 		scalar, err := key.(*ecdsa.PrivateKey).Bytes()
-		must(t, err)
+		mailtest.Must(t, err)
 		text, err := certs.EncodeKey(key)
-		must(t, err)
+		mailtest.Must(t, err)
 		// In the second line of Base64 are 20 octets of the number that is the key.
 		list = append(list, strings.Split(string(text), "\n")[2])
 		list = append(list, shapes(string(scalar))...)
@@ -94,7 +95,7 @@ func keyShapes(t *testing.T, keys ...any) []string {
 func (s *safe) sealingShapes(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.files, "credentials.key"))
-	must(t, err)
+	mailtest.Must(t, err)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	_, encoded, is := strings.Cut(lines[len(lines)-1], " ")
 	key, err := base64.StdEncoding.DecodeString(encoded)
@@ -108,22 +109,22 @@ func (s *safe) sealingShapes(t *testing.T) []string {
 func (s *server) storedShapes(ctx context.Context, t *testing.T) []string {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Data(), "directory", directory.File)+"?mode=ro&_pragma=busy_timeout(60000)")
-	must(t, err)
+	mailtest.Must(t, err)
 	defer db.Close()
 	rows, err := db.QueryContext(ctx, "SELECT password, scram FROM users WHERE password != ''")
-	must(t, err)
+	mailtest.Must(t, err)
 	defer rows.Close()
 	list := []string{"$argon2id$", "SCRAM-SHA-256$"}
 	for rows.Next() {
 		var hash, keys string
-		must(t, rows.Scan(&hash, &keys))
+		mailtest.Must(t, rows.Scan(&hash, &keys))
 		for _, part := range regexp.MustCompile(`[$:]`).Split(hash+"$"+keys, -1) {
 			if len(part) >= 20 { // salts, hashes and keys
 				list = append(list, part)
 			}
 		}
 	}
-	must(t, rows.Err())
+	mailtest.Must(t, rows.Err())
 	if len(list) < 2+2*(2+3) {
 		t.Fatalf("of two users there are only %d salts, hashes and keys", len(list)-2)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/directory"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -58,7 +59,7 @@ func TestGuessing(t *testing.T) {
 	s.untilStored(ctx, t)
 
 	s.Kill()
-	must(t, s.Start(ctx))
+	mailtest.Must(t, s.Start(ctx))
 	for i := range addresses {
 		if code, err := s.loginFrom(ctx, attacker(i), user, password); code != "421" {
 			t.Errorf("%s, after kill -9: %s, %v", attacker(i), code, err)
@@ -142,7 +143,7 @@ func (s *server) checkClosed(ctx context.Context, t *testing.T) {
 // untilStored waits until all bans are in the database.
 func (s *server) untilStored(ctx context.Context, t *testing.T) {
 	t.Helper()
-	must(t, harness.Until(ctx, "bans in the database", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "bans in the database", func() (bool, error) {
 		db, err := sql.Open("sqlite", "file:"+filepath.Join(s.Data(), "directory", directory.File)+"?mode=ro&_pragma=busy_timeout(60000)")
 		if err != nil {
 			return false, err
@@ -157,9 +158,9 @@ func (s *server) untilStored(ctx context.Context, t *testing.T) {
 // checkFacts wants each ban told once, and the guesses together.
 func (s *server) checkFacts(t *testing.T) {
 	t.Helper()
-	must(t, s.Stop())
+	mailtest.Must(t, s.Stop())
 	facts, err := harness.ReadJournal(s.Journal())
-	must(t, err)
+	mailtest.Must(t, err)
 	bans, told := 0, 0
 	for _, f := range facts {
 		switch {

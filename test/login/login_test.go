@@ -21,6 +21,7 @@ import (
 	"postern/internal/auth"
 	"postern/internal/directory"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -64,12 +65,12 @@ func start(ctx context.Context, t *testing.T) *server {
 	dir := t.TempDir()
 	s := &server{login: freeAddress(t), metrics: freeAddress(t)}
 	binary, err := harness.BuildPostern(ctx, dir)
-	must(t, err)
+	mailtest.Must(t, err)
 	s.Postern, err = harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: filepath.Join(dir, "instance"),
 		Settings: fmt.Sprintf(listener, s.login, s.metrics)})
-	must(t, err)
+	mailtest.Must(t, err)
 	addUser(ctx, t, filepath.Join(s.Data(), "directory"))
-	must(t, s.Start(ctx))
+	mailtest.Must(t, s.Start(ctx))
 	t.Cleanup(s.Kill)
 	return s
 }
@@ -77,23 +78,23 @@ func start(ctx context.Context, t *testing.T) *server {
 func addUser(ctx context.Context, t *testing.T, dir string) {
 	t.Helper()
 	d, err := directory.Open(ctx, directory.Options{Dir: dir})
-	must(t, err)
+	mailtest.Must(t, err)
 	c, err := auth.NewCredentials(password)
-	must(t, err)
-	must(t, d.Change(ctx, "test", func(tx *directory.Tx) error {
+	mailtest.Must(t, err)
+	mailtest.Must(t, d.Change(ctx, "test", func(tx *directory.Tx) error {
 		return tx.PutUser(directory.User{Login: user, Password: c.Password, SCRAM: c.SCRAM, Enabled: true, Services: mail.Services{Submit: true, Relay: true}})
 	}))
-	must(t, d.Close())
+	mailtest.Must(t, d.Close())
 }
 
 // metric reads a metric without labels, or the sum of those with a label.
 func (s *server) metric(t *testing.T, name string) int {
 	t.Helper()
 	response, err := http.Get("http://" + s.metrics + "/metrics")
-	must(t, err)
+	mailtest.Must(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	must(t, err)
+	mailtest.Must(t, err)
 	sum, found := 0.0, false
 	for line := range strings.Lines(string(text)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -101,7 +102,7 @@ func (s *server) metric(t *testing.T, name string) int {
 			continue
 		}
 		v, err := strconv.ParseFloat(value, 64)
-		must(t, err)
+		mailtest.Must(t, err)
 		sum, found = sum+v, true
 	}
 	if !found {
@@ -176,13 +177,6 @@ func (s *server) loginFrom(ctx context.Context, from, user, password string) (st
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	port, err := harness.FreePort()
-	must(t, err)
+	mailtest.Must(t, err)
 	return harness.Loopback(port)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/xdg-go/scram"
 
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -46,7 +47,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	backup, full := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "full")
 	for _, command := range []string{"backup " + backup, "backup --json --with-key-file " + full} {
 		out, err := s.try(ctx, "", command)
-		must(t, err)
+		mailtest.Must(t, err)
 		shown[command] = out
 	}
 	stored, sealing, keys := s.storedShapes(ctx, t), s.sealingShapes(t), keyShapes(t, s.keys...)
@@ -88,14 +89,14 @@ type shown map[string]string
 func (s shown) add(t *testing.T, path string) {
 	t.Helper()
 	content, err := os.ReadFile(path)
-	must(t, err)
+	mailtest.Must(t, err)
 	s[path] = string(content)
 }
 
 // addAll adds the files below a directory that are wanted.
 func (s shown) addAll(t *testing.T, dir string, wanted func(path string) bool) {
 	t.Helper()
-	must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	mailtest.Must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() && wanted(path) {
 			s.add(t, path)
 		}
@@ -214,10 +215,10 @@ func (s *safe) sayAll(ctx context.Context, t *testing.T) {
 func (s *safe) scram(ctx context.Context, t *testing.T, password, code string) {
 	t.Helper()
 	client, err := scram.SHA256.NewClient(user, password, "")
-	must(t, err)
+	mailtest.Must(t, err)
 	conversation := client.NewConversation()
 	first, err := conversation.Step("")
-	must(t, err)
+	mailtest.Must(t, err)
 	c, greeting, err := s.connect(ctx, "127.0.3.1")
 	if c == nil {
 		t.Fatalf("%s, %v", greeting, err)
@@ -226,9 +227,9 @@ func (s *safe) scram(ctx context.Context, t *testing.T, password, code string) {
 	reply, err := c.say("AUTH SCRAM-SHA-256 " + encode(first))
 	for err == nil && strings.HasPrefix(reply, "334 ") {
 		challenge, malformed := base64.StdEncoding.DecodeString(reply[4:])
-		must(t, malformed)
+		mailtest.Must(t, malformed)
 		next, wrong := conversation.Step(string(challenge))
-		must(t, wrong)
+		mailtest.Must(t, wrong)
 		reply, err = c.say(encode(next))
 	}
 	if err != nil || !strings.HasPrefix(reply, code) {
@@ -252,7 +253,7 @@ func (s *safe) talk(ctx context.Context, t *testing.T, address string, lines []s
 		}
 	}
 	_, err = c.say("QUIT")
-	must(t, err)
+	mailtest.Must(t, err)
 }
 
 var accepted = regexp.MustCompile(`accepted as (\w+)`)
@@ -269,10 +270,10 @@ func (s *safe) sendOne(ctx context.Context, t *testing.T) string {
 		}
 		defer c.Close()
 		code, err := c.plain(who.user, who.password)
-		must(t, err)
+		mailtest.Must(t, err)
 		for _, line := range []string{"MAIL FROM:" + who.from, "RCPT TO:<ann@far.example>", "DATA", "Subject: x\r\n\r\nx\r\n."} {
 			code, err = c.say(line)
-			must(t, err)
+			mailtest.Must(t, err)
 		}
 		found := accepted.FindStringSubmatch(code)
 		if found == nil {
@@ -280,7 +281,7 @@ func (s *safe) sendOne(ctx context.Context, t *testing.T) string {
 		}
 		id = found[1]
 	}
-	must(t, harness.Until(ctx, "a delivery by the smarthost", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "a delivery by the smarthost", func() (bool, error) {
 		out, err := s.Command(ctx, "journal", "find", "--reason", "delivered").Output()
 		return bytes.Contains(out, []byte("ann@far.example")), err
 	}))
@@ -317,8 +318,8 @@ func (s *safe) askAPI(ctx context.Context, t *testing.T, shown shown, id string)
 		Paths map[string]map[string]json.RawMessage
 	}
 	text, err := os.ReadFile("../../docs/openapi.json")
-	must(t, err)
-	must(t, json.Unmarshal(text, &description))
+	mailtest.Must(t, err)
+	mailtest.Must(t, json.Unmarshal(text, &description))
 	names := map[string]string{
 		"/v1/aliases/": "sales@corp.example", "/v1/domains/": "corp.example", "/v1/lists/": "partners", "/v1/users/": user,
 		"/v1/certificates/": "shop", "/v1/messages/": id, "/v1/sites/": "smarthost", "/v1/imports/": id,
@@ -355,23 +356,23 @@ func (s *safe) askAPI(ctx context.Context, t *testing.T, shown shown, id string)
 func (s *safe) ask(ctx context.Context, t *testing.T, path, token string) (int, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.admin+path, nil)
-	must(t, err)
+	mailtest.Must(t, err)
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := http.DefaultClient.Do(request)
-	must(t, err)
+	mailtest.Must(t, err)
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
-	must(t, err)
+	mailtest.Must(t, err)
 	return response.StatusCode, string(answer)
 }
 
 // abort has the server print all its goroutines, and end.
 func (s *safe) abort(ctx context.Context, t *testing.T) {
 	t.Helper()
-	must(t, syscall.Kill(s.PID(), syscall.SIGABRT))
-	must(t, harness.Until(ctx, "the end of the server", func() (bool, error) { return !s.Running(), nil }))
+	mailtest.Must(t, syscall.Kill(s.PID(), syscall.SIGABRT))
+	mailtest.Must(t, harness.Until(ctx, "the end of the server", func() (bool, error) { return !s.Running(), nil }))
 	log, err := os.ReadFile(s.Log())
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, want := range []string{"authentication failed", "goroutine ", "level=DEBUG"} {
 		if !bytes.Contains(log, []byte(want)) {
 			t.Errorf("the log lacks %q:\n%s", want, log[:min(len(log), 2000)])
@@ -384,9 +385,9 @@ func encode(text string) string { return base64.StdEncoding.EncodeToString([]byt
 func (s *server) get(t *testing.T, path string) string {
 	t.Helper()
 	response, err := http.Get("http://" + s.metrics + path)
-	must(t, err)
+	mailtest.Must(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	must(t, err)
+	mailtest.Must(t, err)
 	return string(text)
 }

@@ -152,19 +152,19 @@ func startSafe(ctx context.Context, t *testing.T) *safe {
 		"cert.pem": string(mailtest.CertificatePEM(config)), "key.pem": string(mailtest.KeyPEM(t, config)),
 		"shop.p12": s.pkcs12(t), "signing-key": s.signingKey(t),
 	} {
-		must(t, os.WriteFile(filepath.Join(s.files, name), []byte(content), 0o600))
+		mailtest.Must(t, os.WriteFile(filepath.Join(s.files, name), []byte(content), 0o600))
 	}
 	binary, err := harness.BuildPostern(ctx, t.TempDir())
-	must(t, err)
+	mailtest.Must(t, err)
 	s.Postern, err = harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(t.TempDir(), "instance"), NextHop: sink.Addr().String(), TLS: "verify",
 		Settings: fmt.Sprintf(secretSettings, s.files, s.metrics, s.admin, s.login, s.broken, slapd.Addr, service.URL),
 	})
-	must(t, err)
+	mailtest.Must(t, err)
 	s.do(ctx, t, "", "dkim key add signed.example --selector s1 --key "+s.files+"/signing-key")
 	s.do(ctx, t, "", "cert import shop --file "+s.files+"/shop.p12 --passphrase-file "+s.files+"/passphrase")
-	must(t, s.SetCredential(ctx, "relay", "relay", canaries.smarthost))
-	must(t, s.StartAs(ctx, binary, "SSL_CERT_FILE="+s.files+"/cert.pem"))
+	mailtest.Must(t, s.SetCredential(ctx, "relay", "relay", canaries.smarthost))
+	mailtest.Must(t, s.StartAs(ctx, binary, "SSL_CERT_FILE="+s.files+"/cert.pem"))
 	t.Cleanup(s.Kill)
 	return s
 }
@@ -173,10 +173,10 @@ func startSafe(ctx context.Context, t *testing.T) *safe {
 func (s *safe) signingKey(t *testing.T) string {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
-	must(t, err)
+	mailtest.Must(t, err)
 	s.keys = append(s.keys, key)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
+	mailtest.Must(t, err)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
@@ -184,10 +184,10 @@ func (s *safe) signingKey(t *testing.T) string {
 func (s *safe) pkcs12(t *testing.T) string {
 	t.Helper()
 	c, err := certs.SelfSigned(certs.Options{Names: []string{"shop.example"}})
-	must(t, err)
+	mailtest.Must(t, err)
 	s.keys = append(s.keys, c.PrivateKey)
 	file, err := pkcs12.Modern2023.Encode(c.PrivateKey, c.Leaf, nil, canaries.passphrase)
-	must(t, err)
+	mailtest.Must(t, err)
 	return string(file)
 }
 

@@ -32,19 +32,19 @@ func TestTokensOfTheServer(t *testing.T) {
 	for name, content := range map[string][]byte{
 		"roots.pem": mailtest.CertificatePEM(config), "issuers.pem": mailtest.CertificatePEM(issuer.TLS()), "secret": []byte(secret + "\n"),
 	} {
-		must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+		mailtest.Must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
 	binary, err := harness.BuildPostern(ctx, t.TempDir())
-	must(t, err)
+	mailtest.Must(t, err)
 	p, err := harness.NewPostern(harness.PosternOptions{
 		Binary: binary, Dir: filepath.Join(t.TempDir(), "instance"), NextHop: sink.Addr().String(), TLS: "required", Retry: "1s, every 1s until 1d",
 		Settings: fmt.Sprintf("smarthost_credential = 'office'\nmax_connections = 1000\nmax_connections_per_site = 1000\n[credentials]\nauthorities = '%s/issuers.pem'\n[log]\nlevel = 'debug'\n", dir),
 	})
-	must(t, err)
+	mailtest.Must(t, err)
 	s := &safe{server: &server{Postern: p}}
 	add := "credential add office --user joe@example.org --token-url " + issuer.URL() + " --client-id " + client + " --client-secret " + dir + "/secret"
 	s.do(ctx, t, "", add)
-	must(t, p.StartAs(ctx, binary, "SSL_CERT_FILE="+dir+"/roots.pem"))
+	mailtest.Must(t, p.StartAs(ctx, binary, "SSL_CERT_FILE="+dir+"/roots.pem"))
 	t.Cleanup(p.Kill)
 
 	arrived := 0
@@ -60,7 +60,7 @@ func TestTokensOfTheServer(t *testing.T) {
 			}
 			return &harness.Message{ID: "x", From: "joe@example.org", To: []string{"ann@example.net"}, Content: []byte("Subject: x\r\n\r\ntext\r\n")}
 		}}
-		must(t, source.Run(ctx))
+		mailtest.Must(t, source.Run(ctx))
 	}
 	come := func(step string, tokens int) {
 		t.Helper()
@@ -83,11 +83,11 @@ func TestTokensOfTheServer(t *testing.T) {
 	issuer.Revoke()
 	issuer.Trouble(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	send(3)
-	must(t, harness.Until(ctx, "it is told", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "it is told", func() (bool, error) {
 		out, err := s.try(ctx, "", "journal find --reason credential-failed --json")
 		return strings.Contains(out, "credential office: the issuer answers 503"), err
 	}))
-	must(t, harness.Until(ctx, "mail waits", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "mail waits", func() (bool, error) {
 		out, err := s.try(ctx, "", "journal find --reason deferred --json")
 		return strings.Contains(out, "There are no credentials for 127.0.0.1 at present"), err
 	}))
@@ -105,7 +105,7 @@ func TestTokensOfTheServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &told); err != nil {
 		t.Errorf("it was told %s", out)
 	}
-	must(t, p.Stop())
+	mailtest.Must(t, p.Stop())
 	seen := shown{}
 	seen.addAll(t, filepath.Dir(p.Data()), func(string) bool { return true })
 	var hidden []string

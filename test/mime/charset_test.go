@@ -41,8 +41,9 @@ for name, text in texts.items():
         name2 = "utf-8" if name == "utf-16" else name
         from urllib.parse import quote
         attachment = ("Content-Type: image/x\r\nContent-Disposition: attachment; filename*=%s''%s\r\n\r\nx" % (name2, quote(text.encode(name2), safe=""))).encode()
+        quoted = ("Content-Type: image/x\r\nContent-Disposition: attachment;\r\n filename=\"%s\"\r\n\r\nx" % Header(text, name2).encode(linesep="\r\n")).encode()
         made[name + " " + cte] = inner
-        made[name + " in parts " + cte] = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b0\r\n\r\n--b0\r\n" + inner + b"\r\n--b0\r\n" + attachment + b"\r\n--b0--\r\n"
+        made[name + " in parts " + cte] = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b0\r\n\r\n--b0\r\n" + inner + b"\r\n--b0\r\n" + attachment + b"\r\n--b0\r\n" + quoted + b"\r\n--b0--\r\n"
 json.dump({k: base64.b64encode(v).decode() for k, v in made.items()}, sys.stdout)
 `
 

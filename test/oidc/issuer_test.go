@@ -40,13 +40,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // issuer is the real one, for the length of a test.
 type issuer struct {
 	*harness.Issuer
@@ -57,14 +50,14 @@ type issuer struct {
 func startIssuer(t *testing.T) *issuer {
 	t.Helper()
 	p, err := built()
-	must(t, err)
+	mailtest.Must(t, err)
 	dir := t.TempDir()
 	config, _ := mailtest.ServerTLS(t, "127.0.0.1")
 	certificate, key := filepath.Join(dir, "issuer.pem"), filepath.Join(dir, "issuer.key")
-	must(t, os.WriteFile(certificate, mailtest.CertificatePEM(config), 0o600))
-	must(t, os.WriteFile(key, mailtest.KeyPEM(t, config), 0o600))
+	mailtest.Must(t, os.WriteFile(certificate, mailtest.CertificatePEM(config), 0o600))
+	mailtest.Must(t, os.WriteFile(key, mailtest.KeyPEM(t, config), 0o600))
 	i, err := harness.StartIssuer(p.issuer, certificate, key)
-	must(t, err)
+	mailtest.Must(t, err)
 	stop := sync.OnceFunc(func() {
 		if err := i.Stop(); err != nil {
 			t.Error(err)
@@ -77,13 +70,13 @@ func startIssuer(t *testing.T) *issuer {
 // order has the issuer do something.
 func (i *issuer) order(t *testing.T, what string) {
 	t.Helper()
-	must(t, i.Order(what))
+	mailtest.Must(t, i.Order(what))
 }
 
 // login logs a user in, and returns his tokens (RFC 6749 4.1).
 func (i *issuer) login(t *testing.T, user string) harness.Tokens {
 	t.Helper()
 	got, err := i.Login(t.Context(), user)
-	must(t, err)
+	mailtest.Must(t, err)
 	return got
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"postern/internal/daemon"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -17,9 +18,9 @@ import (
 func newPostern(t *testing.T, settings string) *harness.Postern {
 	t.Helper()
 	p, err := built()
-	must(t, err)
+	mailtest.Must(t, err)
 	instance, err := harness.NewPostern(harness.PosternOptions{Binary: p.postern, Dir: filepath.Join(t.TempDir(), "postern"), NextHop: "127.0.0.1:9", Settings: settings})
-	must(t, err)
+	mailtest.Must(t, err)
 	return instance
 }
 
@@ -34,7 +35,7 @@ func try(t *testing.T, p *harness.Postern, token string, more ...string) (daemon
 	err := command.Run()
 	var report daemon.TokenReport
 	if out.Len() > 0 {
-		must(t, json.Unmarshal(out.Bytes(), &report))
+		mailtest.Must(t, json.Unmarshal(out.Bytes(), &report))
 	}
 	if (err == nil) != (wrong.Len() == 0) {
 		t.Fatalf("%v, and it says %q", err, wrong.String())

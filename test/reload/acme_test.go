@@ -54,17 +54,17 @@ func startACME(ctx context.Context, t *testing.T, dir, zone string) *acmeServer 
 	for i := range ports {
 		var err error
 		ports[i], err = harness.FreePort()
-		must(t, err)
+		mailtest.Must(t, err)
 	}
 	s := &acmeServer{directory: harness.Loopback(ports[0]), management: harness.Loopback(ports[1]), port: ports[2], root: filepath.Join(dir, "acme.crt")}
 	own, err := certs.SelfSigned(certs.Options{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
-	must(t, err)
-	must(t, certs.Save(own, s.root, filepath.Join(dir, "acme.key")))
+	mailtest.Must(t, err)
+	mailtest.Must(t, certs.Save(own, s.root, filepath.Join(dir, "acme.key")))
 	pool := x509.NewCertPool()
 	pool.AddCert(own.Leaf)
 	s.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: patience}
 	s.run(t, dir, binary, mailtest.NewDNS(t, zone).Addr())
-	must(t, harness.Until(ctx, "the ACME server answers", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "the ACME server answers", func() (bool, error) {
 		r, err := s.client.Get("https://" + s.directory + "/dir")
 		if err == nil {
 			r.Body.Close()
@@ -81,14 +81,14 @@ func (s *acmeServer) run(t *testing.T, dir, binary string, dns netip.AddrPort) {
 		"httpPort": s.port, "tlsPort": s.port, "retryAfter": map[string]int{"authz": 1, "order": 1},
 		"profiles": map[string]any{"default": map[string]any{"description": "brief", "validityPeriod": int(lifetime.Seconds())}},
 	}})
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "pebble.json"), settings, 0o600))
+	mailtest.Must(t, err)
+	mailtest.Must(t, os.WriteFile(filepath.Join(dir, "pebble.json"), settings, 0o600))
 	log, err := os.Create(filepath.Join(dir, "pebble.log"))
-	must(t, err)
+	mailtest.Must(t, err)
 	command := exec.Command(binary, "-config", filepath.Join(dir, "pebble.json"), "-dnsserver", dns.String())
 	command.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
 	command.Stdout, command.Stderr = log, log
-	must(t, command.Start())
+	mailtest.Must(t, command.Start())
 	t.Cleanup(func() {
 		_ = command.Process.Kill() // it may have ended
 		_ = command.Wait()
@@ -100,10 +100,10 @@ func (s *acmeServer) run(t *testing.T, dir, binary string, dns netip.AddrPort) {
 func (s *acmeServer) roots(t *testing.T) *x509.CertPool {
 	t.Helper()
 	r, err := s.client.Get("https://" + s.management + "/roots/0")
-	must(t, err)
+	mailtest.Must(t, err)
 	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
-	must(t, err)
+	mailtest.Must(t, err)
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
 		t.Fatalf("no certificate in %q", text)
@@ -144,14 +144,14 @@ func TestACME(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // most of it for the build
 			defer cancel()
 			r := newRig(ctx, t)
-			must(t, r.postern.Stop())
+			mailtest.Must(t, r.postern.Stop())
 			authority := startACME(ctx, t, filepath.Dir(r.dir), "mail.acme.test. 60 IN A 127.0.0.1\n")
 			settings := fmt.Sprintf(acmeSettings, authority.directory, challenge, authority.port, authority.root)
 			r.write(withoutCertificate(r.settings(0), settings))
-			must(t, r.postern.Start(ctx)) // which waits for no certificate
+			mailtest.Must(t, r.postern.Start(ctx)) // which waits for no certificate
 			r.sendWhileRenewed(ctx, t, &tls.Config{RootCAs: authority.roots(t), ServerName: "mail.acme.test"})
-			must(t, harness.UntilEmpty(ctx, r.postern))
-			must(t, r.postern.Stop())
+			mailtest.Must(t, harness.UntilEmpty(ctx, r.postern))
+			mailtest.Must(t, r.postern.Stop())
 			if r.compare(t) == 0 {
 				t.Error("nothing was sent")
 			}
@@ -181,7 +181,7 @@ const renewals = 3
 // sendWhileRenewed has clients send until they have seen so many certificates.
 func (r *rig) sendWhileRenewed(ctx context.Context, t *testing.T, trusted *tls.Config) {
 	t.Helper()
-	must(t, harness.Until(ctx, "there is a certificate", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "there is a certificate", func() (bool, error) {
 		c, err := dial(ctx, r.postern.Addr())
 		if err != nil {
 			return false, err
@@ -243,7 +243,7 @@ func (r *rig) sendTLS(ctx context.Context, trusted *tls.Config, seen *seen) erro
 func (r *rig) wantACMEFacts(t *testing.T) {
 	t.Helper()
 	facts, err := harness.ReadJournal(r.postern.Journal())
-	must(t, err)
+	mailtest.Must(t, err)
 	var changed, failed int
 	for _, f := range facts {
 		switch {

@@ -28,18 +28,18 @@ func TestCertificateReplacedUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(replacements)*perReload)
 	defer cancel()
 	r := newRig(ctx, t)
-	must(t, r.postern.Stop())
+	mailtest.Must(t, r.postern.Stop())
 	r.bring(ctx, t)
 	r.write(withoutCertificate(r.settings(0), stored))
-	must(t, r.postern.Start(ctx))
+	mailtest.Must(t, r.postern.Start(ctx))
 	stop := r.sendOverTLS(ctx, t)
 	for range replacements {
 		r.bring(ctx, t)
 		r.wantShown(ctx, t)
 	}
 	stop()
-	must(t, harness.UntilEmpty(ctx, r.postern))
-	must(t, r.postern.Stop())
+	mailtest.Must(t, harness.UntilEmpty(ctx, r.postern))
+	mailtest.Must(t, r.postern.Stop())
 	if n := r.compare(t); n < 20 {
 		t.Errorf("%d messages were sent, fewer than there were clients", n)
 	}
@@ -51,9 +51,9 @@ func (r *rig) bring(ctx context.Context, t *testing.T) {
 	t.Helper()
 	var err error
 	r.certificate, err = certs.SelfSigned(certs.Options{Names: []string{hostname}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
-	must(t, err)
+	mailtest.Must(t, err)
 	p := certs.Pair{Certificate: filepath.Join(r.dir, "next.crt"), Key: filepath.Join(r.dir, "next.key")}
-	must(t, certs.Save(r.certificate, p.Certificate, p.Key))
+	mailtest.Must(t, certs.Save(r.certificate, p.Certificate, p.Key))
 	r.trust(r.certificate.Leaf)
 	if out, err := r.postern.Command(ctx, "cert", "import", "mail", "--file", p.Certificate, "--key", p.Key, "--replace").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -65,12 +65,12 @@ func (r *rig) bring(ctx context.Context, t *testing.T) {
 func (r *rig) wantShown(ctx context.Context, t *testing.T) {
 	t.Helper()
 	c, err := dial(ctx, r.postern.Addr())
-	must(t, err)
-	must(t, c.startTLS(r.trusted()))
+	mailtest.Must(t, err)
+	mailtest.Must(t, c.startTLS(r.trusted()))
 	if got := c.certificate(); !got.Equal(r.certificate.Leaf) {
 		t.Errorf("shown is the certificate that ends at %v, want that of %v", got.NotAfter, r.certificate.Leaf.NotAfter)
 	}
-	must(t, c.quit())
+	mailtest.Must(t, c.quit())
 }
 
 // sendOverTLS has 20 clients send until the function that it returns is called. Each has
@@ -107,9 +107,9 @@ func (r *rig) sendOverTLS(ctx context.Context, t *testing.T) (stop func()) {
 func (r *rig) keptSender(ctx context.Context, t *testing.T) func() error {
 	t.Helper()
 	c, err := dial(ctx, r.postern.Addr())
-	must(t, err)
+	mailtest.Must(t, err)
 	t.Cleanup(c.drop)
-	must(t, c.startTLS(r.trusted()))
+	mailtest.Must(t, c.startTLS(r.trusted()))
 	return func() error { return r.send(c, "all@next.example", nothing) }
 }
 
@@ -117,7 +117,7 @@ func (r *rig) keptSender(ctx context.Context, t *testing.T) func() error {
 func (r *rig) wantReplacedFacts(t *testing.T, want int) {
 	t.Helper()
 	facts, err := harness.ReadJournal(r.postern.Journal())
-	must(t, err)
+	mailtest.Must(t, err)
 	var n int
 	for _, f := range facts {
 		if f.Reason == mail.ReasonCertificateChanged && f.Actor != "" && strings.HasPrefix(f.Text, "mail imported: ") {

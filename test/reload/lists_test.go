@@ -12,6 +12,7 @@ import (
 
 	"postern/internal/journal"
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -53,14 +54,14 @@ func TestListChangesUnderLoad(t *testing.T) {
 		r.wantRefused(ctx, t, c.refused)
 	}
 	r.list(t, "no address")
-	must(t, harness.Until(ctx, "the wrong file is told", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "the wrong file is told", func() (bool, error) {
 		s, err := r.admin.Status(ctx)
 		return len(s.Warnings) > 0, err
 	}))
 	r.wantRefused(ctx, t, true)
 	stop()
-	must(t, harness.UntilEmpty(ctx, r.postern))
-	must(t, r.postern.Stop())
+	mailtest.Must(t, harness.UntilEmpty(ctx, r.postern))
+	mailtest.Must(t, r.postern.Stop())
 	if r.compare(t) == 0 {
 		t.Error("nothing was sent")
 	}
@@ -71,8 +72,8 @@ func TestListChangesUnderLoad(t *testing.T) {
 func (r *rig) list(t *testing.T, text string) {
 	t.Helper()
 	file := filepath.Join(r.dir, "closed")
-	must(t, os.WriteFile(file+".new", []byte(text+"\n"), 0o600))
-	must(t, os.Rename(file+".new", file))
+	mailtest.Must(t, os.WriteFile(file+".new", []byte(text+"\n"), 0o600))
+	mailtest.Must(t, os.Rename(file+".new", file))
 }
 
 // sendToListed has clients send until the function that it returns is called.
@@ -128,19 +129,19 @@ func (r *rig) wantRefused(ctx context.Context, t *testing.T, want bool) {
 		if err != nil {
 			return false, err
 		}
-		must(t, c.say(250, "MAIL FROM:<me@source.example>"))
+		mailtest.Must(t, c.say(250, "MAIL FROM:<me@source.example>"))
 		if err = c.say(250, "RCPT TO:<"+listed+">"); err != nil && !isRefused(err) {
 			return false, err
 		}
 		return isRefused(err), c.quit()
 	}
-	must(t, harness.Until(ctx, "the list is read", func() (bool, error) {
+	mailtest.Must(t, harness.Until(ctx, "the list is read", func() (bool, error) {
 		refused, err := look()
 		return refused == want, err
 	}))
 	for range 20 {
 		refused, err := look()
-		must(t, err)
+		mailtest.Must(t, err)
 		if refused != want {
 			t.Fatalf("refused is %t, and was %t before", refused, want)
 		}
@@ -151,7 +152,7 @@ func (r *rig) wantRefused(ctx context.Context, t *testing.T, want bool) {
 func (r *rig) wantListFacts(t *testing.T) {
 	t.Helper()
 	reasons := make(map[mail.Reason]int)
-	must(t, journal.Read(context.Background(), r.postern.Journal(), journal.Query{}, func(f mail.Fact) error {
+	mailtest.Must(t, journal.Read(context.Background(), r.postern.Journal(), journal.Query{}, func(f mail.Fact) error {
 		reasons[f.Reason]++
 		return nil
 	}))

@@ -47,16 +47,9 @@ func TestReloadsUnderLoad(t *testing.T) {
 		r.fail(ctx, i)
 	}
 	stop()
-	must(t, harness.UntilEmpty(ctx, r.postern))
-	must(t, r.postern.Stop())
+	mailtest.Must(t, harness.UntilEmpty(ctx, r.postern))
+	mailtest.Must(t, r.postern.Stop())
 	r.check(reloads)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // rig is an instance with two next servers, and what was sent through it.
@@ -84,22 +77,22 @@ func newRig(ctx context.Context, t *testing.T) *rig {
 	r := &rig{ledger: newLedger(), rounds: newRounds(), t: t, dir: filepath.Join(dir, "instance"), generation: 1}
 	for i := range r.sinks {
 		r.sinks[i] = &harness.Sink{Take: r.take}
-		must(t, r.sinks[i].Listen())
+		mailtest.Must(t, r.sinks[i].Listen())
 		t.Cleanup(func() { r.sinks[i].Close() })
 		port, err := harness.FreePort()
-		must(t, err)
+		mailtest.Must(t, err)
 		r.extra[i] = harness.Loopback(port)
 		r.busy[i], err = net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		mailtest.Must(t, err)
 		t.Cleanup(func() { r.busy[i].Close() })
 	}
 	binary, err := harness.BuildPostern(ctx, dir)
-	must(t, err)
+	mailtest.Must(t, err)
 	r.postern, err = harness.NewPostern(harness.PosternOptions{Binary: binary, Dir: r.dir, NextHop: r.sinks[0].Addr()})
-	must(t, err)
+	mailtest.Must(t, err)
 	r.issue()
 	r.write(r.settings(0))
-	must(t, r.postern.Start(ctx))
+	mailtest.Must(t, r.postern.Start(ctx))
 	t.Cleanup(r.postern.Kill)
 	r.admin = admin.NewClient(filepath.Join(r.postern.Data(), "admin.sock"))
 	return r
@@ -117,7 +110,7 @@ func (r *rig) take(a *harness.Arrival) string {
 
 func (r *rig) write(text string) {
 	r.t.Helper()
-	must(r.t, os.WriteFile(filepath.Join(r.dir, "postern.toml"), []byte(text), 0o600))
+	mailtest.Must(r.t, os.WriteFile(filepath.Join(r.dir, "postern.toml"), []byte(text), 0o600))
 }
 
 // reload puts the next configuration in force, and looks at all that it must
@@ -134,9 +127,9 @@ func (r *rig) reload(ctx context.Context, i int) {
 			r.t.Fatalf("reload %d: %v: %s", i, err, out)
 		}
 	} else {
-		must(r.t, syscall.Kill(r.postern.PID(), syscall.SIGHUP))
+		mailtest.Must(r.t, syscall.Kill(r.postern.PID(), syscall.SIGHUP))
 	}
-	must(r.t, harness.Until(ctx, fmt.Sprintf("generation %d is in force", r.generation), func() (bool, error) {
+	mailtest.Must(r.t, harness.Until(ctx, fmt.Sprintf("generation %d is in force", r.generation), func() (bool, error) {
 		s, err := r.admin.Status(ctx)
 		return s.Generation == r.generation && s.ReloadFailure == nil, err
 	}))
@@ -144,8 +137,8 @@ func (r *rig) reload(ctx context.Context, i int) {
 	open, closed := r.extraAt(i + 1)
 	if open != "" {
 		c, err := dial(ctx, open)
-		must(r.t, err)
-		must(r.t, c.quit())
+		mailtest.Must(r.t, err)
+		mailtest.Must(r.t, c.quit())
 	}
 	for _, address := range closed {
 		if _, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -163,7 +156,7 @@ func (r *rig) fail(ctx context.Context, i int) {
 	defer cancel()
 	b := brokenKinds[i%len(brokenKinds)]
 	before, err := r.admin.Status(ctx)
-	must(r.t, err)
+	mailtest.Must(r.t, err)
 	r.write(b.spoil(r, r.settings(i+2)))
 	told := ""
 	if i/len(brokenKinds)%2 == 0 {
@@ -173,10 +166,10 @@ func (r *rig) fail(ctx context.Context, i int) {
 		}
 		told = string(out)
 	} else {
-		must(r.t, syscall.Kill(r.postern.PID(), syscall.SIGHUP))
+		mailtest.Must(r.t, syscall.Kill(r.postern.PID(), syscall.SIGHUP))
 	}
 	var after admin.Status
-	must(r.t, harness.Until(ctx, "the failure is told: "+b.name, func() (bool, error) {
+	mailtest.Must(r.t, harness.Until(ctx, "the failure is told: "+b.name, func() (bool, error) {
 		after, err = r.admin.Status(ctx)
 		return after.ReloadFailure != nil && after.ReloadFailure.At.After(before.Loaded), err
 	}))
@@ -203,13 +196,13 @@ func (r *rig) command(ctx context.Context, args ...string) *exec.Cmd {
 func (r *rig) wantCertificate(ctx context.Context) {
 	r.t.Helper()
 	c, err := dial(ctx, r.postern.Addr())
-	must(r.t, err)
-	must(r.t, c.startTLS(r.trusted()))
+	mailtest.Must(r.t, err)
+	mailtest.Must(r.t, c.startTLS(r.trusted()))
 	got := c.certificate()
 	if !got.Equal(r.certificate.Leaf) {
 		r.t.Errorf("in generation %d the certificate has serial %v, want %v", r.generation, got.SerialNumber, r.certificate.Leaf.SerialNumber)
 	}
-	must(r.t, c.quit())
+	mailtest.Must(r.t, c.quit())
 }
 
 // check compares what was acknowledged with what arrived, and the journal with
@@ -218,7 +211,7 @@ func (r *rig) check(reloads int) {
 	r.t.Helper()
 	acknowledged := r.compare(r.t)
 	reasons := make(map[mail.Reason]int)
-	must(r.t, journal.Read(context.Background(), r.postern.Journal(), journal.Query{}, func(f mail.Fact) error {
+	mailtest.Must(r.t, journal.Read(context.Background(), r.postern.Journal(), journal.Query{}, func(f mail.Fact) error {
 		reasons[f.Reason]++
 		if f.Reason == mail.ReasonRefused {
 			r.t.Errorf("refused: %s %v", f.Command, f.Reply)

@@ -9,14 +9,15 @@ import (
 	"os"
 
 	"postern/internal/certs"
+	"postern/internal/mailtest"
 )
 
 // issue writes a new certificate where the configuration names one.
 func (r *rig) issue() {
 	r.t.Helper()
 	certificate, err := certs.SelfSigned(certs.Options{Names: []string{hostname}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
-	must(r.t, err)
-	must(r.t, certs.Save(certificate, filepath.Join(r.dir, "smtp.crt"), filepath.Join(r.dir, "smtp.key")))
+	mailtest.Must(r.t, err)
+	mailtest.Must(r.t, certs.Save(certificate, filepath.Join(r.dir, "smtp.crt"), filepath.Join(r.dir, "smtp.key")))
 	r.certificate = certificate
 	r.trust(certificate.Leaf)
 }
@@ -111,12 +112,12 @@ var brokenKinds = []broken{
 		`postern\.toml:\d+:\d+: listener\.tls_certificate: .*missing\.crt: cannot be read`},
 	{"key of another certificate", func(r *rig, text string) string {
 		other, err := certs.SelfSigned(certs.Options{Names: []string{hostname}})
-		must(r.t, err)
-		must(r.t, certs.Save(other, filepath.Join(r.dir, "other.crt"), filepath.Join(r.dir, "other.key")))
+		mailtest.Must(r.t, err)
+		mailtest.Must(r.t, certs.Save(other, filepath.Join(r.dir, "other.crt"), filepath.Join(r.dir, "other.key")))
 		return strings.Replace(text, `"smtp.key"`, `"other.key"`, 1)
 	}, `postern\.toml:\d+:\d+: listener\.tls_key: .*other\.key: `},
 	{"certificate that is none", func(r *rig, text string) string {
-		must(r.t, os.WriteFile(filepath.Join(r.dir, "text.crt"), []byte("no certificate\n"), 0o600))
+		mailtest.Must(r.t, os.WriteFile(filepath.Join(r.dir, "text.crt"), []byte("no certificate\n"), 0o600))
 		return strings.Replace(text, `"smtp.crt"`, `"text.crt"`, 1)
 	}, `postern\.toml:\d+:\d+: listener\.tls_certificate: .*text\.crt: `},
 	{"address in use", func(r *rig, text string) string { return text + listener("busy", r.busy[0].Addr().String()) },

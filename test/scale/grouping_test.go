@@ -100,7 +100,7 @@ func TestOneBodyToOneSmarthost(t *testing.T) {
 	in.start()
 	m := circular("circular")
 	in.submit(once(m))
-	must(t, harness.UntilEmpty(ctx, in))
+	mailtest.Must(t, harness.UntilEmpty(ctx, in))
 	in.stopped()
 	if b.connections != 1 || b.begun != 1 || len(b.came) != 1 {
 		t.Fatalf("%d connections, %d transactions, %d contents, want one of each", b.connections, b.begun, len(b.came))
@@ -140,7 +140,7 @@ func TestOneBodyToEachSetOfServers(t *testing.T) {
 	in.start()
 	m := circular("circular")
 	in.submit(once(m))
-	must(t, harness.UntilEmpty(ctx, in))
+	mailtest.Must(t, harness.UntilEmpty(ctx, in))
 	in.stopped()
 	if b.begun != sets || len(b.came) != sets {
 		t.Errorf("%d transactions, %d contents, want %d", b.begun, len(b.came), sets)
@@ -171,11 +171,11 @@ func TestChangedCredentials(t *testing.T) {
 	smarthost := mailtest.NewSinkWith(t, mailtest.SinkOptions{TLS: config, Passwords: map[string]string{"first": "hunter1", "second": "hunter2"}})
 	in := newInstance(ctx, t, harness.PosternOptions{NextHop: smarthost.Addr().String(), TLS: "verify", Retry: "1s, every 1s until 1d"})
 	roots := in.path("roots.pem")
-	must(t, os.WriteFile(roots, mailtest.CertificatePEM(config), 0o600))
+	mailtest.Must(t, os.WriteFile(roots, mailtest.CertificatePEM(config), 0o600))
 	startAs := func(user, secret string) {
-		must(t, in.Change(func(o *harness.PosternOptions) { o.Settings = "smarthost_credential = \"relay\"\n" }))
-		must(t, in.SetCredential(ctx, "relay", user, secret))
-		must(t, in.StartAs(ctx, in.Binary(), "SSL_CERT_FILE="+roots))
+		mailtest.Must(t, in.Change(func(o *harness.PosternOptions) { o.Settings = "smarthost_credential = \"relay\"\n" }))
+		mailtest.Must(t, in.SetCredential(ctx, "relay", user, secret))
+		mailtest.Must(t, in.StartAs(ctx, in.Binary(), "SSL_CERT_FILE="+roots))
 	}
 	const each = 3
 	elsewhere := []*site{{domain: "elsewhere.test"}}
@@ -183,7 +183,7 @@ func TestChangedCredentials(t *testing.T) {
 	startAs("first", "hunter1")
 	in.submit((&letters{prefix: "early", sites: elsewhere, each: each}).next)
 	_, err := smarthost.Wait(ctx, each)
-	must(t, err)
+	mailtest.Must(t, err)
 	in.stopped()
 
 	startAs("first", "changed")
@@ -194,7 +194,7 @@ func TestChangedCredentials(t *testing.T) {
 	startAs("second", "hunter2")
 	in.submit((&letters{prefix: "late", sites: elsewhere, each: each}).next)
 	received, err := smarthost.Wait(ctx, 3*each)
-	must(t, err)
+	mailtest.Must(t, err)
 	in.stopped()
 	users := map[int]string{}
 	for _, r := range received {

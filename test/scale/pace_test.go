@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -144,14 +145,14 @@ func TestDueAfterRestart(t *testing.T) {
 	killed := func() {
 		in.Kill()
 		r.end(true)
-		must(t, w.sink.Settle(ctx)) // what the dead one has said is no part of the next life
+		mailtest.Must(t, w.sink.Settle(ctx)) // what the dead one has said is no part of the next life
 	}
 	restart(firstSecond, killed)
 	restart(firstSecond, killed)
 	restart(firstSecond, func() { r.end(false); in.stopped() })
 	restart(mostAtOnce-mostAtOnce/4, func() { r.end(false) }) // the rest is for sites that are known to be quick
 	in.await("all has come", func() bool { return w.arrived(healthy) == mails.count() })
-	must(t, harness.UntilEmpty(ctx, in))
+	mailtest.Must(t, harness.UntilEmpty(ctx, in))
 	in.stopped()
 	if doubled := w.doubled(); len(doubled) > 0 {
 		t.Errorf("came more than once: %v", doubled)

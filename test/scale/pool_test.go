@@ -66,7 +66,7 @@ type hubs struct {
 
 func newHubs(t *testing.T) *hubs {
 	port, err := harness.FreePort()
-	must(t, err)
+	mailtest.Must(t, err)
 	good, _ := mailtest.ServerTLS(t, "good.test")
 	forged, _ := mailtest.ServerTLS(t, "forged.test")
 	h := &hubs{t: t, tls: good, nobody: harness.Loopback(port), crowd: crowd{full: make(chan struct{})}}
@@ -91,7 +91,7 @@ func (h *hubs) comeBack() {
 // settings are those with which a Postern sends to the pool, to the good server last.
 func (h *hubs) settings(dns string) string {
 	roots := filepath.Join(directory(h.t), "roots.pem")
-	must(h.t, os.WriteFile(roots, mailtest.CertificatePEM(h.tls), 0o600))
+	mailtest.Must(h.t, os.WriteFile(roots, mailtest.CertificatePEM(h.tls), 0o600))
 	text := fmt.Sprintf(`data_timeout = "1s"
 idle_timeout = "1s"
 [dns]
@@ -116,9 +116,9 @@ connect_retry = "1s"
 func (in *instance) targets() map[string]pool.Server {
 	in.t.Helper()
 	out, err := in.Command(in.ctx, "target", "list", "--json").Output()
-	must(in.t, err)
+	mailtest.Must(in.t, err)
 	var list struct{ Pools []pool.View }
-	must(in.t, json.Unmarshal(out, &list))
+	mailtest.Must(in.t, json.Unmarshal(out, &list))
 	byAddress := make(map[string]pool.Server)
 	for _, v := range list.Pools[0].Servers {
 		byAddress[v.Address.String()] = v

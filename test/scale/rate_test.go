@@ -98,7 +98,7 @@ func measureRate(t *testing.T, sites, each int, withBad bool) run {
 	r.rate = float64(good.count()) / time.Since(began).Seconds()
 	var err error
 	r.memory, err = harness.TreePSS(in.PID())
-	must(t, err)
+	mailtest.Must(t, err)
 	if withBad && mailtest.Long() && w.arrived(slow) == each*len(w.of(slow)) {
 		t.Error("the slow sites had all of their mail, so that nothing was measured beside them")
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/test/harness"
 )
 
@@ -95,7 +96,7 @@ func TestEveryTierOverRestarts(t *testing.T) {
 		if attempt%2 == 1 {
 			s.hold()
 			in.start()
-			must(t, in.midst(s, n))
+			mailtest.Must(t, in.midst(s, n))
 			in.Kill()
 			s.release()
 			k.all++
@@ -104,7 +105,7 @@ func TestEveryTierOverRestarts(t *testing.T) {
 		in.start()
 	}
 	in.awaitFacts(n, func(f *mail.Fact) bool { return f.Reason == mail.ReasonExpired })
-	must(t, harness.UntilEmpty(ctx, in))
+	mailtest.Must(t, harness.UntilEmpty(ctx, in))
 	facts := in.stopped()
 	if got := w.census(w.sites[len(w.sites)-1]).transactions; got != n {
 		t.Errorf("%d transactions with reports, want %d", got, n)

@@ -26,13 +26,6 @@ const limit, longLimit = 6 * time.Minute, 30 * time.Minute
 // 10,000 messages.
 const sessions = 40
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // bounded returns the context of a test.
 func bounded(t *testing.T) context.Context {
 	most := limit
@@ -64,7 +57,7 @@ func newInstance(ctx context.Context, t *testing.T, o harness.PosternOptions) *i
 	t.Helper()
 	o.Binary, o.Dir = binary, filepath.Join(directory(t), "instance")
 	p, err := harness.NewPostern(o)
-	must(t, err)
+	mailtest.Must(t, err)
 	t.Cleanup(func() {
 		if p.Running() {
 			p.Kill()
@@ -75,40 +68,40 @@ func newInstance(ctx context.Context, t *testing.T, o harness.PosternOptions) *i
 
 func (in *instance) start() {
 	in.t.Helper()
-	must(in.t, in.Start(in.ctx))
+	mailtest.Must(in.t, in.Start(in.ctx))
 }
 
 // submit hands messages over, on several sessions, until next has no more.
 func (in *instance) submit(next func() *harness.Message) {
 	in.t.Helper()
 	source := harness.Source{Addr: in.Addr(), Sessions: sessions, Keep: true, Next: next}
-	must(in.t, source.Run(in.ctx))
+	mailtest.Must(in.t, source.Run(in.ctx))
 }
 
 // await waits for something, and fails the test when it does not come.
 func (in *instance) await(what string, done func() bool) {
 	in.t.Helper()
-	must(in.t, harness.Until(in.ctx, what, func() (bool, error) { return done(), nil }))
+	mailtest.Must(in.t, harness.Until(in.ctx, what, func() (bool, error) { return done(), nil }))
 }
 
 // recipients counts those in the queue, by their state.
 func (in *instance) recipients() map[mail.State]int {
 	in.t.Helper()
 	count, err := in.Recipients(in.ctx)
-	must(in.t, err)
+	mailtest.Must(in.t, err)
 	return count
 }
 
 // stopped ends the instance in good order, and returns its journal.
 func (in *instance) stopped() []mail.Fact {
 	in.t.Helper()
-	must(in.t, in.Stop())
+	mailtest.Must(in.t, in.Stop())
 	return in.facts()
 }
 
 func (in *instance) facts() []mail.Fact {
 	in.t.Helper()
 	facts, err := harness.ReadJournal(in.Journal())
-	must(in.t, err)
+	mailtest.Must(in.t, err)
 	return facts
 }

@@ -121,12 +121,12 @@ func (w *world) open(t *testing.T) {
 func listen(t *testing.T, sink *harness.Sink, addresses []netip.Addr) (port int) {
 	t.Helper()
 	port, err := harness.FreePort()
-	must(t, err)
+	mailtest.Must(t, err)
 	var list []string
 	for _, a := range addresses {
 		list = append(list, netip.AddrPortFrom(a, uint16(port)).String())
 	}
-	must(t, sink.ListenAt(list...))
+	mailtest.Must(t, sink.ListenAt(list...))
 	t.Cleanup(func() { sink.Close() })
 	return port
 }

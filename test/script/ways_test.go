@@ -128,6 +128,7 @@ var targets = []target{
 	{name: "a target fails with a message", tests: "`deliver.TestBrokenOff`"},
 	{name: "one message by several targets"},
 	{name: "mail needs TLS, and no target offers it", tests: "`pool.TestIncapable`"},
+	{name: "a domain needs TLS, and no target offers it", tests: "`pool.TestDomainDemands`"},
 	{name: "TLS of a target fails", tests: "`pool.TestTLSFault`"},
 	{name: "AUTH is offered before TLS", tests: "`smtpclient.TestAuthIsNoReasonForTLS`"},
 	{name: "TLSEhlo", byDefault: "Yes", here: "transport.tls_ehlo", tests: "`smtpclient.TestNoEHLOUnderTLS`"},

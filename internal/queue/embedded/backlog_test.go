@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -59,7 +60,7 @@ func deferredStore(t testing.TB, files vfs.FS, n int, inline int64) *embedded.St
 		deferAll(t, s)
 	}
 	for range 2 { // the first start may still write what the log holds into tables
-		must(t, s.Close())
+		mailtest.Must(t, s.Close())
 		s = open(t, "queue", backlogOptions(files, inline))
 	}
 	return s
@@ -71,13 +72,13 @@ func acceptMany(t testing.TB, s *embedded.Store, first, n int) {
 	var group queue.Group
 	for i := first; i < first+n; i++ {
 		d, err := s.Create(t.Context())
-		must(t, err)
+		mailtest.Must(t, err)
 		_, err = d.Write(waits)
-		must(t, err)
+		mailtest.Must(t, err)
 		e := entryTo(mail.ID(fmt.Sprintf("%016d", i)), fmt.Sprintf("d%d.example", i%300))
 		group.Submissions = append(group.Submissions, queue.Submission{Entry: e, Draft: d})
 	}
-	must(t, s.Accept(t.Context(), group))
+	mailtest.Must(t, s.Accept(t.Context(), group))
 }
 
 // deferAll attempts all that is due in vain. All is settled at once: a store waits a
@@ -85,36 +86,36 @@ func acceptMany(t testing.TB, s *embedded.Store, first, n int) {
 func deferAll(t testing.TB, s *embedded.Store) {
 	t.Helper()
 	agenda, err := s.Due(t.Context(), noon, 1000)
-	must(t, err)
+	mailtest.Must(t, err)
 	var settlements []queue.Settlement
 	for _, due := range agenda.Destinations {
 		leases, err := s.Claim(t.Context(), due.Destination, due.Count, noon, noon.Add(time.Minute))
-		must(t, err)
+		mailtest.Must(t, err)
 		for _, l := range leases {
 			outcome := mail.Outcome{State: mail.Deferred, Attempt: l.Attempt(), At: noon, Reply: mail.Reply{Code: 451, Enhanced: "4.2.1", Text: "not now"}}
 			settlements = append(settlements, queue.Settlement{Lease: l, Next: noon.Add(time.Hour), Outcomes: []mail.Outcome{outcome}})
 		}
 	}
-	must(t, s.Settle(t.Context(), settlements))
+	mailtest.Must(t, s.Settle(t.Context(), settlements))
 }
 
 // passOne lets one message pass through the queue, and its facts into the
 // journal.
 func passOne(t *testing.T, s *embedded.Store, id mail.ID, content []byte) {
 	t.Helper()
-	must(t, acceptOne(t.Context(), s, id, content))
+	mailtest.Must(t, acceptOne(t.Context(), s, id, content))
 	agenda, err := s.Due(t.Context(), noon, 100)
 	if err != nil || len(agenda.Destinations) != 1 {
 		t.Fatalf("due are %v, %v; want the one message", agenda.Destinations, err)
 	}
 	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Minute))
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = readBody(s, leases[0].Entry.Body)
-	must(t, err)
-	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
+	mailtest.Must(t, err)
+	mailtest.Must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
 	facts, err := s.NextFacts(t.Context(), 0, 100)
-	must(t, err)
-	must(t, s.ForgetFacts(t.Context(), facts[len(facts)-1].N))
+	mailtest.Must(t, err)
+	mailtest.Must(t, s.ForgetFacts(t.Context(), facts[len(facts)-1].N))
 }
 
 // TestBacklogCostsNothing: what a message costs on its way through the queue
@@ -135,7 +136,7 @@ func TestBacklogCostsNothing(t *testing.T) {
 			if got := files.reads.Load() - reads; got != 0 {
 				t.Errorf("%s, %d deferred: %d reads of files for %d messages; want none", name, n, got, messages)
 			}
-			must(t, s.Close())
+			mailtest.Must(t, s.Close())
 		}
 		t.Logf("%s: with %v deferred %v allocations a message, %v blocks for %d messages", name, backlogs, allocations, blocks, messages)
 		// Some are made in the background: one in fifty.
@@ -163,13 +164,13 @@ func TestStartReadsRowsOnce(t *testing.T) {
 		if got := files.bodies.Load(); got != 0 {
 			t.Errorf("%d deferred: %d reads of the body log", n, got)
 		}
-		must(t, s.Close())
+		mailtest.Must(t, s.Close())
 		s = deferredStore(t, newCounting(), n, 0) // where contents lie among the rows
 		if got := embedded.BlocksRead(s); got > read+read/20+few {
 			t.Errorf("%d deferred: %d blocks read with contents in the database, %d without", n, got, read)
 		}
 		t.Logf("%d deferred: %d blocks read of %d; of %d with contents in the database", n, read, rows, embedded.DataBlocks(t, s))
-		must(t, s.Close())
+		mailtest.Must(t, s.Close())
 	}
 }
 
@@ -178,12 +179,12 @@ func BenchmarkOpen(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprintf("deferred=%d", n), func(b *testing.B) {
 			b.Chdir(b.TempDir())
-			must(b, deferredStore(b, vfs.Default, n, 0).Close())
+			mailtest.Must(b, deferredStore(b, vfs.Default, n, 0).Close())
 			b.ReportAllocs()
 			for b.Loop() {
 				s, err := embedded.Open("queue", backlogOptions(vfs.Default, 0))
-				must(b, err)
-				must(b, s.Close())
+				mailtest.Must(b, err)
+				mailtest.Must(b, s.Close())
 			}
 		})
 	}

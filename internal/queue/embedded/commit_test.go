@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -76,9 +77,9 @@ func TestVisibleIsNotDurable(t *testing.T) {
 		accepted := make(chan error, 1)
 		seen := func() (facts, due, answers int) {
 			f, err := s.NextFacts(t.Context(), 0, 10)
-			must(t, err)
+			mailtest.Must(t, err)
 			agenda, err := s.Due(t.Context(), noon, 10)
-			must(t, err)
+			mailtest.Must(t, err)
 			return len(f), len(agenda.Destinations), len(accepted)
 		}
 		disk.set(true)
@@ -94,7 +95,7 @@ func TestVisibleIsNotDurable(t *testing.T) {
 		if facts, due, answers := seen(); facts != 1 || due != 1 || answers != 1 {
 			t.Errorf("after the sync: %d facts, %d destinations due, %d answers", facts, due, answers)
 		}
-		must(t, <-accepted)
+		mailtest.Must(t, <-accepted)
 	})
 }
 
@@ -122,7 +123,7 @@ func TestGroupCommit(t *testing.T) {
 		disk.set(false)
 		disk.granted <- struct{}{}
 		for range 51 {
-			must(t, <-errs)
+			mailtest.Must(t, <-errs)
 		}
 		if n := disk.count(); n != 1 {
 			t.Errorf("%d syncs for what came during one, want 1", n)
@@ -151,7 +152,7 @@ func inOneGroup(t *testing.T, s *embedded.Store, disk *slowDisk, calls ...func()
 	}
 	disk.set(false)
 	disk.granted <- struct{}{}
-	must(t, <-first)
+	mailtest.Must(t, <-first)
 	for _, r := range results {
 		errs = append(errs, <-r)
 	}
@@ -185,7 +186,7 @@ func TestSameEntryInOneGroup(t *testing.T) {
 		disk := newSlowDisk()
 		s := open(t, "queue", embedded.Options{FS: disk})
 		defer closeStore(t, s)
-		must(t, submit(t.Context(), s, entryTo(otherID, "other.example")))
+		mailtest.Must(t, submit(t.Context(), s, entryTo(otherID, "other.example")))
 		accept := func(domain string) func() error {
 			e := entryTo(smallID, domain)
 			e.Body = otherID
@@ -261,8 +262,8 @@ func TestCloseWaits(t *testing.T) {
 		}
 		disk.set(false)
 		disk.granted <- struct{}{}
-		must(t, <-accepted)
-		must(t, <-closed)
+		mailtest.Must(t, <-accepted)
+		mailtest.Must(t, <-closed)
 		s = open(t, "queue", embedded.Options{FS: disk, Clock: mail.NewManualClock(noon)})
 		defer closeStore(t, s)
 		if _, err := s.Get(t.Context(), smallID); err != nil {
@@ -292,8 +293,8 @@ func TestLatency(t *testing.T) {
 			}
 			disk.set(false)
 			disk.granted <- struct{}{}
-			must(t, <-accepted)
-			must(t, s.ForgetFacts(t.Context(), 1))
+			mailtest.Must(t, <-accepted)
+			mailtest.Must(t, s.ForgetFacts(t.Context(), 1))
 			wantLatency(t, s, 3*time.Second, log+" went on")
 			time.Sleep(time.Minute)
 			wantLatency(t, s, 0, "a minute after "+log)
@@ -320,10 +321,10 @@ func TestSettledWhileMoved(t *testing.T) {
 		defer closeStore(t, s)
 		var ids mail.IDs
 		for _, size := range []int{500, 4000, 500} { // the third begins another segment
-			must(t, submitContent(t.Context(), s, entryTo(ids.New(noon), "one.example"), make([]byte, size)))
+			mailtest.Must(t, submitContent(t.Context(), s, entryTo(ids.New(noon), "one.example"), make([]byte, size)))
 		}
 		leases, err := s.Claim(t.Context(), "one.example", 3, noon, noon.Add(time.Hour))
-		must(t, err)
+		mailtest.Must(t, err)
 		done := make(chan error, 3)
 		end := func(l queue.Lease) { go func() { done <- settleAs(t.Context(), s, l, mail.Delivered) }() }
 
@@ -342,11 +343,11 @@ func TestSettledWhileMoved(t *testing.T) {
 		disk.set(false)
 		disk.granted <- struct{}{}
 		for range 3 {
-			must(t, <-done)
+			mailtest.Must(t, <-done)
 		}
 		synctest.Wait()
 		st, err := s.Stat(t.Context())
-		must(t, err)
+		mailtest.Must(t, err)
 		if st.Moved != 1 {
 			t.Errorf("%d contents were moved, want 1", st.Moved)
 		}
@@ -355,6 +356,6 @@ func TestSettledWhileMoved(t *testing.T) {
 				t.Errorf("segment %+v, want %d contents", g, want)
 			}
 		}
-		must(t, settleAs(t.Context(), s, leases[2], mail.Delivered))
+		mailtest.Must(t, settleAs(t.Context(), s, leases[2], mail.Delivered))
 	})
 }

@@ -122,12 +122,12 @@ func (a *acknowledged) cutPower(t *testing.T, random *rand.Rand, cuts int) {
 		store, err := embedded.Open("queue", embedded.Options{
 			FS: disk, Clock: mail.NewManualClock(noon), InlineSize: 1000, SegmentSize: 64 << 10,
 		})
-		must(t, err)
+		mailtest.Must(t, err)
 		if a.check(t, store); t.Failed() {
 			t.Fatalf("after cut %d", cut)
 		}
 		if cut == cuts {
-			must(t, store.Close())
+			mailtest.Must(t, store.Close())
 			return
 		}
 		disk = a.load(t, store, disk, random)
@@ -309,17 +309,17 @@ func (a *acknowledged) facts(t *testing.T, s *embedded.Store) map[mail.ID]bool {
 func TestShownFactsStay(t *testing.T) {
 	disk := newDisk()
 	s := open(t, "queue", embedded.Options{FS: disk, Clock: mail.NewManualClock(noon)})
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Hour))
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = s.Edit(t.Context(), queue.Filter{}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}, "operator")
-	must(t, err)
-	must(t, s.Release(t.Context(), leases, noon))
+	mailtest.Must(t, err)
+	mailtest.Must(t, s.Release(t.Context(), leases, noon))
 	shown, err := s.NextFacts(t.Context(), 0, 10)
-	must(t, err)
+	mailtest.Must(t, err)
 	after := open(t, "queue", embedded.Options{FS: disk.cut(nil, 0), Clock: mail.NewManualClock(noon.Add(time.Hour))})
 	kept, err := after.NextFacts(t.Context(), 0, 10)
-	must(t, err)
+	mailtest.Must(t, err)
 	if diff := cmp.Diff(shown, kept, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" || len(shown) != 2 {
 		t.Errorf("%d facts were shown; after a power cut they differ (-shown +kept):\n%s", len(shown), diff)
 	}
@@ -331,13 +331,13 @@ func TestLaterAttemptsAreRegistered(t *testing.T) {
 	disk := newDisk()
 	clock := mail.NewManualClock(noon)
 	s := open(t, "queue", embedded.Options{FS: disk, Clock: clock})
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 	for range 3 {
 		_, err := s.Claim(t.Context(), "one.example", 1, clock.Now(), clock.Now().Add(time.Minute))
-		must(t, err)
+		mailtest.Must(t, err)
 		clock.Advance(time.Minute)
 	}
-	must(t, s.Close())
+	mailtest.Must(t, s.Close())
 	s = open(t, "queue", embedded.Options{FS: disk, Clock: clock})
 	leases, err := s.Claim(t.Context(), "one.example", 1, clock.Now(), clock.Now().Add(time.Minute))
 	if err != nil || len(leases) != 1 || leases[0].Attempt() != 4 {
@@ -374,7 +374,7 @@ func TestFailureIsTold(t *testing.T) {
 func TestCloseFails(t *testing.T) {
 	disk := newDisk()
 	s := open(t, "queue", embedded.Options{FS: disk})
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 	disk.failSync(1)
 	if err := s.Close(); !errors.Is(err, errDisk) {
 		t.Errorf("close: %v, want the error of the disk", err)

@@ -76,16 +76,16 @@ func TestGroupsUnderPowerCuts(t *testing.T) {
 		store, err := embedded.Open("queue", embedded.Options{
 			FS: disk, Clock: mail.NewManualClock(noon), InlineSize: 1000, SegmentSize: 64 << 10,
 		})
-		must(t, err)
+		mailtest.Must(t, err)
 		if checkGroups(t, store, known.promised); t.Failed() {
 			t.Fatalf("after cut %d", cut)
 		}
 		if cut == cuts {
-			must(t, store.Close())
+			mailtest.Must(t, store.Close())
 			break
 		}
 		if len(known.promised) > 100 { // there is enough of it: begin anew
-			must(t, store.Close())
+			mailtest.Must(t, store.Close())
 			disk, known.promised = newDisk(), make(map[mail.ID]bool)
 			continue
 		}
@@ -149,7 +149,7 @@ func (gs *groups) accept(t *testing.T, s *embedded.Store, d *disk, random *rand.
 	mu.Unlock()
 	cancel()
 	workers.Wait()
-	must(t, s.Close())
+	mailtest.Must(t, s.Close())
 	for id := range promised {
 		if !kept[id] { // it came after the cut, and is no promise
 			delete(promised, id)
@@ -161,9 +161,9 @@ func (gs *groups) accept(t *testing.T, s *embedded.Store, d *disk, random *rand.
 func checkGroups(t *testing.T, s *embedded.Store, promised map[mail.ID]bool) {
 	t.Helper()
 	entries, err := s.List(t.Context(), queue.Filter{}, queue.Page{Limit: queue.MaxPage})
-	must(t, err)
+	mailtest.Must(t, err)
 	facts, err := s.NextFacts(t.Context(), 0, 1<<20)
-	must(t, err)
+	mailtest.Must(t, err)
 	found := make(map[mail.ID][]queue.Entry)
 	for _, e := range entries {
 		found[e.Message] = append(found[e.Message], e)

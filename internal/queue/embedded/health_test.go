@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -23,11 +24,11 @@ func TestDamagedBlock(t *testing.T) {
 	s := open(t, "queue", embedded.Options{FS: files, Clock: clock})
 	for range 300 {
 		id := ids.New(noon)
-		must(t, submitContent(t.Context(), s, entryTo(id, "one.example"), bytes.Repeat([]byte(id), 300)))
+		mailtest.Must(t, submitContent(t.Context(), s, entryTo(id, "one.example"), bytes.Repeat([]byte(id), 300)))
 		stored[id] = true
 	}
-	must(t, s.Close())
-	must(t, open(t, "queue", embedded.Options{FS: files, Clock: clock}).Close()) // makes a table of the log
+	mailtest.Must(t, s.Close())
+	mailtest.Must(t, open(t, "queue", embedded.Options{FS: files, Clock: clock}).Close()) // makes a table of the log
 	table := ""
 	for path, size := range paths(t, files, "queue/db-2") {
 		if strings.HasSuffix(path, ".sst") && size > 1000 {
@@ -40,25 +41,25 @@ func TestDamagedBlock(t *testing.T) {
 	clock.Advance(time.Minute)
 	for {
 		leases, err := s.Claim(t.Context(), "one.example", 50, clock.Now(), clock.Now().Add(time.Hour))
-		must(t, err)
+		mailtest.Must(t, err)
 		if len(leases) == 0 {
 			break
 		}
 		for _, l := range leases {
 			content, err := readBody(s, l.Entry.Body)
 			if err != nil {
-				must(t, s.Release(t.Context(), []queue.Lease{l}, clock.Now())) // as who delivers does
+				mailtest.Must(t, s.Release(t.Context(), []queue.Lease{l}, clock.Now())) // as who delivers does
 				continue
 			}
 			if !bytes.Equal(content, bytes.Repeat([]byte(l.Entry.ID), 300)) {
 				t.Errorf("content of %s: %d octets of something else", l.Entry.ID, len(content))
 			}
-			must(t, settleAs(t.Context(), s, l, mail.Delivered))
+			mailtest.Must(t, settleAs(t.Context(), s, l, mail.Delivered))
 			delete(stored, l.Entry.ID)
 		}
 	}
 	aside, err := s.Damaged(t.Context(), queue.Page{})
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, d := range aside {
 		delete(stored, d.ID)
 	}

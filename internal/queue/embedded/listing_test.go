@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -16,7 +17,7 @@ func TestListingReadsWhatItMust(t *testing.T) {
 	defer s.Close()
 	chosen := []mail.ID{"0000000000000007", "0000000000000700", "0000000000002007"}
 	_, err := s.Edit(t.Context(), queue.Filter{IDs: chosen}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}, "operator")
-	must(t, err)
+	mailtest.Must(t, err)
 	const each = 2 // rows of an entry: its header and its delivery
 	for where, test := range map[string]struct{ entries, rows int }{
 		"state = held": {3, 3 * each},
@@ -34,7 +35,7 @@ func TestListingReadsWhatItMust(t *testing.T) {
 	} {
 		before := stat(t, s).RowsRead
 		entries, err := s.List(t.Context(), queue.Filter{Where: where}, queue.Page{})
-		must(t, err)
+		mailtest.Must(t, err)
 		if read := stat(t, s).RowsRead - before; len(entries) != min(test.entries, 1000) || read != uint64(test.rows) {
 			t.Errorf("%s: %d entries by %d rows, want %+v", where, len(entries), read, test)
 		}
@@ -44,6 +45,6 @@ func TestListingReadsWhatItMust(t *testing.T) {
 func stat(t *testing.T, s *embedded.Store) queue.Stat {
 	t.Helper()
 	st, err := s.Stat(t.Context())
-	must(t, err)
+	mailtest.Must(t, err)
 	return st
 }

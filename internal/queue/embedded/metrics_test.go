@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/metrics"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
@@ -29,13 +30,13 @@ func TestOldest(t *testing.T) {
 		first, second = second, first
 	}
 	second.Accepted = first.Accepted.Add(time.Hour)
-	must(t, submit(t.Context(), s, first))
-	must(t, submit(t.Context(), s, second))
+	mailtest.Must(t, submit(t.Context(), s, first))
+	mailtest.Must(t, submit(t.Context(), s, second))
 	wantOldest(first.Accepted, "of two")
 	hold := func(id mail.ID) {
 		t.Helper()
 		_, err := s.Edit(t.Context(), queue.Filter{IDs: []mail.ID{id}}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}, "test")
-		must(t, err)
+		mailtest.Must(t, err)
 	}
 	hold(first.ID)
 	wantOldest(second.Accepted, "when the first is held")
@@ -48,7 +49,7 @@ func TestMetricsOfCommits(t *testing.T) {
 	s := open(t, t.TempDir(), embedded.Options{InlineSize: -1, Metrics: embedded.NewMetrics(set)})
 	defer closeStore(t, s)
 	before := counted(t, set)
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 	if after := counted(t, set); after != before+1 {
 		t.Errorf("one change more makes %v of %v", after, before)
 	}
@@ -67,7 +68,7 @@ func TestMetricsOfCommits(t *testing.T) {
 func counted(t *testing.T, set *metrics.Set) float64 {
 	t.Helper()
 	families, err := set.Gatherer().Gather()
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, f := range families {
 		if strings.HasSuffix(f.GetName(), "_changes_total") {
 			return f.GetMetric()[0].GetCounter().GetValue()

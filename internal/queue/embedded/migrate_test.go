@@ -24,13 +24,13 @@ import (
 func formatOne(t *testing.T, ids []mail.ID) *vfs.MemFS {
 	t.Helper()
 	files := vfs.NewCrashableMem()
-	must(t, files.MkdirAll("queue", 0o700))
+	mailtest.Must(t, files.MkdirAll("queue", 0o700))
 	db, err := pebble.Open("queue/db", &pebble.Options{FS: files, FormatMajorVersion: pebble.FormatValueSeparation, Logger: quiet{}})
-	must(t, err)
-	set := func(key string, value []byte) { must(t, db.Set([]byte(key), value, pebble.Sync)) }
+	mailtest.Must(t, err)
+	set := func(key string, value []byte) { mailtest.Must(t, db.Set([]byte(key), value, pebble.Sync)) }
 	encode := func(v any) []byte {
 		encoded, err := json.Marshal(v)
-		must(t, err)
+		mailtest.Must(t, err)
 		return encoded
 	}
 	set("v", []byte("1"))
@@ -49,11 +49,11 @@ func formatOne(t *testing.T, ids []mail.ID) *vfs.MemFS {
 			rest = rest[len(part):]
 			k := binary.BigEndian.AppendUint32([]byte("c"+string(id)+"\x00"), uint32(n))
 			sum := crc32.Checksum(append(k[:len(k):len(k)], part...), crc32.MakeTable(crc32.Castagnoli))
-			must(t, db.Set(k, append(binary.BigEndian.AppendUint32(nil, sum), part...), pebble.Sync))
+			mailtest.Must(t, db.Set(k, append(binary.BigEndian.AppendUint32(nil, sum), part...), pebble.Sync))
 		}
 		set("f"+string(binary.BigEndian.AppendUint64(nil, uint64(i)+1)), encode(mail.Fact{Time: noon, Reason: mail.ReasonAccepted, Message: id}))
 	}
-	must(t, db.Close())
+	mailtest.Must(t, db.Close())
 	syncNames(t, files, "")
 	return files
 }
@@ -114,8 +114,8 @@ func TestMigrationCut(t *testing.T) {
 func TestSalvageOfMigrated(t *testing.T) {
 	files := formatOne(t, migrated)
 	o := embedded.Options{FS: files, Clock: mail.NewManualClock(noon)}
-	must(t, open(t, "queue", o).Close())
-	must(t, files.RemoveAll("queue/db-2"))
+	mailtest.Must(t, open(t, "queue", o).Close())
+	mailtest.Must(t, files.RemoveAll("queue/db-2"))
 	if _, err := embedded.Open("queue", o); !errors.Is(err, queue.ErrDamaged) {
 		t.Fatalf("a store without its database: %v", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -95,9 +96,9 @@ func TestRefusalKeepsTheLock(t *testing.T) {
 		t.Error("it can be opened twice")
 	}
 	var st syscall.Stat_t
-	must(t, syscall.Stat(dir+"/lock", &st))
+	mailtest.Must(t, syscall.Stat(dir+"/lock", &st))
 	locks, err := os.ReadFile("/proc/locks")
-	must(t, err)
+	mailtest.Must(t, err)
 	if want := regexp.MustCompile(fmt.Sprintf(`POSIX +\S+ +WRITE +%d +\S+:%d `, os.Getpid(), st.Ino)); !want.Match(locks) {
 		t.Errorf("%s is not locked any more", dir)
 	}
@@ -106,7 +107,7 @@ func TestRefusalKeepsTheLock(t *testing.T) {
 func TestNewerFormat(t *testing.T) {
 	files := newDisk()
 	closeStore(t, open(t, "queue", embedded.Options{FS: files}))
-	must(t, files.MkdirAll("queue/db-3", 0o700))
+	mailtest.Must(t, files.MkdirAll("queue/db-3", 0o700))
 	_, err := embedded.Open("queue", embedded.Options{FS: files})
 	if err == nil || !strings.Contains(err.Error(), "format 3") || !strings.Contains(err.Error(), "newer version") {
 		t.Errorf("open: %v, want an error about format 3 and a newer version", err)
@@ -117,18 +118,11 @@ func TestNotAQueue(t *testing.T) {
 	files := newDisk()
 	closeStore(t, open(t, "queue", embedded.Options{FS: files}))
 	tamper(t, files, func(db *pebble.DB) {
-		must(t, db.Delete([]byte("v"), pebble.Sync))
-		must(t, db.Set([]byte("other"), []byte("x"), pebble.Sync))
+		mailtest.Must(t, db.Delete([]byte("v"), pebble.Sync))
+		mailtest.Must(t, db.Set([]byte("other"), []byte("x"), pebble.Sync))
 	})
 	if _, err := embedded.Open("queue", embedded.Options{FS: files}); !errors.Is(err, queue.ErrDamaged) {
 		t.Errorf("open: %v, want ErrDamaged", err)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -143,7 +137,7 @@ func TestDamagedContent(t *testing.T) {
 	files := newDisk()
 	s := open(t, "queue", embedded.Options{FS: files})
 	for _, id := range []mail.ID{smallID, otherID, largeID} {
-		must(t, submit(t.Context(), s, entryTo(id, "one.example")))
+		mailtest.Must(t, submit(t.Context(), s, entryTo(id, "one.example")))
 	}
 	closeStore(t, s)
 	tamper(t, files, func(db *pebble.DB) { flip(t, db, "c"+string(smallID)) })
@@ -180,24 +174,24 @@ func TestDamagedContent(t *testing.T) {
 func overwrite(t *testing.T, files vfs.FS, path string, at int64) {
 	t.Helper()
 	f, err := files.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
-	must(t, err)
+	mailtest.Must(t, err)
 	octet := make([]byte, 1)
 	_, err = f.ReadAt(octet, at)
-	must(t, err)
+	mailtest.Must(t, err)
 	octet[0] ^= 4
 	_, err = f.WriteAt(octet, at)
-	must(t, errors.Join(err, f.Sync(), f.Close()))
+	mailtest.Must(t, errors.Join(err, f.Sync(), f.Close()))
 }
 
 // flip changes the last octet of a value.
 func flip(t *testing.T, db *pebble.DB, key string) {
 	t.Helper()
 	value, closer, err := db.Get([]byte(key))
-	must(t, err)
+	mailtest.Must(t, err)
 	changed := bytes.Clone(value)
-	must(t, closer.Close())
+	mailtest.Must(t, closer.Close())
 	changed[len(changed)-1] ^= 1
-	must(t, db.Set([]byte(key), changed, pebble.Sync))
+	mailtest.Must(t, db.Set([]byte(key), changed, pebble.Sync))
 }
 
 // TestDamagedEntry: what cannot be read is set aside, once, with a fact; its
@@ -207,24 +201,24 @@ func TestDamagedEntry(t *testing.T) {
 	clock := mail.NewManualClock(noon)
 	s := open(t, "queue", embedded.Options{FS: files, Clock: clock})
 	for _, id := range []mail.ID{smallID, otherID, largeID} {
-		must(t, submit(t.Context(), s, entryTo(id, "one.example")))
+		mailtest.Must(t, submit(t.Context(), s, entryTo(id, "one.example")))
 	}
-	must(t, s.ForgetFacts(t.Context(), 3))
+	mailtest.Must(t, s.ForgetFacts(t.Context(), 3))
 	closeStore(t, s)
 	tamper(t, files, func(db *pebble.DB) {
-		must(t, db.Set([]byte("e"+string(smallID)), []byte(`{"id":`), pebble.Sync))
-		must(t, db.Delete([]byte("e"+string(largeID)), pebble.Sync))
+		mailtest.Must(t, db.Set([]byte("e"+string(smallID)), []byte(`{"id":`), pebble.Sync))
+		mailtest.Must(t, db.Delete([]byte("e"+string(largeID)), pebble.Sync))
 	})
 	for range 2 {
 		s = open(t, "queue", embedded.Options{FS: files, Clock: clock})
 		_, err := s.Claim(t.Context(), "one.example", 10, clock.Now(), clock.Now().Add(time.Minute))
-		must(t, err)
+		mailtest.Must(t, err)
 		entries, err := s.List(t.Context(), queue.Filter{}, queue.Page{})
 		if err != nil || len(entries) != 1 || entries[0].ID != otherID {
 			t.Errorf("entries are %v, %v; want the one that is not damaged", entries, err)
 		}
 		facts, err := s.NextFacts(t.Context(), 0, 10)
-		must(t, err)
+		mailtest.Must(t, err)
 		var about []mail.ID
 		for _, f := range facts {
 			if f.Reason == mail.ReasonDamaged && f.Text != "" {
@@ -251,8 +245,8 @@ func TestDamagedWhileOpen(t *testing.T) {
 	for _, byEdit := range []bool{false, true} {
 		files := newDisk()
 		s := open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
-		must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
-		must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
+		mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+		mailtest.Must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
 		closeStore(t, s) // so that it is read from the disk
 		s = open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
 		embedded.Overwrite(t, s, "d"+string(smallID)+"\x00one.example", "{}")
@@ -278,12 +272,12 @@ func TestDamagedWhileOpen(t *testing.T) {
 func TestDamagedPendingEdit(t *testing.T) {
 	clock := mail.NewManualClock(noon)
 	s := open(t, "queue", embedded.Options{FS: newDisk(), Clock: clock})
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
-	must(t, submit(t.Context(), s, entryTo(otherID, "two.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(otherID, "two.example")))
 	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Minute))
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = s.Edit(t.Context(), queue.Filter{}, queue.Change{Kind: queue.ChangeRemove}, "operator")
-	must(t, err)
+	mailtest.Must(t, err)
 	embedded.Overwrite(t, s, "q"+string(smallID)+"\x00one.example", "{")
 	if err := settleAs(t.Context(), s, leases[0], mail.Deferred); !errors.Is(err, queue.ErrDamaged) || s.Leased() != 1 {
 		t.Errorf("settle: %v, and %d leases; want ErrDamaged and nothing done", err, s.Leased())
@@ -304,29 +298,29 @@ func TestNothingIsLeft(t *testing.T) {
 	s := open(t, "queue", embedded.Options{FS: files, Clock: clock})
 	ctx := t.Context()
 	for _, id := range []mail.ID{smallID, otherID, largeID} {
-		must(t, submit(ctx, s, entryTo(id, "one.example")))
+		mailtest.Must(t, submit(ctx, s, entryTo(id, "one.example")))
 	}
 	for attempt := range 4 { // later attempts are registered, lost, released, deferred
 		leases, err := s.Claim(ctx, "one.example", 10, clock.Now(), clock.Now().Add(time.Minute))
-		must(t, err)
+		mailtest.Must(t, err)
 		_, err = s.Edit(ctx, queue.Filter{}, queue.Change{Kind: queue.ChangeRetry}, "operator")
-		must(t, err)
+		mailtest.Must(t, err)
 		switch attempt {
 		case 0, 1:
 			clock.Advance(time.Minute)
 		case 2:
-			must(t, s.Release(ctx, leases, clock.Now()))
+			mailtest.Must(t, s.Release(ctx, leases, clock.Now()))
 		case 3:
-			must(t, settleAs(ctx, s, leases[0], mail.Delivered))
-			must(t, settleAs(ctx, s, leases[1], mail.Deferred))
-			must(t, settleAs(ctx, s, leases[2], mail.Deferred))
+			mailtest.Must(t, settleAs(ctx, s, leases[0], mail.Delivered))
+			mailtest.Must(t, settleAs(ctx, s, leases[1], mail.Deferred))
+			mailtest.Must(t, settleAs(ctx, s, leases[2], mail.Deferred))
 		}
 	}
 	_, err := s.Edit(ctx, queue.Filter{}, queue.Change{Kind: queue.ChangeReroute, Destination: "two.example"}, "operator")
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = s.Edit(ctx, queue.Filter{}, queue.Change{Kind: queue.ChangeRemove}, "operator")
-	must(t, err)
-	must(t, s.ForgetFacts(ctx, 1000))
+	mailtest.Must(t, err)
+	mailtest.Must(t, s.ForgetFacts(ctx, 1000))
 	closeStore(t, s)
 	if all := keys(t, files); !slices.Equal(all, []string{"g"}) {
 		t.Errorf("keys left: %q, want none but the last forgotten fact", all)
@@ -338,11 +332,11 @@ func TestNothingIsLeft(t *testing.T) {
 func TestUnreferencedBody(t *testing.T) {
 	files := newDisk()
 	s := open(t, "queue", embedded.Options{FS: files})
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 	d, err := s.Create(t.Context())
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = d.Write(contentOf(largeID))
-	must(t, err)
+	mailtest.Must(t, err)
 	refused := queue.Group{Submissions: []queue.Submission{{Entry: entryTo(largeID, "one.example"), Draft: d}, {Entry: entryTo(otherID, "one.example")}}}
 	refused.Submissions[1].Entry.Body = "0000000000000005" // is not there
 	if err := s.Accept(t.Context(), refused); !errors.Is(err, queue.ErrNotFound) {
@@ -371,9 +365,9 @@ func TestIncomingIsCleared(t *testing.T) {
 	files := newDisk()
 	s := open(t, "queue", embedded.Options{FS: files})
 	d, err := s.Create(t.Context())
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = d.Write(contentOf(largeID))
-	must(t, err)
+	mailtest.Must(t, err)
 	if names, _ := files.List("queue/incoming"); len(names) != 1 {
 		t.Fatalf("files of a large draft: %q", names)
 	}
@@ -382,7 +376,7 @@ func TestIncomingIsCleared(t *testing.T) {
 	if names, _ := files.List("queue/incoming"); len(names) != 0 {
 		t.Errorf("files after opening: %q", names)
 	}
-	must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
 	if names, _ := files.List("queue/incoming"); len(names) != 0 {
 		t.Errorf("files after a draft was taken: %q", names)
 	}
@@ -392,21 +386,21 @@ func TestIncomingIsCleared(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	files := newDisk()
 	s := open(t, "queue", embedded.Options{FS: files, Reserve: 1000, Clock: mail.NewManualClock(noon)})
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 999, TotalBytes: 10000})
 	if err := submit(t.Context(), s, entryTo(otherID, "one.example")); !errors.Is(err, queue.ErrFull) {
 		t.Errorf("accept: %v, want ErrFull", err)
 	}
 	s.Reserve(999)
-	must(t, submit(t.Context(), s, entryTo(largeID, "two.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(largeID, "two.example")))
 	s.Reserve(1000)
 	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Hour))
-	must(t, err)
-	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered)) // what makes room goes on
+	mailtest.Must(t, err)
+	mailtest.Must(t, settleAs(t.Context(), s, leases[0], mail.Delivered)) // what makes room goes on
 	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1000, TotalBytes: 10000})
-	must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(otherID, "one.example")))
 
-	must(t, s.Close())
+	mailtest.Must(t, s.Close())
 	files.memory.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 499, TotalBytes: 10000})
 	if _, err := embedded.Open("queue", embedded.Options{FS: files, Reserve: 1000}); !errors.Is(err, queue.ErrFull) {
 		t.Errorf("open: %v, want ErrFull", err)
@@ -427,25 +421,25 @@ func TestFullDiskForDraft(t *testing.T) {
 	})
 	s := open(t, "queue", embedded.Options{FS: errorfs.Wrap(vfs.NewMem(), full)})
 	d, err := s.Create(t.Context())
-	must(t, err)
+	mailtest.Must(t, err)
 	if _, err := d.Write(contentOf(largeID)); !errors.Is(err, queue.ErrFull) {
 		t.Errorf("write: %v, want ErrFull", err)
 	}
 	d.Discard()
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
 }
 
 // TestBodyOpenAtClose: reading goes on until the store is closed, not longer.
 func TestBodyOpenAtClose(t *testing.T) {
 	s := open(t, "queue", embedded.Options{FS: newDisk()})
-	must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
 	b, err := s.Body(context.Background(), largeID)
-	must(t, err)
+	mailtest.Must(t, err)
 	closeStore(t, s)
 	if _, err := b.ReadAt(make([]byte, 10), 300_000); !errors.Is(err, queue.ErrClosed) {
 		t.Errorf("read: %v, want ErrClosed", err)
 	}
-	must(t, b.Close())
+	mailtest.Must(t, b.Close())
 }
 
 // TestRefusedAndAcceptedAgain: what was written for an entry that was refused
@@ -456,9 +450,9 @@ func TestRefusedAndAcceptedAgain(t *testing.T) {
 	files := newDisk()
 	s := open(t, "queue", embedded.Options{FS: files})
 	d, err := s.Create(t.Context())
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = d.Write(contentOf(ownID))
-	must(t, err)
+	mailtest.Must(t, err)
 	refused := queue.Group{Submissions: []queue.Submission{{Entry: entryTo(ownID, "one.example"), Draft: d}, {Entry: entryTo(otherID, "one.example")}}}
 	refused.Submissions[1].Entry.Body = "0000000000000005" // is not there
 	for range 20 {
@@ -469,7 +463,7 @@ func TestRefusedAndAcceptedAgain(t *testing.T) {
 			t.Fatalf("left of an entry that was refused: %q, %v", names, err)
 		}
 	}
-	must(t, s.Accept(t.Context(), queue.Group{Submissions: refused.Submissions[:1]}))
+	mailtest.Must(t, s.Accept(t.Context(), queue.Group{Submissions: refused.Submissions[:1]}))
 	if content, err := readBody(s, ownID); err != nil || !bytes.Equal(content, contentOf(ownID)) {
 		t.Errorf("%d octets, %v", len(content), err)
 	}
@@ -480,9 +474,9 @@ func TestRefusedAndAcceptedAgain(t *testing.T) {
 func TestDatabaseGone(t *testing.T) {
 	files := newDisk()
 	s := open(t, "queue", embedded.Options{FS: files, Clock: mail.NewManualClock(noon)})
-	must(t, submitContent(t.Context(), s, entryTo(smallID, "one.example"), []byte("small")))
+	mailtest.Must(t, submitContent(t.Context(), s, entryTo(smallID, "one.example"), []byte("small")))
 	closeStore(t, s)
-	must(t, files.RemoveAll("queue/db-2"))
+	mailtest.Must(t, files.RemoveAll("queue/db-2"))
 	if _, err := embedded.Open("queue", embedded.Options{FS: files}); !errors.Is(err, queue.ErrDamaged) {
 		t.Errorf("open: %v, want ErrDamaged", err)
 	}

@@ -75,10 +75,10 @@ func (h *harmed) crashable(t *testing.T, harm func(vfs.FS)) *vfs.MemFS {
 func syncNames(t *testing.T, files vfs.FS, dir string) {
 	t.Helper()
 	d, err := files.OpenDir(dir)
-	must(t, err)
-	must(t, errors.Join(d.Sync(), d.Close()))
+	mailtest.Must(t, err)
+	mailtest.Must(t, errors.Join(d.Sync(), d.Close()))
 	names, err := files.List(dir)
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, name := range names {
 		path := files.PathJoin(dir, name)
 		if info, err := files.Stat(path); err == nil && info.IsDir() {
@@ -172,16 +172,16 @@ func statesOf(t *testing.T, s *embedded.Store) map[mail.ID]mail.State {
 	t.Helper()
 	states := make(map[mail.ID]mail.State)
 	entries, err := s.List(t.Context(), queue.Filter{}, queue.Page{Limit: queue.MaxPage})
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, e := range entries {
 		states[e.ID] = e.Deliveries[0].Recipients[0].State
 	}
 	damaged, err := s.Damaged(t.Context(), queue.Page{})
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, d := range damaged {
 		states[d.ID] = ""
 	}
-	must(t, s.Close())
+	mailtest.Must(t, s.Close())
 	return states
 }
 
@@ -234,9 +234,9 @@ func TestSalvageBeforeMigration(t *testing.T) {
 	h := newHarmed(t, true)
 	o := h.options
 	o.FS = h.copied(t)
-	must(t, o.FS.Rename("queue/db-2", "queue/db-2.salvaged"))
+	mailtest.Must(t, o.FS.Rename("queue/db-2", "queue/db-2.salvaged"))
 	db, err := pebble.Open("queue/db", &pebble.Options{FS: o.FS, Logger: quiet{}}) // with nothing in it
-	must(t, errors.Join(err, db.Close()))
+	mailtest.Must(t, errors.Join(err, db.Close()))
 	if states := statesOf(t, open(t, "queue", o)); !maps.Equal(states, h.stored) {
 		t.Errorf("%d entries, want %d", len(states), len(h.stored))
 	}
@@ -250,15 +250,15 @@ func TestSalvageWritesHeadersOnce(t *testing.T) {
 	for i := range 40 { // more than Pebble has in one table in memory
 		e := entryTo(mail.ID(fmt.Sprintf("%016d", i)), "one.example")
 		e.Deliveries[0].Recipients[0].Original = strings.Repeat("x", 1<<20)
-		must(t, submit(t.Context(), s, e))
+		mailtest.Must(t, submit(t.Context(), s, e))
 	}
-	must(t, s.Close())
+	mailtest.Must(t, s.Close())
 	flipBit(t, o.FS, fileOf(t, o.FS, "MANIFEST"), 8*20)
 	if r, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {}); err != nil || r.Held != 40 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	d, err := pebblefile.Open(o.FS, "queue/db-2")
-	must(t, err)
+	mailtest.Must(t, err)
 	versions := make(map[string]int)
 	_, err = d.Read(func(r pebblefile.Row) error {
 		if r.Key[0] == 'e' {
@@ -266,7 +266,7 @@ func TestSalvageWritesHeadersOnce(t *testing.T) {
 		}
 		return nil
 	}, func(pebblefile.File) {})
-	must(t, err)
+	mailtest.Must(t, err)
 	for k, n := range versions {
 		if n != 1 {
 			t.Errorf("there are %d versions of %q", n, k)
@@ -283,16 +283,16 @@ func TestSalvageKeepsContents(t *testing.T) {
 	for _, before := range []string{"not", "before", "before, and its record is lost"} {
 		o := embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon)}
 		s := open(t, "queue", o)
-		must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
-		must(t, s.Close())
+		mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+		mailtest.Must(t, s.Close())
 		if before == "not" {
-			tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Set([]byte("e"+smallID), []byte("{"), pebble.Sync)) })
+			tamper(t, o.FS, func(db *pebble.DB) { mailtest.Must(t, db.Set([]byte("e"+smallID), []byte("{"), pebble.Sync)) })
 		} else {
-			tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Delete([]byte("e"+smallID), pebble.Sync)) })
-			must(t, open(t, "queue", o).Close())
+			tamper(t, o.FS, func(db *pebble.DB) { mailtest.Must(t, db.Delete([]byte("e"+smallID), pebble.Sync)) })
+			mailtest.Must(t, open(t, "queue", o).Close())
 		}
 		if strings.HasSuffix(before, "lost") {
-			tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Delete([]byte("y"+smallID), pebble.Sync)) })
+			tamper(t, o.FS, func(db *pebble.DB) { mailtest.Must(t, db.Delete([]byte("y"+smallID), pebble.Sync)) })
 		}
 		flipBit(t, o.FS, fileOf(t, o.FS, "MANIFEST"), 8*20)
 		if r, err := embedded.Salvage(t.Context(), "queue", o, nil, func(queue.Progress) {}); err != nil || r.Old == "" {
@@ -304,7 +304,7 @@ func TestSalvageKeepsContents(t *testing.T) {
 		if err = errors.Join(err, failed); err != nil || string(content) != string(contentOf(smallID)) || len(damaged) != 1 {
 			t.Errorf("set aside %s: %d octets of content, %+v, %v", before, len(content), damaged, err)
 		}
-		must(t, s.Close())
+		mailtest.Must(t, s.Close())
 	}
 }
 
@@ -313,16 +313,16 @@ func TestSalvageKeepsContents(t *testing.T) {
 func TestSalvageOfTheEnded(t *testing.T) {
 	o := embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon), InlineSize: -1}
 	s := open(t, "queue", o)
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
-	must(t, submit(t.Context(), s, entryTo(otherID, "two.example"))) // which keeps the segment
-	must(t, s.Close())
-	tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Flush()) })
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(otherID, "two.example"))) // which keeps the segment
+	mailtest.Must(t, s.Close())
+	tamper(t, o.FS, func(db *pebble.DB) { mailtest.Must(t, db.Flush()) })
 	s = open(t, "queue", o)
 	leases, err := s.Claim(t.Context(), "one.example", 1, noon, noon.Add(time.Hour))
-	must(t, err)
-	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
+	mailtest.Must(t, err)
+	mailtest.Must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
 	embedded.Overwrite(t, s, "u"+string(smallID)+"\x00"+string(smallID), "") // as if its removal had been lost
-	must(t, s.Close())
+	mailtest.Must(t, s.Close())
 	h := &harmed{files: o.FS, options: o}
 	flipBit(t, o.FS, fileOf(t, o.FS, "MANIFEST"), 8*20)
 	if got := h.salvaged(t, o.FS, false); !maps.Equal(got, map[mail.ID]mail.State{otherID: mail.Held}) {
@@ -338,23 +338,23 @@ func TestSalvageOfTheUnfinished(t *testing.T) {
 	s := open(t, "queue", o)
 	e := entryTo(smallID, "one.example")
 	e.Deliveries = append(e.Deliveries, entryTo(smallID, "two.example").Deliveries...)
-	must(t, submit(t.Context(), s, e))
+	mailtest.Must(t, submit(t.Context(), s, e))
 	leases, err := s.Claim(t.Context(), "one.example", 2, noon, noon.Add(time.Minute))
-	must(t, err)
+	mailtest.Must(t, err)
 	for i, l := range leases {
-		must(t, s.Settle(t.Context(), []queue.Settlement{{
+		mailtest.Must(t, s.Settle(t.Context(), []queue.Settlement{{
 			Lease: l, Next: noon.Add(time.Duration(i) * time.Hour), Outcomes: []mail.Outcome{{State: mail.Deferred, Attempt: 1, At: noon}},
 		}}))
 	}
-	must(t, s.Close())
-	tamper(t, o.FS, func(db *pebble.DB) { must(t, db.Flush()) })
+	mailtest.Must(t, s.Close())
+	tamper(t, o.FS, func(db *pebble.DB) { mailtest.Must(t, db.Flush()) })
 	clock.Advance(2 * time.Minute)
 	s = open(t, "queue", o)
 	leases, err = s.Claim(t.Context(), "one.example", 1, clock.Now(), clock.Now().Add(time.Minute))
-	must(t, err)
-	must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
-	must(t, s.Close())
-	must(t, o.FS.Remove(fileOf(t, o.FS, ".sst")))
+	mailtest.Must(t, err)
+	mailtest.Must(t, settleAs(t.Context(), s, leases[0], mail.Delivered))
+	mailtest.Must(t, s.Close())
+	mailtest.Must(t, o.FS.Remove(fileOf(t, o.FS, ".sst")))
 	h := &harmed{files: o.FS, options: o}
 	if got := h.salvaged(t, o.FS, false); got[smallID] != mail.Held {
 		t.Errorf("after the salvage: %v", got)

@@ -48,7 +48,7 @@ func newHarmed(t *testing.T, stopped bool) *harmed {
 		if life == 2 && !stopped {
 			h.files = memory.CrashClone(vfs.CrashCloneCfg{})
 		}
-		must(t, s.Close())
+		mailtest.Must(t, s.Close())
 	}
 	return h
 }
@@ -66,7 +66,7 @@ func harmedContent(id mail.ID) []byte {
 
 func (h *harmed) fill(t *testing.T, s *embedded.Store, id mail.ID) {
 	t.Helper()
-	must(t, submitContent(t.Context(), s, entryTo(id, "one.example"), harmedContent(id)))
+	mailtest.Must(t, submitContent(t.Context(), s, entryTo(id, "one.example"), harmedContent(id)))
 	h.stored[id] = mail.Queued
 }
 
@@ -74,7 +74,7 @@ func (h *harmed) fill(t *testing.T, s *embedded.Store, id mail.ID) {
 func (h *harmed) deliver(t *testing.T, s *embedded.Store) {
 	t.Helper()
 	leases, err := s.Claim(t.Context(), "one.example", 200, noon, noon.Add(time.Hour))
-	must(t, err)
+	mailtest.Must(t, err)
 	var settlements []queue.Settlement
 	for i, l := range leases {
 		state := mail.Delivered
@@ -91,14 +91,14 @@ func (h *harmed) deliver(t *testing.T, s *embedded.Store) {
 			h.ended[id] = true
 		}
 	}
-	must(t, s.Settle(t.Context(), settlements))
+	mailtest.Must(t, s.Settle(t.Context(), settlements))
 	held := 0
 	for id := range h.stored {
 		if held++; held > 5 {
 			return
 		}
 		_, err := s.Edit(t.Context(), queue.Filter{IDs: []mail.ID{id}}, queue.Change{Kind: queue.ChangeHold, Hold: mail.HoldOperator}, "operator")
-		must(t, err)
+		mailtest.Must(t, err)
 		h.stored[id] = mail.Held
 	}
 }
@@ -118,11 +118,11 @@ func paths(t *testing.T, files vfs.FS, dir string) map[string]int64 {
 	t.Helper()
 	found := make(map[string]int64)
 	names, err := files.List(dir)
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, name := range names {
 		path := files.PathJoin(dir, name)
 		info, err := files.Stat(path)
-		must(t, err)
+		mailtest.Must(t, err)
 		if info.IsDir() {
 			maps.Copy(found, paths(t, files, path))
 		} else if info.Size() > 0 {
@@ -136,14 +136,14 @@ func paths(t *testing.T, files vfs.FS, dir string) map[string]int64 {
 func flipBit(t *testing.T, files vfs.FS, path string, bit int64) {
 	t.Helper()
 	f, err := files.Open(path)
-	must(t, err)
+	mailtest.Must(t, err)
 	data, err := io.ReadAll(f)
-	must(t, errors.Join(err, f.Close()))
+	mailtest.Must(t, errors.Join(err, f.Close()))
 	data[bit/8] ^= 1 << (bit % 8)
 	w, err := files.Create(path, vfs.WriteCategoryUnspecified)
-	must(t, err)
+	mailtest.Must(t, err)
 	_, err = w.Write(data)
-	must(t, errors.Join(err, w.Close()))
+	mailtest.Must(t, errors.Join(err, w.Close()))
 }
 
 // TestFlippedBit flips bits all over the files of a store, one at a time.
@@ -254,7 +254,7 @@ func (f *flippedStore) compare(t *testing.T, s *embedded.Store, salvaged bool) {
 	found := f.readAll(t, s)
 	damaged := make(map[mail.ID]bool)
 	list, err := s.Damaged(t.Context(), queue.Page{})
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, d := range list {
 		damaged[d.ID] = true
 	}
@@ -372,7 +372,7 @@ func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
 	h := newHarmed(t, true)
 	o := h.options
 	o.FS = h.copied(t)
-	must(t, remove(o.FS))
+	mailtest.Must(t, remove(o.FS))
 	if _, err := embedded.Open("queue", o); !errors.Is(err, queue.ErrDamaged) {
 		t.Fatalf("a store without its tables: %v", err)
 	}
@@ -418,7 +418,7 @@ func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
 			t.Errorf("%s, which the journal knows to have ended: %v", id, err)
 		}
 	}
-	must(t, s.ForgetFacts(t.Context(), copied)) // as the journal has it done when the server starts
+	mailtest.Must(t, s.ForgetFacts(t.Context(), copied)) // as the journal has it done when the server starts
 	if facts, err := s.NextFacts(t.Context(), 0, 1000); err != nil || len(facts) != len(h.stored) || facts[0].N != copied+1 {
 		t.Errorf("of %d entries that were held or set aside there are %d facts: %+v, %v", len(h.stored), len(facts), facts, err)
 	}
@@ -428,7 +428,7 @@ func testSalvageWithoutDatabase(t *testing.T, remove func(vfs.FS) error) {
 func TestNoStore(t *testing.T) {
 	for _, name := range []string{"", "queue", "queue/db", "queue/db-2.salvaged"} {
 		files := vfs.NewMem()
-		must(t, files.MkdirAll(name, 0o700))
+		mailtest.Must(t, files.MkdirAll(name, 0o700))
 		_, err := embedded.Verify(t.Context(), "queue", embedded.Options{FS: files}, func(queue.Progress) {})
 		if name != "queue/db-2.salvaged" && err != nil { // which a salvage ends itself
 			_, err = embedded.Salvage(t.Context(), "queue", embedded.Options{FS: files}, nil, func(queue.Progress) {})

@@ -33,12 +33,12 @@ func snapshotOptions(files vfs.FS) embedded.Options {
 func deliverAll(t *testing.T, s *embedded.Store) {
 	t.Helper()
 	agenda, err := s.Due(t.Context(), noon, 1000)
-	must(t, err)
+	mailtest.Must(t, err)
 	for _, due := range agenda.Destinations {
 		leases, err := s.Claim(t.Context(), due.Destination, due.Count, noon, noon.Add(time.Minute))
-		must(t, err)
+		mailtest.Must(t, err)
 		for _, l := range leases {
-			must(t, settleAs(t.Context(), s, l, mail.Delivered))
+			mailtest.Must(t, settleAs(t.Context(), s, l, mail.Delivered))
 		}
 	}
 }
@@ -48,7 +48,7 @@ func fillTo(t *testing.T, s *embedded.Store, first, n int) (ids []mail.ID) {
 	t.Helper()
 	for i := first; i < first+n; i++ {
 		id := mail.ID(fmt.Sprintf("%016d", i))
-		must(t, submitContent(t.Context(), s, entryTo(id, "one.example"), snapshotContent(id)))
+		mailtest.Must(t, submitContent(t.Context(), s, entryTo(id, "one.example"), snapshotContent(id)))
 		ids = append(ids, id)
 	}
 	return ids
@@ -66,16 +66,16 @@ func copyFiles(t *testing.T, files vfs.FS, list []embedded.File, to string) {
 	t.Helper()
 	for _, f := range list {
 		path := files.PathJoin(to, f.Name)
-		must(t, files.MkdirAll(files.PathDir(path), 0o700))
+		mailtest.Must(t, files.MkdirAll(files.PathDir(path), 0o700))
 		in, err := files.Open(f.Path)
-		must(t, err)
+		mailtest.Must(t, err)
 		data := make([]byte, f.Size)
 		_, err = io.ReadFull(in, data)
-		must(t, errors.Join(err, in.Close()))
+		mailtest.Must(t, errors.Join(err, in.Close()))
 		out, err := files.Create(path, vfs.WriteCategoryUnspecified)
-		must(t, err)
+		mailtest.Must(t, err)
 		_, err = out.Write(data)
-		must(t, errors.Join(err, out.Close()))
+		mailtest.Must(t, errors.Join(err, out.Close()))
 	}
 }
 
@@ -87,7 +87,7 @@ func wantStored(t *testing.T, files vfs.FS, dir string, ids []mail.ID) {
 		t.Fatalf("the copy: %+v, %v; want %d entries", v, err, len(ids))
 	}
 	s, err := embedded.Open(dir, snapshotOptions(files))
-	must(t, err)
+	mailtest.Must(t, err)
 	defer closeStore(t, s)
 	for _, id := range ids {
 		if got, err := readBody(s, id); err != nil || !bytes.Equal(got, snapshotContent(id)) {
@@ -107,7 +107,7 @@ func TestSnapshot(t *testing.T) {
 	s := open(t, "queue", snapshotOptions(files))
 	ids := fillTo(t, s, 0, 24)
 	snapshot, err := s.Snapshot(t.Context())
-	must(t, err)
+	mailtest.Must(t, err)
 	if _, err := s.Snapshot(t.Context()); !errors.Is(err, embedded.ErrSnapshot) {
 		t.Errorf("a second snapshot: %v", err)
 	}
@@ -117,14 +117,14 @@ func TestSnapshot(t *testing.T) {
 		deliverAll(t, s)
 	}
 	copyFiles(t, files, snapshot.Files, "copy")
-	must(t, snapshot.Release())
+	mailtest.Must(t, snapshot.Release())
 	if _, err := files.Stat("queue/snapshot"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a snapshot that was released: %v", err)
 	}
 	wantStored(t, files, "copy", ids)
 
 	_, err = s.Snapshot(t.Context()) // and is left behind
-	must(t, err)
+	mailtest.Must(t, err)
 	closeStore(t, s)
 	open(t, "queue", snapshotOptions(files))
 	if _, err := files.Stat("queue/snapshot"); !errors.Is(err, os.ErrNotExist) {
@@ -151,9 +151,9 @@ func TestSnapshotPausesFreeing(t *testing.T) {
 	s = open(t, "queue", snapshotOptions(files))
 	ids := fillTo(t, s, 0, 24)
 	snapshot, err := s.Snapshot(t.Context())
-	must(t, err)
+	mailtest.Must(t, err)
 	copyFiles(t, files, snapshot.Files, "copy")
-	must(t, snapshot.Release())
+	mailtest.Must(t, snapshot.Release())
 	wantStored(t, files, "copy", ids)
 	if n := s.Entries(); n > 0 {
 		t.Errorf("%d entries were not delivered meanwhile: the test shows nothing", n)
@@ -171,21 +171,21 @@ func TestLinkedSegmentIsNotWrittenOver(t *testing.T) {
 	fillTo(t, s, 0, 24)
 	closeStore(t, s)
 	list, lock, err := embedded.Files(queueDir, o)
-	must(t, err)
+	mailtest.Must(t, err)
 	if _, _, err := embedded.Files(queueDir, o); err == nil {
 		t.Error("the files of a store that is locked are handed out")
 	}
-	must(t, os.Mkdir(backup, 0o700))
+	mailtest.Must(t, os.Mkdir(backup, 0o700))
 	before := map[string][]byte{}
 	for _, f := range list {
 		if strings.HasSuffix(f.Name, ".seg") && f.Fixed {
 			name := filepath.Join(backup, filepath.Base(f.Name))
-			must(t, os.Link(f.Path, name))
+			mailtest.Must(t, os.Link(f.Path, name))
 			before[name], err = os.ReadFile(name)
-			must(t, err)
+			mailtest.Must(t, err)
 		}
 	}
-	must(t, lock.Close())
+	mailtest.Must(t, lock.Close())
 	s = open(t, queueDir, o)
 	deliverAll(t, s)
 	for i := range 10 {
@@ -210,15 +210,15 @@ func TestSnapshotFaults(t *testing.T) {
 	for n := 1; ; n++ {
 		disk := mailtest.NewFault(vfs.NewMem())
 		s, err := embedded.Open("queue", snapshotOptions(disk))
-		must(t, err)
+		mailtest.Must(t, err)
 		fillTo(t, s, 0, 4)
 		disk.Arm(n, syscall.ENOSPC, false)
 		snapshot, err := s.Snapshot(t.Context())
 		hit := disk.Hit()
 		disk.Arm(0, nil, false)
 		if hit == nil {
-			must(t, err)
-			must(t, snapshot.Release())
+			mailtest.Must(t, err)
+			mailtest.Must(t, snapshot.Release())
 			closeStore(t, s)
 			break
 		}
@@ -227,7 +227,7 @@ func TestSnapshotFaults(t *testing.T) {
 			continue
 		}
 		if failed++; err == nil {
-			must(t, snapshot.Release()) // it was nothing that matters
+			mailtest.Must(t, snapshot.Release()) // it was nothing that matters
 		}
 		if err := submit(context.Background(), s, entryTo("0000000000000099", "two.example")); err != nil {
 			t.Fatalf("operation %d (%s, kind %d): the store has failed: %v", n, hit.Path, hit.Kind, err)
@@ -236,7 +236,7 @@ func TestSnapshotFaults(t *testing.T) {
 		if err != nil {
 			t.Fatalf("operation %d (%s, kind %d): the next snapshot: %v", n, hit.Path, hit.Kind, err)
 		}
-		must(t, again.Release())
+		mailtest.Must(t, again.Release())
 		closeStore(t, s)
 	}
 	if failed < 10 {

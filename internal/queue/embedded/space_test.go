@@ -313,10 +313,10 @@ func TestReclaim(t *testing.T) {
 			kept[id] = content
 		}
 		d, err := s.Create(ctx)
-		must(t, err)
+		mailtest.Must(t, err)
 		_, err = d.Write(content)
-		must(t, err)
-		must(t, s.Accept(ctx, queue.Group{Submissions: []queue.Submission{{Entry: e, Draft: d}}}))
+		mailtest.Must(t, err)
+		mailtest.Must(t, s.Accept(ctx, queue.Group{Submissions: []queue.Submission{{Entry: e, Draft: d}}}))
 		if i%500 == 499 { // so that a backlog spreads over segments
 			deliverDue(t, s)
 		}
@@ -347,7 +347,7 @@ func deliverDue(t *testing.T, s *embedded.Store) {
 	t.Helper()
 	for {
 		leases, err := s.Claim(t.Context(), "one.example", 100, noon, noon.Add(time.Hour))
-		must(t, err)
+		mailtest.Must(t, err)
 		if len(leases) == 0 {
 			return
 		}
@@ -355,7 +355,7 @@ func deliverDue(t *testing.T, s *embedded.Store) {
 		for _, l := range leases {
 			all = append(all, queue.Settlement{Lease: l, Outcomes: []mail.Outcome{{State: mail.Delivered, Attempt: 1, At: noon}}})
 		}
-		must(t, s.Settle(t.Context(), all))
+		mailtest.Must(t, s.Settle(t.Context(), all))
 	}
 }
 
@@ -364,12 +364,12 @@ func settled(t *testing.T, s *embedded.Store, enough func(queue.Stat) bool) queu
 	t.Helper()
 	for range 10_000 {
 		st, err := s.Stat(t.Context())
-		must(t, err)
+		mailtest.Must(t, err)
 		if enough(st) {
 			return st
 		}
 		// Each commit lets the others run, and moves nothing.
-		must(t, s.PutMark(t.Context(), queue.Mark{Kind: "k", Key: "x", Value: "y"}, mail.Fact{Time: noon, Reason: mail.ReasonMarked}))
+		mailtest.Must(t, s.PutMark(t.Context(), queue.Mark{Kind: "k", Key: "x", Value: "y"}, mail.Fact{Time: noon, Reason: mail.ReasonMarked}))
 	}
 	st, err := s.Stat(t.Context())
 	t.Fatalf("the space does not come back: %+v, %v", st, errors.Join(err))

@@ -21,8 +21,8 @@ func TestStartCut(t *testing.T) {
 	}
 	disk := newDisk()
 	s := open(t, "queue", embedded.Options{FS: disk, Clock: mail.NewManualClock(noon)})
-	must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
-	must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(smallID, "one.example")))
+	mailtest.Must(t, submit(t.Context(), s, entryTo(largeID, "one.example")))
 	first := started{t: t, step: step}
 	first.cut(disk.memory.CrashClone(vfs.CrashCloneCfg{}), 2)
 	empty := started{t: t, step: step, fresh: true}

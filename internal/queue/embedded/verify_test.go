@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/queue"
 	"postern/internal/queue/embedded"
 )
@@ -82,7 +83,7 @@ func TestVerifyEndsAtClose(t *testing.T) {
 	s := open(t, "queue", embedded.Options{FS: vfs.NewMem(), Clock: mail.NewManualClock(noon)})
 	var ids mail.IDs
 	for range 10 {
-		must(t, submit(t.Context(), s, entryTo(ids.New(noon), "one.example")))
+		mailtest.Must(t, submit(t.Context(), s, entryTo(ids.New(noon), "one.example")))
 	}
 	closed := make(chan error, 1)
 	told := 0
@@ -98,5 +99,5 @@ func TestVerifyEndsAtClose(t *testing.T) {
 	if !errors.Is(err, queue.ErrClosed) || told != 1 {
 		t.Errorf("%v, after progress was told %d times", err, told)
 	}
-	must(t, <-closed)
+	mailtest.Must(t, <-closed)
 }
