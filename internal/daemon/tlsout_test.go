@@ -138,12 +138,12 @@ func TestTLSOfTransportAndDomain(t *testing.T) {
 		{"direct", "else.example", "verify of transport direct, postern.toml:20, TLS 1.3, own trust"},
 		{"relay", "else.example", "pin of transport relay, postern.toml:26, shows client, implicit"},
 		{"plain", "else.example", "opportunistic of transport plain (by default), unspoken"},
-		{"mx", "a.verified.example", "verify of " + partners + ", TLS 1.3, own trust, names"},
-		{"mx", "mx.verified.example", "verify of " + partners + ", TLS 1.3, own trust, names"}, // the first table
+		{"mx", "a.verified.example", "verify of " + partners + "; its version: delivery.mx_tls, postern.toml:8, TLS 1.3, own trust, names"},
+		{"mx", "mx.verified.example", "verify of " + partners + "; its version: delivery.mx_tls, postern.toml:8, TLS 1.3, own trust, names"}, // the first table
 		{"mx", "verified.example", "required of delivery.mx_tls, postern.toml:8, TLS 1.3"},
-		{"mx", "partner.example", "verify of " + partners + ", TLS 1.3, own trust, names"},
-		{"direct", "partner.example", "verify of " + partners + ", TLS 1.3, own trust, names"},
-		{"direct", "pinned.example", "pin of " + pinned + ", TLS 1.3, own trust"},
+		{"mx", "partner.example", "verify of " + partners + "; its version: delivery.mx_tls, postern.toml:8, TLS 1.3, own trust, names"},
+		{"direct", "partner.example", "verify of " + partners + "; its version: transport direct, postern.toml:20, TLS 1.3, own trust, names"},
+		{"direct", "pinned.example", "pin of " + pinned + "; its version: transport direct, postern.toml:20, TLS 1.3, own trust"},
 		{"direct", "required.example", "verify of transport direct, postern.toml:20, TLS 1.3, own trust"},
 		{"plain", "pinned.example", "verify of " + pinned + ", unspoken"},
 		{"plain", "required.example", "required of " + required + ", unspoken"},
