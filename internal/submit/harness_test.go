@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +30,6 @@ type host struct {
 	store     *queue.Memory
 	door      *intake.Intake
 	client    *Client
-	mu        sync.Mutex
 	facts     mailtest.Facts
 	refusals  []Refusal
 	fail      error // of Report
