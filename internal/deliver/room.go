@@ -34,16 +34,16 @@ type wanting struct {
 // waitForRoom gives a transaction back that found no room, until there is some.
 func (d *Deliverer) waitForRoom(ctx context.Context, t *transaction) {
 	d.releaseUntil(ctx, t.leases, d.Clock.Now().Add(d.sites.roomWait(t.at.site)))
-	d.wantRoom(t)
+	d.wantRoom(t, t.leases)
 }
 
-// wantRoom notes that a transaction waits for room, whatever time it has.
-func (d *Deliverer) wantRoom(t *transaction) {
+// wantRoom notes that leases of a transaction wait for room, whatever time they have.
+func (d *Deliverer) wantRoom(t *transaction, leases []queue.Lease) {
 	at := make([]netip.AddrPort, min(len(t.full), maxAddresses))
 	for i := range at {
 		at[i] = t.full[i].address
 	}
-	d.sites.want(t.at.site, t.leases, at)
+	d.sites.want(t.at.site, leases, at)
 	for i := range at { // there may be room since it was looked for
 		if target := t.full[i].hop.Target; target.Enter() {
 			target.Leave()
@@ -105,6 +105,15 @@ func (s *sites) want(x *site, leases []queue.Lease, at []netip.AddrPort) {
 			x.wanting = append(x.wanting, wanting{who, at})
 		}
 	}
+}
+
+// unwant forgets who waits no longer.
+func (s *sites) unwant(x *site, leases []queue.Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.wanting = slices.DeleteFunc(x.wanting, func(w wanting) bool {
+		return slices.ContainsFunc(leases, func(l queue.Lease) bool { return deliveryOf(&l) == w.delivery })
+	})
 }
 
 // roomAt makes the delivery due that waits for a place at an address for longest; with the zero

@@ -175,6 +175,11 @@ func TestNoRoomForLong(t *testing.T) {
 	h.wantStates(stays, "a@x.example queued 0")
 	h.advance(4 * time.Hour)
 	h.awaitFacts(stays, mail.ReasonExpired, 1)
+	await(t, "nobody waits any more", func() bool {
+		h.sites.mu.Lock()
+		defer h.sites.mu.Unlock()
+		return len(h.sites.byName["pool"].wanting) == 0
+	})
 
 	before := target.refusals.Load()
 	goes := h.submit("joe@sender.example", "b@x.example")

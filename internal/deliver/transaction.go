@@ -300,8 +300,24 @@ func (d *Deliverer) attempt(ctx context.Context, t *transaction) {
 	d.settle(context.WithoutCancel(ctx), t, outcomes)
 	d.missed(t, outcomes)
 	if noRoom {
-		d.wantRoom(t)
+		again, over := t.split(outcomes)
+		d.sites.unwant(t.at.site, over)
+		d.wantRoom(t, again)
 	}
+}
+
+// split returns the leases of which a recipient is tried again, by what became of them, and the others.
+func (t *transaction) split(outcomes []mail.Outcome) (again, over []queue.Lease) {
+	for i := range t.leases {
+		n := len(t.leases[i].Delivery().Recipients)
+		to := &over
+		if slices.ContainsFunc(outcomes[:n], func(o mail.Outcome) bool { return o.State == mail.Deferred }) {
+			to = &again
+		}
+		*to = append(*to, t.leases[i])
+		outcomes = outcomes[n:]
+	}
+	return again, over
 }
 
 // untouched reports whether no peer has answered for any recipient, nor may

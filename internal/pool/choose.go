@@ -175,6 +175,9 @@ func (v *server) hop(q route.Question) route.Hop {
 func (p *Pool) candidates(q route.Question, texts map[string]inCharset) (able []*server, more bool, err error) {
 	var waits, tooSmall, inClear, unfit []error
 	var errUnfit *mail.Error
+	for _, name := range p.unknown {
+		waits = append(waits, fmt.Errorf("there was no answer from DNS for %s", name))
+	}
 	for _, v := range p.servers {
 		recoded, is := texts[v.target.Charset]
 		if recoded.unfit != nil {

@@ -191,11 +191,14 @@ func judge(why error) (verdict, string) {
 	return ofServer, reason
 }
 
-// judgeLogin tells what a failure to log in says of the server. That there is nothing to show to it, or
-// no way to, says nothing; that it refuses, breaks off, or is silent, is found out again by a login alone.
+// judgeLogin tells what a failure to log in says of the server. That there is nothing to show to it says
+// nothing; that it refuses, offers no way to log in, breaks off, or is silent, is found out again by a login alone.
 func judgeLogin(o *mail.Outcome) verdict {
-	if o.Remote || o.Reply.Enhanced == brokenStatus {
+	if o.Remote || o.Reply.Enhanced == brokenStatus || o.Reply.Enhanced == noLoginStatus {
 		return ofLogin
 	}
 	return ofOurs
 }
+
+// noLoginStatus is what smtpclient says of a server at which there is no way to log in (RFC 3463 3.8).
+const noLoginStatus = "4.7.4"

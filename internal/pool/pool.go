@@ -102,7 +102,9 @@ type Pool struct {
 	servers   []*server // in the order of the configuration
 	resolved  bool      // at least once
 	resolveAt time.Time // the next time
-	warnings  []string
+	// unknown are the targets for whose names, or some of them, there was no answer yet.
+	unknown  []string
+	warnings []string
 }
 
 // Change puts settings in force: those of every pool, and what is around them. A pool

@@ -449,7 +449,7 @@ func TestLoginUnderTLS(t *testing.T) {
 		trial bool // a probe, which does not log in, lets but one message go there
 	}{
 		"nothing to show": {under("4.7.0"), Unknown, false},
-		"no mechanism":    {under("4.7.4"), Unknown, false},
+		"no mechanism":    {under("4.7.4"), NotUsable, true},
 		"no answer":       {under("4.4.2"), NotUsable, true},
 	} {
 		pool := with("192.0.2.1")

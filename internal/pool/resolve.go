@@ -161,13 +161,17 @@ func (p *Pool) take(targets []Target, answers []answer) {
 		before[v.at] = v
 	}
 	next := p.settings.Refresh
-	p.warnings = nil
+	p.warnings, p.unknown = nil, nil
 	var servers []*server
 	seen := make(map[netip.AddrPort]*server)
 	for i, a := range answers {
 		if a.err != nil {
 			next = min(next, p.settings.ConnectRetry)
-			a.servers = append(a.servers, p.kept(i, a.servers)...)
+			kept := p.kept(i, a.servers)
+			if len(kept) == 0 {
+				p.unknown = append(p.unknown, targets[i].Host)
+			}
+			a.servers = append(a.servers, kept...)
 		}
 		for _, w := range a.warnings {
 			p.warn(w)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/dns"
 	"postern/internal/mail"
 	"postern/internal/route"
 )
@@ -85,4 +86,41 @@ func TestPartial(t *testing.T) {
 	if !partial() {
 		t.Error("nobody knows what the one takes that cannot be used")
 	}
+}
+
+// TestUnknownTarget: nothing is final of mail that the servers which are known cannot take, while DNS has not yet said
+// where another target is; a target that has been there, or is not in DNS, is no such one.
+func TestUnknownTarget(t *testing.T) {
+	tended(t, with("192.0.2.1", "late.test", "gone.test"), func(w *world) {
+		ask := func() (way route.Route, err error) {
+			return w.Transport("hubs").Route(w.t.Context(), route.Question{Size: 5000})
+		}
+		large := func(want string) {
+			w.t.Helper()
+			if _, err := ask(); err == nil || !strings.Contains(err.Error(), want) {
+				w.t.Errorf("%v, want %s", err, want)
+			}
+		}
+		w.at("192.0.2.1", route.Question{}).Target.Connected(route.Capabilities{ESMTP: true, Size: 1000})
+		large("552 5.3.4")
+		w.names.Fail("late.test", dns.ErrTemporary)
+		w.after(6 * time.Minute)
+		w.at("192.0.2.1", route.Question{}).Target.Connected(route.Capabilities{ESMTP: true, Size: 1000})
+		large("there was no answer from DNS for late.test")
+		w.at("192.0.2.1", route.Question{}).Target.Connected(full10)
+		if way, err := ask(); err != nil || !way.Partial {
+			w.t.Errorf("all are known: %+v, %v", way, err)
+		}
+		w.names.Set("late.test", addresses("192.0.2.2")...)
+		w.names.Fail("late.test", nil)
+		w.after(3 * time.Minute)
+		w.at("192.0.2.1", route.Question{}).Target.Connected(route.Capabilities{ESMTP: true, Size: 1000})
+		w.at("192.0.2.2", route.Question{}).Target.Connected(route.Capabilities{ESMTP: true, Size: 1000})
+		large("552 5.3.4")
+		w.names.Fail("late.test", dns.ErrTemporary)
+		w.after(6 * time.Minute)
+		w.at("192.0.2.1", route.Question{}).Target.Connected(route.Capabilities{ESMTP: true, Size: 1000})
+		w.at("192.0.2.2", route.Question{}).Target.Connected(route.Capabilities{ESMTP: true, Size: 1000})
+		large("552 5.3.4")
+	})
 }

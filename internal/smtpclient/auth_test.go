@@ -343,7 +343,8 @@ func TestAuthNeedsVerifiedTLS(t *testing.T) {
 	}
 }
 
-// TestCredentialsRefused: which replies to AUTH are a refusal of the credentials.
+// TestCredentialsRefused: which replies to AUTH are a refusal of the credentials (RFC 4954 6), and which say something else
+// (RFC 5321 4.2.2).
 func TestCredentialsRefused(t *testing.T) {
 	for reply, want := range map[string]bool{
 		"535 5.7.8 credentials invalid":        true,
