@@ -28,6 +28,7 @@ func (d *decoder) advise() {
 	}
 	d.adviseRoutes()
 	d.adviseRouting()
+	d.adviseUnrouted()
 	d.adviseServers()
 	d.adviseKeys()
 }

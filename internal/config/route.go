@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Route is one table [[route]], as it is written: what its patterns and the lines of its
 // map mean, package route says.
@@ -145,6 +148,21 @@ func (d *decoder) checkRouting() {
 		}
 		if hasFirewall && r.Firewall && !hasRouter && !d.meant["routing.router"] {
 			d.fault(firewall.key, "routing.firewall", faultf(`set router to the transport that leads through the firewall`, "is true, but there is no router"))
+		}
+	}
+}
+
+// adviseUnrouted warns of transports that nothing chooses: whoever wrote one means mail to go by it, and
+// all goes directly. What handlers choose is not looked for here, and users' own routes are not known.
+func (d *decoder) adviseUnrouted() {
+	c := d.config
+	if len(d.tables["route"])+len(d.tables["handler"])+len(c.Delivery.Smarthosts) > 0 || c.Routing.Mailhub.Text+c.Routing.Router.Text != "" {
+		return
+	}
+	for _, t := range d.tables["transport"] {
+		if x := t.fields.transport; x.Kind != TransportMX {
+			d.fault(t.at, "transport", advicef(fmt.Sprintf("name it in a [[route]], or write [routing] mailhub = %q", clip(x.Name)),
+				"nothing sends mail by %q, but users' own routes: all other mail goes directly", clip(x.Name)))
 		}
 	}
 }

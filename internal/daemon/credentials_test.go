@@ -106,17 +106,6 @@ func TestWhoIsShown(t *testing.T) {
 		}
 	}
 	wantEach(t, g.adviseCredentials(), `transport.credential: "nobody" is not in the directory`)
-	for _, test := range []struct {
-		transport, host string
-		want            uint16
-	}{
-		{"own", "C.Relay.Example", 587}, {"hub", "hub.example", 25}, {"pool", "target.example", 25},
-		{"", "smart.example", 587}, {"hub", "smart.example", 0}, {"pool", "hub.example", 0},
-	} {
-		if got := g.portOf(test.host, test.transport); got != test.want {
-			t.Errorf("%s by %q is at %d, want %d", test.host, test.transport, got, test.want)
-		}
-	}
 	if err := os.Remove(c.Credentials.KeyFile); err != nil {
 		t.Fatal(err)
 	}
@@ -124,5 +113,26 @@ func TestWhoIsShown(t *testing.T) {
 	const want = "no credential is for b.example itself; those of transports are tested with --transport: own, absent"
 	if err := g.noCredential(admin.CredentialTest{Host: "b.example", Transport: "pool"}); err.Error() != want {
 		t.Errorf("a test without a transport says %q", err)
+	}
+}
+
+// TestPortOf: a login is tried where the transport has the server.
+func TestPortOf(t *testing.T) {
+	c := config.Default()
+	at := func(name string, port uint16) []mail.HostPort { return []mail.HostPort{{Host: name, Port: port}} }
+	c.Transports = []config.Transport{{Name: "hub", Kind: config.TransportSmarthost, Hosts: at("c.relay.example", 26)}, {Name: "pool", Kind: config.TransportPool}}
+	c.Targets = []config.Target{{Pool: "pool", Name: "target.example", Port: 27}}
+	c.Delivery.Smarthosts = at("smart.example", 28)
+	g := newGraph(c, mail.SystemClock{})
+	for _, test := range []struct {
+		transport, host string
+		want            uint16
+	}{
+		{"hub", "C.Relay.Example", 26}, {"pool", "target.example", 27}, {"", "smart.example", 28},
+		{"hub", "smart.example", 0}, {"pool", "c.relay.example", 0}, {"", "target.example", 0},
+	} {
+		if got := g.portOf(test.host, test.transport); got != test.want {
+			t.Errorf("%s by %q is at %d, want %d", test.host, test.transport, got, test.want)
+		}
 	}
 }

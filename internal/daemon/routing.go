@@ -242,6 +242,7 @@ func (g *graph) lookup() route.Lookup {
 
 // direct sends mail to the servers of its domain.
 func (g *graph) direct(name string, port int, lane route.Lane) *route.MX {
+	lane.OfDomain = true
 	lookup := g.lookup()
 	lookup.Self = func(a netip.AddrPort) bool {
 		// What is before this host, such as a NAT router, passes all on to it.

@@ -262,12 +262,23 @@ func (c *carrier) sendTo(ctx context.Context, batch []int) []mail.Outcome {
 	if c.link.conn.ChunksRefused() {
 		c.sites.avoidChunks(c.site)
 	}
-	if c.elsewhere != nil {
-		for i := range outcomes {
+	for i := range outcomes {
+		if c.elsewhere != nil {
 			soften(&outcomes[i], c.elsewhere)
 		}
+		wait(&outcomes[i], &c.link)
 	}
 	return outcomes
+}
+
+// wait makes 530 temporary, by which a server asks for TLS or a login first (RFC 3207 4, RFC 4954 6),
+// where that is no fault of the message: TLS has failed for the moment, or a credential is missing
+// here. A server of the recipient's domain has no right to ask for a login, and means it.
+func wait(o *mail.Outcome, over *link) {
+	clear := over.conn.TLS() == nil && over.conn.Extensions().StartTLS
+	if o.State == mail.Bounced && o.Remote && o.Reply.Code == 530 && (clear || !over.lane.OfDomain) {
+		o.State, o.Cause = mail.Deferred, "the server wants TLS or a login first, which is no fault of the message"
+	}
 }
 
 // soften makes a failure temporary that only says what this server lacks.

@@ -143,3 +143,33 @@ func TestWithheldIsNotReached(t *testing.T) {
 		t.Errorf("it is told of as unreachable: %q", got)
 	}
 }
+
+// TestLoginAskedFor: 530 puts mail off where a setting here, or TLS for the moment, may be the reason;
+// a server of the recipient's domain that asks for a login means it.
+func TestLoginAskedFor(t *testing.T) {
+	refusal := func(offer, at string) *mailtest.Peer {
+		script := "S: 220 peer\nC: EHLO gate.example\nS: 250-peer\nS: 250 " + offer + "\nC: MAIL\n"
+		if at == "RCPT" {
+			script += "S: 250 ok\nC: RCPT\n"
+		}
+		return mailtest.NewPeer(t, script+"S: 530 5.7.0 not like this")
+	}
+	for what, test := range map[string]struct {
+		peer     *mailtest.Peer
+		ofDomain bool
+		want     mail.Reason
+	}{
+		"a relay at MAIL":                        {refusal("HELP", "MAIL"), false, mail.ReasonDeferred},
+		"a relay at RCPT":                        {refusal("HELP", "RCPT"), false, mail.ReasonDeferred},
+		"a server of the domain":                 {refusal("HELP", "MAIL"), true, mail.ReasonBounced},
+		"one that offers TLS, spoken to without": {refusal("STARTTLS", "MAIL"), true, mail.ReasonDeferred},
+	} {
+		way := to("site", test.peer.Addr())
+		way.Hops[0].OfDomain = test.ofDomain
+		h := start(t, routes{"joe.example": way}, Options{})
+		id := h.submit("me@sender.example", "a@joe.example")
+		if f := h.awaitFacts(id, test.want, 1)[0]; !f.Remote || f.Reply.Code != 530 || strings.Contains(f.Text, "login first") != (test.want == mail.ReasonDeferred) {
+			t.Errorf("%s: %s: %s", what, brief(f), f.Text)
+		}
+	}
+}

@@ -108,6 +108,9 @@ type Lane struct {
 	From Identity
 	// Charset is the only one that it knows for texts; "" for any.
 	Charset string
+	// OfDomain says that it is a server of the recipient's domain, and none that somebody here
+	// has chosen.
+	OfDomain bool
 }
 
 // to returns the lane of a server of a transport.
