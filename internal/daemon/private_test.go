@@ -195,6 +195,23 @@ func TestCopiesSayWhatTheyLack(t *testing.T) {
 	}
 }
 
+// TestCopiesFollowNoLink: root makes copies in a directory that is the server's, who may have put
+// a link there.
+func TestCopiesFollowNoLink(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "other")
+	if err := errors.Join(os.WriteFile(other, []byte("root's"), 0o600), os.Symlink(other, filepath.Join(dir, "0"))); err != nil {
+		t.Fatal(err)
+	}
+	p := &privateCopies{dir: dir}
+	if err := p.add("dkim/a", []byte("key")); err == nil {
+		t.Error("a copy took the place of a link")
+	}
+	if data, err := os.ReadFile(other); err != nil || string(data) != "root's" {
+		t.Errorf("the other file: %q, %v", data, err)
+	}
+}
+
 // TestVerifyPrivate: what cannot be used in a copy is named, as it lies there.
 func TestVerifyPrivate(t *testing.T) {
 	w := newPrivateWorld(t)
