@@ -245,6 +245,7 @@ func verifyPrivate(ctx context.Context, dir string) (faults []string, err error)
 			found(e.Err)
 		}
 	}
+	found(certs.VerifyACME(filepath.Join(dir, acmeName)))
 	if key := filepath.Join(dir, credentialsKeyName); exists(key) {
 		err := unsealable(ctx, dir, key)
 		found(err)

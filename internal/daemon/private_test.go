@@ -217,6 +217,9 @@ func TestVerifyPrivate(t *testing.T) {
 	w := newPrivateWorld(t)
 	_, err := w.dkim.Add("ann", dkim.KeyOrder{Domain: "a.example", Selector: "s", Algorithm: dkim.Ed25519})
 	w.must(errors.Join(err, w.store.Put("mail", w.certificate(), false)))
+	both, err := os.ReadFile(filepath.Join(certificatesDir(w.config), "mail.pem"))
+	issued := filepath.Join(acmeDir(w.config), "certificates", "a", "mx")
+	w.must(errors.Join(err, os.MkdirAll(issued, 0o700), os.WriteFile(filepath.Join(issued, "mx.crt"), both, 0o600), os.WriteFile(filepath.Join(issued, "mx.key"), both, 0o600)))
 	p, err := copyPrivate(t.Context(), w.config, w.d, admin.SnapshotOrder{KeyFile: true})
 	w.must(err)
 	for file, want := range map[string]string{
@@ -225,6 +228,7 @@ func TestVerifyPrivate(t *testing.T) {
 		"certificates/mail.pem":           "certificates/mail.pem: ",
 		"certificates/records.json":       "certs: certificates/records.json: ",
 		"credentials.key":                 "the key file credentials.key has no key in line 1",
+		"acme/certificates/a/mx/mx.key":   "acme/certificates/a/mx/mx.crt: tls: ",
 	} {
 		dir, _ := w.laidOut(p)
 		w.must(os.WriteFile(filepath.Join(dir, file), []byte("spoilt"), 0o600))
