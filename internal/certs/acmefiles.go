@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -72,15 +75,34 @@ func readACME(dir string) (map[string][]byte, error) {
 }
 
 // belong reports whether each certificate belongs to the key beside it.
-func belong(files map[string][]byte) bool {
+func belong(files map[string][]byte) bool { return len(unpaired(files)) == 0 }
+
+// unpaired returns why certificates cannot be used with the keys beside them, by their names.
+func unpaired(files map[string][]byte) map[string]error {
+	wrong := make(map[string]error)
 	for name, data := range files {
 		base, is := strings.CutSuffix(name, ".crt")
 		if !is {
 			continue
 		}
 		if _, err := tls.X509KeyPair(data, files[base+".key"]); err != nil {
-			return false
+			wrong[name] = err
 		}
 	}
-	return true
+	return wrong
+}
+
+// VerifyACME says which certificates in the directory of a Manager cannot be used, or why it cannot
+// be read; nil if all is well. Nobody may write there.
+func VerifyACME(dir string) error {
+	files, err := readACME(dir)
+	if err != nil {
+		return err
+	}
+	wrong := unpaired(files)
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(wrong)) {
+		errs = append(errs, fmt.Errorf("%s: %w", filepath.Join(dir, filepath.FromSlash(name)), wrong[name]))
+	}
+	return errors.Join(errs...)
 }

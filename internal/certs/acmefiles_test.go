@@ -2,10 +2,12 @@ package certs
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +37,14 @@ func TestReadACME(t *testing.T) {
 	crt, key, old := acmeFiles(t, dir)
 	_, _, both := acmeFiles(t, dir)
 	write(t, crt, string(old))
+	write(t, key, string(old))
+	if err := errors.Join(VerifyACME(dir), VerifyACME(filepath.Join(dir, "none"))); err != nil {
+		t.Error(err)
+	}
 	write(t, key, string(both))
+	if err := VerifyACME(dir); err == nil || !strings.HasPrefix(err.Error(), crt+": tls: private key does not match") {
+		t.Errorf("a certificate of another key: %v", err)
+	}
 	write(t, filepath.Join(filepath.Dir(key), "123456"), "half a key")
 	for _, name := range []string{"locks/issue.lock", "users/joe/joe.json"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {

@@ -119,7 +119,14 @@ func (p *privateCopies) remove() error { return os.RemoveAll(p.dir) }
 // add makes the copy of one file. It need not survive a crash.
 func (p *privateCopies) add(name string, data []byte) error {
 	path := filepath.Join(p.dir, fmt.Sprint(len(p.files)))
-	if err := os.WriteFile(path, data, 0o600); err != nil {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // no link is followed that somebody has put there
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
 		return err
 	}
 	p.files = append(p.files, admin.SnapshotFile{Name: name, Path: path, Size: int64(len(data))})
@@ -238,6 +245,7 @@ func verifyPrivate(ctx context.Context, dir string) (faults []string, err error)
 			found(e.Err)
 		}
 	}
+	found(certs.VerifyACME(filepath.Join(dir, acmeName)))
 	if key := filepath.Join(dir, credentialsKeyName); exists(key) {
 		err := unsealable(ctx, dir, key)
 		found(err)

@@ -195,11 +195,31 @@ func TestCopiesSayWhatTheyLack(t *testing.T) {
 	}
 }
 
+// TestCopiesFollowNoLink: root makes copies in a directory that is the server's, who may have put
+// a link there.
+func TestCopiesFollowNoLink(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "other")
+	if err := errors.Join(os.WriteFile(other, []byte("root's"), 0o600), os.Symlink(other, filepath.Join(dir, "0"))); err != nil {
+		t.Fatal(err)
+	}
+	p := &privateCopies{dir: dir}
+	if err := p.add("dkim/a", []byte("key")); err == nil {
+		t.Error("a copy took the place of a link")
+	}
+	if data, err := os.ReadFile(other); err != nil || string(data) != "root's" {
+		t.Errorf("the other file: %q, %v", data, err)
+	}
+}
+
 // TestVerifyPrivate: what cannot be used in a copy is named, as it lies there.
 func TestVerifyPrivate(t *testing.T) {
 	w := newPrivateWorld(t)
 	_, err := w.dkim.Add("ann", dkim.KeyOrder{Domain: "a.example", Selector: "s", Algorithm: dkim.Ed25519})
 	w.must(errors.Join(err, w.store.Put("mail", w.certificate(), false)))
+	both, err := os.ReadFile(filepath.Join(certificatesDir(w.config), "mail.pem"))
+	issued := filepath.Join(acmeDir(w.config), "certificates", "a", "mx")
+	w.must(errors.Join(err, os.MkdirAll(issued, 0o700), os.WriteFile(filepath.Join(issued, "mx.crt"), both, 0o600), os.WriteFile(filepath.Join(issued, "mx.key"), both, 0o600)))
 	p, err := copyPrivate(t.Context(), w.config, w.d, admin.SnapshotOrder{KeyFile: true})
 	w.must(err)
 	for file, want := range map[string]string{
@@ -208,6 +228,7 @@ func TestVerifyPrivate(t *testing.T) {
 		"certificates/mail.pem":           "certificates/mail.pem: ",
 		"certificates/records.json":       "certs: certificates/records.json: ",
 		"credentials.key":                 "the key file credentials.key has no key in line 1",
+		"acme/certificates/a/mx/mx.key":   "acme/certificates/a/mx/mx.crt: tls: ",
 	} {
 		dir, _ := w.laidOut(p)
 		w.must(os.WriteFile(filepath.Join(dir, file), []byte("spoilt"), 0o600))

@@ -208,3 +208,14 @@ func TestManyMembers(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestOneContentForAll: recipients of the same content share it: with a thousand of them a large message
+// would not fit into memory.
+func TestOneContentForAll(t *testing.T) {
+	s := server(t, head)
+	m := Mail{Client: client("10.1.1.1"), From: address(t, "a@a.example"), To: addresses(t, "b@x.example", "c@y.example"), Content: []byte("Subject: x\r\n\r\nx\r\n")}
+	r := walkIt(t, s, &m)
+	if a, b := r.Recipients[0].content, r.Recipients[1].content; len(a) == 0 || &a[0] != &b[0] {
+		t.Errorf("%q and %q are two", a, b)
+	}
+}

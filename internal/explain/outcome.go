@@ -197,12 +197,22 @@ func (w *walk) way(r *Recipient, e *queue.Entry, d *queue.Delivery, to mail.Addr
 	}
 }
 
-// body is the content of an entry, for those who look into it.
+// body is the content of an entry, for those who look into it: one for all recipients, who can be a
+// thousand. It must not be changed.
 func (w *walk) body(e *queue.Entry) []byte {
 	id := e.Body
 	if id == "" { // the store has given it its own
 		id = e.ID
 	}
+	content, read := w.contents[id]
+	if !read {
+		content = w.readBody(id)
+		w.contents[id] = content
+	}
+	return content
+}
+
+func (w *walk) readBody(id mail.ID) []byte {
 	b, err := w.store.Body(context.Background(), id)
 	if err != nil {
 		return nil

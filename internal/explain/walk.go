@@ -28,7 +28,7 @@ func (s *Server) Walk(ctx context.Context, m *Mail) (*Report, error) {
 	if err := m.check(l); err != nil {
 		return nil, err
 	}
-	w := &walk{server: s, mail: m, listener: l, store: &nothing{Memory: queue.NewMemory(queue.Options{Clock: s.Door.Clock})}}
+	w := &walk{server: s, mail: m, listener: l, store: &nothing{Memory: queue.NewMemory(queue.Options{Clock: s.Door.Clock})}, contents: make(map[mail.ID][]byte)}
 	w.report.Mail = m.question(l)
 	w.open()
 	w.commands(ctx)
@@ -79,6 +79,7 @@ type walk struct {
 	explanation *policy.Explanation
 	origin      mail.Origin // as far as the client is known
 	taken       int         // recipients that were accepted
+	contents    map[mail.ID][]byte
 	report      Report
 }
 
