@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"postern/internal/stamp"
 )
@@ -53,12 +52,18 @@ func (d Dir) Change(f func() error) error {
 }
 
 // ReadAll calls each with all files, by name, while nobody changes them; of a directory that is not
-// there, with none. It fails with the error of each, and when one of them cannot be read.
+// there, with none. It fails with the error of each, and when one of them cannot be read, or is a link out
+// of the directory: root would read for its owner what the owner may not.
 func (d Dir) ReadAll(each func(name string, data []byte) error) error {
 	if _, err := os.Stat(string(d)); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
 	return d.Change(func() error {
+		dir, err := os.OpenRoot(string(d))
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
 		files, err := os.ReadDir(string(d))
 		if err != nil {
 			return err
@@ -67,7 +72,7 @@ func (d Dir) ReadAll(each func(name string, data []byte) error) error {
 			if f.IsDir() || f.Name() == LockFile {
 				continue
 			}
-			data, _, err := stamp.Read(d.Path(f.Name()), MaxFile, time.Time{})
+			data, err := stamp.ReadIn(dir, f.Name(), MaxFile)
 			if err == nil {
 				err = each(f.Name(), data)
 			}

@@ -143,3 +143,23 @@ func TestReadAll(t *testing.T) {
 		t.Error("what is no file is passed over in silence")
 	}
 }
+
+// TestReadAllFollowsNoLink: who may write in the directory gets nothing else of whoever reads it all.
+func TestReadAllFollowsNoLink(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("of root"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := Dir(filepath.Join(dir, "keys"))
+	if err := d.Change(func() error { return os.Symlink(secret, d.Path("a.pem")) }); err != nil {
+		t.Fatal(err)
+	}
+	err := d.ReadAll(func(name string, data []byte) error {
+		t.Errorf("%s: read %q", name, data)
+		return nil
+	})
+	if err == nil {
+		t.Error("a link out of the directory is no fault")
+	}
+}
