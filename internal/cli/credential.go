@@ -121,7 +121,7 @@ func troubleOf(c *admin.Credential) string {
 func shownTroubles(c *admin.Credential) []shownField {
 	var fields []shownField
 	for _, t := range c.Troubles {
-		f := shownField{"FAILS", sinceWhen(&t)}
+		f := shownField{"FAILS", sinceWhen(t.Since, t.Why, t.Next)}
 		if t.Host != "" {
 			f = shownField{"REFUSED", "by " + t.Host + " " + f.value}
 		}

@@ -3,9 +3,9 @@ package cli
 import (
 	"context"
 	"strings"
+	"time"
 
 	"postern/internal/admin"
-	"postern/internal/credentials"
 )
 
 // refusals returns what says why a credential is not shown to a host at present, as the server that runs
@@ -15,38 +15,37 @@ func (a *app) refusals(ctx context.Context) func(credential, host string) string
 	if err != nil {
 		return nil
 	}
-	known := make(map[string][]credentials.Trouble)
+	known := make(map[string]admin.Credential)
 	return func(credential, host string) string {
-		troubles, asked := known[credential]
+		record, asked := known[credential]
 		if !asked {
-			record, err := client.Credentials().Get(ctx, admin.RecordName{Name: credential})
-			if err == nil {
-				troubles = record.Troubles
+			if got, err := client.Credentials().Get(ctx, admin.RecordName{Name: credential}); err == nil {
+				record = got
 			}
-			known[credential] = troubles
+			known[credential] = record
 		}
-		return refusalBy(host, troubles)
+		return refusalBy(host, &record)
 	}
 }
 
 // refusalBy is what keeps a credential from being shown to a host; "" for nothing.
-func refusalBy(host string, troubles []credentials.Trouble) string {
-	for _, t := range troubles {
+func refusalBy(host string, c *admin.Credential) string {
+	for _, t := range c.Troubles {
 		switch {
 		case t.Host == "":
-			return "fails " + sinceWhen(&t)
+			return "fails " + sinceWhen(t.Since, t.Why, t.Next)
 		case strings.EqualFold(t.Host, host):
-			return "is refused " + sinceWhen(&t)
+			return "is refused " + sinceWhen(t.Since, t.Why, t.Next)
 		}
 	}
 	return ""
 }
 
 // sinceWhen says since when there is a trouble, why, and until when.
-func sinceWhen(t *credentials.Trouble) string {
-	text := "since " + timeOrNone(t.Since) + ": " + t.Why
-	if !t.Next.IsZero() {
-		text += "; tried again at " + timeOrNone(t.Next)
+func sinceWhen(since time.Time, why string, next time.Time) string {
+	text := "since " + timeOrNone(since) + ": " + why
+	if !next.IsZero() {
+		text += "; tried again at " + timeOrNone(next)
 	}
 	return text
 }

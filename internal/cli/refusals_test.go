@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/admin"
 	"postern/internal/credentials"
 )
 
@@ -22,7 +23,7 @@ func TestRefusalBy(t *testing.T) {
 		{"other.test", []credentials.Trouble{fails}, "fails since " + timeOrNone(since) + ": no token"},
 		{"other.test", nil, ""},
 	} {
-		if got := refusalBy(c.host, c.troubles); got != c.want {
+		if got := refusalBy(c.host, &admin.Credential{Troubles: c.troubles}); got != c.want {
 			t.Errorf("%s: %q, want %q", c.host, got, c.want)
 		}
 	}
