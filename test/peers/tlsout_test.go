@@ -122,7 +122,7 @@ func TestTLSToPostfix(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		attempted := told["certified"] != nil && told["pinned"] != nil && told["changed"] != nil
-		return attempted && ended["a@changed.example deferred"] && ended["a@clear.example bounced"] && len(came) == 2, err
+		return attempted && ended["a@changed.example deferred"] && ended["a@clear.example deferred"] && len(came) == 2, err
 	})
 	if err != nil {
 		t.Fatalf("%v: %+v", err, came)
