@@ -79,10 +79,7 @@ func (m *Manifest) Octets() (octets int64) {
 }
 
 const (
-	// version is that of the form. In form 1 there were Parts alone: a program that
-	// knows no other must not restore but these.
-	version      = 2
-	oldest       = 1
+	version      = 1 // of the form
 	manifestName = "backup.json"
 	partial      = ".partial"
 	// mark is a file in a directory that is being written.
@@ -204,8 +201,8 @@ func readManifest(path string) (Manifest, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("%s: %w", path, err)
 	}
-	if m.Version < oldest || m.Version > version {
-		return m, fmt.Errorf("%s: postern_backup: format %d; this program knows formats %d to %d", path, m.Version, oldest, version)
+	if m.Version != version {
+		return m, fmt.Errorf("%s: postern_backup: format %d; this program knows format %d", path, m.Version, version)
 	}
 	return m, nil
 }

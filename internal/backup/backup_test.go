@@ -143,7 +143,7 @@ func TestCutShort(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ name, manifest, want string }{
 		{"none", "", "is no backup: it has no backup.json"},
-		{"newer", `{"postern_backup": 3}`, "postern_backup: format 3; this program knows formats 1 to 2"},
+		{"newer", `{"postern_backup": 2}`, "postern_backup: format 2; this program knows format 1"},
 		{"outside", `{"postern_backup": 1, "files": [{"name": "../x", "size": 0}]}`, `"../x" is not within the backup`},
 		{"absolute", `{"postern_backup": 1, "files": [{"name": "/etc/passwd", "size": 0}]}`, "is not within the backup"},
 		{"missing", `{"postern_backup": 1, "files": [{"name": "x", "size": 0}]}`, "no such file"},
