@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/smtp"
 )
 
@@ -184,8 +185,8 @@ func (c *client) authKeyword() (line string) {
 // TestAuthIsForgotten by STARTTLS, with all else (RFC 3207 4.2).
 func TestAuthIsForgotten(t *testing.T) {
 	h := newKnowing("PLAIN")
-	var recorded facts
-	s := start(t, Options{TLS: testTLS(t), AuthInClear: true, Record: recorded.record}, h)
+	var recorded mailtest.Facts
+	s := start(t, Options{TLS: testTLS(t), AuthInClear: true, Record: recorded.Record}, h)
 	c := s.dial().open()
 	c.play(`
 	C: AUTH PLAIN c2VjcmV0
@@ -212,7 +213,7 @@ func TestAuthIsForgotten(t *testing.T) {
 	c.Close()
 	s.stop()
 	var who []string
-	for _, f := range recorded.all() {
+	for _, f := range recorded.All() {
 		if f.Command == "EXPN" {
 			who = append(who, fmt.Sprint(f.Origin.Protocol, " ", f.Origin.Account != nil && f.Origin.Account.Name == "joe"))
 		}
@@ -363,11 +364,11 @@ func TestAuthEndsTheSession(t *testing.T) {
 // TestAuthIsSecret: nothing of an exchange is logged or recorded, whatever becomes
 // of it, nor what a client says that is out of step.
 func TestAuthIsSecret(t *testing.T) {
-	var recorded facts
+	var recorded mailtest.Facts
 	var log logBuffer
 	secrets := []string{"aHVudGVyMg", "SFVOVEVSMG", "hunter", "correcthorse", "CORRECTHORSE"}
 	for _, o := range []Options{{AuthInClear: true}, {}, {TLS: testTLS(t), TLSRequired: true}} {
-		o.Record, o.Logger = recorded.record, log.logger()
+		o.Record, o.Logger = recorded.Record, log.logger()
 		s := start(t, o, newKnowing("LOGIN"))
 		c := s.dial().open()
 		for _, said := range []string{
@@ -382,12 +383,12 @@ func TestAuthIsSecret(t *testing.T) {
 		c.expectEnd()
 		s.stop()
 	}
-	text := log.String() + fmt.Sprintf("%+v", recorded.all())
-	for _, f := range recorded.all() {
+	text := log.String() + fmt.Sprintf("%+v", recorded.All())
+	for _, f := range recorded.All() {
 		text += f.Command + f.Reply.String()
 	}
-	if len(recorded.all()) < 25 || !strings.Contains(text, "another protocol") {
-		t.Errorf("%d facts", len(recorded.all()))
+	if len(recorded.All()) < 25 || !strings.Contains(text, "another protocol") {
+		t.Errorf("%d facts", len(recorded.All()))
 	}
 	for _, secret := range secrets {
 		if at := strings.Index(text, secret); at >= 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/smtp"
 )
 
@@ -86,13 +87,13 @@ func TestOversized(t *testing.T) {
 // TestFarOversized: dropping content has an end, too. The reply is one upon
 // which no client tries again, even when it is the last error allowed.
 func TestFarOversized(t *testing.T) {
-	var f facts
-	c := start(t, Options{MaxSize: 1000, MaxErrors: 1, Record: f.record}, &scripted{}).dial().open()
+	var f mailtest.Facts
+	c := start(t, Options{MaxSize: 1000, MaxErrors: 1, Record: f.Record}, &scripted{}).dial().open()
 	c.play(toContent)
 	c.send(strings.Repeat("NOOP\r\n", (drainSlack+lingerOctets/2)/len("NOOP\r\n")))
 	c.expect("552 5.3.4 The message is far larger than allowed, closing connection")
 	c.expectEnd()
-	if all := f.all(); len(all) != 1 || all[0].Reply.Code != 552 {
+	if all := f.All(); len(all) != 1 || all[0].Reply.Code != 552 {
 		t.Errorf("facts %+v", all)
 	}
 }
@@ -166,8 +167,8 @@ func TestConnectionLostInContent(t *testing.T) {
 		seen <- err
 		return mail.NewReply(250, "2.0.0", "Fine")
 	}
-	var f facts
-	s := start(t, Options{Record: f.record}, h)
+	var f mailtest.Facts
+	s := start(t, Options{Record: f.Record}, h)
 	c := s.dial().open()
 	c.play(toContent)
 	c.send("half of a mess")
@@ -176,7 +177,7 @@ func TestConnectionLostInContent(t *testing.T) {
 		t.Errorf("handler reads %v", r)
 	}
 	s.stop()
-	if all := f.all(); len(all) != 1 || all[0].Reply.Code != 421 || all[0].Command != "end of data" {
+	if all := f.All(); len(all) != 1 || all[0].Reply.Code != 421 || all[0].Command != "end of data" {
 		t.Errorf("facts %+v", all)
 	}
 }

@@ -117,24 +117,6 @@ func (h *scripted) counted(name string) int {
 	return n
 }
 
-// facts keeps what is recorded.
-type facts struct {
-	mu   sync.Mutex
-	kept []mail.Fact
-}
-
-func (f *facts) record(fact mail.Fact) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.kept = append(f.kept, fact)
-}
-
-func (f *facts) all() []mail.Fact {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.kept
-}
-
 // logBuffer keeps what is logged.
 type logBuffer struct {
 	mu sync.Mutex

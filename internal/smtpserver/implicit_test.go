@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/metrics"
 	"postern/internal/smtp"
 )
@@ -112,12 +113,12 @@ func exposed(t *testing.T, set *metrics.Set) string {
 // TestImplicitTLSRefused: one client too many costs no handshake, and is told nothing
 // that it could not read; the fact says why.
 func TestImplicitTLSRefused(t *testing.T) {
-	var recorded facts
-	s := start(t, Options{TLS: testTLS(t), Implicit: true, MaxConnections: 1, Record: recorded.record}, &scripted{})
+	var recorded mailtest.Facts
+	s := start(t, Options{TLS: testTLS(t), Implicit: true, MaxConnections: 1, Record: recorded.Record}, &scripted{})
 	first := s.dial().secure(&tls.Config{})
 	first.expect("220 mx.test ESMTP Postern")
 	s.dial().expectEnd()
-	if f := recorded.all(); len(f) != 1 || f[0].Command != "connect" || f[0].Reply.Code != 421 {
+	if f := recorded.All(); len(f) != 1 || f[0].Command != "connect" || f[0].Reply.Code != 421 {
 		t.Errorf("facts %+v", f)
 	}
 	first.send("NOOP\r\n")

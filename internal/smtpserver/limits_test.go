@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/smtp"
 )
 
@@ -155,8 +156,8 @@ func TestClientKey(t *testing.T) {
 }
 
 func TestMaxErrors(t *testing.T) {
-	var f facts
-	c := start(t, Options{MaxErrors: 3, Record: f.record}, &scripted{}).dial()
+	var f mailtest.Facts
+	c := start(t, Options{MaxErrors: 3, Record: f.Record}, &scripted{}).dial()
 	c.play(`
 	S: 220 mx.test ESMTP Postern
 	C: XYZZY
@@ -168,7 +169,7 @@ func TestMaxErrors(t *testing.T) {
 	S: 421 4.7.0 mx.test: too many errors, closing connection
 	S.
 	`)
-	all := f.all()
+	all := f.All()
 	if len(all) != 3 || all[2].Reply.Code != 421 || all[2].Text != "500 5.5.1 Command not recognized" {
 		t.Errorf("facts %+v", all)
 	}
@@ -207,14 +208,14 @@ func TestChatter(t *testing.T) {
 // TestSurplusRecipients: a list of twice the limit is no error, one of three
 // times is; and only the first leaves a fact.
 func TestSurplusRecipients(t *testing.T) {
-	var f facts
-	c := start(t, Options{MaxRecipients: 3, MaxErrors: 2, Record: f.record}, &scripted{}).dial().open()
+	var f mailtest.Facts
+	c := start(t, Options{MaxRecipients: 3, MaxErrors: 2, Record: f.Record}, &scripted{}).dial().open()
 	c.send("MAIL FROM:<a@b>\r\n" + strings.Repeat("RCPT TO:<a@b>\r\n", 8))
 	c.expect("250 2.1.0 Ok", "250 2.1.5 Ok", "250 2.1.5 Ok", "250 2.1.5 Ok")
 	const tooMany = "452 4.5.3 Too many recipients: 3 are taken at a time"
 	c.expect(tooMany, tooMany, tooMany, tooMany, "421 4.7.0 mx.test: too many errors, closing connection")
 	c.expectEnd()
-	if n := len(f.all()); n != 3 {
+	if n := len(f.All()); n != 3 {
 		t.Errorf("%d facts, want 3: the first surplus, and two errors", n)
 	}
 }
@@ -414,10 +415,10 @@ func TestPacePatience(t *testing.T) {
 }
 
 func TestFacts(t *testing.T) {
-	var f facts
+	var f mailtest.Facts
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := start(t, Options{
-		Listener: "in", Record: f.record, Clock: mail.NewManualClock(now), MaxSize: 100, MaxErrors: 50,
+		Listener: "in", Record: f.Record, Clock: mail.NewManualClock(now), MaxSize: 100, MaxErrors: 50,
 	}, &scripted{replies: map[string]mail.Reply{
 		"no@example.net": mail.NewReply(550, "5.1.1", "No such user"),
 	}})
@@ -445,7 +446,7 @@ func TestFacts(t *testing.T) {
 		Command, From, To, Protocol, Reply string
 	}
 	var got []brief
-	for _, fact := range f.all() {
+	for _, fact := range f.All() {
 		if fact.Reason != mail.ReasonRefused || !fact.Time.Equal(now) || fact.Session == "" ||
 			fact.Session != fact.Origin.Session || fact.Origin.Listener != "in" || fact.Origin.Client.Addr() != loopback {
 			t.Errorf("fact %+v of origin %+v", fact, fact.Origin)

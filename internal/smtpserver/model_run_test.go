@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/smtp"
 )
 
@@ -30,8 +31,7 @@ type trial struct {
 	machine machine
 	handler *modelHandler
 	session *session
-	facts   facts
-	told    int // facts that were compared
+	facts   mailtest.Facts // those that were not compared yet
 
 	client  *tls.Config
 	near    net.Conn // the client's end of the pipe
@@ -76,7 +76,7 @@ func (w *world) connect() (*trial, error) {
 	tr.machine.limits, tr.machine.strict = w.limits, w.strict
 	o := Options{
 		Hostname: "mx.test", TLS: w.server, MaxSize: modelSize, MaxRecipients: modelRecipients,
-		MaxErrors: never, MaxMessages: never, Record: tr.facts.record, TLSRequired: w.strict, RequireTLS: true,
+		MaxErrors: never, MaxMessages: never, Record: tr.facts.Record, TLSRequired: w.strict, RequireTLS: true,
 	}
 	if w.limits != (limits{}) {
 		o.MaxErrors, o.MaxMessages = w.limits.errors, w.limits.mails
@@ -311,10 +311,9 @@ func (tr *trial) checkFacts(w *want, replies []heard) error {
 		due = []refusal{{w.command, w.from, w.to, replies[at].code}}
 	}
 	var got []refusal
-	for _, f := range tr.facts.all()[tr.told:] {
+	for _, f := range tr.facts.Take() {
 		got = append(got, refusal{f.Command, f.From, strings.Join(f.To, " "), f.Reply.Code})
 	}
-	tr.told += len(got)
 	if !slices.Equal(got, due) {
 		return fmt.Errorf("facts %+v, want %+v", got, due)
 	}

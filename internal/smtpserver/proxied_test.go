@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 )
 
 var loopbacks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -26,8 +27,8 @@ const (
 // facts.
 func TestProxied(t *testing.T) {
 	h := &scripted{}
-	var recorded facts
-	s := start(t, Options{ProxyFrom: loopbacks, MaxConnectionsPerClient: 1, Record: recorded.record}, h)
+	var recorded mailtest.Facts
+	s := start(t, Options{ProxyFrom: loopbacks, MaxConnectionsPerClient: 1, Record: recorded.Record}, h)
 	c := s.dial()
 	c.send(proxyLine + "EHLO client.test\r\n")
 	c.open2()
@@ -39,7 +40,7 @@ func TestProxied(t *testing.T) {
 	other := s.dial()
 	other.send(strings.Replace(proxyLine, "192.0.2.1", "192.0.2.2", 1))
 	other.expect("220 mx.test ESMTP Postern")
-	for _, o := range []mail.Origin{h.origins[0], h.origins[1], *recorded.all()[0].Origin} {
+	for _, o := range []mail.Origin{h.origins[0], h.origins[1], *recorded.All()[0].Origin} {
 		if o.Client.String() != "192.0.2.1:56224" || o.Local.String() != "203.0.113.5:25" || o.Proxy.Addr() != loopback || o.Proxy.Port() == 0 {
 			t.Errorf("origin %+v", o)
 		}
@@ -98,8 +99,8 @@ func TestProxyWithoutHeader(t *testing.T) {
 	for _, said := range []string{"EHLO client.test\r\n", "PROXY TCP4 1 2 3 4\r\n", strings.Replace(localV2, "\x20", "\x29", 1), strings.Repeat("P", 5000), "\x16\x03\x01\x00\x05hello"} {
 		for _, implicit := range []bool{false, true} {
 			h := &scripted{}
-			var recorded facts
-			s := start(t, Options{ProxyFrom: loopbacks, TLS: testTLS(t), Implicit: implicit, Record: recorded.record}, h)
+			var recorded mailtest.Facts
+			s := start(t, Options{ProxyFrom: loopbacks, TLS: testTLS(t), Implicit: implicit, Record: recorded.Record}, h)
 			c := s.dial()
 			c.send(said)
 			if !implicit {
@@ -109,8 +110,8 @@ func TestProxyWithoutHeader(t *testing.T) {
 				t.Errorf("%.20q: server says %q", said, rest)
 			}
 			s.stop()
-			if len(h.calls) > 0 || len(recorded.all()) != 1 || recorded.all()[0].Reply.Code != 421 {
-				t.Errorf("%.20q: calls %q, facts %+v", said, h.calls, recorded.all())
+			if len(h.calls) > 0 || len(recorded.All()) != 1 || recorded.All()[0].Reply.Code != 421 {
+				t.Errorf("%.20q: calls %q, facts %+v", said, h.calls, recorded.All())
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"postern/internal/mail"
+	"postern/internal/mailtest"
 	"postern/internal/smtp"
 )
 
@@ -14,11 +15,11 @@ import (
 // TestFactNamesNobodyOfBefore: a command that cannot be read has no address,
 // and must not be recorded with that of the command before.
 func TestFactNamesNobodyOfBefore(t *testing.T) {
-	var f facts
-	c := start(t, Options{Record: f.record}, &scripted{}).dial().open()
+	var f mailtest.Facts
+	c := start(t, Options{Record: f.Record}, &scripted{}).dial().open()
 	c.send("MAIL FROM:<joe@example.com>\r\nRCPT TO:<\xff@example.net>\r\nRSET\r\nMAIL FROM:<x\x01@example.com>\r\n")
 	c.expect("250 2.1.0 Ok", "500 5.5.2 The command is not valid UTF-8", "250 2.0.0 Ok", "500 5.5.2 Control character in the command")
-	all := f.all()
+	all := f.All()
 	if len(all) != 2 || len(all[0].To) > 0 || all[1].From != "" {
 		t.Errorf("facts %+v", all)
 	}
@@ -26,11 +27,11 @@ func TestFactNamesNobodyOfBefore(t *testing.T) {
 
 // TestFactOfRefusedChunkNamesTheSender, as that of a refused DATA does.
 func TestFactOfRefusedChunkNamesTheSender(t *testing.T) {
-	var f facts
-	c := start(t, Options{Record: f.record}, &scripted{}).dial().open()
+	var f mailtest.Facts
+	c := start(t, Options{Record: f.Record}, &scripted{}).dial().open()
 	c.send("MAIL FROM:<joe@example.com>\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
 	c.expect("250 2.1.0 Ok", "554 5.5.1 No valid recipients", "250 2.0.0 Ok")
-	if all := f.all(); len(all) != 1 || all[0].From != "<joe@example.com>" {
+	if all := f.All(); len(all) != 1 || all[0].From != "<joe@example.com>" {
 		t.Errorf("facts %+v", all)
 	}
 }
